@@ -1,0 +1,97 @@
+# One command each: `make run` serves func.yaml, `make test` checks everything. Nothing outside this folder is changed.
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench train clean constraints
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make run    serve func.yaml on http://127.0.0.1:8080 (ARGS="--port 9000 --quiet")'
+	@echo 'make test   ruff, mypy, the layers and all tests (ARGS="-k batcher -x" goes to pytest)'
+	@echo 'make check  only ruff, mypy and the layers'
+	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
+	@echo 'make train  train the models of examples/ again'
+	@echo 'make clean  remove the environments and caches that these commands made'
+	@echo 'make constraints  pin the newest versions of everything (see constraints/)'
+
+# An environment is ready when it holds a file named by the checksum of all that went into it.
+key = $(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -V; cat pyproject.toml constraints/build.txt constraints/$(1).txt; } 2>&1 | cksum))
+RUNTIME := .venv/ready-$(call key,runtime)
+TESTING := .venv-test/ready-$(call key,test)
+TRAINING := .venv-train/ready-$(call key,examples)
+BENCHING := .venv-bench/ready-$(call key,bench)
+
+# $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,
+# the first read by pip up to 25.2, the second by later ones.
+define environment
+@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo 'kfunc needs Python 3.11 or newer, and $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 2; }
+@echo 'setting up $(@D) (once; a minute or so)'
+@"$(PYTHON)" -m venv --clear $(@D) || { \
+	echo '$(PYTHON) cannot make virtual environments (on Debian: apt-get install python3-venv)' >&2; exit 2; }
+@PIP_CONSTRAINT=constraints/build.txt PIP_BUILD_CONSTRAINT=constraints/build.txt \
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/$(1).txt -e '.[$(2)]'
+@$(@D)/bin/python -m compileall -q kfunc
+@touch $@
+endef
+
+$(RUNTIME):
+	$(call environment,runtime,onnx)
+
+$(TESTING):
+	$(call environment,test,test)
+
+$(TRAINING):
+	$(call environment,examples,train)
+
+$(BENCHING):
+	$(call environment,bench,bench)
+
+run: $(RUNTIME)
+	@.venv/bin/python -m compileall -q kfunc
+	@exec .venv/bin/kfunc run $(ARGS)
+
+check: $(TESTING)
+	@status=0; \
+	echo 'ruff check';  .venv-test/bin/ruff check --quiet --output-format concise || status=1; \
+	echo 'ruff format'; .venv-test/bin/ruff format --check --quiet || status=1; \
+	echo 'mypy';        .venv-test/bin/mypy --no-error-summary || status=1; \
+	echo 'layers';      .venv-test/bin/python -m pytest --quiet --no-summary tests/test_layers.py || status=1; \
+	exit $$status
+
+# pytest's last lines name each skipped test and its reason.
+test: check
+	@.venv-test/bin/python -m pytest $(ARGS)
+
+train: $(TRAINING)
+	@for script in examples/*/train.py; do echo "$$script"; .venv-train/bin/python "$$script" || exit 1; done
+
+bench: $(BENCHING) .cache/bin/wrk
+	@.venv-bench/bin/python -m compileall -q kfunc bench
+	@PATH="$(CURDIR)/.cache/bin:$$PATH" .venv-bench/bin/python -m bench $(ARGS)
+
+# The load generator: the machine's own wrk, or Debian's package unpacked here (needs no root).
+.cache/bin/wrk:
+	@mkdir -p .cache/bin .cache/deb
+	@if path=$$(command -v wrk); then ln -s "$$path" $@; exit; fi; \
+	echo 'fetching wrk'; \
+	cd .cache/deb && apt-get download --quiet=2 wrk libluajit-5.1-2 && for deb in *.deb; do dpkg -x "$$deb" . || exit 1; done || { \
+		echo 'make bench needs the load generator wrk (on Debian: apt-get install wrk)' >&2; exit 2; }; \
+	cd ../.. && printf '#!/bin/sh\nhere=$$(dirname "$$0")/../deb\nLD_LIBRARY_PATH=$$(echo "$$here"/usr/lib/*-linux-gnu) exec "$$here/usr/bin/wrk" "$$@"\n' >$@ && chmod +x $@
+
+# Exact versions of everything, from fresh installs: test.txt decides, the others are parts of it.
+constraints:
+	@for set in test:test runtime:onnx examples:train bench:bench; do \
+		name=$${set%%:*}; extra=$${set##*:}; pins=''; [ $$name = test ] || pins='-c constraints/test.txt'; \
+		echo "constraints/$$name.txt"; "$(PYTHON)" -m venv --clear .cache/pins && \
+		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check $$pins -e ".[$$extra]" && \
+		.cache/pins/bin/python -m pip freeze --exclude kfunc --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
+	done
+	@echo constraints/build.txt; "$(PYTHON)" -m venv --clear .cache/pins && \
+	.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/test.txt hatchling==1.33.0 editables && \
+	.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/build.txt; rm -rf .cache/pins
+
+clean:
+	@rm -rf .venv .venv-test .venv-train .venv-bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
+	@find kfunc tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

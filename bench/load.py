@@ -1,0 +1,164 @@
+"""Load and single requests: `wrk` for rates and latencies, a counting client where every request matters."""
+
+import http.client
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from bench.processes import BenchError
+
+SCRIPT = Path(__file__).with_name("infer.lua")
+PATH = "/v2/models/iris/infer"
+REPORT = "report: "
+
+
+class Load(msgspec.Struct):
+    """What one run of wrk saw; latencies in µs. `broken` are connections that failed."""
+
+    requests: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    not_ok: int
+    broken: int
+    timeouts: int
+
+    @property
+    def rps(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
+
+def wrk(port: int, body: bytes, connections: int, seconds: float) -> Load:
+    """POST the body for that long over that many connections. Raises BenchError for any failed request."""
+    if shutil.which("wrk") is None:
+        raise BenchError("wrk is not installed: apt-get install wrk")
+    # The benchmark itself runs on LOAD_CORE, and its children with it.
+    amount = ("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s")
+    done = subprocess.run(
+        ["wrk", *amount, "-s", str(SCRIPT), f"http://127.0.0.1:{port}{PATH}"],
+        env={**os.environ, "BENCH_BODY": body.decode()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith(REPORT)), None)
+    if line is None:
+        raise BenchError(f"wrk failed: {done.stdout}{done.stderr}")
+    load = msgspec.json.decode(line.removeprefix(REPORT), type=Load)
+    if load.not_ok or load.broken or load.timeouts or not load.requests:
+        raise BenchError(f"port {port}, {connections} connections: {load}")
+    return load
+
+
+def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """One request on a connection of its own; status and body. Raises OSError."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def answers(port: int, method: str = "GET", path: str = "/v2/health/ready", body: bytes | None = None) -> bool:
+    """Whether that request is a 200 now."""
+    try:
+        return call(port, method, path, body)[0] == 200
+    except OSError:
+        return False
+
+
+def post_exactly(port: int, body: bytes, count: int, connections: int = 16) -> None:
+    """Send exactly `count` requests, each answered before the connection's next. Raises BenchError unless all are 200."""
+    request = infer_request(body)
+    left, done = count, 0
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for _ in range(min(connections, count)):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(client, selectors.EVENT_READ, (client, bytearray()))
+            client.sendall(request)
+            left -= 1
+        while done < count:
+            ready = selector.select(10)
+            if not ready:
+                raise BenchError(f"port {port}: no answer for 10 s after {done} of {count} requests")
+            for key, _ in ready:
+                client, received = key.data
+                if _answered(client, received):
+                    done += 1
+                    if left:
+                        client.sendall(request)
+                        left -= 1
+
+
+def _answered(client: socket.socket, received: bytearray) -> bool:
+    """Read once; whether the answer in `received` is complete, which empties it."""
+    data = client.recv(65536)
+    if not data:
+        raise BenchError("the server closed a connection under load")
+    received += data
+    head, found, body = received.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise BenchError(f"answered {bytes(received[:200])!r}")
+    lower = bytes(head).lower()
+    length = int(lower.partition(b"content-length:")[2].partition(b"\r\n")[0])
+    if len(body) < length:
+        return False
+    received.clear()
+    return True
+
+
+def infer_request(body: bytes) -> bytes:
+    """The infer request as bytes."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def first_answer(port: int, request: bytes, seconds: float = 30.0) -> float:
+    """Send the request until it is a 200; the time (perf_counter) of that answer.
+
+    Connecting and asking are tried each half millisecond: often enough for a figure in ms, and little
+    enough that the process that starts loses no time to it.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+                while time.monotonic() < deadline:
+                    client.sendall(request)
+                    answer = client.recv(65536)
+                    if answer.startswith(b"HTTP/1.1 200"):
+                        return time.perf_counter()
+                    if not answer or b"connection: close" in answer.lower():
+                        break
+                    time.sleep(0.001)
+        except OSError:
+            pass
+        time.sleep(0.0005)
+    raise BenchError(f"port {port}: no 200 within {seconds:.0f} s")
+
+
+def first_connect(port: int, seconds: float = 30.0) -> float:
+    """Connect until it succeeds; the time (perf_counter) of that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return time.perf_counter()
+        except OSError:
+            time.sleep(0.0005)
+    raise BenchError(f"port {port}: nothing listens after {seconds:.0f} s")

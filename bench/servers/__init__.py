@@ -1,0 +1,1 @@
+"""What kfunc is measured against: small servers and scripts, each as fast as its kind honestly gets."""

@@ -1,0 +1,18 @@
+"""The batcher's process. The watcher forks first, while there is next to nothing to copy."""
+
+import sys
+
+from kfunc.process.watcher import watch
+
+
+def main() -> None:
+    """Run the batcher with the arguments of the command line, and exit."""
+    heartbeat = watch()
+    from kfunc.batcher_sidecar.main import start
+    from kfunc.process.lifecycle import exit_now
+
+    exit_now(start(sys.argv[1:], heartbeat))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The group of commands and the one place where an error becomes a message and an exit status.
+
+A command's module is imported when the command is used, so that start-up pays for nothing else.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from kfunc import __version__
+from kfunc.errors import ConfigError, KfuncError, StartupError
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+COMMANDS = {
+    "init": ("kfunc.cli.init:init", "Write a func.yaml for a model or a new Python handler."),
+    "validate": ("kfunc.cli.validate:validate", "Check a func.yaml and name every problem in it."),
+    "run": ("kfunc.cli.run:run", "Serve the function on this machine, as the pod would."),
+    "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
+    "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
+}
+
+
+class Commands(click.Group):
+    """The literal table above as a click group."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:
+                return None
+            raise click.NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    epilog="\b\nExample:\n  kfunc init iris --model model.onnx\n  kfunc run iris\n  kfunc invoke iris",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="kfunc %(version)s")
+def group() -> None:
+    """Serve a model as a scale-to-zero inference function, from one func.yaml."""
+
+
+def program_name(path: str) -> str:
+    """What the user typed: `kn` runs any `kn-NAME` on the path as `kn NAME`."""
+    return "kn kfunc" if Path(path).name.startswith("kn-") else "kfunc"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 good, 1 failed, 2 usage or invalid func.yaml."""
+    try:
+        status = group.main(arguments, program_name(sys.argv[0]), standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        from kfunc.config.report import render
+
+        click.echo(render(error), err=True)
+        return MISUSED
+    except KfuncError as error:
+        click.echo(f"error: {error.message}", err=True)
+        return MISUSED if isinstance(error, StartupError) else FAILED
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone; the interpreter's own flush at the end must not say so again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED

@@ -1,0 +1,47 @@
+"""Where `kfunc run` sends events: `--sink`, else func.yaml's sink, else a file in the function's folder."""
+
+from pathlib import Path
+
+import click
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kfunc.config.inference import Logger
+from kfunc.config.pod import PodConfig
+from kfunc.errors import StartupError
+
+STATE_FOLDER = ".kfunc"
+FILE_NAME = "events.jsonl"
+SCHEMES = ("http://", "https://", "file:")
+
+
+def parse_sink(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """The value of `--sink`; a relative path is meant from where the command was typed."""
+    if value is None:
+        return None
+    if not value.startswith(SCHEMES) or value in SCHEMES:
+        raise click.BadParameter(f"{value!r} is not http://…, https://… or file:PATH")
+    return f"file:{Path(value.removeprefix('file:')).resolve()}" if value.startswith("file:") else value
+
+
+def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig:
+    """The configuration with the sink decided; naming a sink turns the logger on. Raises StartupError."""
+    if config.logger is None and sink is None:
+        return config
+    logger = config.logger or Logger()
+    if sink is None and logger.sink is not UNSET:
+        return config
+    return replace(config, logger=replace(logger, sink=sink or f"file:{_state_folder(directory) / FILE_NAME}"))
+
+
+def _state_folder(directory: Path) -> Path:
+    """A folder of our own beside func.yaml, which git does not see."""
+    folder = directory / STATE_FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StartupError(f"cannot write to {folder}: {error.strerror}; --sink file:PATH puts the events elsewhere") from None
+    return folder

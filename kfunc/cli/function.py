@@ -1,0 +1,99 @@
+"""Finds the function of a folder, and makes sure that it can run here before anything is started."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import UNSET, Struct
+
+from kfunc.config import pod
+from kfunc.config.complete import complete
+from kfunc.config.function import Env
+from kfunc.config.load import load_function
+from kfunc.config.locations import file_path
+from kfunc.config.pod import PodConfig
+from kfunc.errors import ModelLoadError, StartupError
+from kfunc.handlers.registry import RUNTIMES, detect, missing_packages
+
+FILE_NAME = "func.yaml"
+OVERRIDE = "KFUNC_"
+TEMPLATE = re.compile(r"\{\{\s*(\w+):(.*?)\s*\}\}")
+
+
+class LocalFunction(Struct):
+    """A function that can be started: `why` is the reason for its runtime, `environ` is for its processes."""
+
+    directory: Path
+    config: PodConfig
+    why: str
+    environ: dict[str, str]
+
+
+def find(path: Path) -> Path:
+    """The func.yaml that a folder or a file stands for. Raises StartupError."""
+    if path.exists() and not path.is_dir():
+        return path
+    file = path if path.suffix in (".yaml", ".yml") else path / FILE_NAME
+    if not file.exists():
+        raise StartupError(f"{file} does not exist; `kfunc init {file.parent}` writes one")
+    return file
+
+
+def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
+    """Load and complete the function at `path`; settings in `environ` win over those of its file.
+
+    Raises StartupError and its kinds: no func.yaml, problems in it, no model, missing packages.
+    """
+    file = find(path)
+    function = load_function(file)
+    directory = file.parent.resolve()
+    runtime, why = choose_runtime(function.inference.model.uri, function.inference.model.runtime)
+    variables = {**run_variables(function.run.envs, environ), **_overrides(environ)}
+    config = pod.decode({**_overrides(variables), pod.VARIABLE: pod.encode(complete(function, runtime))})
+    model = model_file(directory, config.model.uri)
+    if not model.exists():
+        raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
+    check_packages(config.model.runtime)
+    kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
+    return LocalFunction(directory, config, why, kept)
+
+
+def choose_runtime(uri: str, wanted: str) -> tuple[str, str]:
+    """The runtime of a model, and why that one. Raises ModelLoadError."""
+    return detect(uri) if wanted == "auto" else (wanted, f"as {FILE_NAME} says")
+
+
+def model_file(directory: Path, uri: str) -> Path:
+    """Where the model of a function in `directory` is."""
+    return directory / (file_path(uri) or uri)
+
+
+def model_name(file: Path) -> str:
+    """The name of the model in URLs. Raises ConfigError."""
+    return complete(load_function(file), "auto").model.name
+
+
+def check_packages(runtime: str) -> None:
+    """Raises StartupError that names the missing packages of a runtime and how to install them."""
+    missing = missing_packages(runtime)
+    if missing:
+        extra = RUNTIMES[runtime].extra
+        raise StartupError(f"runtime {runtime} needs {', '.join(missing)}, not installed here: pip install 'kfunc[{extra}]'")
+
+
+def run_variables(envs: list[Env], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `run.envs`. What stands in a Secret or ConfigMap is as it is in `environ`."""
+    found = {}
+    for env in envs:
+        if env.name is UNSET or env.value is UNSET:
+            continue
+        template = TEMPLATE.fullmatch(env.value)
+        if template is None:
+            found[env.name] = env.value
+        elif template[1] == "env" and template[2] in environ:
+            found[env.name] = environ[template[2]]
+    return found
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(OVERRIDE) and name != pod.VARIABLE}

@@ -1,0 +1,96 @@
+"""Requests for a model from what it says of its inputs. Pure: JSON values in, JSON values out."""
+
+from math import prod
+from typing import Any
+
+from kfunc.errors import InvalidRequest
+from kfunc.protocol.messages import TensorSpec
+
+MOST_ELEMENTS = 10_000_000
+WHOLE = (0, 1)
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5)
+# Values that a model of this input may have seen, taken in turn; small numbers are also valid indices.
+PLAUSIBLE = {
+    "BOOL": (False, True),
+    "BYTES": ("text",),
+    "FP16": FRACTIONS,
+    "BF16": FRACTIONS,
+    "FP32": FRACTIONS,
+    "FP64": FRACTIONS,
+}
+
+
+def sample_request(specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
+    """A request with one row of plausible values for each input. Raises InvalidRequest without inputs."""
+    if not specs:
+        raise InvalidRequest("the model does not say what its inputs are; give a request with --data or --file")
+    tensors = [(spec, [size if size > 0 else 1 for size in spec.shape]) for spec in specs]
+    if sum(prod(shape) for _, shape in tensors) > MOST_ELEMENTS:
+        raise InvalidRequest(f"a request would have more than {MOST_ELEMENTS} elements; give one with --data or --file")
+    if protocol == "v2":
+        return {
+            "inputs": [
+                {"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": _values(spec, prod(shape))}
+                for spec, shape in tensors
+            ]
+        }
+    rows = {spec.name: _nested(_values(spec, prod(shape)), shape) for spec, shape in tensors}
+    if len(rows) == 1:
+        return {"instances": _listed(next(iter(rows.values())))}
+    return {"instances": [{name: _listed(value)[0] for name, value in rows.items()}]}
+
+
+def wrap_array(array: list[Any], specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
+    """A request whose only input is `array`: one row or all rows, nested or flat. Raises InvalidRequest."""
+    if protocol == "v1":
+        return {"instances": array}
+    if len(specs) > 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise InvalidRequest(f"the model has {len(specs)} inputs ({names}): give a whole request, not an array")
+    spec = specs[0] if specs else TensorSpec("input-0", _datatype(array), shape_of(array))
+    data, shape = _fit(array, list(spec.shape))
+    return {"inputs": [{"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": data}]}
+
+
+def shape_of(value: Any) -> list[int]:
+    """The shape of a nested list, judged by the first element of each level."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape
+
+
+def _fit(array: list[Any], wanted: list[int]) -> tuple[list[Any], list[int]]:
+    """The array and its shape, so that they meet the model's shape where that is possible."""
+    shape = shape_of(array)
+    if len(shape) == len(wanted):
+        return array, shape
+    if len(shape) + 1 == len(wanted) and all(have == want or want < 0 for have, want in zip(shape, wanted[1:], strict=True)):
+        return [array], [1, *shape]
+    row = prod(size for size in wanted if size > 0)
+    if len(shape) == 1 and wanted.count(-1) <= 1 and row and len(array) % row == 0:
+        return array, [size if size > 0 else len(array) // row for size in wanted]
+    return array, shape
+
+
+def _values(spec: TensorSpec, count: int) -> list[Any]:
+    cycle = PLAUSIBLE.get(spec.datatype, WHOLE)
+    return [cycle[index % len(cycle)] for index in range(count)]
+
+
+def _nested(values: list[Any], shape: list[int]) -> Any:
+    if not shape:
+        return values[0]
+    step = prod(shape[1:])
+    return [_nested(values[at * step : (at + 1) * step], shape[1:]) for at in range(shape[0])]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _datatype(value: Any) -> str:
+    while isinstance(value, list):
+        value = value[0] if value else 0.0
+    return {bool: "BOOL", int: "INT64", str: "BYTES"}.get(type(value), "FP64")

@@ -1,0 +1,170 @@
+"""Keeps the processes of one function running: starts them, passes on what they say, restarts, stops.
+
+One thread and one selector: signals, the children's standard error and the readiness probe wake it.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from selectors import EVENT_READ, DefaultSelector
+from socket import socket
+
+from kfunc.cli.child import Child, Program
+from kfunc.cli.readiness import Readiness
+from kfunc.cli.restarts import HOPELESS, describe
+
+KILL_AFTER_S = 5.0
+KILLED = 1
+
+
+class Supervisor:
+    """The children of one `kfunc run`.
+
+    `programs` stand outermost first, the order in which they are stopped: each finishes what it has
+    in hand while those behind it still serve, within `grace_s` and `kill_after_s` together. The
+    outermost listens on `listener`; `on_ready` is called each time it begins to answer that it is ready.
+    """
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        listener: socket,
+        grace_s: float,
+        on_ready: Callable[[], None],
+        kill_after_s: float = KILL_AFTER_S,
+    ) -> None:
+        self._selector = DefaultSelector()
+        self._children = [Child(program, self._selector, relay) for program in programs]
+        self._listener = listener
+        self._readiness = Readiness(self._selector, listener.getsockname()[:2])
+        self._grace_s = grace_s
+        self._kill_after_s = kill_after_s
+        self._on_ready = on_ready
+        self._has_been_ready = False
+        self._kill_at: float | None = None
+        self._status = 0
+
+    def run(self) -> int:
+        """Serve until SIGINT, SIGTERM or SIGHUP, or until a child gives up; returns the exit status.
+
+        A second SIGINT kills. No child is left when this returns or raises.
+        """
+        signals = _catch_signals()
+        self._selector.register(signals, EVENT_READ)
+        try:
+            self._start_due(time.monotonic(), self._children)
+            while self._kill_at is None or any(child.alive for child in self._children):
+                self._selector.select(self._timeout(time.monotonic()))
+                self._step(time.monotonic(), _pending(signals))
+        finally:
+            for child in self._children:
+                child.end()
+            self._selector.close()
+        return self._status
+
+    def _step(self, now: float, signals: bytes) -> None:
+        for number in signals:
+            self._take_signal(now, number)
+        for child in self._children:
+            child.relay_errors()
+            status = child.reap()
+            if status is not None:
+                self._take_end(now, child, status)
+        if self._kill_at is None:
+            self._start_due(now, [child for child in self._children if child.due is not None and child.due <= now])
+            if self._readiness.step(now):
+                self._has_been_ready = True
+                self._on_ready()
+        else:
+            self._stop_next(now, self._kill_at)
+
+    def _start_due(self, now: float, children: list[Child]) -> None:
+        for child in children:
+            child.start(now)
+            self._readiness.ask(now)
+
+    def _take_signal(self, now: float, number: int) -> None:
+        if number == signal.SIGINT and self._kill_at is not None:
+            self._kill(now, "killed")
+        elif number != signal.SIGCHLD:
+            self._stop(now)
+
+    def _take_end(self, now: float, child: Child, status: int) -> None:
+        if self._kill_at is not None:
+            return
+        child.due = child.restarts.ended(now, status)
+        if child.due is None:
+            say(f"{child.name} cannot start ({describe(status)})")
+            self._status = HOPELESS
+            self._stop(now)
+        else:
+            say(f"{child.name} ended ({describe(status)}), starting it again in {child.due - now:.1f} s")
+
+    def _stop(self, now: float) -> None:
+        if self._kill_at is None:
+            self._kill_at = now + self._patience_s()
+            self._readiness.close()
+            self._listener.close()  # or callers who come now would wait in its queue for nobody
+
+    def _stop_next(self, now: float, kill_at: float) -> None:
+        """Ask the outermost of those that still run to end; past the time, end all."""
+        outermost = next((child for child in self._children if child.alive), None)
+        if outermost is None:
+            return
+        if now >= kill_at:
+            self._kill(now, f"killed after {self._patience_s():g} s")
+        elif not outermost.told_to_stop:
+            outermost.stop()
+
+    def _kill(self, now: float, how: str) -> None:
+        alive = [child for child in self._children if child.alive]
+        for child in alive:
+            child.kill()
+        say(f"{', '.join(child.name for child in alive)}: {how}")
+        self._status = self._status or KILLED
+        self._kill_at = now + self._patience_s()
+
+    def _patience_s(self) -> float:
+        """Before the model was ready there are no requests to finish."""
+        return self._kill_after_s + (self._grace_s if self._has_been_ready else 0.0)
+
+    def _timeout(self, now: float) -> float | None:
+        times = [child.due for child in self._children] if self._kill_at is None else [self._kill_at]
+        waits = [due - now for due in [*times, self._readiness.due] if due is not None]
+        return max(0.0, min(waits)) if waits else None
+
+
+def relay(name: str, line: bytes) -> None:
+    """Pass on a line of a child's standard error, with its name."""
+    with suppress(OSError):  # serving does not depend on somebody reading
+        sys.stderr.buffer.write(b"[%s] %s\n" % (name.encode(), line))
+        sys.stderr.buffer.flush()
+
+
+def say(message: str) -> None:
+    """Tell the user what the supervisor saw or did."""
+    with suppress(OSError):
+        print(f"kfunc: {message}", file=sys.stderr, flush=True)
+
+
+def _catch_signals() -> int:
+    """Have the numbers of signals written to a pipe; returns the end to read them from."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    return read_end
+
+
+def _pending(signals: int) -> bytes:
+    try:
+        return os.read(signals, 4096)
+    except BlockingIOError:
+        return b""

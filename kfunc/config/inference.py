@@ -1,0 +1,124 @@
+"""The `inference` block of func.yaml as msgspec structs: the one definition of kfunc's settings.
+
+`kfunc schema`, the validation, the defaults and the pod's `KFUNC_CONFIG` all come from these types.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Protocol = Literal["v1", "v2"]
+Accelerator = Literal["auto", "cpu", "cuda"]
+Runtime = Literal["auto", "onnx", "sklearn", "python"]
+Execution = Literal["auto", "loop", "thread", "process"]
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$",
+        extra_json_schema={
+            "patternErrorMessage": 'expected at most 128 letters, digits, "-", "_" and ".", a letter or digit at both ends'
+        },
+    ),
+]
+Digest = Annotated[
+    str,
+    Meta(
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        extra_json_schema={"patternErrorMessage": 'expected "sha256:" and 64 hexadecimal digits in lower case'},
+    ),
+]
+Sink = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://|file:).+$",
+        extra_json_schema={"patternErrorMessage": 'expected "http://…", "https://…" or "file:PATH"'},
+    ),
+]
+
+
+class Block(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A mapping of func.yaml; an unknown key in it is an error."""
+
+
+class ModelSource(Block, frozen=True):
+    """Where the model is and how it runs."""
+
+    uri: Annotated[str, Meta(min_length=1, description="Path of the model file or folder, relative to func.yaml.")]
+    name: Annotated[Name, Meta(description="Name in URLs; the function's name by default.")] | UnsetType = UNSET
+    version: Annotated[Name, Meta(description="Version that the model answers to.")] = "1"
+    runtime: Annotated[Runtime, Meta(description="What runs the model; `auto` decides by the file's name.")] = "auto"
+    execution: Annotated[
+        Execution,
+        Meta(description="Where a call runs: `auto` measures and chooses event loop, thread pool or worker process."),
+    ] = "auto"
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="Threads of one model call; 0: the processors this process may use.")
+    ] = 0
+    concurrency: Annotated[
+        int,
+        Meta(ge=0, le=1024, description="Calls of the model at once in threads; 0: 1 for python, else the processors."),
+    ] = 0
+    trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
+    digest: Annotated[Digest, Meta(description="sha256 of the model file, checked before it is opened.")] | UnsetType = UNSET
+
+
+class Limits(Block, frozen=True):
+    """Bounds on what one client may ask for; past them it gets a 4xx or 503."""
+
+    max_body_bytes: Annotated[PositiveInt, Meta(description="Largest request body; more is 413.")] = 64 * 1024 * 1024
+    max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; more is 431.")] = 32 * 1024
+    max_headers: Annotated[PositiveInt, Meta(description="Most header fields in a request; more is 431.")] = 100
+    header_timeout_s: Annotated[Seconds, Meta(description="Time to send a complete request head; more is 408.")] = 10.0
+    body_timeout_s: Annotated[Seconds, Meta(description="Longest pause within a request body; more is 408.")] = 30.0
+    idle_timeout_s: Annotated[Seconds, Meta(description="An idle keep-alive connection is closed after this.")] = 75.0
+    max_connections: Annotated[PositiveInt, Meta(description="Open client connections; more are answered 503.")] = 10_000
+    max_concurrency: Annotated[
+        PositiveInt, Meta(description="Requests in the model or waiting for it; more are 503 with Retry-After.")
+    ] = 1_000
+
+
+class Batcher(Block, frozen=True):
+    """Dynamic batching in front of the model; present: on, absent: off."""
+
+    max_batch_size: Annotated[PositiveInt, Meta(description="Most rows in one call of the model.")] = 32
+    max_latency_ms: Annotated[
+        float, Meta(ge=0, le=60_000, description="Longest wait for a batch to fill; 0: only while a batch is in flight.")
+    ] = 5.0
+    max_queue: Annotated[PositiveInt, Meta(description="Requests waiting; more are 503 with Retry-After.")] = 1_000
+
+
+class Logger(Block, frozen=True):
+    """Requests and responses as CloudEvents; present: on, absent: off."""
+
+    mode: Annotated[Literal["all", "request", "response"], Meta(description="Which of the two events of a call are sent.")] = (
+        "all"
+    )
+    sink: Annotated[Sink, Meta(description="Where events go: an http(s):// URL or file:PATH (JSON lines).")] | UnsetType = UNSET
+    max_queue: Annotated[PositiveInt, Meta(description="Events waiting for the sink; more are dropped and counted.")] = 10_000
+    max_queue_bytes: Annotated[PositiveInt, Meta(description="Bytes of bodies in waiting events.")] = 64 * 1024 * 1024
+    max_body_bytes: Annotated[int, Meta(ge=0, description="Bytes of a body kept in its event; the rest is cut and marked.")] = (
+        256 * 1024
+    )
+
+
+class Inference(Block, frozen=True):
+    """kfunc's own block in func.yaml."""
+
+    model: ModelSource
+    protocols: Annotated[
+        list[Protocol],
+        Meta(min_length=1, description="REST protocols that are served.", extra_json_schema={"default": ["v1", "v2"]}),
+    ] = field(default_factory=lambda: ["v1", "v2"])
+    accelerator: Annotated[Accelerator, Meta(description="Device; `auto` takes the best that the runtime offers.")] = "auto"
+    workers: Annotated[int, Meta(ge=1, le=256, description="Handler processes; more than 1 are managed by gunicorn.")] = 1
+    timeout_s: Annotated[Seconds, Meta(description="Longest time for one answer; more is 504.")] = 300.0
+    hang_timeout_s: Annotated[
+        Seconds, Meta(description="A handler whose loop or model call is stuck for longer is restarted.")
+    ] = 60.0
+    grace_s: Annotated[Seconds, Meta(description="Time to finish requests in flight after SIGTERM.")] = 30.0
+    limits: Limits = Limits()
+    batcher: Batcher | UnsetType = UNSET
+    logger: Logger | UnsetType = UNSET

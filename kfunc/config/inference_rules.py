@@ -1,0 +1,114 @@
+"""Rules for the `inference` block: where the model may be, what is safe to open, times and sizes that fit together."""
+
+import re
+from collections.abc import Callable, Iterator
+from posixpath import normpath
+from urllib.parse import urlsplit
+
+from msgspec import UNSET
+
+from kfunc.config.field_path import show_text
+from kfunc.config.finding import Finding
+from kfunc.config.function import Function
+from kfunc.config.locations import SCHEME, file_path
+
+URI = ("inference", "model", "uri")
+PICKLES = (".pkl", ".pickle", ".joblib")
+LEAST_HANG_S = 1.0
+SINK = ("inference", "logger", "sink")
+
+
+def model_is_in_reach(function: Function) -> Iterator[Finding]:
+    """A file or folder: relative ones travel with the function, so they are within its folder."""
+    uri = function.inference.model.uri
+    if not uri.isprintable() or uri != uri.strip():
+        yield Finding(URI, f"expected a path without control characters and outer spaces, found {show_text(uri)}")
+    elif (scheme := SCHEME.match(uri)) and scheme[1] != "file":
+        yield Finding(URI, f'"{scheme[1]}:" is not supported: a model is a file or folder', "give a path, or file:///PATH")
+    elif (path := file_path(uri)) is None:
+        yield Finding(URI, "a file: URI names no other machine", 'write "file:///PATH"')
+    elif not path.isprintable():
+        yield Finding(URI, f"expected a path without control characters, found {show_text(path)}")
+    elif path.startswith("~") or "$" in path:
+        yield Finding(URI, '"~" and "$" are not replaced in a path', "write the path out")
+    elif "\\" in path:
+        yield Finding(URI, 'a path has "/" between its parts', f"did you mean {show_text(path.replace(chr(92), '/'))}?")
+    elif not path.startswith("/") and normpath(path).split("/")[0] == "..":
+        message = "the path leaves the function's folder, and only that is in the image"
+        yield Finding(URI, message, "move the model into the folder")
+
+
+def pickles_are_trusted(function: Function) -> Iterator[Finding]:
+    """Opening a pickle runs whatever is in it, so that it needs both consent and identity."""
+    model = function.inference.model
+    if model.trust and model.digest is UNSET:
+        message, suggestion = "trust needs the digest of the file", "add digest: sha256:… (`sha256sum FILE` prints it)"
+        yield Finding(("inference", "model", "trust"), message, suggestion, at_key=True)
+    if model.uri.lower().endswith(PICKLES) and not model.trust:
+        suggestion = "save it as skops or ONNX, or add trust: true and digest: sha256:…"
+        yield Finding(URI, "a pickle can run any code when it is opened", suggestion)
+
+
+def protocols_are_single(function: Function) -> Iterator[Finding]:
+    """Each protocol once."""
+    for number, protocol in enumerate(function.inference.protocols):
+        if protocol in function.inference.protocols[:number]:
+            yield Finding(("inference", "protocols", number), f"{show_text(protocol)} is already in the list", "remove it")
+
+
+def times_fit_together(function: Function) -> Iterator[Finding]:
+    """Waiting for a batch is part of the time for an answer; a hang is longer than a slow call."""
+    inference = function.inference
+    if inference.hang_timeout_s < LEAST_HANG_S:
+        message = f"expected at least {LEAST_HANG_S:g}, found {inference.hang_timeout_s:g}"
+        yield Finding(("inference", "hang_timeout_s"), message, "a slow call or a busy machine is no hang")
+    if inference.batcher is not UNSET and inference.batcher.max_latency_ms >= inference.timeout_s * 1000:
+        message = f"expected less than timeout_s ({inference.timeout_s:g} s), found {inference.batcher.max_latency_ms:g} ms"
+        yield Finding(("inference", "batcher", "max_latency_ms"), message)
+
+
+def events_fit_into_the_queue(function: Function) -> Iterator[Finding]:
+    """An event with the longest body that is kept must fit, or it is dropped whenever it comes."""
+    logger = function.inference.logger
+    if logger is not UNSET and logger.max_queue_bytes < logger.max_body_bytes:
+        message = f"expected at least max_body_bytes, {logger.max_body_bytes}, found {logger.max_queue_bytes}"
+        yield Finding(("inference", "logger", "max_queue_bytes"), message)
+
+
+def sink_is_an_address(function: Function) -> Iterator[Finding]:
+    """Events go to a URL with a host, or into a file."""
+    logger = function.inference.logger
+    if logger is UNSET or logger.sink is UNSET or not logger.sink:
+        return
+    if fault := _sink_fault(logger.sink):
+        yield Finding(SINK, *fault)
+
+
+def _sink_fault(sink: str) -> tuple[str, str] | None:
+    example = 'expected a URL such as "http://broker.example.com/events"'
+    if not sink.isprintable() or re.search(r"\s", sink):
+        return f"{example}, found {show_text(sink)}", "write spaces as %20"
+    if sink.startswith("file:"):
+        path = file_path(sink)
+        usable = path and path.isprintable() and not path.endswith("/")
+        return None if usable else ("expected a file on this machine", 'write "file:events.jsonl"')
+    try:
+        url = urlsplit(sink)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return f"{example}, found {show_text(sink)}", "check host and port"
+    if not host or port == 0:
+        return f"{example}, found {show_text(sink)}", "it needs a host"
+    if url.username is not None:
+        return "a URL in func.yaml has no user or password in it", "func.yaml is no place for secrets: remove them"
+    return None
+
+
+RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
+    model_is_in_reach,
+    pickles_are_trusted,
+    protocols_are_single,
+    times_fit_together,
+    events_fit_into_the_queue,
+    sink_is_an_address,
+)

@@ -1,0 +1,48 @@
+"""func.yaml → Function: parse, check types, check rules; all problems in one ConfigError."""
+
+from pathlib import Path
+
+import msgspec
+
+from kfunc.config.check import check
+from kfunc.config.field_path import FieldPath, show_path
+from kfunc.config.finding import Finding
+from kfunc.config.function import Function
+from kfunc.config.names import service_name
+from kfunc.config.rules import findings
+from kfunc.config.source import Source, load_source
+from kfunc.errors import ConfigError, Problem
+
+MAX_PROBLEMS = 100
+
+
+def load_function(path: Path) -> Function:
+    """Read and validate the file at `path`; without a name it gets its folder's. Raises ConfigError."""
+    function = read_function(load_source(path))
+    if function.name:
+        return function
+    return msgspec.structs.replace(function, name=service_name(path.absolute().parent.name))
+
+
+def read_function(source: Source) -> Function:
+    """The function that a source describes, its name empty where there is none; pure. Raises ConfigError."""
+    function, checked = check(Function, source)
+    problems = [*source.problems, *checked.problems]
+    problems += [_place(finding, source) for finding in findings(function) if not _doubtful(finding, checked.invalid)]
+    if problems:
+        problems.sort(key=lambda problem: (problem.line, problem.column))
+        more = [Problem(f"and {len(problems) - MAX_PROBLEMS} more problems")] if len(problems) > MAX_PROBLEMS else []
+        raise ConfigError(problems[:MAX_PROBLEMS] + more, source.name, source.text)
+    return function
+
+
+def _doubtful(finding: Finding, invalid: set[FieldPath]) -> bool:
+    """Whether the finding is about a value that stands in for a wrong one, or has such a value within it."""
+    path = finding.path
+    return any(path[: len(wrong)] == wrong or wrong[: len(path)] == path for wrong in invalid)
+
+
+def _place(finding: Finding, source: Source) -> Problem:
+    place = source.place(finding.path)
+    line, column = (place.key_line, place.key_column) if finding.at_key else (place.line, place.column)
+    return Problem(finding.message, show_path(finding.path), line, column, finding.suggestion)

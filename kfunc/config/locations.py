@@ -1,0 +1,19 @@
+"""What a model's URI or a file: sink names: a path. Pure."""
+
+import re
+from urllib.parse import unquote
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def file_path(uri: str) -> str | None:
+    """The path of `./model.onnx`, `file:model.onnx` or `file:///srv/model.onnx`; None if it names another host."""
+    if not uri.startswith("file:"):
+        return uri
+    rest = uri.removeprefix("file:")
+    if rest.startswith("//"):
+        host, slash, rest = rest.removeprefix("//").partition("/")
+        if host not in ("", "localhost") or not slash:
+            return None
+        rest = f"/{rest}"
+    return unquote(rest) or None

@@ -1,0 +1,38 @@
+"""Kubernetes' and OCI's rules for names, and the nearest valid name. Pure."""
+
+import re
+
+MAX_LABEL = 63
+MAX_SUBDOMAIN = 253
+LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+# The distribution specification's grammar of a reference; the digest is sha256 only.
+IMAGE = re.compile(
+    r"(?:(?:[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+REGISTRY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*/?")
+
+
+def is_label(text: str) -> bool:
+    """A DNS label as RFC 1123 has it: a namespace."""
+    return len(text) <= MAX_LABEL and LABEL.fullmatch(text) is not None
+
+
+def is_service_name(text: str) -> bool:
+    """A DNS label as RFC 1035 has it, with a letter first: a Service."""
+    return is_label(text) and text[0].isalpha()
+
+
+def is_subdomain(text: str) -> bool:
+    """Labels with dots between them: most names in Kubernetes."""
+    return len(text) <= MAX_SUBDOMAIN and SUBDOMAIN.fullmatch(text) is not None
+
+
+def service_name(text: str) -> str:
+    """The nearest service name to any text; "function" if nothing of it can stay."""
+    dashed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if dashed and not dashed[0].isalpha():
+        dashed = f"f-{dashed}"
+    return dashed[:MAX_LABEL].rstrip("-") or "function"

@@ -1,0 +1,23 @@
+"""All rules across fields: what types, bounds and patterns cannot say. Pure: a Function in, findings out.
+
+A rule is a generator of findings and stands in `RULES`; each file of rules has one subject.
+"""
+
+from collections.abc import Callable, Iterator
+
+from kfunc.config import environment_rules, inference_rules, metadata_rules, scaling_rules, volume_rules
+from kfunc.config.finding import Finding
+from kfunc.config.function import Function
+
+RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
+    *metadata_rules.RULES,
+    *environment_rules.RULES,
+    *volume_rules.RULES,
+    *scaling_rules.RULES,
+    *inference_rules.RULES,
+)
+
+
+def findings(function: Function) -> list[Finding]:
+    """What is wrong with a function whose single values are right."""
+    return [finding for rule in RULES for finding in rule(function)]

@@ -1,0 +1,152 @@
+"""The error tree: every failure kfunc reports, each with its HTTP status as a plain int.
+
+Messages are written for the caller: they say what was expected, and never carry a traceback,
+an address or a `repr` of internals. Transports render an error in one place each.
+"""
+
+
+class KfuncError(Exception):
+    """Base of every error that kfunc raises on purpose.
+
+    `status` is the HTTP status of the answer; `retry_after` (seconds) becomes `Retry-After`;
+    `close` says that the connection cannot be used after it.
+    """
+
+    status = 500
+    retry_after: int | None = None
+    close = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequest(KfuncError):
+    """The request is understood and wrong: bad JSON, shapes, datatypes, names."""
+
+    status = 400
+
+
+class MalformedMessage(InvalidRequest):
+    """The bytes are not HTTP that we accept; nothing after them can be trusted."""
+
+    close = True
+
+
+class NotFound(KfuncError):
+    """No such path, model or version."""
+
+    status = 404
+
+
+class MethodNotAllowed(KfuncError):
+    """The path exists, with other methods (`allow`)."""
+
+    status = 405
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class RequestTimeout(KfuncError):
+    """The client took too long to send its request."""
+
+    status = 408
+    close = True
+
+
+class PayloadTooLarge(KfuncError):
+    """The body is over `limits.max_body_bytes`."""
+
+    status = 413
+    close = True
+
+
+class UnsupportedMediaType(KfuncError):
+    """The content type or encoding of the body is not one we read."""
+
+    status = 415
+
+
+class ExpectationFailed(KfuncError):
+    """An `Expect` other than `100-continue` (RFC 9110, 10.1.1)."""
+
+    status = 417
+    close = True
+
+
+class HeadersTooLarge(KfuncError):
+    """The request's head is over `limits.max_header_bytes` or `limits.max_headers`."""
+
+    status = 431
+    close = True
+
+
+class VersionNotSupported(KfuncError):
+    """A version of HTTP that this port does not speak."""
+
+    status = 505
+    close = True
+
+
+class ModelFailed(KfuncError):
+    """The model raised; details are in the log, not in the answer."""
+
+    status = 500
+
+
+class Unsupported(KfuncError):
+    """The model or the server does not offer this."""
+
+    status = 501
+
+
+class BadGateway(KfuncError):
+    """The upstream broke off or answered something that is not HTTP."""
+
+    status = 502
+
+
+class Unavailable(KfuncError):
+    """Not now: loading, draining, overloaded or the upstream is down."""
+
+    status = 503
+    retry_after = 1
+
+
+class DeadlineExceeded(KfuncError):
+    """The upstream or the model did not answer in time."""
+
+    status = 504
+
+
+class StartupError(KfuncError):
+    """A process cannot start, and starting it again will not help: exit status 2."""
+
+
+class ModelLoadError(StartupError):
+    """The model's files are missing, broken or need something that is not installed."""
+
+
+class Problem:
+    """One thing that is wrong in a func.yaml; `line` and `column` count from 1, 0 is unknown."""
+
+    __slots__ = ("column", "line", "message", "path", "suggestion")
+
+    def __init__(self, message: str, path: str = "", line: int = 0, column: int = 0, suggestion: str = "") -> None:
+        self.message = message
+        self.path = path
+        self.line = line
+        self.column = column
+        self.suggestion = suggestion
+
+
+class ConfigError(StartupError):
+    """A func.yaml or `KFUNC_CONFIG` that cannot be used, with all its problems at once; `text` is what they count lines of."""
+
+    def __init__(self, problems: list[Problem], source: str = "func.yaml", text: str = "") -> None:
+        super().__init__(f"{source}: {len(problems)} problem{'s' if len(problems) != 1 else ''}")
+        self.problems = problems
+        self.source = source
+        self.text = text

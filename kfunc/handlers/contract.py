@@ -1,0 +1,50 @@
+"""What a model's code implements: `Handler`. Every runtime is one, and so is a user's handler.py."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kfunc.protocol.messages import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kfunc.config.pod import PodConfig
+
+    Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Handler:
+    """A model: `load` once, then `preprocess` → `predict` → `postprocess` for every request.
+
+    Arrays are named as `inputs` says and have the datatypes and shapes given there, the batch
+    dimension included. Any of the three methods may be `async`. Raise `kfunc.errors.InvalidRequest`
+    for input that is wrong; any other exception is answered with 500 and logged.
+    """
+
+    platform = "python"
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
+    exact_datatypes = True
+    """Whether an input of another numeric datatype is refused (True) or converted (False)."""
+
+    config: "PodConfig"
+    """The function's configuration, set before `load`."""
+
+    def load(self, path: Path) -> None:
+        """Read the model at `path`, the file or folder of `model.uri`. Runs in a thread."""
+
+    def ready(self) -> bool:
+        """Whether requests can be answered now; asked after `load`."""
+        return True
+
+    def preprocess(self, inputs: "Arrays") -> "Arrays":
+        """Change the inputs before `predict`."""
+        return inputs
+
+    def predict(self, inputs: "Arrays") -> "Arrays | np.ndarray[Any, Any]":
+        """The model's outputs by name; a plain array is the only output."""
+        raise TypeError(f"{type(self).__name__} has no predict method")
+
+    def postprocess(self, outputs: "Arrays") -> "Arrays":
+        """Change the outputs after `predict`."""
+        return outputs

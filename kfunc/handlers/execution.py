@@ -1,0 +1,168 @@
+"""Where a model's calls run: on the event loop while they are fast, in threads, or in a worker process.
+
+Measured, not guessed: a call on the loop costs no thread switch, and one that takes longer than
+LOOP_LIMIT_S there would keep probes and other requests waiting.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+from kfunc.errors import DeadlineExceeded
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from kfunc.handlers.contract import Arrays
+    from kfunc.protocol.contract import Context
+
+LOOP_LIMIT_S = 0.001
+SLOW_RUNS = 3
+# Inputs may be this many times larger than what has been measured as fast before they are tried in a thread first.
+GROWTH = 4
+PROBE_S = 0.02
+GIL_HOLD_S = 0.1
+GIL_HELD_CALLS = 2
+
+
+class Execution:
+    """Runs `call` for one loaded model. `mode` is `auto` or fixed: `loop`, `thread`."""
+
+    def __init__(
+        self,
+        call: "Callable[[Arrays], Arrays]",
+        mode: str,
+        executor: "Callable[[], Executor]",
+        on_gil_held: Callable[[], None] | None = None,
+    ) -> None:
+        self.call = call
+        self._mode = mode
+        self._make_executor = executor
+        self._executor: Executor | None = None
+        self._on_gil_held = on_gil_held
+        # The largest input, in elements, that is run on the loop; what has been fast, times GROWTH.
+        self._loop_size: float = float("inf") if mode == "loop" else -1
+        self._slow_runs = 0
+        self._gil_held_calls = 0
+        self._running: set[float] = set()
+
+    def fits_loop(self, size: int) -> bool:
+        """Whether a call with `size` elements may run on the event loop."""
+        return size <= self._loop_size
+
+    def run(self, inputs: "Arrays", size: int) -> "Arrays":
+        """Call the model here and now, measuring it."""
+        started_at = perf_counter()
+        outputs = self.call(inputs)
+        if perf_counter() - started_at > LOOP_LIMIT_S or self._slow_runs:
+            self._measured(size, perf_counter() - started_at)
+        return outputs
+
+    def _measured(self, size: int, duration_s: float) -> None:
+        if self._mode != "auto":
+            return
+        if duration_s <= LOOP_LIMIT_S:
+            self._slow_runs = 0
+            self._loop_size = max(self._loop_size, size * GROWTH)
+        elif size <= self._loop_size:
+            # One slow run may be the machine's fault.
+            self._slow_runs += 1
+            if self._slow_runs >= SLOW_RUNS:
+                self._slow_runs = 0
+                self._loop_size = size // 2 if size > 1 else -1
+
+    async def run_in_thread(self, inputs: "Arrays", size: int, timeout_s: float, context: "Context") -> "Arrays":
+        """Call the model in a thread. Raises DeadlineExceeded; the thread then ends on its own."""
+        loop = asyncio.get_running_loop()
+        if self._executor is None:
+            self._executor = self._make_executor()
+        answer: asyncio.Future[Arrays] = loop.create_future()
+        timer = loop.call_later(timeout_s, _expire, answer)
+        watch = LoopWatch(loop) if self._on_gil_held is not None and self._mode == "auto" else None
+        job = loop.run_in_executor(self._executor, self._in_thread, inputs, size, context, watch)
+        job.add_done_callback(lambda done: _pass_on(done, answer))
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            if watch is not None:
+                watch.stop()
+                self._judge_gil(watch)
+
+    def _in_thread(self, inputs: "Arrays", size: int, context: "Context", watch: "LoopWatch | None") -> "Arrays":
+        if context.cancelled:
+            return {}
+        began_at = monotonic()
+        self._running.add(began_at)
+        if watch is not None:
+            watch.began_at = perf_counter()
+        started_at = perf_counter()
+        try:
+            return self.call(inputs)
+        finally:
+            duration_s = perf_counter() - started_at
+            self._running.discard(began_at)
+            self._measured(size, duration_s)
+            if watch is not None:
+                watch.duration_s = duration_s
+
+    def _judge_gil(self, watch: "LoopWatch") -> None:
+        if watch.duration_s >= GIL_HOLD_S and watch.longest_gap_s >= 0.5 * watch.duration_s:
+            self._gil_held_calls += 1
+            if self._gil_held_calls == GIL_HELD_CALLS and self._on_gil_held is not None:
+                self._on_gil_held()
+
+    def stuck(self, limit_s: float) -> bool:
+        """Whether a call has been running for longer than `limit_s`."""
+        return bool(self._running) and monotonic() - min(self._running) > limit_s
+
+    def close(self) -> None:
+        """Wait for no thread; one that is stuck must not keep the process."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class LoopWatch:
+    """Measures how long the event loop did not turn while a call ran in a thread: who holds the GIL holds it too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.began_at = 0.0
+        self.duration_s = 0.0
+        self.longest_gap_s = 0.0
+        self._loop = loop
+        self._last = perf_counter()
+        self._timer = loop.call_later(PROBE_S, self._probe)
+
+    def _probe(self) -> None:
+        self._note()
+        self._timer = self._loop.call_later(PROBE_S, self._probe)
+
+    def _note(self) -> None:
+        now = perf_counter()
+        if self.began_at:
+            self.longest_gap_s = max(self.longest_gap_s, now - max(self._last, self.began_at))
+        self._last = now
+
+    def stop(self) -> None:
+        """The call has ended."""
+        self._note()
+        self._timer.cancel()
+
+
+def _expire(answer: "asyncio.Future[Arrays]") -> None:
+    if not answer.done():
+        answer.set_exception(DeadlineExceeded("the model did not answer in time (timeout_s)"))
+
+
+def _pass_on(job: "asyncio.Future[Arrays]", answer: "asyncio.Future[Arrays]") -> None:
+    if job.cancelled():
+        answer.cancel()
+        return
+    error = job.exception()
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(job.result())

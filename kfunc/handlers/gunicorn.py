@@ -1,0 +1,133 @@
+"""Several handler processes: gunicorn's arbiter starts, watches and replaces them, our worker class serves.
+
+Every worker loads the model itself; they share the listening sockets and the metrics' memory.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from kfunc.config.pod import PodConfig
+from kfunc.handlers.main import HandlerMetrics, serve
+from kfunc.http.address import listen
+from kfunc.process.arguments import Arguments
+from kfunc.process.lifecycle import Life, exit_now, run
+
+log = logging.getLogger("kfunc.handlers")
+
+BOOT_FAILED = Arbiter.WORKER_BOOT_ERROR
+
+
+class Shared:
+    """What is made before the first fork."""
+
+    def __init__(self, config: PodConfig, arguments: Arguments) -> None:
+        self.config = config
+        self.arguments = arguments
+        self.metrics = HandlerMetrics(config.workers)
+        self.listener = listen(arguments.listen)
+        self.manage = listen(arguments.manage) if arguments.manage is not None else None
+        self.free_slabs = list(range(config.workers))
+
+
+class ArbiterHeartbeat:
+    """The heartbeat of a worker, kept by gunicorn: one that is not renewed in `timeout` is killed."""
+
+    def __init__(self, notify: Callable[[], None], arbiter: int) -> None:
+        self._notify = notify
+        self._arbiter = arbiter
+
+    def promise(self, silent_s: float) -> None:
+        """Renew it; `silent_s` of 0 says that the worker is stuck: it ends here, and is replaced."""
+        if silent_s <= 0:
+            sys.stderr.write("error: a model call is stuck for longer than hang_timeout_s; ending the worker\n")
+            exit_now(1)
+        self._notify()
+
+    def orphaned(self) -> bool:
+        """Whether the arbiter is gone."""
+        return os.getppid() != self._arbiter
+
+
+class HandlerWorker(Worker):  # type: ignore[misc]
+    """Runs the same server as a single handler does."""
+
+    slab: int
+
+    def init_signals(self) -> None:
+        """The event loop handles signals."""
+
+    def run(self) -> None:
+        """Serve until SIGTERM, and exit."""
+        shared: Shared = self.app.shared
+        shared.metrics.metrics.attach(self.slab)
+        heartbeat = ArbiterHeartbeat(self.notify, self.ppid)
+
+        async def main(life: Life) -> None:
+            life.watch(shared.config.hang_timeout_s)
+            manage = _own(shared.manage) if shared.manage is not None else None
+            await serve(shared.config, shared.arguments, _own(self.sockets[0].sock), manage, shared.metrics, life)
+
+        try:
+            status = run(main, heartbeat)
+        except Exception:
+            log.exception("a worker failed")  # it would fail again at once: the arbiter is to stop, not to try for ever
+            status = BOOT_FAILED
+        exit_now(BOOT_FAILED if status else 0)
+
+
+class Workers(BaseApplication):  # type: ignore[misc]
+    """gunicorn's application: settings, no WSGI."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what gunicorn needs to know."""
+        config = self.shared.config
+        settings: dict[str, Any] = {
+            "bind": f"fd://{self.shared.listener.fileno()}",
+            "workers": config.workers,
+            "worker_class": HandlerWorker,
+            "timeout": max(1, round(config.hang_timeout_s)),
+            "graceful_timeout": max(1, round(config.grace_s)),
+            "loglevel": "warning",
+            "pre_fork": self._take_slab,
+            "child_exit": self._free_slab,
+        }
+        for key, value in settings.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> None:
+        """There is no WSGI application."""
+
+    def _take_slab(self, arbiter: Any, worker: HandlerWorker) -> None:
+        free = self.shared.free_slabs
+        worker.slab = free.pop(0) if free else 0
+
+    def _free_slab(self, arbiter: Any, worker: HandlerWorker) -> None:
+        if worker.slab not in self.shared.free_slabs:
+            self.shared.free_slabs.append(worker.slab)
+
+
+def _own(listener: socket.socket) -> socket.socket:
+    """A worker's own handle of a shared listening socket."""
+    return socket.socket(fileno=os.dup(listener.fileno()))
+
+
+def manage_workers(config: PodConfig, arguments: Arguments) -> int:
+    """Run the arbiter; the exit status, 2 where the workers cannot start. Raises StartupError."""
+    try:
+        Arbiter(Workers(Shared(config, arguments))).run()
+    except SystemExit as exit_request:
+        code = exit_request.code
+        return 2 if code == BOOT_FAILED else int(code or 0)
+    return 0

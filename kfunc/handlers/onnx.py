@@ -1,0 +1,90 @@
+"""The runtime for ONNX models: onnxruntime with the execution provider that `accelerator` chooses."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.contract import Handler
+from kfunc.handlers.processors import usable_processors
+from kfunc.protocol.messages import TensorSpec
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+DATATYPES = {
+    "float": "FP32",
+    "double": "FP64",
+    "float16": "FP16",
+    "bfloat16": "BF16",
+    "bool": "BOOL",
+    "string": "BYTES",
+    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxHandler(Handler):
+    """One inference session; `run` may be called from several threads."""
+
+    platform = "onnxruntime_onnx"
+
+    def load(self, path: Path) -> None:
+        """Open the session. Raises ModelLoadError with the file and the reason."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.config.model.threads or usable_processors()
+        options.inter_op_num_threads = 1
+        # Threads that spin for work would take the processor from the event loop beside them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=choose_providers(self.config.accelerator))
+        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+            reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
+            raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+        self.inputs = [_spec(each) for each in self._session.get_inputs()]
+        self.outputs = [_spec(each) for each in self._session.get_outputs()]
+        self._output_names = [each.name for each in self.outputs]
+        self._text_inputs = [each.name for each in self.inputs if each.datatype == "BYTES"]
+        self._maps = any(each.type.startswith("seq(") for each in self._session.get_outputs())
+
+    def predict(self, inputs: "Arrays") -> "Arrays":
+        """Run the session."""
+        for name in self._text_inputs:
+            inputs[name] = np.array([value.decode() for value in inputs[name].flat], np.object_).reshape(inputs[name].shape)
+        values = self._session.run(self._output_names, inputs)
+        if self._maps:
+            values = [_array(value) for value in values]
+        return dict(zip(self._output_names, values, strict=True))
+
+
+def choose_providers(accelerator: str) -> list[str]:
+    """Execution providers, best first. Raises ModelLoadError where the one that is demanded is not there."""
+    available = ort.get_available_providers()
+    if accelerator == "auto":
+        return [provider for provider in (PROVIDERS["cuda"], PROVIDERS["cpu"]) if provider in available]
+    if PROVIDERS[accelerator] not in available:
+        raise ModelLoadError(
+            f"accelerator {accelerator} is not available: this onnxruntime offers {', '.join(available)}; "
+            "pip uninstall onnxruntime, then pip install 'kfunc[onnx-gpu]', or set accelerator: auto"
+        )
+    return [PROVIDERS[accelerator]]
+
+
+def _spec(argument: Any) -> TensorSpec:
+    """onnxruntime's description of an input or output; named dimensions are of any size."""
+    kind = str(argument.type)
+    element = re.findall(r"tensor\((\w+)\)", kind)
+    if kind.startswith("seq("):  # rows of a map from class to probability, as skl2onnx makes by default
+        return TensorSpec(argument.name, DATATYPES.get(element[-1] if element else "", "BYTES"), [-1, -1])
+    shape = [size if isinstance(size, int) else -1 for size in argument.shape or ()]
+    return TensorSpec(argument.name, DATATYPES.get(element[0] if element else "", "BYTES"), shape)
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return np.array([list(row.values()) for row in value], np.float32)
+    return value if isinstance(value, np.ndarray) else np.asarray(value)

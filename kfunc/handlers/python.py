@@ -1,0 +1,113 @@
+"""The runtime for a user's handler.py: a class derived from Handler, or a plain `predict` function."""
+
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.contract import Handler
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+FILE = "handler.py"
+
+
+class PythonHandler(Handler):
+    """Stands in front of the user's object and gives its methods the one form that the server calls."""
+
+    def load(self, path: Path) -> None:
+        """Import handler.py and load what it defines. Raises ModelLoadError with the user's line."""
+        file = path / FILE if path.is_dir() else path
+        try:
+            module = _import(file)
+            user = _find(module, file)
+            if isinstance(user, Handler):
+                user.config = self.config
+            if hasattr(user, "load"):
+                user.load(file.parent)
+        except ModelLoadError:
+            raise
+        except Exception as error:  # the user's own
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            cause = f"{type(error).__name__}: {error}"
+            raise ModelLoadError(f"{where.filename}:{where.lineno}: {cause}") from None
+        self._adopt(user)
+
+    def _adopt(self, user: Any) -> None:
+        predict = _by_name(user.predict)
+        self.inputs = list(getattr(user, "inputs", ()))
+        self.outputs = list(getattr(user, "outputs", ()))
+        self.exact_datatypes = getattr(user, "exact_datatypes", True)
+        self.platform = getattr(user, "platform", "python")
+        for name in ("preprocess", "postprocess", "ready"):
+            if hasattr(user, name):
+                setattr(self, name, getattr(user, name))
+        only = self.outputs[0].name if len(self.outputs) == 1 else "output-0"
+        if inspect.iscoroutinefunction(user.predict):
+
+            async def predict_async(inputs: "Arrays") -> "Arrays":
+                return _named(await predict(inputs), only)
+
+            self.predict = predict_async  # type: ignore[method-assign, assignment]
+        else:
+            self.predict = lambda inputs: _named(predict(inputs), only)  # type: ignore[method-assign]
+
+
+def _import(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise ModelLoadError(f"{file}: there is no such file")
+    sys.path.insert(0, str(file.parent))  # modules beside handler.py
+    spec = spec_from_file_location("handler", file)
+    if spec is None or spec.loader is None:
+        raise ModelLoadError(f"{file}: is not a Python file")
+    module = module_from_spec(spec)
+    sys.modules["handler"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _find(module: ModuleType, file: Path) -> Any:
+    """An instance of the handler class, or the module itself where it has a `predict` function."""
+    own = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
+    derived: list[type] = [each for each in own if issubclass(each, Handler)]
+    derived = derived or [each for each in own if hasattr(each, "predict")]
+    if len(derived) > 1:
+        names = ", ".join(each.__name__ for each in derived)
+        raise ModelLoadError(f"{file}: more than one handler class: {names}; keep one")
+    if derived:
+        return derived[0]()
+    if inspect.isfunction(getattr(module, "predict", None)):
+        return module
+    raise ModelLoadError(f"{file}: defines neither a class derived from kfunc.Handler nor a function predict")
+
+
+def _by_name(predict: Callable[..., Any]) -> Callable[["Arrays"], Any]:
+    """`predict(inputs)` takes all arrays in a dict; any other signature takes them by name."""
+    parameters = inspect.signature(predict).parameters.values()
+    names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    required = {each.name for each in parameters if each.name in names and each.default is each.empty}
+    if names == ["inputs"]:
+        return predict
+    if len(names) == 1:
+        return lambda inputs: predict(*inputs.values())  # the one array, whatever the caller named it: V1 has no names
+
+    def call(inputs: "Arrays") -> Any:
+        if not required <= inputs.keys() <= set(names):
+            raise InvalidRequest(f"the model's inputs are {', '.join(names)}; given are {', '.join(inputs)}")
+        return predict(**inputs)
+
+    return call
+
+
+def _named(result: Any, only: str) -> "Arrays":
+    if isinstance(result, dict):
+        return {name: np.asarray(value) for name, value in result.items()}
+    return {only: np.asarray(result)}

@@ -1,0 +1,77 @@
+"""Paths of the V1 and V2 protocols → what they ask for. Sans-IO."""
+
+from enum import Enum
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+from kfunc.errors import NotFound
+
+
+class Action(Enum):
+    """What a path asks for."""
+
+    ROOT = "root"
+    SERVER_METADATA = "server metadata"
+    SERVER_LIVE = "server live"
+    SERVER_READY = "server ready"
+    MODEL_METADATA = "model metadata"
+    MODEL_READY = "model ready"
+    INFER = "infer"
+    V1_LIST = "v1 list"
+    V1_STATUS = "v1 status"
+    V1_PREDICT = "v1 predict"
+
+
+V1_ACTIONS = frozenset((Action.V1_LIST, Action.V1_STATUS, Action.V1_PREDICT))
+V2_ACTIONS = frozenset((Action.SERVER_METADATA, Action.MODEL_METADATA, Action.MODEL_READY, Action.INFER))
+POSTED = frozenset((Action.INFER, Action.V1_PREDICT))
+
+
+class Route(Struct, frozen=True):
+    """A resolved path; empty `model` and `version` where it names none."""
+
+    action: Action
+    model: str = ""
+    version: str = ""
+
+
+FIXED = {
+    (): Route(Action.ROOT),
+    ("v2",): Route(Action.SERVER_METADATA),
+    ("v2", "health", "live"): Route(Action.SERVER_LIVE),
+    ("v2", "health", "ready"): Route(Action.SERVER_READY),
+    ("v1", "models"): Route(Action.V1_LIST),
+}
+V2_ENDS = {(): Action.MODEL_METADATA, ("ready",): Action.MODEL_READY, ("infer",): Action.INFER}
+
+
+def resolve(target: bytes) -> Route:
+    """The route of a request's target. Raises NotFound."""
+    try:
+        path = tuple(unquote_to_bytes(part).decode() for part in target.partition(b"?")[0].strip(b"/").split(b"/"))
+    except UnicodeDecodeError:
+        raise NotFound("the path is not UTF-8") from None
+    path = () if path == ("",) else path
+    route = FIXED.get(path)
+    if route is None and path[:2] == ("v2", "models"):
+        route = _v2_model(path[2:])
+    if route is None and path[:2] == ("v1", "models") and len(path) == 3:
+        name, colon, verb = path[2].rpartition(":")
+        if not colon:
+            route = Route(Action.V1_STATUS, path[2])
+        elif verb == "predict":
+            route = Route(Action.V1_PREDICT, name)
+    if route is None:
+        raise NotFound("no such path; the protocols are under /v2 and /v1/models")
+    return route
+
+
+def _v2_model(rest: tuple[str, ...]) -> Route | None:
+    if not rest or not rest[0]:
+        return None
+    name, version, end = rest[0], "", rest[1:]
+    if len(end) >= 2 and end[0] == "versions":
+        version, end = end[1], end[2:]
+    action = V2_ENDS.get(end)
+    return None if action is None else Route(action, name, version)

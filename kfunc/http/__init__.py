@@ -1,0 +1,1 @@
+"""The HTTP core that handler and sidecars share: server protocol, reverse proxy, upstream pool."""

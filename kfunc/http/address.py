@@ -1,0 +1,68 @@
+"""Addresses of listeners and upstreams: `host:port`, `unix:/path` or `fd:N` (an inherited socket)."""
+
+import os
+import socket
+
+from kfunc.errors import StartupError
+
+BACKLOG = 2048
+
+
+class Address:
+    """A parsed ADDR; exactly one of `path`, `fd` and `port` says which kind it is."""
+
+    __slots__ = ("fd", "host", "path", "port")
+
+    def __init__(self, host: str = "", port: int = -1, path: str = "", fd: int = -1) -> None:
+        self.host = host
+        self.port = port
+        self.path = path
+        self.fd = fd
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"fd:{self.fd}" if self.fd >= 0 else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read an ADDR. Raises StartupError."""
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest.startswith("/"):
+        if len(os.fsencode(rest)) > 107:  # sun_path of Linux
+            raise StartupError(f"the socket's path is longer than 107 bytes: {rest}")
+        return Address(path=rest)
+    if kind == "fd" and rest.isascii() and rest.isdigit():
+        return Address(fd=int(rest))
+    host, _, port = text.rpartition(":")
+    if host and port.isascii() and port.isdigit() and int(port) < 65536:
+        return Address(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+    raise StartupError(f"not an address: {text!r}; use host:port, unix:/path or fd:N")
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket. Raises StartupError that says what to do."""
+    try:
+        if address.fd >= 0:
+            return socket.socket(fileno=address.fd)
+        if address.path:
+            return _listen_unix(address.path)
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+        return listener
+    except OSError as error:
+        raise StartupError(f"cannot listen on {address}: {os.strerror(error.errno or 0)}; give another --listen") from None
+
+
+def _listen_unix(path: str) -> socket.socket:
+    """Bind beside the path and rename over it, so that a socket left by a dead process is replaced
+    and there is no moment in which a client finds a path that nobody listens on."""
+    fresh = f"{path}.{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(fresh)
+    listener.listen(BACKLOG)
+    os.rename(fresh, path)
+    return listener

@@ -1,0 +1,154 @@
+"""One request and its answer, as an application sees them, whatever version of HTTP carries them."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kfunc.errors import KfuncError
+from kfunc.http.wire import CONTENT_TYPE_LINES, JSON, Headers, error_body, error_headers, header_lines
+
+
+class Receiver(Protocol):
+    """Takes the body of a request that is handed over before it is complete."""
+
+    def on_chunk(self, chunk: bytes) -> None:
+        """The next bytes of the body."""
+
+    def on_end(self) -> None:
+        """The body is complete."""
+
+
+class Transmitter(Protocol):
+    """What writes answers: a connection of HTTP/1.1, or a stream of one of HTTP/2."""
+
+    def send_response(self, exchange: "Exchange", lines: bytes, body: bytes) -> None:
+        """A whole answer; `lines` are its header fields but for the framing."""
+
+    def send_head(self, exchange: "Exchange", headers: Headers, length: int | None) -> None:
+        """Begin an answer of `length` bytes, or of unknown length."""
+
+    def send_chunk(self, exchange: "Exchange", chunk: bytes) -> None:
+        """The next bytes of the answer."""
+
+    def send_end(self, exchange: "Exchange") -> None:
+        """The answer is complete."""
+
+    def reset(self, exchange: "Exchange") -> None:
+        """Break off: the caller must not take what it got for a complete answer."""
+
+    def hold(self, exchange: "Exchange", paused: bool) -> None:
+        """Stop or go on reading the request's body."""
+
+
+class Exchange:
+    """A request (`method`, `target`, `headers` with lower-case names, `body`) and the way to answer it.
+
+    `complete` says whether `body` is whole; if not, `receive` streams it. Exactly one of `respond`,
+    `fail` or `start` … `finish` answers; after `cancelled` all of them do nothing.
+    """
+
+    # Class attributes are the defaults: an exchange is made for every request, and most stay as they are.
+    body = b""
+    chunks: list[bytes] | None = None  # the parts so far of a body that came in more than one
+    complete = False
+    cancelled = False
+    deadline = 0.0
+    started_at = 0.0
+    version = "1.1"
+    status = 0
+    sent_length = 0
+    chunked = False  # the answer is
+    forwarded = False  # the answer is another server's, its Date too
+    receiver: Receiver | None = None
+    on_cancel: Callable[[], None] | None = None
+    on_pressure: Callable[[bool], None] | None = None
+    note: Any = None
+
+    def __init__(
+        self,
+        transmitter: Transmitter,
+        method: bytes,
+        target: bytes,
+        header_list: Headers,
+        headers: dict[bytes, bytes],
+        keep_alive: bool,
+    ) -> None:
+        self.transmitter = transmitter
+        self.method = method
+        self.target = target
+        self.header_list = header_list
+        self.headers = headers
+        self.keep_alive = keep_alive
+
+    def respond(self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers | None = None) -> None:
+        """Answer at once. `content_type` empty: `headers` hold what is to be sent."""
+        if self.cancelled:
+            return
+        self.status = status
+        if headers is None:
+            self.transmitter.send_response(self, CONTENT_TYPE_LINES[content_type], body)
+        else:
+            fields = [(b"content-type", content_type), *headers] if content_type else headers
+            self.transmitter.send_response(self, header_lines(fields), body)
+
+    def fail(self, error: KfuncError) -> None:
+        """Answer with an error, or break off where the answer has begun."""
+        if self.cancelled:
+            return
+        if self.status:
+            self.transmitter.reset(self)
+            return
+        if error.close:
+            self.keep_alive = False
+        self.respond(error.status, error_body(error.message), JSON, error_headers(error))
+
+    def start(self, status: int, headers: Headers, length: int | None = None) -> None:
+        """Begin an answer that is written in parts; `length` in bytes where it is known."""
+        if not self.cancelled:
+            self.status = status
+            self.transmitter.send_head(self, headers, length)
+
+    def write(self, chunk: bytes) -> None:
+        """The next part of the answer's body."""
+        if not self.cancelled:
+            self.transmitter.send_chunk(self, chunk)
+
+    def finish(self) -> None:
+        """End an answer that was started."""
+        if not self.cancelled:
+            self.transmitter.send_end(self)
+
+    def receive(self, receiver: Receiver) -> None:
+        """Stream the rest of the body into `receiver`, what has arrived first."""
+        self.receiver = receiver
+        chunks, self.chunks = self.chunks or [self.body], None
+        self.body = b""
+        for chunk in chunks:
+            if chunk:
+                receiver.on_chunk(chunk)
+        if self.complete:
+            receiver.on_end()
+
+    def hold(self, paused: bool) -> None:
+        """Stop or go on reading the request's body, while its receiver cannot take more."""
+        if not self.cancelled:
+            self.transmitter.hold(self, paused)
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        if not self.cancelled:
+            self.cancelled = True
+            if self.on_cancel is not None:
+                self.on_cancel()
+
+
+class Application(Protocol):
+    """What answers the exchanges of a server."""
+
+    stream_above: int
+    """Bodies of more bytes than this are handed over before they are complete."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin to answer; may raise a KfuncError, which becomes the answer."""
+
+    def observe(self, exchange: Exchange) -> None:
+        """The exchange has ended: answered, or its client is gone."""

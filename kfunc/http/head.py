@@ -1,0 +1,91 @@
+"""The rules a request's head must meet beyond what the parser refuses (RFC 9112, 3, 5 and 6). Sans-IO."""
+
+from kfunc.config.inference import Limits
+from kfunc.errors import ExpectationFailed, HeadersTooLarge, InvalidRequest, MalformedMessage, Unsupported, VersionNotSupported
+from kfunc.http.exchange import Exchange
+from kfunc.http.wire import Headers
+
+# Two of these could be read as one by us and as the other by a proxy in front.
+SINGLE = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding")
+    + (b"expect", b"authorization", b"inference-header-content-length", b"upgrade")
+)
+
+# With none of these, keep-alive alone tells HTTP/1.1, and the body is as long as Content-Length says.
+UNUSUAL = frozenset((b"connection", b"expect", b"transfer-encoding"))
+
+
+def too_large(limits: Limits) -> HeadersTooLarge:
+    """The head is over its bounds."""
+    return HeadersTooLarge(f"the request's head is larger than {limits.max_header_bytes} bytes or {limits.max_headers} fields")
+
+
+def head_size(target: bytes, headers: Headers) -> int:
+    """Bytes of a head as it was sent, but for its line ends and method."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def check_head(exchange: Exchange, version: str, limits: Limits) -> bool:
+    """Refuse a head that another server could read differently; complete `exchange` from it.
+
+    Returns whether the body is chunked. Raises a KfuncError that closes the connection.
+    """
+    if version != "1.1":
+        exchange.version = version
+        if version != "1.0":
+            raise VersionNotSupported("this port speaks HTTP/1.1 and HTTP/1.0")
+    elif b"host" not in exchange.headers:
+        raise MalformedMessage("the Host header is missing")
+    if len(exchange.header_list) > limits.max_headers:
+        raise too_large(limits)
+    if len(exchange.headers) != len(exchange.header_list):
+        _merge_repeated(exchange)
+    headers = exchange.headers
+    if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
+        raise ExpectationFailed("the only expectation that is met is 100-continue")
+    if exchange.target[:1] != b"/":
+        exchange.target = _origin_form(exchange.method, exchange.target)
+    if b"transfer-encoding" not in headers:
+        return False
+    if version == "1.0":
+        raise MalformedMessage("HTTP/1.0 has no Transfer-Encoding")
+    if headers[b"transfer-encoding"].strip().lower() != b"chunked":
+        error = Unsupported("the only Transfer-Encoding is chunked")
+        error.close = True
+        raise error
+    return True
+
+
+def is_plain(headers: dict[bytes, bytes], count: int, target: bytes, limits: Limits) -> bool:
+    """Whether `check_head` would find nothing: no field that needs a look, none repeated."""
+    return (
+        len(headers) == count <= limits.max_headers
+        and b"host" in headers
+        and UNUSUAL.isdisjoint(headers)
+        and target[:1] == b"/"
+    )
+
+
+def _merge_repeated(exchange: Exchange) -> None:
+    """Join repeated fields as lists (RFC 9110, 5.3), and refuse those that must be single."""
+    merged: dict[bytes, bytes] = {}
+    for name, value in exchange.header_list:
+        if name in merged:
+            if name in SINGLE:
+                raise MalformedMessage(f"the header {name.decode('latin-1')} is there twice")
+            value = merged[name] + (b"; " if name == b"cookie" else b", ") + value
+        merged[name] = value
+    exchange.headers = merged
+
+
+def _origin_form(method: bytes, target: bytes) -> bytes:
+    """The path of an absolute target (RFC 9112, 3.2.2); `*` of OPTIONS stays."""
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        path = rest.find(b"/")
+        return rest[path:] if path >= 0 else b"/"
+    if method == b"OPTIONS" and target == b"*":
+        return target
+    error = InvalidRequest("the request's target must begin with /")
+    error.close = True
+    raise error

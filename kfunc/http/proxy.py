@@ -1,0 +1,151 @@
+"""Forwarding an exchange to an upstream: small bodies in one piece, large ones streamed both ways."""
+
+from kfunc.errors import KfuncError
+from kfunc.http.exchange import Exchange
+from kfunc.http.upstream import UpstreamConnection, UpstreamPool
+from kfunc.http.wire import HOP_BY_HOP, Headers, end_to_end, header_lines
+
+STREAM_ABOVE = 64 * 1024
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# Written anew for the next hop, or already dealt with here.
+FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+
+
+def forwarded_headers(headers: Headers) -> Headers:
+    """The end-to-end fields of a message, without its framing."""
+    if HOP_BY_HOP.isdisjoint([name for name, _ in headers]):
+        return [field for field in headers if field[0] not in FRAMING]
+    return [field for field in end_to_end(headers) if field[0] not in FRAMING]
+
+
+class Forward:
+    """One exchange on its way through: a Call of the pool.
+
+    Subclasses look at what passes: `passed_head`, `passed_chunk`, `passed_end`, and `sent_chunk` for
+    the parts of a streamed request. A request with a body is never sent twice: it may have run.
+    """
+
+    __slots__ = ("bodiless", "connection", "exchange", "extra", "idempotent", "pool")
+
+    def __init__(self, exchange: Exchange, pool: UpstreamPool, extra: Headers) -> None:
+        self.exchange = exchange
+        self.pool = pool
+        self.extra = extra
+        self.idempotent = exchange.complete and not exchange.body and exchange.method in IDEMPOTENT
+        self.bodiless = exchange.method == b"HEAD"
+        self.connection: UpstreamConnection | None = None
+        exchange.on_cancel = self.on_cancel
+        if not exchange.complete:
+            exchange.hold(True)
+        pool.send(self)
+
+    # ---- request
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """Write the request."""
+        exchange = self.exchange
+        self.connection = connection
+        fields = header_lines(forwarded_headers(exchange.header_list) + self.extra)
+        head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
+        length = exchange.headers.get(b"content-length")
+        if not exchange.complete:
+            framing = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
+            connection.transport.write(b"%b%b\r\n\r\n" % (head, framing))
+            Upload(self, connection, chunked=length is None)
+        elif exchange.body or length is not None or b"transfer-encoding" in exchange.headers:
+            connection.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(exchange.body), exchange.body))
+        else:
+            connection.transport.write(head + b"\r\n")
+
+    def on_pressure(self, paused: bool) -> None:
+        """The upstream is slower than the client."""
+        self.exchange.hold(paused)
+
+    def on_cancel(self) -> None:
+        """The client is gone: so is the reason for the call."""
+        if self.connection is None:
+            self.pool.forget(self)
+        elif self.connection.call is self:
+            self.connection.abort()
+        self.passed_end(complete=False)
+
+    # ---- answer
+
+    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer."""
+        self.passed_head(status, headers)
+        if body:
+            self.passed_chunk(body)
+        self.passed_end(complete=True)
+        self.exchange.forwarded = True
+        self.exchange.respond(status, body, b"", forwarded_headers(headers))
+
+    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+        """The answer begins."""
+        self.passed_head(status, headers)
+        self.exchange.forwarded = True
+        self.exchange.on_pressure = self._hold_upstream
+        self.exchange.start(status, forwarded_headers(headers), length)
+
+    def on_chunk(self, chunk: bytes) -> None:
+        """Part of the answer."""
+        self.passed_chunk(chunk)
+        self.exchange.write(chunk)
+
+    def on_end(self) -> None:
+        """The answer is complete."""
+        self.passed_end(complete=True)
+        self.exchange.finish()
+
+    def on_failure(self, error: KfuncError) -> None:
+        """No answer, or not all of it."""
+        self.passed_end(complete=False, error=error)
+        self.exchange.fail(error)
+
+    def _hold_upstream(self, paused: bool) -> None:
+        if self.connection is not None and self.connection.call is self:
+            if paused:
+                self.connection.transport.pause_reading()
+            else:
+                self.connection.transport.resume_reading()
+
+    # ---- for those who look on
+
+    def sent_chunk(self, chunk: bytes) -> None:
+        """Part of a request that is streamed."""
+
+    def passed_head(self, status: int, headers: Headers) -> None:
+        """The upstream's answer begins."""
+
+    def passed_chunk(self, chunk: bytes) -> None:
+        """Part of the upstream's answer."""
+
+    def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
+        """The upstream's answer ends, or there is none: `error`, or the client is gone."""
+
+
+class Upload:
+    """The body of a request, streamed: a Receiver. Until its end the connection cannot be used again."""
+
+    __slots__ = ("_chunked", "_connection", "_forward")
+
+    def __init__(self, forward: Forward, connection: UpstreamConnection, *, chunked: bool) -> None:
+        self._forward = forward
+        self._connection = connection
+        self._chunked = chunked
+        connection.reusable = False
+        forward.exchange.hold(False)
+        forward.exchange.receive(self)
+
+    def on_chunk(self, chunk: bytes) -> None:
+        """Send a part on."""
+        self._forward.sent_chunk(chunk)
+        if self._connection.call is self._forward:
+            self._connection.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    def on_end(self) -> None:
+        """The body is complete."""
+        if self._connection.call is self._forward:
+            self._connection.reusable = True
+            if self._chunked:
+                self._connection.transport.write(b"0\r\n\r\n")

@@ -1,0 +1,115 @@
+"""A listening server: its connections, their deadlines, and the drain at the end."""
+
+import asyncio
+import logging
+import socket
+import time
+
+from kfunc.config.inference import Limits
+from kfunc.errors import KfuncError
+from kfunc.http.connection import HttpConnection
+from kfunc.http.exchange import Application, Exchange
+
+log = logging.getLogger("kfunc.http")
+
+SWEEP_S = 0.5
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def date_line(now: float) -> bytes:
+    """The Date field for `now`, seconds since the epoch (RFC 9110, 5.6.7); independent of the locale."""
+    at = time.gmtime(now)
+    day, month = DAYS[at.tm_wday], MONTHS[at.tm_mon - 1]
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    return f"date: {day}, {at.tm_mday:02} {month} {at.tm_year} {clock} GMT\r\n".encode()
+
+
+class HttpServer:
+    """Serves one application on one listening socket.
+
+    `now` is monotonic seconds, renewed every half second: exact enough for deadlines, and free.
+    """
+
+    clock = staticmethod(time.perf_counter)
+
+    def __init__(self, application: Application, limits: Limits) -> None:
+        self.application = application
+        self.limits = limits
+        self.connections: set[HttpConnection] = set()
+        self.draining = False
+        self.now = time.monotonic()
+        self.date_line = date_line(time.time())
+        self.seen_client = False
+        self._listener: asyncio.Server | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections on `listener`."""
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        if listener.family == socket.AF_UNIX:
+            self._listener = await loop.create_unix_server(lambda: HttpConnection(self), sock=listener)
+        else:
+            self._listener = await loop.create_server(lambda: HttpConnection(self), sock=listener)
+        self._tick()
+
+    def _tick(self) -> None:
+        self.now = now = time.monotonic()
+        self.date_line = date_line(time.time())
+        for connection in [each for each in self.connections if each.deadline < now]:
+            connection.expire()
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
+
+    def opened(self, connection: HttpConnection) -> bool:
+        """Take up a connection; false if there are too many."""
+        self.connections.add(connection)
+        self.seen_client = True
+        return len(self.connections) <= self.limits.max_connections
+
+    def closed(self, connection: HttpConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Hand an exchange to the application; what it raises becomes the answer."""
+        try:
+            self.application.handle(exchange)
+        except KfuncError as error:
+            exchange.fail(error)
+        except Exception:
+            log.exception("a request failed: %s %s", exchange.method.decode(), exchange.target.decode("latin-1"))
+            exchange.fail(KfuncError("internal error; the log of the server says more"))
+
+    async def clients_gone(self, timeout_s: float) -> bool:
+        """Wait until no connection is open; false after `timeout_s`."""
+        if self.connections:
+            self._idle = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait_for(self._idle, timeout_s)
+            except TimeoutError:
+                return False
+        return True
+
+    async def drain(self, grace_s: float) -> bool:
+        """Accept nothing more, finish what is being answered; false if `grace_s` cut something off."""
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self.connections):
+            connection.drain()
+        finished = await self.clients_gone(grace_s)
+        self.close()
+        return finished
+
+    def close(self) -> None:
+        """Stop at once."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self.connections):
+            connection.transport.abort()

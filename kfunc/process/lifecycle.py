@@ -1,0 +1,102 @@
+"""The life of a process of the pod: loop, signals, heartbeat, orderly end, exit status."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, Protocol
+
+import uvloop
+
+from kfunc.errors import ConfigError, StartupError
+from kfunc.http.server import HttpServer
+from kfunc.process.watcher import STOP_SIGNALS
+
+BEAT_S = 0.5
+
+
+class Pulse(Protocol):
+    """Whoever ends a process that is stuck: the watcher, or gunicorn's arbiter."""
+
+    def promise(self, silent_s: float) -> None:
+        """Another promise will follow within `silent_s` seconds; 0: the process is stuck."""
+
+    def orphaned(self) -> bool:
+        """Whether nobody watches any more."""
+
+
+Main = Callable[["Life"], Coroutine[Any, Any, None]]
+
+
+class Life:
+    """What a main needs to know of its process: when to stop, and how to say that it is alive."""
+
+    def __init__(self, heartbeat: Pulse | None) -> None:
+        self.stop = asyncio.Event()
+        self._heartbeat = heartbeat
+        self._hang_timeout_s = 0.0
+        self._stuck: Callable[[], bool] = lambda: False
+
+    def watch(self, hang_timeout_s: float, stuck: Callable[[], bool] | None = None) -> None:
+        """From now on the loop must turn within `hang_timeout_s`, and `stuck` must stay false."""
+        if stuck is not None:
+            self._stuck = stuck
+        started, self._hang_timeout_s = self._hang_timeout_s > 0, hang_timeout_s
+        if self._heartbeat is not None and not started:
+            self._beat(self._heartbeat)
+        elif self._heartbeat is not None:
+            self._heartbeat.promise(hang_timeout_s)
+
+    def _beat(self, heartbeat: Pulse) -> None:
+        if heartbeat.orphaned():
+            self.stop.set()
+        if self._stuck():
+            heartbeat.promise(0.0)  # broken at once
+        else:
+            heartbeat.promise(self._hang_timeout_s)
+        asyncio.get_running_loop().call_later(min(BEAT_S, self._hang_timeout_s / 4), self._beat, heartbeat)
+
+
+def run(main: Main, heartbeat: Pulse | None) -> int:
+    """Run `main` to its end. The exit status: 0, or 2 for a StartupError, whose message is printed."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    life = Life(heartbeat)
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, life.stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    try:
+        loop.run_until_complete(main(life))
+    except StartupError as error:
+        report(error)
+        return 2
+    return 0
+
+
+def exit_now(status: int) -> NoReturn:
+    """Leave without waiting for threads: one may be in a model call that never ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def report(error: StartupError) -> None:
+    """Print what keeps a process from starting, and what to do about it."""
+    problems = error.problems if isinstance(error, ConfigError) else []
+    for problem in problems:
+        hint = f" ({problem.suggestion})" if problem.suggestion else ""
+        sys.stderr.write(f"error: {error.args[0].partition(':')[0]}: {problem.message}{hint}\n")
+    if not problems:
+        sys.stderr.write(f"error: {error.message}\n")
+
+
+async def wind_down(server: HttpServer, *, inner: bool, grace_s: float) -> None:
+    """End a server: an inner one when its client is gone, the outermost when its answers are given."""
+    if inner and server.seen_client:
+        await server.clients_gone(grace_s)
+        server.close()
+    else:
+        await server.drain(grace_s)

@@ -1,0 +1,69 @@
+"""The management listener of a process: /metrics, its own and, in the outermost one, the pod's."""
+
+import asyncio
+import socket
+
+from kfunc.config.inference import Limits
+from kfunc.errors import MethodNotAllowed, NotFound
+from kfunc.http import steps
+from kfunc.http.address import Address
+from kfunc.http.exchange import Exchange
+from kfunc.http.server import HttpServer
+from kfunc.telemetry.metrics import CONTENT_TYPE, Metrics, merge
+
+SCRAPE_TIMEOUT_S = 2.0
+REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n"
+
+
+class Management:
+    """Answers on the management port. `scrape` are the other processes whose metrics are shown too."""
+
+    stream_above = 1024
+
+    def __init__(self, metrics: Metrics, scrape: list[Address]) -> None:
+        self._metrics = metrics
+        self._scrape = scrape
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, exchange: Exchange) -> None:
+        """`GET /metrics`; everything else is 404."""
+        if exchange.target.partition(b"?")[0] != b"/metrics":
+            raise NotFound("the management port serves /metrics")
+        if exchange.method not in (b"GET", b"HEAD"):
+            raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
+        steps.run(self._answer(exchange), self._tasks)
+
+    def observe(self, exchange: Exchange) -> None:
+        """Scrapes are not counted."""
+
+    async def _answer(self, exchange: Exchange) -> None:
+        texts = [self._metrics.exposition()]
+        if self._scrape:
+            texts += await asyncio.gather(*map(fetch_metrics, self._scrape))
+        exchange.respond(200, merge([text for text in texts if text]).encode(), CONTENT_TYPE, [])
+
+
+async def fetch_metrics(address: Address) -> str:
+    """Another process's metrics; empty where it does not answer, since half a pod's truth is better than none."""
+    try:
+        async with asyncio.timeout(SCRAPE_TIMEOUT_S):
+            if address.path:
+                reader, writer = await asyncio.open_unix_connection(address.path)
+            else:
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(REQUEST)
+            answer = await reader.read()
+            writer.close()
+    except (OSError, TimeoutError):
+        return ""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return body.decode("utf-8", "replace") if head.startswith(b"HTTP/1.1 200") else ""
+
+
+async def serve_management(metrics: Metrics, listener: socket.socket | None, scrape: list[Address]) -> HttpServer | None:
+    """Listen for scrapes, unless there is no listener."""
+    if listener is None:
+        return None
+    server = HttpServer(Management(metrics, scrape), Limits(max_connections=64))
+    await server.start(listener)
+    return server

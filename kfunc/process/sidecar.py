@@ -1,0 +1,64 @@
+"""The life that both sidecars share: listen, connect, watch, drain, exit."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from kfunc.config import pod
+from kfunc.config.pod import PodConfig
+from kfunc.errors import StartupError
+from kfunc.http.address import Address, listen
+from kfunc.http.exchange import Application
+from kfunc.http.server import HttpServer
+from kfunc.http.upstream import UpstreamPool
+from kfunc.process.arguments import parse_arguments
+from kfunc.process.lifecycle import Life, report, run, wind_down
+from kfunc.process.management import serve_management
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.requests import RequestRecorder
+
+if TYPE_CHECKING:
+    from kfunc.process.watcher import Heartbeat
+
+
+class Parts:
+    """What a sidecar's application is made of; `at_end` is awaited when the last request is answered."""
+
+    def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool) -> None:
+        self.config = config
+        self.metrics = Metrics(component)
+        self.recorder = RequestRecorder(self.metrics, access_log=access_log)
+        self.pool = UpstreamPool(upstream, config.timeout_s)
+        self.at_end: Callable[[], Awaitable[None]] | None = None
+
+
+def start_sidecar(
+    component: str, argv: list[str], manage: str, heartbeat: "Heartbeat", build: Callable[[Parts], Application]
+) -> int:
+    """Run a sidecar whose application `build` makes; the exit status."""
+    try:
+        arguments = parse_arguments(f"kfunc.{component}_sidecar", argv, upstream=True, manage=manage)
+        config = pod.decode(os.environ)
+        listener = listen(arguments.listen)
+        manage_listener = listen(arguments.manage) if arguments.manage is not None else None
+        parts = Parts(config, component, arguments.upstream or Address(), access_log=arguments.access_log)
+    except StartupError as error:
+        report(error)
+        return 2
+
+    async def main(life: Life) -> None:
+        server = HttpServer(build(parts), config.limits)
+        parts.pool.start()
+        await server.start(listener)
+        management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
+        life.watch(config.hang_timeout_s)
+        await life.stop.wait()
+        await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
+        parts.recorder.flush()
+        if parts.at_end is not None:
+            await parts.at_end()
+        if management is not None:
+            management.close()
+        parts.pool.close()
+
+    return run(main, heartbeat)

@@ -1,0 +1,81 @@
+"""The watcher: a parent that ends a process whose event loop is stuck, native code included.
+
+It forks before anything heavy is imported, so it costs a few pages. It forwards signals, reaps its
+child and passes the child's exit status on. Promises are times in a shared page.
+"""
+
+import mmap
+import os
+import signal
+import struct
+import sys
+import time
+
+CHECK_S = 0.25
+STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
+PASSED_SIGNALS = STOP_SIGNALS | {signal.SIGHUP, signal.SIGQUIT}
+
+
+class Heartbeat:
+    """Until when the child may be silent, in monotonic seconds; 0 before the first promise."""
+
+    def __init__(self, page: mmap.mmap, watcher: int) -> None:
+        self._page = page
+        self._watcher = watcher
+
+    def promise(self, silent_s: float) -> None:
+        """Within `silent_s` seconds from now another promise will follow."""
+        struct.pack_into("d", self._page, 0, time.monotonic() + silent_s)
+
+    def expired(self) -> bool:
+        """Whether a promise was broken."""
+        (expires_at,) = struct.unpack_from("d", self._page, 0)
+        return bool(expires_at and time.monotonic() > expires_at)
+
+    def orphaned(self) -> bool:
+        """Whether the watcher is gone, so that nobody would notice if this process hung."""
+        return os.getppid() != self._watcher
+
+
+def watch() -> Heartbeat:
+    """Fork. Returns in the child, with SIGTERM and SIGINT blocked until it can handle them.
+
+    The parent stays in here and exits with the child's status; 1 where the child was stuck.
+    """
+    heartbeat = Heartbeat(mmap.mmap(-1, mmap.PAGESIZE), os.getpid())
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_SIGNALS | {signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)
+        return heartbeat
+    os.closerange(3, 256)  # sockets that were handed to the child must not stay open here
+    os._exit(_watch(child, heartbeat))
+
+
+def _watch(child: int, heartbeat: Heartbeat) -> int:
+    while True:
+        received = signal.sigtimedwait(PASSED_SIGNALS | {signal.SIGCHLD}, CHECK_S)
+        if received is not None and received.si_signo != signal.SIGCHLD:
+            os.kill(child, received.si_signo)
+        status = _reap(child)
+        if status is not None:
+            return status
+        if heartbeat.expired():
+            sys.stderr.write("error: the event loop or a model call is stuck for longer than hang_timeout_s; ending it\n")
+            sys.stderr.flush()
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return 1
+
+
+def _reap(child: int) -> int | None:
+    """The exit status of `child`, None while it lives; as PID 1, orphans are reaped too."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return None
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0:
+                sys.stderr.write(f"error: ended by {signal.Signals(-code).name}\n")
+            return code if code >= 0 else 128 - code

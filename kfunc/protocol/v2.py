@@ -1,0 +1,116 @@
+"""Open Inference Protocol over REST, JSON form: bytes ↔ messages (Inference REST API). Sans-IO."""
+
+from itertools import chain
+from typing import Any, cast
+
+import msgspec
+
+from kfunc.errors import InvalidRequest
+from kfunc.protocol.datatypes import DATATYPES, element_count
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor
+
+_REQUEST = msgspec.json.Decoder(InferRequest)
+_RESPONSE = msgspec.json.Decoder(InferResponse)
+
+
+def decode_request(body: bytes, model_name: str = "", model_version: str = "") -> InferRequest:
+    """An inference request; `data` of every input comes out flat, row-major, as long as its shape says.
+
+    Of duplicate keys the last one counts. Raises InvalidRequest.
+    """
+    try:
+        request = _REQUEST.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the request is not a V2 inference request: {_cause(error)}") from None
+    request.model_name = model_name
+    request.model_version = model_version
+    # Elements are not looked at one by one for booleans unless the text has any.
+    literals = b"true" in body or b"false" in body
+    for tensor in request.inputs:
+        flatten(tensor)
+        if literals and tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
+            raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
+    return request
+
+
+def decode_response(body: bytes) -> InferResponse:
+    """A server's answer to an inference request. Raises InvalidRequest."""
+    try:
+        response = _RESPONSE.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"not a V2 inference response: {_cause(error)}") from None
+    for tensor in response.outputs:
+        flatten(tensor)
+    return response
+
+
+def flatten(tensor: Tensor) -> None:
+    """Make `tensor.data` flat, checking that it is as long as the shape says, at every level."""
+    if tensor.datatype not in DATATYPES:
+        raise InvalidRequest(
+            f"input {tensor.name!r}: unknown datatype {tensor.datatype!r}; one of {', '.join(DATATYPES)} is expected"
+        )
+    shape, data = tensor.shape, tensor.data
+    if type(data) is not list:
+        raise InvalidRequest(f"input {tensor.name!r}: data must be an array")
+    count = element_count(tensor.name, shape)
+    if data and type(data[0]) is list:
+        data = tensor.data = _flat(tensor.name, shape, data)
+    if len(data) != count:
+        raise InvalidRequest(f"input {tensor.name!r}: the shape {shape} has {count} elements, data has {len(data)}")
+
+
+def _flat(name: str, shape: list[int], data: list[Any]) -> list[Any]:
+    if not shape or len(data) != shape[0]:
+        raise InvalidRequest(f"input {name!r}: data has {len(data)} rows, the shape is {shape}")
+    for width in shape[1:]:
+        for row in data:
+            if type(row) is not list or len(row) != width:
+                raise InvalidRequest(f"input {name!r}: data is not nested as its shape {shape} says")
+        data = list(chain.from_iterable(data))
+    return data
+
+
+def request_document(request: InferRequest) -> dict[str, Any]:
+    """What is encoded as a request; `data` as it stands in the tensors."""
+    document: dict[str, Any] = {"id": request.id} if request.id else {}
+    if request.parameters is not None:
+        document["parameters"] = request.parameters
+    document["inputs"] = [_tensor_document(tensor) for tensor in request.inputs]
+    if request.outputs is not None:
+        document["outputs"] = [
+            {"name": output.name, "parameters": output.parameters} if output.parameters else {"name": output.name}
+            for output in request.outputs
+        ]
+    return document
+
+
+def response_document(response: InferResponse) -> dict[str, Any]:
+    """What is encoded as an answer; `data` as it stands in the tensors, flat."""
+    document: dict[str, Any] = {"model_name": response.model_name}
+    if response.model_version:
+        document["model_version"] = response.model_version
+    if response.id:
+        document["id"] = response.id
+    if response.parameters is not None:
+        document["parameters"] = response.parameters
+    document["outputs"] = [_tensor_document(tensor) for tensor in response.outputs]
+    return document
+
+
+def _tensor_document(tensor: Tensor) -> dict[str, Any]:
+    document = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": tensor.data}
+    if tensor.parameters is not None:
+        document["parameters"] = tensor.parameters
+    return document
+
+
+def metadata_document(metadata: ModelMetadata) -> dict[str, Any]:
+    """The answer to a model metadata request (Model Metadata Response JSON Object)."""
+    return cast(dict[str, Any], msgspec.to_builtins(metadata))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)

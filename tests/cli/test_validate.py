@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import FUNC_YAML, Command
+
+
+def test_a_valid_file_is_one_line_that_names_the_runtime_and_the_processes(kfunc: Command, folder: Path) -> None:
+    assert kfunc("validate", folder) == (
+        0,
+        f"{folder}/func.yaml is valid: iris, ./model.onnx with onnx (the name ends in .onnx); processes: logger, handler\n",
+        "",
+    )
+
+
+def test_a_valid_file_has_no_problems_in_json(kfunc: Command, folder: Path) -> None:
+    assert json.loads(kfunc("validate", folder, "--output", "json").out) == {"valid": True, "problems": []}
+
+
+def test_the_file_itself_can_be_named(kfunc: Command, folder: Path) -> None:
+    assert kfunc("validate", folder / "func.yaml").status == 0
+
+
+def test_a_model_that_is_not_there_is_a_problem_with_its_place(kfunc: Command, folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    result = kfunc("validate", folder)
+    assert result.status == 2
+    assert f"{folder}/func.yaml:6:16: inference.model.uri: there is no {folder}/model.onnx" in result.err
+
+
+def test_a_missing_model_is_reported_beside_other_problems_in_the_order_of_the_file(kfunc: Command, folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("name: iris", "nam: iris").replace("logger: {}", "logger: {mode: al}"))
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert [(problem["line"], problem["path"]) for problem in problems] == [
+        (2, "nam"),
+        (6, "inference.model.uri"),
+        (7, "inference.logger.mode"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("./model.pt", "torch.onnx.export"),
+        ("./model.bin", "no runtime reads such a file"),
+        ("../model.onnx", "leaves the function's folder"),
+        ("s3://bucket/model.onnx", "not supported"),
+        ("''", "not empty"),
+        ("[1]", "a string"),
+        ("./model.pkl", "pickle"),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_one_problem_at_its_uri(kfunc: Command, folder: Path, uri: str, words: str) -> None:
+    (folder / "model.pkl").write_bytes(b"")
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", uri))
+    (problem,) = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert (problem["line"], problem["column"], problem["path"]) == (6, 16, "inference.model.uri")
+    assert words in problem["message"]
+
+
+def test_a_runtime_that_is_given_decides_whatever_the_name(kfunc: Command, folder: Path) -> None:
+    (folder / "model.bin").write_bytes(b"")
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", "./model.bin, runtime: onnx"))
+    assert "./model.bin with onnx (as func.yaml says)" in kfunc("validate", folder).out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "empty"),
+        (b"\x00\x01\xff", ""),
+        (b"- a\n- b\n", "mapping"),
+        (b"a: &a [*a]\n", ""),
+        (b"inference: nothing\n", "mapping"),
+        (b"inference: {model: {uri: [}}\n", ""),
+    ],
+)
+def test_what_is_no_func_yaml_is_refused_without_a_traceback(kfunc: Command, tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "func.yaml").write_bytes(text)
+    result = kfunc("validate", tmp_path)
+    assert result.status == 2
+    assert words in result.err
+
+
+def test_a_folder_without_func_yaml_is_told_how_to_get_one(kfunc: Command, tmp_path: Path) -> None:
+    assert kfunc("validate", tmp_path) == (
+        2,
+        "",
+        f"error: {tmp_path}/func.yaml does not exist; `kfunc init {tmp_path}` writes one\n",
+    )

@@ -1,0 +1,271 @@
+"""The shared part of func.yaml against Knative Functions' schema for specVersion 0.36.0, as a table of its keys."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kfunc.config.describe import json_schema
+from kfunc.config.function import SPEC_VERSION, Function
+from kfunc.config.inference import Inference, ModelSource
+from kfunc.config.load import read_function
+from kfunc.config.source import parse_source
+
+ENV_NAME = "string ^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+QUANTITY = "string ^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
+LABEL_KEY = (
+    r"string ^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$"
+)
+
+KNATIVE = {
+    "specVersion": "string",
+    "name": "string ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+    "domain": "string",
+    "runtime": "string",
+    "registry": "string",
+    "registryInsecure": "boolean",
+    "image": "string",
+    "namespace": "string",
+    "deployer": "keda|knative|raw",
+    "created": "string",
+    "invoke": "cloudevent|http",
+    "build.git.url": "string",
+    "build.git.revision": "string",
+    "build.git.contextDir": "string",
+    "build.builderImages.*": "string",
+    "build.buildpacks[]": "string",
+    "build.builder": "pack|s2i",
+    "build.buildEnvs[].name": ENV_NAME,
+    "build.buildEnvs[].value": "string",
+    "build.pvcSize": "string",
+    "build.remoteStorageClass": "string",
+    "build.baseImage": "string",
+    "build.volumes[].hostPath": "string",
+    "build.volumes[].path": "string",
+    "run.volumes[].secret": "string",
+    "run.volumes[].configMap": "string",
+    "run.volumes[].persistentVolumeClaim.claimName": "string",
+    "run.volumes[].persistentVolumeClaim.readOnly": "boolean",
+    "run.volumes[].emptyDir.medium": "string",
+    "run.volumes[].emptyDir.sizeLimit": "string",
+    "run.volumes[].path": "string",
+    "run.envs[].name": ENV_NAME,
+    "run.envs[].value": "string",
+    "run.startTimeout": "integer",
+    "run.kafka.brokers": "string",
+    "run.kafka.topic": "string",
+    "run.kafka.consumerGroup": "string",
+    "deploy.namespace": "string",
+    "deploy.image": "string",
+    "deploy.annotations.*": "string",
+    "deploy.options.scale.min": "integer >= 0",
+    "deploy.options.scale.max": "integer >= 0",
+    "deploy.options.scale.metric": "concurrency|rps",
+    "deploy.options.scale.target": "number >= 0",
+    "deploy.options.scale.utilization": "number >= 1 <= 100",
+    "deploy.options.resources.requests.cpu": QUANTITY,
+    "deploy.options.resources.requests.memory": QUANTITY,
+    "deploy.options.resources.limits.cpu": QUANTITY,
+    "deploy.options.resources.limits.memory": QUANTITY,
+    "deploy.options.resources.limits.concurrency": "integer >= 0",
+    "deploy.labels[].key": LABEL_KEY,
+    "deploy.labels[].value": "string ^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+    "deploy.healthEndpoints.liveness": "string",
+    "deploy.healthEndpoints.readiness": "string",
+    "deploy.serviceAccountName": "string",
+    "deploy.imagePullSecret": "string",
+    "deploy.deployer": "keda|knative|raw",
+    "deploy.subscriptions[].source": "string",
+    "deploy.subscriptions[].filters.*": "string",
+    "deploy.managementDisabled": "boolean",
+}
+# Without specVersion and created, which the func CLI asks for and kfunc does not need.
+KNATIVE_REQUIRED = {
+    "build.volumes[].hostPath",
+    "build.volumes[].path",
+    "run.kafka.brokers",
+    "run.kafka.topic",
+    "run.kafka.consumerGroup",
+    "deploy.labels[].key",
+    "deploy.subscriptions[].source",
+}
+
+SCHEMA = json_schema()
+
+
+def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting with its type, bounds and pattern."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "items" in schema:
+        yield from leaves(schema["items"], f"{path}[]")
+    elif "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from leaves(inner, f"{path}.{name}" if path else name)
+    elif "additionalProperties" in schema:
+        yield from leaves(schema["additionalProperties"], f"{path}.*")
+    else:
+        yield path, notation(schema)
+
+
+def notation(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "|".join(sorted(schema["enum"]))
+    bounds = [f" {sign} {schema[key]:g}" for key, sign in (("minimum", ">="), ("maximum", "<=")) if schema.get(key) is not None]
+    pattern = f" {schema['pattern']}" if "pattern" in schema else ""
+    return f"{schema['type']}{pattern}{''.join(bounds)}"
+
+
+def required(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "items" in schema:
+        yield from required(schema["items"], f"{path}[]")
+    for name, inner in schema.get("properties", {}).items():
+        where = f"{path}.{name}" if path else name
+        if name in schema["required"]:
+            yield where
+        yield from required(inner, where)
+
+
+def test_the_shared_part_has_exactly_knatives_keys_types_enums_and_patterns() -> None:
+    assert {path: kind for path, kind in leaves(SCHEMA) if not path.startswith("inference.")} == KNATIVE
+
+
+def test_the_shared_part_requires_what_knative_requires() -> None:
+    assert {path for path in required(SCHEMA) if not path.startswith("inference")} == KNATIVE_REQUIRED
+
+
+def test_of_kfuncs_own_part_only_the_models_uri_is_required() -> None:
+    assert {path for path in required(SCHEMA) if path.startswith("inference")} == {
+        "inference",
+        "inference.model",
+        "inference.model.uri",
+    }
+
+
+def test_every_mapping_refuses_unknown_keys() -> None:
+    assert [name for name, schema in SCHEMA["$defs"].items() if schema["additionalProperties"] is not False] == []
+
+
+def test_a_volume_in_the_schema_has_exactly_one_source() -> None:
+    volume = SCHEMA["$defs"]["Run"]["properties"]["volumes"]["items"]
+    assert [alternative["required"] for alternative in volume["oneOf"]] == [
+        ["secret"],
+        ["configMap"],
+        ["persistentVolumeClaim"],
+        ["emptyDir"],
+    ]
+
+
+EVERYTHING = """\
+specVersion: 0.36.0
+name: iris
+domain: example.com
+runtime: python
+registry: registry.example.com/team
+registryInsecure: true
+image: registry.example.com/team/iris:1
+namespace: models
+deployer: knative
+created: 2026-11-21T12:00:00.123456789+01:00
+invoke: cloudevent
+build:
+  git: {url: "https://example.com/iris.git", revision: main, contextDir: models/iris}
+  builderImages: {pack: example.com/builder, s2i: example.com/s2i:2}
+  buildpacks: [example.com/buildpack]
+  builder: pack
+  buildEnvs: [{name: A, value: b}, {name: C, value: "{{ env:C }}"}]
+  pvcSize: 256Mi
+  remoteStorageClass: fast
+  baseImage: python:3.11
+  volumes: [{hostPath: ./bindings, path: /platform/bindings}]
+run:
+  volumes:
+    - {secret: s, path: /s}
+    - {configMap: c, path: /c}
+    - {persistentVolumeClaim: {claimName: p, readOnly: true}, path: /p}
+    - {emptyDir: {medium: Memory, sizeLimit: 64Mi}, path: /e}
+  envs:
+    - {name: A, value: text}
+    - {name: B, value: "{{ env:HOME }}"}
+    - {name: C, value: "{{ secret:s:key }}"}
+    - {name: D, value: "{{ configMap:c:key }}"}
+    - {value: "{{ secret:s }}"}
+    - {value: "{{ configMap:c }}"}
+    - {name: KFUNC_BATCHER_MAX_BATCH_SIZE, value: "8"}
+    - {name: KFUNC_WORKERS, value: "{{ env:WORKERS }}"}
+  startTimeout: 60
+  kafka: {brokers: "a:9092,b:9092", topic: t, consumerGroup: g}
+deploy:
+  namespace: models
+  image: registry.example.com/team/iris@sha256:0000000000000000000000000000000000000000000000000000000000000000
+  annotations: {example.com/owner: "a team", autoscaling.knative.dev/window: 60s}
+  options:
+    scale: {min: 1, max: 5, metric: rps, target: 10.5, utilization: 70}
+    resources: {requests: {cpu: 250m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi, concurrency: 100}}
+  labels: [{key: example.com/team, value: ml}, {key: tier}]
+  healthEndpoints: {liveness: /v2/health/live, readiness: /v2/health/ready}
+  serviceAccountName: iris
+  imagePullSecret: pull
+  deployer: raw
+  subscriptions: [{source: default, filters: {type: a.b}}]
+  managementDisabled: true
+inference:
+  model:
+    uri: models/iris.joblib
+    name: iris
+    version: "2"
+    runtime: sklearn
+    execution: thread
+    threads: 2
+    concurrency: 4
+    trust: true
+    digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
+  protocols: [v2]
+  accelerator: cpu
+  workers: 2
+  timeout_s: 30
+  hang_timeout_s: 10
+  grace_s: 5
+  limits: {max_body_bytes: 1000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
+           idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
+  batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}
+  logger: {mode: response, sink: "http://broker.example.com/default", max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
+"""
+
+
+def test_a_file_with_every_setting_is_valid() -> None:
+    assert read_function(parse_source(EVERYTHING.encode())).deploy.options.scale.target == 10.5
+
+
+def test_that_file_has_indeed_every_setting() -> None:
+    def paths(value: Any, path: str = "") -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from paths(inner, f"{path}.{key}" if path else key)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from paths(inner, f"{path}[]")
+        else:
+            yield path
+
+    given = set(paths(parse_source(EVERYTHING.encode()).value))
+    wanted = {path for path, _ in leaves(SCHEMA)}
+    assert {path for path in wanted if not path.endswith(".*")} - given == set()
+    assert all(any(one.startswith(path.removesuffix("*")) for one in given) for path in wanted if path.endswith(".*"))
+
+
+@pytest.mark.parametrize("key", ["template", "root", "imageDigest", "envs", "labels"])
+def test_keys_that_are_not_in_the_schema_are_no_fields(key: str) -> None:
+    assert key not in SCHEMA["$defs"]["Function"]["properties"]
+
+
+def test_a_function_is_immutable() -> None:
+    function = read_function(parse_source(b"inference: {model: {uri: m}}\n"))
+    with pytest.raises(AttributeError):
+        function.name = "x"  # type: ignore[misc]
+
+
+def test_the_specification_version_is_the_one_that_the_table_is_of() -> None:
+    assert Function(inference=Inference(model=ModelSource(uri="m"))).spec_version == SPEC_VERSION == "0.36.0"

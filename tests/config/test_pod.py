@@ -1,0 +1,170 @@
+"""`KFUNC_CONFIG`: what goes in comes out, overrides set single values, everything else is a ConfigError."""
+
+import sys
+from subprocess import run
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kfunc.config.inference import Batcher, Limits, Logger
+from kfunc.config.pod import MAX_BYTES, VARIABLE, VERSION, PodConfig, PodModel, decode, encode
+from kfunc.errors import ConfigError, Problem
+
+LEAST = PodConfig(
+    function="iris",
+    namespace="default",
+    model=PodModel(name="iris", version="1", uri="m.onnx", runtime="onnx"),
+    protocols=["v1", "v2"],
+    accelerator="auto",
+    workers=1,
+    timeout_s=300.0,
+    hang_timeout_s=60.0,
+    grace_s=30.0,
+    limits=Limits(),
+)
+FULL = msgspec.structs.replace(
+    LEAST,
+    model=PodModel(
+        name="iris",
+        version="1",
+        uri="/srv/é.pkl",
+        runtime="sklearn",
+        execution="process",
+        threads=2,
+        concurrency=3,
+        trust=True,
+        digest="sha256:" + "0" * 64,
+    ),
+    limits=Limits(max_headers=5),
+    batcher=Batcher(max_batch_size=8),
+    logger=Logger(mode="request", sink="http://a/"),
+)
+
+
+def refusal(environ: dict[str, str]) -> Problem:
+    with pytest.raises(ConfigError) as caught:
+        decode(environ)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def overridden(config: PodConfig = LEAST, **overrides: str) -> PodConfig:
+    return decode({VARIABLE: encode(config), **overrides})
+
+
+@pytest.mark.parametrize("config", [LEAST, FULL], ids=["least", "full"])
+def test_what_is_encoded_is_decoded(config: PodConfig) -> None:
+    assert decode({VARIABLE: encode(config)}) == config
+
+
+def test_other_variables_are_not_looked_at() -> None:
+    assert overridden(PATH="/bin", K_SERVICE="iris") == LEAST
+
+
+def test_without_configuration_a_process_says_how_to_get_one() -> None:
+    assert refusal({}).message == "KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it"
+
+
+def test_a_configuration_of_64_kib_is_the_largest() -> None:
+    room = MAX_BYTES - len(encode(msgspec.structs.replace(LEAST, function="")))
+    assert len(encode(msgspec.structs.replace(LEAST, function="x" * room))) == MAX_BYTES
+    with pytest.raises(ConfigError) as caught:
+        encode(msgspec.structs.replace(LEAST, function="x" * (room + 1)))
+    assert caught.value.problems[0].message == f"the configuration is {MAX_BYTES + 1} bytes, the limit is {MAX_BYTES}"
+
+
+def test_the_size_is_counted_in_bytes() -> None:
+    with pytest.raises(ConfigError):
+        encode(msgspec.structs.replace(LEAST, function="é" * (MAX_BYTES // 2)))
+
+
+def test_the_configuration_of_another_version_is_refused() -> None:
+    text = encode(msgspec.structs.replace(LEAST, version=VERSION + 1))
+    assert refusal({VARIABLE: text}).message == (
+        f"version {VERSION + 1} of the configuration, this kfunc reads {VERSION}: render it again"
+    )
+
+
+@pytest.mark.parametrize("overrides", [{}, {"KFUNC_WORKERS": "2"}, {"KFUNC_MODEL_THREADS": "2"}], ids=["plain", "top", "inner"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "5", "null", "{}", '{"model": 5}', '{"model": [1]}', '{"function": "a"}', "[" * 5000, "\udcff", '{"a": 1}'],
+)
+def test_a_broken_configuration_is_refused(text: str, overrides: dict[str, str]) -> None:
+    assert refusal({VARIABLE: text, **overrides}).message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("KFUNC_WORKERS", "4", "workers", 4),
+        ("KFUNC_TIMEOUT_S", "1.5", "timeout_s", 1.5),
+        ("KFUNC_HANG_TIMEOUT_S", "5", "hang_timeout_s", 5.0),
+        ("KFUNC_PROTOCOLS", "v2", "protocols", ["v2"]),
+        ("KFUNC_PROTOCOLS", "v2,v1", "protocols", ["v2", "v1"]),
+        ("KFUNC_MODEL_THREADS", "2", "model.threads", 2),
+        ("KFUNC_MODEL_TRUST", "true", "model.trust", True),
+        ("KFUNC_MODEL_VERSION", "2", "model.version", "2"),
+        ("KFUNC_LIMITS_MAX_HEADERS", "7", "limits.max_headers", 7),
+        ("KFUNC_BATCHER_MAX_BATCH_SIZE", "64", "batcher.max_batch_size", 64),
+        ("KFUNC_LOGGER_SINK", "http://b/", "logger.sink", "http://b/"),
+    ],
+)
+def test_an_override_sets_the_field_that_it_names(variable: str, value: str, field: str, expected: object) -> None:
+    found: object = overridden(FULL, **{variable: value})
+    for part in field.split("."):
+        found = getattr(found, part)
+    assert found == expected
+
+
+def test_an_override_leaves_the_fields_beside_it() -> None:
+    assert overridden(FULL, KFUNC_LIMITS_MAX_CONNECTIONS="9").limits == Limits(max_headers=5, max_connections=9)
+
+
+def test_an_override_may_turn_on_what_the_file_leaves_out() -> None:
+    assert overridden(KFUNC_BATCHER_MAX_BATCH_SIZE="4").batcher == Batcher(max_batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("variable", "known"),
+    [("KFUNC_WORKRES", "workers"), ("KFUNC_BATCHER_SIZE", "max_batch_size"), ("KFUNC_", "function"), ("KFUNC_MODEL_", "uri")],
+)
+def test_an_override_that_names_no_setting_is_refused_with_those_that_exist(variable: str, known: str) -> None:
+    problem = refusal({VARIABLE: encode(LEAST), variable: "1"})
+    assert problem.message == f"{variable} names no setting"
+    assert known in problem.suggestion
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("KFUNC_WORKERS", "many"),
+        ("KFUNC_PROTOCOLS", "v3"),
+        ("KFUNC_MODEL_EXECUTION", "gpu"),
+        ("KFUNC_LIMITS_MAX_HEADERS", "0"),
+        ("KFUNC_BATCHER_MAX_LATENCY_MS", "-1"),
+        ("KFUNC_LOGGER_SINK", "ftp://a"),
+        ("KFUNC_LIMITS", "5"),
+    ],
+)
+def test_an_override_with_a_wrong_value_is_refused(variable: str, value: str) -> None:
+    assert refusal({VARIABLE: encode(LEAST), variable: value}).message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from([f"KFUNC_{name.upper()}" for name in PodConfig.__struct_fields__]), st.text()))
+def test_whatever_the_overrides_are_only_config_errors_escape(overrides: dict[str, str]) -> None:
+    try:
+        decode({VARIABLE: encode(FULL), **overrides})
+    except ConfigError:
+        return
+
+
+def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> None:
+    program = (
+        "import sys, kfunc.config.pod\nprint(*sorted(name for name in sys.modules if name.startswith(('kfunc', 'ruamel'))))"
+    )
+    loaded = run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == ["kfunc", "kfunc.config", "kfunc.config.inference", "kfunc.config.pod", "kfunc.errors"]
