@@ -34,6 +34,12 @@ def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig
     return replace(config, logger=replace(logger, sink=sink or f"file:{_state_folder(directory) / FILE_NAME}"))
 
 
+def where(logger: Logger, directory: Path) -> str:
+    """The sink for a reader: a URL, or the path of the file; relative ones are relative to the function's folder."""
+    sink = str(logger.sink)
+    return str(directory / sink.removeprefix("file:").removeprefix("//")) if sink.startswith("file:") else sink
+
+
 def _state_folder(directory: Path) -> Path:
     """A folder of our own beside func.yaml, which git does not see."""
     folder = directory / STATE_FOLDER

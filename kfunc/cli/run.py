@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory, gettempdir
 import click
 
 import kfunc.errors
-from kfunc.cli.events import parse_sink, with_sink
+from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.function import LocalFunction, load_local
 from kfunc.cli.listening import listen, url
 from kfunc.cli.processes import Endpoints, address, child_environ, present, programs
@@ -84,4 +84,4 @@ def _introduce(function: LocalFunction, config: PodConfig, management: dict[str,
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
     click.echo(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
     if config.logger is not None:
-        click.echo(f"events: {str(config.logger.sink).removeprefix('file:')}")
+        click.echo(f"events: {where(config.logger, function.directory)}")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kfunc.protocol.contract import Context
 
 LOOP_LIMIT_S = 0.001
-SLOW_RUNS = 3
+SLOW_RUNS = 3  # one may be the machine's fault
+STALL_S = 0.02  # no machine's fault
 # Inputs may be this many times larger than what has been measured as fast before they are tried in a thread first.
 GROWTH = 4
 PROBE_S = 0.02
@@ -44,6 +45,8 @@ class Execution:
         # The largest input, in elements, that is run on the loop; what has been fast, times GROWTH.
         self._loop_size: float = float("inf") if mode == "loop" else -1
         self._slow_runs = 0
+        self._fast_runs = 0
+        self._fast_runs_needed = 1  # more each time that the loop was held up: a model's time may lie in its data
         self._gil_held_calls = 0
         self._running: set[float] = set()
 
@@ -64,13 +67,19 @@ class Execution:
             return
         if duration_s <= LOOP_LIMIT_S:
             self._slow_runs = 0
-            self._loop_size = max(self._loop_size, size * GROWTH)
-        elif size <= self._loop_size:
-            # One slow run may be the machine's fault.
-            self._slow_runs += 1
+            if size > self._loop_size:
+                self._fast_runs += 1
+            if self._fast_runs >= self._fast_runs_needed:
+                self._fast_runs = 0
+                self._loop_size = max(self._loop_size, size * GROWTH)
+            return
+        self._fast_runs = 0
+        if size <= self._loop_size:
+            self._slow_runs += 1 if duration_s < STALL_S else SLOW_RUNS
             if self._slow_runs >= SLOW_RUNS:
                 self._slow_runs = 0
                 self._loop_size = size // 2 if size > 1 else -1
+                self._fast_runs_needed = min(self._fast_runs_needed * 8, 4096)
 
     async def run_in_thread(self, inputs: "Arrays", size: int, timeout_s: float, context: "Context") -> "Arrays":
         """Call the model in a thread. Raises DeadlineExceeded; the thread then ends on its own."""

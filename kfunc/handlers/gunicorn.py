@@ -5,6 +5,7 @@ Every worker loads the model itself; they share the listening sockets and the me
 
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from kfunc.config.pod import PodConfig
-from kfunc.handlers.main import HandlerMetrics, serve
+from kfunc.handlers.serving import HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, exit_now, run
+from kfunc.process.watcher import STOP_SIGNALS
 
 log = logging.getLogger("kfunc.handlers")
 
@@ -125,6 +127,7 @@ def _own(listener: socket.socket) -> socket.socket:
 
 def manage_workers(config: PodConfig, arguments: Arguments) -> int:
     """Run the arbiter; the exit status, 2 where the workers cannot start. Raises StartupError."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the watcher left them blocked for a loop to take
     try:
         Arbiter(Workers(Shared(config, arguments))).run()
     except SystemExit as exit_request:

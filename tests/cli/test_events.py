@@ -4,7 +4,7 @@ import click
 import msgspec
 import pytest
 
-from kfunc.cli.events import parse_sink, with_sink
+from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.run import run
 from kfunc.config.complete import complete
 from kfunc.config.inference import Logger
@@ -69,6 +69,19 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(config: PodCo
 )
 def test_a_sink_is_an_address_and_a_relative_path_is_from_here(value: str | None, parsed: str | None) -> None:
     assert parse_sink(click.Context(run), run.params[0], value) == parsed
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("http://broker/events", "http://broker/events"),
+        ("file:events.jsonl", "/srv/events.jsonl"),
+        ("file:/var/events.jsonl", "/var/events.jsonl"),
+        ("file:///var/events.jsonl", "/var/events.jsonl"),
+    ],
+)
+def test_a_sink_is_shown_as_a_url_or_a_path(value: str, shown: str) -> None:
+    assert where(Logger(sink=value), Path("/srv")) == shown
 
 
 @pytest.mark.parametrize("value", ["", "broker", "kafka://broker", "http://", "file:", "broker:default"])

@@ -296,6 +296,29 @@ def test_a_signal_at_any_time_of_the_start_ends_everything_soon(tmp_path: Path, 
         assert not [pid for pid in pids if runs(pid)]
 
 
+def test_several_workers_end_on_a_signal_too(start: Start) -> None:
+    run = start(text=f"{FUNC_YAML}  workers: 2\n")
+    pids = descendants(run.process.pid)
+    assert run.answers()
+    run.process.terminate()
+    assert run.process.wait(8) == 0, run.err
+    assert not [pid for pid in pids if runs(pid)]
+
+
+def test_a_stuck_model_is_ended_and_the_function_serves_again(tmp_path: Path) -> None:
+    (tmp_path / "func.yaml").write_text(
+        "name: iris\ninference: {model: {uri: handler.py}, hang_timeout_s: 1, batcher: {}, logger: {}}"
+    )
+    (tmp_path / "handler.py").write_text("import time\ndef predict(x):\n    time.sleep(1000 * (x[0] > 5))\n    return x\n")
+    with Run(tmp_path) as run:
+        run.wait_until_ready()
+        tensor = {"name": "x", "shape": [1], "datatype": "FP64"}
+        assert run.request("POST", "/v2/models/iris/infer", {"inputs": [{**tensor, "data": [6.0]}]})[0] == 502
+        run.wait_for(lambda: "serving again" in run.err)
+        assert "stuck" in run.err
+        assert run.request("POST", "/v2/models/iris/infer", {"inputs": [{**tensor, "data": [1.0]}]})[0] == 200
+
+
 def test_the_events_of_a_request_just_before_the_end_are_kept(start: Start) -> None:
     run = start()
     run.infer()
