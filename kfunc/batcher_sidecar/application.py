@@ -11,9 +11,9 @@ from kfunc.batcher_sidecar.policy import Batch, Policy
 from kfunc.config.inference import Batcher
 from kfunc.errors import BadGateway, KfuncError
 from kfunc.http.exchange import Exchange
-from kfunc.http.proxy import STREAM_ABOVE, Forward, forwarded_headers
-from kfunc.http.upstream import UpstreamConnection, UpstreamPool
-from kfunc.http.wire import Headers, header_lines
+from kfunc.http.proxy import STREAM_ABOVE, Forward
+from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
+from kfunc.http.wire import forwarded_headers, header_lines
 from kfunc.protocol.messages import ModelMetadata
 from kfunc.telemetry.metrics import SIZE_BUCKETS, Metrics
 from kfunc.telemetry.requests import RequestRecorder
@@ -63,7 +63,7 @@ class BatcherApplication:
                     if mergeable is not None:
                         self._collect(Member(exchange, mergeable))
                         return
-        Forward(exchange, self._pool, [])
+        Forward(exchange, self._pool, b"")
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
@@ -116,7 +116,7 @@ class BatcherApplication:
         for member in members:
             if not member.exchange.cancelled:
                 self._retries.add()
-                Forward(member.exchange, self._pool, [])
+                Forward(member.exchange, self._pool, b"")
 
     # ---- what may be merged
 
@@ -145,7 +145,7 @@ class Single(Forward):
         self._application = application
         self._batch = batch
         self._open = True
-        super().__init__(batch.items[0].exchange, application._pool, [])
+        super().__init__(batch.items[0].exchange, application._pool, b"")
 
     def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
         """The upstream is free again."""
@@ -161,13 +161,12 @@ class WholeAnswer:
     bodiless = False
 
     def __init__(self) -> None:
-        self._status = 0
-        self._headers: Headers = []
+        self._head: ResponseHead | None = None
         self._parts: list[bytes] = []
 
-    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+    def on_head(self, head: ResponseHead, length: int | None) -> None:
         """A large answer begins."""
-        self._status, self._headers = status, headers
+        self._head = head
 
     def on_chunk(self, chunk: bytes) -> None:
         """Part of it."""
@@ -175,12 +174,13 @@ class WholeAnswer:
 
     def on_end(self) -> None:
         """All of it."""
-        self.on_response(self._status, self._headers, b"".join(self._parts))
+        if self._head is not None:
+            self.on_response(self._head, b"".join(self._parts))
 
     def on_pressure(self, paused: bool) -> None:
         """What is sent is in memory already."""
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """The answer."""
         raise TypeError("a subclass takes the answer")
 
@@ -205,11 +205,11 @@ class Merged(WholeAnswer):
         head = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (first.target, header_lines(fields), len(body))
         connection.transport.write(head + body)
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """Give each member its part."""
         members = self._batch.items
         self._application.completed(self._batch)
-        if status >= 400:
+        if head.status >= 400:
             self._application.send_alone(members)
             return
         try:
@@ -219,10 +219,8 @@ class Merged(WholeAnswer):
             self._application.learn(members[0].exchange.target, batched=False)
             self._application.send_alone(members)
             return
-        lines = forwarded_headers(headers)
         for member, part in zip(members, parts, strict=True):
-            member.exchange.forwarded = True
-            member.exchange.respond(status, part, b"", lines)
+            member.exchange.relay(head.status, head.lines, part)
 
     def on_failure(self, error: KfuncError) -> None:
         """The upstream is lost; what may have run is not sent again."""
@@ -246,10 +244,10 @@ class MetadataCall(WholeAnswer):
         path = self._target.removesuffix(b"/infer")
         connection.transport.write(b"GET %b HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n\r\n" % path)
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """Learn from metadata; a server that has none is not merged for."""
-        if status != 200:
-            if status in (400, 404, 405, 501):
+        if head.status != 200:
+            if head.status in (400, 404, 405, 501):
                 self._application.learn(self._target, batched=False)
             return
         try:

@@ -42,6 +42,8 @@ def read_v2(target: bytes, body: bytes) -> Mergeable | None:
     """A V2 request; None where it is not one that can be merged."""
     try:
         request = v2.decode_request(body)
+        for tensor in request.inputs:
+            v2.flatten(tensor)
     except InvalidRequest:
         return None
     inputs = request.inputs

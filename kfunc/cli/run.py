@@ -14,7 +14,7 @@ from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.function import LocalFunction, load_local
 from kfunc.cli.listening import listen, url
 from kfunc.cli.processes import Endpoints, address, child_environ, present, programs
-from kfunc.cli.supervisor import Supervisor, say
+from kfunc.cli.supervisor import Supervisor, catch_signals, say
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 
@@ -45,13 +45,14 @@ def run(directory: Path, port: int, host: str, sink: str | None, quiet: bool) ->
     management = {name: listen("127.0.0.1", 0) for name in present(config)}
     if not quiet:
         _introduce(function, config, management)
+    signals = catch_signals()  # from here on there is something to clean up
     with TemporaryDirectory(prefix="kfunc-", dir=_socket_parent(gettempdir()), ignore_cleanup_errors=True) as sockets:
         endpoints = Endpoints(listener, management, sockets)
         package_root = str(Path(kfunc.errors.__file__).parent.parent)
         environ = child_environ(function.environ, package_root, sys.path[1:])
         started = programs(config, endpoints, environ, str(function.directory), access_log=not quiet)
         try:
-            return Supervisor(started, listener, config.grace_s, _announcer(url(listener))).run()
+            return Supervisor(started, listener, config.grace_s, _announcer(url(listener))).run(signals)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

@@ -17,7 +17,7 @@ from kfunc.cli.readiness import Readiness
 from kfunc.cli.restarts import HOPELESS, describe
 
 KILL_AFTER_S = 5.0
-KILLED = 1
+FAILED = 1
 
 
 class Supervisor:
@@ -47,12 +47,11 @@ class Supervisor:
         self._kill_at: float | None = None
         self._status = 0
 
-    def run(self) -> int:
-        """Serve until SIGINT, SIGTERM or SIGHUP, or until a child gives up; returns the exit status.
+    def run(self, signals: int) -> int:
+        """Serve until a signal comes from `catch_signals`, or until a child gives up; returns the exit status.
 
         A second SIGINT kills. No child is left when this returns or raises.
         """
-        signals = _catch_signals()
         self._selector.register(signals, EVENT_READ)
         try:
             self._start_due(time.monotonic(), self._children)
@@ -94,6 +93,9 @@ class Supervisor:
 
     def _take_end(self, now: float, child: Child, status: int) -> None:
         if self._kill_at is not None:
+            if child.told_to_stop and status > 0:  # something was not finished
+                say(f"{child.name} ended ({describe(status)})")
+                self._status = self._status or FAILED
             return
         child.due = child.restarts.ended(now, status)
         if child.due is None:
@@ -124,7 +126,7 @@ class Supervisor:
         for child in alive:
             child.kill()
         say(f"{', '.join(child.name for child in alive)}: {how}")
-        self._status = self._status or KILLED
+        self._status = self._status or FAILED
         self._kill_at = now + self._patience_s()
 
     def _patience_s(self) -> float:
@@ -150,8 +152,8 @@ def say(message: str) -> None:
         print(f"kfunc: {message}", file=sys.stderr, flush=True)
 
 
-def _catch_signals() -> int:
-    """Have the numbers of signals written to a pipe; returns the end to read them from."""
+def catch_signals() -> int:
+    """Have the numbers of SIGINT, SIGTERM, SIGHUP and SIGCHLD written to a pipe; returns the end to read from."""
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     os.set_blocking(write_end, False)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +11,6 @@ import kfunc
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, MethodNotAllowed, NotFound, Unavailable, UnsupportedMediaType
 from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolve
-from kfunc.http import steps
 from kfunc.http.exchange import Exchange
 from kfunc.protocol import v1, v2
 from kfunc.protocol.contract import Model
@@ -28,13 +27,24 @@ Decode = Callable[[bytes, str, str], InferRequest]
 Encode = Callable[[InferResponse], bytes]
 
 
+class Codec:
+    """A protocol's two directions."""
+
+    __slots__ = ("decode", "encode")
+
+    def __init__(self, decode: Decode, encode: Encode) -> None:
+        self.decode = decode
+        self.encode = encode
+
+
 class Endpoint:
     """A path that was resolved once: what answers it, and with which methods."""
 
-    __slots__ = ("allow", "answer", "methods", "version")
+    __slots__ = ("allow", "answer", "methods", "protocol", "version")
 
-    def __init__(self, answer: "Answer", version: str, *, posted: bool) -> None:
+    def __init__(self, answer: "Answer", version: str, protocol: str, *, posted: bool) -> None:
         self.answer = answer
+        self.protocol = protocol
         self.version = version
         self.methods = (b"POST",) if posted else (b"GET", b"HEAD")
         self.allow = "POST" if posted else "GET, HEAD"
@@ -52,7 +62,7 @@ class Application:
         self._config = config
         self._recorder = recorder
         self._model: Model | None = None
-        self._encode_v1 = self._encode_v2 = _not_loaded
+        self._codecs: dict[str, Codec] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._endpoints: dict[bytes, Endpoint] = {}
         self._answers: dict[Action, Answer] = {
@@ -65,14 +75,14 @@ class Application:
             Action.INFER: self._infer,
             Action.V1_LIST: self._v1_list,
             Action.V1_STATUS: self._v1_status,
-            Action.V1_PREDICT: self._predict,
+            Action.V1_PREDICT: self._infer,
         }
 
     def serve(self, model: Model) -> None:
         """From now on `model` answers."""
         from kfunc.handlers.encoding import encode_v1, encode_v2  # numpy comes with the model, not before liveness
 
-        self._encode_v1, self._encode_v2 = encode_v1, encode_v2
+        self._codecs = {"v1": Codec(v1.decode_request, encode_v1), "v2": Codec(v2.decode_request, encode_v2)}
         self._model = model
 
     def handle(self, exchange: Exchange) -> None:
@@ -99,7 +109,8 @@ class Application:
             raise NotFound(f"no model {route.model!r} here; the model is {model.name!r}")
         if route.version and route.version != model.version:
             raise NotFound(f"model {model.name!r} has no version {route.version!r}; its version is {model.version!r}")
-        endpoint = Endpoint(self._answers[route.action], route.version, posted=route.action in POSTED)
+        protocol = "v1" if route.action in V1_ACTIONS else "v2"
+        endpoint = Endpoint(self._answers[route.action], route.version, protocol, posted=route.action in POSTED)
         if len(self._endpoints) < MAX_ENDPOINTS:
             self._endpoints[target] = endpoint
         return endpoint
@@ -112,25 +123,28 @@ class Application:
     # ---- inference
 
     def _infer(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        steps.run(self._answer(exchange, self._loaded(), v2.decode_request, self._encode_v2, endpoint), self._tasks)
-
-    def _predict(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        steps.run(self._answer(exchange, self._loaded(), v1.decode_request, self._encode_v1, endpoint), self._tasks)
-
-    async def _answer(self, exchange: Exchange, model: Model, decode: Decode, encode: Encode, endpoint: Endpoint) -> None:
+        """Decode, ask the model, encode; a task is made only for a model that waits."""
         exchange.note = endpoint
+        if not exchange.body or not UNREADABLE.isdisjoint(exchange.headers):
+            _refuse_body(exchange)
+        model = self._model or self._loaded()
+        codec = self._codecs[endpoint.protocol]
+        answer = model.infer(codec.decode(exchange.body, self._config.model.name, endpoint.version), exchange)
+        if type(answer) is InferResponse:
+            exchange.respond(200, codec.encode(answer))
+            return
+        task = asyncio.get_running_loop().create_task(self._infer_later(exchange, answer, codec.encode))  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _infer_later(self, exchange: Exchange, answer: Awaitable[InferResponse], encode: Encode) -> None:
         try:
-            if not exchange.body or not UNREADABLE.isdisjoint(exchange.headers):
-                _refuse_body(exchange)
-            request = decode(exchange.body, self._config.model.name, endpoint.version)
-            body = encode(await model.infer(request, exchange))
+            exchange.respond(200, encode(await answer))
         except KfuncError as error:
             exchange.fail(error)
         except Exception:
             log.exception("a request failed")
             exchange.fail(KfuncError("internal error; the log of the handler says more"))
-        else:
-            exchange.respond(200, body)
 
     # ---- everything else
 
@@ -177,7 +191,3 @@ def _refuse_body(exchange: Exchange) -> None:
         raise UnsupportedMediaType("the binary tensor extension is not offered (see extensions in /v2)")
     if not exchange.body:
         raise InvalidRequest("the request has no body")
-
-
-def _not_loaded(response: InferResponse) -> bytes:
-    raise Unavailable("the model is loading")

@@ -31,7 +31,7 @@ class Handler:
     """The function's configuration, set before `load`."""
 
     def load(self, path: Path) -> None:
-        """Read the model at `path`, the file or folder of `model.uri`. Runs in a thread."""
+        """Read the model. Runs in a thread. `path` is where `model.uri` points; for a handler.py, its folder."""
 
     def ready(self) -> bool:
         """Whether requests can be answered now; asked after `load`."""

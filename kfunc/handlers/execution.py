@@ -43,23 +43,20 @@ class Execution:
         self._executor: Executor | None = None
         self._on_gil_held = on_gil_held
         # The largest input, in elements, that is run on the loop; what has been fast, times GROWTH.
-        self._loop_size: float = float("inf") if mode == "loop" else -1
+        self.loop_size: float = float("inf") if mode == "loop" else -1
         self._slow_runs = 0
         self._fast_runs = 0
         self._fast_runs_needed = 1  # more each time that the loop was held up: a model's time may lie in its data
         self._gil_held_calls = 0
         self._running: set[float] = set()
 
-    def fits_loop(self, size: int) -> bool:
-        """Whether a call with `size` elements may run on the event loop."""
-        return size <= self._loop_size
-
     def run(self, inputs: "Arrays", size: int) -> "Arrays":
         """Call the model here and now, measuring it."""
         started_at = perf_counter()
         outputs = self.call(inputs)
-        if perf_counter() - started_at > LOOP_LIMIT_S or self._slow_runs:
-            self._measured(size, perf_counter() - started_at)
+        duration_s = perf_counter() - started_at
+        if duration_s > LOOP_LIMIT_S or self._slow_runs:
+            self._measured(size, duration_s)
         return outputs
 
     def _measured(self, size: int, duration_s: float) -> None:
@@ -67,18 +64,18 @@ class Execution:
             return
         if duration_s <= LOOP_LIMIT_S:
             self._slow_runs = 0
-            if size > self._loop_size:
+            if size > self.loop_size:
                 self._fast_runs += 1
             if self._fast_runs >= self._fast_runs_needed:
                 self._fast_runs = 0
-                self._loop_size = max(self._loop_size, size * GROWTH)
+                self.loop_size = max(self.loop_size, size * GROWTH)
             return
         self._fast_runs = 0
-        if size <= self._loop_size:
+        if size <= self.loop_size:
             self._slow_runs += 1 if duration_s < STALL_S else SLOW_RUNS
             if self._slow_runs >= SLOW_RUNS:
                 self._slow_runs = 0
-                self._loop_size = size // 2 if size > 1 else -1
+                self.loop_size = size // 2 if size > 1 else -1
                 self._fast_runs_needed = min(self._fast_runs_needed * 8, 4096)
 
     async def run_in_thread(self, inputs: "Arrays", size: int, timeout_s: float, context: "Context") -> "Arrays":

@@ -137,7 +137,7 @@ class LoadedModel:
         """Whether the model can be asked."""
         return (self._worker is None or self._worker.ready) and self._handler.ready()
 
-    async def infer(self, request: InferRequest, context: Context) -> InferResponse:
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Check, run, name. Raises InvalidRequest for what the model does not take, Unavailable past the limit."""
         if request.inputs and request.inputs[0].datatype == JSON:
             request = v1.typed(request, self.metadata)
@@ -146,28 +146,32 @@ class LoadedModel:
         size = 0
         for array in arrays.values():
             size += array.size
+        if size > execution.loop_size:
+            return self._infer_elsewhere(request, arrays, size, context)
         try:
-            if execution.fits_loop(size):
-                outputs = execution.run(arrays, size)
-            else:
-                outputs = await self._run_elsewhere(arrays, size, context)
+            outputs = execution.run(arrays, size)
         except KfuncError:
             raise
         except Exception as error:
-            log.exception("the model failed")
-            raise ModelFailed("the model failed; the log of the handler says more") from error
+            raise _model_failed() from error
         return to_response(request, self.metadata, outputs)
 
-    async def _run_elsewhere(self, arrays: "Arrays", size: int, context: Context) -> "Arrays":
+    async def _infer_elsewhere(self, request: InferRequest, arrays: "Arrays", size: int, context: Context) -> InferResponse:
         if self._in_flight >= self._limit:
             raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
         self._in_flight += 1
         try:
             if self._async_steps is not None:
-                return await self._run_async(_chain(self._async_steps, arrays))
-            return await self._execution.run_in_thread(arrays, size, self._timeout_s, context)
+                outputs = await self._run_async(_chain(self._async_steps, arrays))
+            else:
+                outputs = await self._execution.run_in_thread(arrays, size, self._timeout_s, context)
+        except KfuncError:
+            raise
+        except Exception as error:
+            raise _model_failed() from error
         finally:
             self._in_flight -= 1
+        return to_response(request, self.metadata, outputs)
 
     async def _run_async(self, steps: "Coroutine[Any, Any, Arrays]") -> "Arrays":
         task = asyncio.ensure_future(steps)  # the user's code may need a task: asyncio.timeout does
@@ -192,6 +196,12 @@ class LoadedModel:
         self._execution.close()
         if self._worker is not None:
             self._worker.close()
+
+
+def _model_failed() -> ModelFailed:
+    """The error of the caller; the log gets the model's own."""
+    log.exception("the model failed")
+    return ModelFailed("the model failed; the log of the handler says more")
 
 
 def _unused(arrays: "Arrays") -> "Arrays":

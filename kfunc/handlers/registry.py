@@ -24,7 +24,9 @@ class RuntimeEntry(Struct, frozen=True):
 
 RUNTIMES = {
     "onnx": RuntimeEntry("kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), "onnx", (".onnx",)),
-    "sklearn": RuntimeEntry("kfunc.handlers.sklearn:SklearnHandler", ("sklearn",), "sklearn", (".skops", ".joblib", ".pkl")),
+    "sklearn": RuntimeEntry(
+        "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), "sklearn", (".skops", ".joblib", ".pkl")
+    ),
     "python": RuntimeEntry("kfunc.handlers.python:PythonHandler", (), "", (".py",)),
 }
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfunc.errors import InvalidRequest, ModelFailed
+from kfunc.protocol.datatypes import element_count
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+from kfunc.protocol.v2 import flatten
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -35,12 +37,22 @@ DATATYPE_OF = {
 
 
 def to_array(tensor: Tensor) -> "Array":
-    """A tensor with flat data as an array of its shape. Raises InvalidRequest naming the tensor."""
+    """A tensor as an array of its shape. Raises InvalidRequest naming the tensor.
+
+    What is right is not looked at twice: numpy and the array module refuse what is nested, of another
+    type or of another size, and only then the reason is found out. No dimension may be negative here.
+    """
+    numeric = NUMERIC.get(tensor.datatype)
+    if numeric is not None:
+        try:
+            return np.frombuffer(array(numeric[1], tensor.data), numeric[0]).reshape(tensor.shape)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    flatten(tensor)
     datatype, data = tensor.datatype, tensor.data
     try:
-        if datatype in NUMERIC:
-            dtype, code = NUMERIC[datatype]
-            return np.frombuffer(array(code, data), dtype).reshape(tensor.shape)
+        if numeric is not None:
+            return np.frombuffer(array(numeric[1], data), numeric[0]).reshape(tensor.shape)
         if datatype == "BOOL":
             if not set(map(type, data)) <= {bool}:
                 raise InvalidRequest(f"input {tensor.name!r}: BOOL expected, true or false")
@@ -88,7 +100,7 @@ class InputCheck:
                 if len(shape) != len(tensor.shape):
                     _refuse_shape(name, shape, tensor.shape)
                 for size, actual in zip(shape, tensor.shape):  # noqa: B905  (same length, and strict costs)
-                    if size != actual and size != -1:
+                    if size != actual and (size != -1 or actual < 0):
                         _refuse_shape(name, shape, tensor.shape)
                 if tensor.datatype == datatype:
                     array = to_array(tensor)
@@ -99,6 +111,7 @@ class InputCheck:
             elif specs:
                 raise InvalidRequest(f"unknown input {name!r}; the model's inputs are {self._names}")
             else:
+                element_count(name, tensor.shape)
                 array = to_array(tensor)
             arrays[name] = array
         if len(arrays) != len(request.inputs):

@@ -6,6 +6,7 @@ import socket
 from kfunc.errors import StartupError
 
 BACKLOG = 2048
+MAX_PATH = 107 - len(".4194304")  # sun_path of Linux, less the suffix of a socket that is being made
 
 
 class Address:
@@ -29,8 +30,8 @@ def parse_address(text: str) -> Address:
     """Read an ADDR. Raises StartupError."""
     kind, _, rest = text.partition(":")
     if kind == "unix" and rest.startswith("/"):
-        if len(os.fsencode(rest)) > 107:  # sun_path of Linux
-            raise StartupError(f"the socket's path is longer than 107 bytes: {rest}")
+        if len(os.fsencode(rest)) > MAX_PATH:
+            raise StartupError(f"the socket's path is longer than {MAX_PATH} bytes: {rest}")
         return Address(path=rest)
     if kind == "fd" and rest.isascii() and rest.isdigit():
         return Address(fd=int(rest))
@@ -54,7 +55,7 @@ def listen(address: Address) -> socket.socket:
         listener.listen(BACKLOG)
         return listener
     except OSError as error:
-        raise StartupError(f"cannot listen on {address}: {os.strerror(error.errno or 0)}; give another --listen") from None
+        raise StartupError(f"cannot listen on {address}: {error.strerror or error}; give another --listen") from None
 
 
 def _listen_unix(path: str) -> socket.socket:

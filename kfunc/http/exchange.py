@@ -23,7 +23,7 @@ class Transmitter(Protocol):
     def send_response(self, exchange: "Exchange", lines: bytes, body: bytes) -> None:
         """A whole answer; `lines` are its header fields but for the framing."""
 
-    def send_head(self, exchange: "Exchange", headers: Headers, length: int | None) -> None:
+    def send_head(self, exchange: "Exchange", lines: bytes, length: int | None) -> None:
         """Begin an answer of `length` bytes, or of unknown length."""
 
     def send_chunk(self, exchange: "Exchange", chunk: bytes) -> None:
@@ -62,6 +62,7 @@ class Exchange:
     on_cancel: Callable[[], None] | None = None
     on_pressure: Callable[[bool], None] | None = None
     note: Any = None
+    memo: dict[str, Any] | None = None  # shared by requests with the same head: what was worked out from it
 
     def __init__(
         self,
@@ -90,6 +91,13 @@ class Exchange:
             fields = [(b"content-type", content_type), *headers] if content_type else headers
             self.transmitter.send_response(self, header_lines(fields), body)
 
+    def relay(self, status: int, lines: bytes, body: bytes) -> None:
+        """Answer as another server did: its status, its fields as lines without framing, its body."""
+        if not self.cancelled:
+            self.status = status
+            self.forwarded = True
+            self.transmitter.send_response(self, lines, body)
+
     def fail(self, error: KfuncError) -> None:
         """Answer with an error, or break off where the answer has begun."""
         if self.cancelled:
@@ -101,11 +109,11 @@ class Exchange:
             self.keep_alive = False
         self.respond(error.status, error_body(error.message), JSON, error_headers(error))
 
-    def start(self, status: int, headers: Headers, length: int | None = None) -> None:
-        """Begin an answer that is written in parts; `length` in bytes where it is known."""
+    def start(self, status: int, lines: bytes, length: int | None = None) -> None:
+        """Begin an answer that is written in parts; `lines` are its fields, `length` its bytes where they are known."""
         if not self.cancelled:
             self.status = status
-            self.transmitter.send_head(self, headers, length)
+            self.transmitter.send_head(self, lines, length)
 
     def write(self, chunk: bytes) -> None:
         """The next part of the answer's body."""

@@ -2,20 +2,11 @@
 
 from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange
-from kfunc.http.upstream import UpstreamConnection, UpstreamPool
-from kfunc.http.wire import HOP_BY_HOP, Headers, end_to_end, header_lines
+from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
+from kfunc.http.wire import forwarded_headers, header_lines
 
 STREAM_ABOVE = 64 * 1024
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-# Written anew for the next hop, or already dealt with here.
-FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect"))
-
-
-def forwarded_headers(headers: Headers) -> Headers:
-    """The end-to-end fields of a message, without its framing."""
-    if HOP_BY_HOP.isdisjoint([name for name, _ in headers]):
-        return [field for field in headers if field[0] not in FRAMING]
-    return [field for field in end_to_end(headers) if field[0] not in FRAMING]
 
 
 class Forward:
@@ -27,7 +18,10 @@ class Forward:
 
     __slots__ = ("bodiless", "connection", "exchange", "extra", "idempotent", "pool")
 
-    def __init__(self, exchange: Exchange, pool: UpstreamPool, extra: Headers) -> None:
+    answer_extra = b""
+    """Fields, as lines, that are added to the answer; `extra` are those that are added to the request."""
+
+    def __init__(self, exchange: Exchange, pool: UpstreamPool, extra: bytes) -> None:
         self.exchange = exchange
         self.pool = pool
         self.extra = extra
@@ -45,8 +39,14 @@ class Forward:
         """Write the request."""
         exchange = self.exchange
         self.connection = connection
-        fields = header_lines(forwarded_headers(exchange.header_list) + self.extra)
-        head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
+        memo = exchange.memo
+        head = memo.get("forward") if memo is not None else None
+        if head is None:
+            fields = header_lines(forwarded_headers(exchange.header_list))
+            head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
+            if memo is not None:
+                memo["forward"] = head
+        head += self.extra
         length = exchange.headers.get(b"content-length")
         if not exchange.complete:
             framing = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
@@ -71,21 +71,20 @@ class Forward:
 
     # ---- answer
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer."""
-        self.passed_head(status, headers)
+        self.passed_head(head)
         if body:
             self.passed_chunk(body)
         self.passed_end(complete=True)
-        self.exchange.forwarded = True
-        self.exchange.respond(status, body, b"", forwarded_headers(headers))
+        self.exchange.relay(head.status, head.lines + self.answer_extra, body)
 
-    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+    def on_head(self, head: ResponseHead, length: int | None) -> None:
         """The answer begins."""
-        self.passed_head(status, headers)
+        self.passed_head(head)
         self.exchange.forwarded = True
         self.exchange.on_pressure = self._hold_upstream
-        self.exchange.start(status, forwarded_headers(headers), length)
+        self.exchange.start(head.status, head.lines + self.answer_extra, length)
 
     def on_chunk(self, chunk: bytes) -> None:
         """Part of the answer."""
@@ -114,7 +113,7 @@ class Forward:
     def sent_chunk(self, chunk: bytes) -> None:
         """Part of a request that is streamed."""
 
-    def passed_head(self, status: int, headers: Headers) -> None:
+    def passed_head(self, head: ResponseHead) -> None:
         """The upstream's answer begins."""
 
     def passed_chunk(self, chunk: bytes) -> None:

@@ -9,6 +9,7 @@ from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application, Exchange
+from kfunc.http.wire import status_line
 
 log = logging.getLogger("kfunc.http")
 
@@ -31,19 +32,21 @@ class HttpServer:
     `now` is monotonic seconds, renewed every half second: exact enough for deadlines, and free.
     """
 
-    clock = staticmethod(time.perf_counter)
-
     def __init__(self, application: Application, limits: Limits) -> None:
         self.application = application
         self.limits = limits
         self.connections: set[HttpConnection] = set()
         self.draining = False
         self.now = time.monotonic()
-        self.date_line = date_line(time.time())
+        self._renew_date()
         self.seen_client = False
         self._listener: asyncio.Server | None = None
         self._idle: asyncio.Future[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
+
+    def _renew_date(self) -> None:
+        self.date_line = date_line(time.time())
+        self.ok_lines = status_line(200) + self.date_line
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on `listener`."""
@@ -57,7 +60,7 @@ class HttpServer:
 
     def _tick(self) -> None:
         self.now = now = time.monotonic()
-        self.date_line = date_line(time.time())
+        self._renew_date()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
         self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)

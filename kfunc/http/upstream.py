@@ -10,13 +10,31 @@ import httptools
 
 from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, Unavailable
 from kfunc.http.address import Address
-from kfunc.http.wire import Headers
+from kfunc.http.wire import END_OF_HEAD, Headers, forwarded_headers, header_lines
 
 SMALL_BODY = 64 * 1024
 SWEEP_S = 0.5
 FOREVER = float("inf")
 # Many servers close an idle connection after five seconds; a call sent at that moment would be lost.
 IDLE_S = 4.0
+
+
+class ResponseHead:
+    """Status and fields (names in lower case) of an answer; shared by answers whose heads are the same bytes."""
+
+    __slots__ = ("_lines", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self._lines: bytes | None = None
+
+    @property
+    def lines(self) -> bytes:
+        """The end-to-end fields but for the framing, as they are passed on."""
+        if self._lines is None:
+            self._lines = header_lines(forwarded_headers(self.headers))
+        return self._lines
 
 
 class Call(Protocol):
@@ -28,10 +46,10 @@ class Call(Protocol):
     def on_connection(self, connection: "UpstreamConnection") -> None:
         """Write the request now."""
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer, in one piece."""
 
-    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+    def on_head(self, head: ResponseHead, length: int | None) -> None:
         """A large answer, or one of unknown length, begins."""
 
     def on_chunk(self, chunk: bytes) -> None:
@@ -51,9 +69,15 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection of the pool."""
 
     __slots__ = (
+        "_body_length",
+        "_head",
         "_headers",
         "_parser",
         "_parts",
+        "_plain",
+        "_repeat",
+        "_repeat_head",
+        "_repeat_length",
         "_streaming",
         "_until_close",
         "answered",
@@ -72,6 +96,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: Headers = []
         self._parts: list[bytes] = []
+        self._head = ResponseHead(0, self._headers)
+        self._plain: ResponseHead | None = None  # of the whole answer that came last
+        self._body_length = 0
+        self._repeat: ResponseHead | None = None
+        self._repeat_head = b""
+        self._repeat_length = -1
         self._streaming = False
         self._until_close = False
         self.call: Call | None = None
@@ -99,12 +129,28 @@ class UpstreamConnection(asyncio.Protocol):
     # ---- transport
 
     def data_received(self, data: bytes) -> None:
+        call = self.call
+        if len(data) == self._repeat_length and data.startswith(self._repeat_head) and not self.answered and call is not None:
+            # A whole answer whose head was here before, between two messages: it needs no parser.
+            self._release()
+            call.on_response(cast(ResponseHead, self._repeat), data[len(self._repeat_head) :])
+            return
+        first = not self.answered
         self.answered = True
+        self._forget()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(BadGateway("the upstream's answer is not HTTP/1.1"))
             self.transport.abort()
+            return
+        if first and self._plain is not None:
+            head = data[: len(data) - self._body_length]
+            if head.endswith(END_OF_HEAD) and head.count(END_OF_HEAD) == 1:
+                self._repeat_head, self._repeat_length, self._repeat = head, len(data), self._plain
+
+    def _forget(self) -> None:
+        self._plain = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         call = self.call
@@ -159,16 +205,17 @@ class UpstreamConnection(asyncio.Protocol):
                 length = int(value)
             elif name == b"transfer-encoding":
                 chunked = True
+        self._head = head = ResponseHead(status, self._headers)
         if call.bodiless:
             # The parser cannot be told that this answer has no body: it ends here, and so does the connection.
             self.call, self.reusable = None, False
-            call.on_head(status, self._headers, length)
+            call.on_head(head, length)
             call.on_end()
             self.transport.close()
         elif chunked or (length is None and status not in (204, 304)) or (length or 0) > SMALL_BODY:
             self._streaming = True
             self._until_close = length is None and not chunked
-            call.on_head(status, self._headers, length)
+            call.on_head(head, length)
 
     def on_body(self, chunk: bytes) -> None:
         if self._streaming:
@@ -179,21 +226,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         call = self.call
-        status = self._parser.get_status_code()
-        if call is None or status < 200:
+        if call is None or self._parser.get_status_code() < 200:
             return
+        if not self._parser.should_keep_alive():
+            self.reusable = False
+        parts, head, streaming = self._parts, self._head, self._streaming
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.reusable and not streaming:
+            self._plain, self._body_length = head, len(body)
+        self._release()
+        if streaming:
+            call.on_end()
+        else:
+            call.on_response(head, body)
+
+    def _release(self) -> None:
+        """Back to the pool, before the call hears of its answer: what it does next may need a connection."""
         self.call = None
         self.fresh = False
         self.deadline = FOREVER
-        if not self._parser.should_keep_alive():
-            self.reusable = False
-        parts, headers = self._parts, self._headers
-        # The connection goes back first: what the call does next may need one.
         self.pool.release(self)
-        if self._streaming:
-            call.on_end()
-        else:
-            call.on_response(status, headers, parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 class UpstreamPool:

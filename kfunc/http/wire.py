@@ -11,6 +11,8 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
+END_OF_HEAD = b"\r\n\r\n"
+
 # The content types that are answered with, as whole lines.
 CONTENT_TYPE_LINES = {kind: b"content-type: " + kind + b"\r\n" for kind in (JSON, TEXT)}
 
@@ -55,3 +57,14 @@ def end_to_end(headers: Headers) -> Headers:
         if name == b"connection":
             dropped = dropped | {token.strip().lower() for token in value.split(b",")}
     return [field for field in headers if field[0] not in dropped]
+
+
+# Written anew for the next hop, or already dealt with here.
+FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+
+
+def forwarded_headers(headers: Headers) -> Headers:
+    """The end-to-end fields of a message, without its framing."""
+    if HOP_BY_HOP.isdisjoint([name for name, _ in headers]):
+        return [field for field in headers if field[0] not in FRAMING]
+    return [field for field in end_to_end(headers) if field[0] not in FRAMING]

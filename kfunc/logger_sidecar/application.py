@@ -1,15 +1,14 @@
 """The logger's proxy: everything passes; inference calls leave a record of request and response."""
 
 from os import urandom
-from time import time
+from time import perf_counter, time
 
 from kfunc.config.inference import Logger
 from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange
 from kfunc.http.proxy import STREAM_ABOVE, Forward
-from kfunc.http.server import HttpServer
-from kfunc.http.upstream import UpstreamPool
-from kfunc.http.wire import JSON, Headers, error_body, error_headers
+from kfunc.http.upstream import ResponseHead, UpstreamPool
+from kfunc.http.wire import JSON, error_body, error_headers
 from kfunc.logger_sidecar.delivery import Delivery
 from kfunc.logger_sidecar.events import CallRecord
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
@@ -46,7 +45,7 @@ class LoggerApplication:
             exchange.note = target
             Logged(self, exchange)
         else:
-            Forward(exchange, self.pool, [])
+            Forward(exchange, self.pool, b"")
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
@@ -56,7 +55,7 @@ class LoggerApplication:
 class Logged(Forward):
     """A forwarded call that is recorded on its way."""
 
-    __slots__ = ("_application", "_id", "_open", "_request", "_response")
+    __slots__ = ("_application", "_id", "_open", "_request", "_response", "answer_extra")
 
     def __init__(self, application: LoggerApplication, exchange: Exchange) -> None:
         self._application = application
@@ -73,7 +72,8 @@ class Logged(Forward):
         self._open = True
         if exchange.complete:
             self._keep(request, exchange.body)
-        super().__init__(exchange, application.pool, [] if valid else [(REQUEST_ID, self._id)])
+        self.answer_extra = b"x-request-id: %b\r\n" % self._id
+        super().__init__(exchange, application.pool, b"" if valid else self.answer_extra)
 
     def _keep(self, record: CallRecord, part: bytes) -> None:
         record.size += len(part)
@@ -87,14 +87,12 @@ class Logged(Forward):
         """Part of a request that is streamed."""
         self._keep(self._request, chunk)
 
-    def passed_head(self, status: int, headers: Headers) -> None:
-        """The answer begins; the caller learns the call's id."""
-        response = self._response
-        response.status = status
-        for name, value in headers:
+    def passed_head(self, head: ResponseHead) -> None:
+        """The answer begins."""
+        self._response.status = head.status
+        for name, value in head.headers:
             if name == b"content-type":
-                response.content_type = value
-        headers.append((REQUEST_ID, self._id))
+                self._response.content_type = value
 
     def passed_chunk(self, chunk: bytes) -> None:
         """Part of the answer."""
@@ -122,7 +120,7 @@ class Logged(Forward):
             application.delivery.add(self._request)
         if application.logs_response:
             response.status = response.status or CLIENT_GONE
-            duration_s = HttpServer.clock() - exchange.started_at
+            duration_s = perf_counter() - exchange.started_at
             response.duration_s = duration_s
             response.time_s += duration_s
             application.delivery.add(response)

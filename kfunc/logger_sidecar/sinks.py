@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from kfunc.errors import KfuncError, StartupError
 from kfunc.http.address import Address
-from kfunc.http.upstream import UpstreamConnection, UpstreamPool
-from kfunc.http.wire import Headers
+from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
 from kfunc.protocol.cloudevents import CONTENT_TYPE
 
 POST_TIMEOUT_S = 10.0
@@ -109,28 +108,29 @@ class Post:
     def __init__(self, head: bytes, event: bytes) -> None:
         self._head = head
         self._event = event
-        self._status = 0
+        self._verdict: ResponseHead | None = None
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """Write the event."""
         connection.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(self._event), self._event))
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
         """The sink's verdict."""
         if not self.done.done():
-            self.done.set_result(status < 500 and status not in RETRIED)
+            self.done.set_result(head.status < 500 and head.status not in RETRIED)
 
-    def on_head(self, status: int, headers: Headers, length: int | None) -> None:
+    def on_head(self, head: ResponseHead, length: int | None) -> None:
         """A long verdict; its body does not matter."""
-        self._status = status
+        self._verdict = head
 
     def on_chunk(self, chunk: bytes) -> None:
         """Nobody reads it."""
 
     def on_end(self) -> None:
         """The end of a long verdict."""
-        self.on_response(self._status, [], b"")
+        if self._verdict is not None:
+            self.on_response(self._verdict, b"")
 
     def on_failure(self, error: KfuncError) -> None:
         """To be tried again."""

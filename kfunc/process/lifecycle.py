@@ -67,7 +67,8 @@ def run(main: Main, heartbeat: Pulse | None) -> int:
     life = Life(heartbeat)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, life.stop.set)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    # Once the loop turns: a signal that waits since before would be lost on one that does not.
+    loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         loop.run_until_complete(main(life))
     except StartupError as error:

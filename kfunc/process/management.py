@@ -5,7 +5,6 @@ import socket
 
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
-from kfunc.http import steps
 from kfunc.http.address import Address
 from kfunc.http.exchange import Exchange
 from kfunc.http.server import HttpServer
@@ -31,7 +30,9 @@ class Management:
             raise NotFound("the management port serves /metrics")
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
-        steps.run(self._answer(exchange), self._tasks)
+        task = asyncio.get_running_loop().create_task(self._answer(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def observe(self, exchange: Exchange) -> None:
         """Scrapes are not counted."""

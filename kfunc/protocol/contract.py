@@ -1,11 +1,11 @@
 """The contract that everything behind a codec meets: `Model`.
 
 A loaded model, a batcher, a cache, a graph and a client of a remote function are each a Model and
-compose by wrapping one another. `infer` is a coroutine so that any of them may wait; one that does
-not wait runs to its end on the first `send(None)` (see kfunc.http.steps), without a task.
+compose by wrapping one another. `infer` gives its answer at once where nothing waits, so that a
+fast model costs neither a task nor a coroutine, and an awaitable where something does.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol
 
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -38,8 +38,11 @@ class Model(Protocol):
     def ready(self) -> bool:
         """Whether `infer` would be answered now."""
 
-    async def infer(self, request: InferRequest, context: Context) -> InferResponse:
-        """Answer one request. Raises a KfuncError; anything else is a fault of the model's."""
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        """The answer, or what is to be awaited for it where the model has to wait.
+
+        Raises a KfuncError, at once or when awaited; anything else is a fault of the model's.
+        """
 
     def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
         """Answer in parts. Raises Unsupported where the model answers at once."""

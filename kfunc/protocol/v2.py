@@ -10,11 +10,10 @@ from kfunc.protocol.datatypes import DATATYPES, element_count
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor
 
 _REQUEST = msgspec.json.Decoder(InferRequest)
-_RESPONSE = msgspec.json.Decoder(InferResponse)
 
 
 def decode_request(body: bytes, model_name: str = "", model_version: str = "") -> InferRequest:
-    """An inference request; `data` of every input comes out flat, row-major, as long as its shape says.
+    """An inference request, whose tensors' `data` are as they came: flat, nested or wrong (see `flatten`).
 
     Of duplicate keys the last one counts. Raises InvalidRequest.
     """
@@ -25,23 +24,12 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
     request.model_name = model_name
     request.model_version = model_version
     # Elements are not looked at one by one for booleans unless the text has any.
-    literals = b"true" in body or b"false" in body
-    for tensor in request.inputs:
-        flatten(tensor)
-        if literals and tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
-            raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
+    if b"true" in body or b"false" in body:
+        for tensor in request.inputs:
+            flatten(tensor)
+            if tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
+                raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
     return request
-
-
-def decode_response(body: bytes) -> InferResponse:
-    """A server's answer to an inference request. Raises InvalidRequest."""
-    try:
-        response = _RESPONSE.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"not a V2 inference response: {_cause(error)}") from None
-    for tensor in response.outputs:
-        flatten(tensor)
-    return response
 
 
 def flatten(tensor: Tensor) -> None:
@@ -76,7 +64,7 @@ def request_document(request: InferRequest) -> dict[str, Any]:
     document: dict[str, Any] = {"id": request.id} if request.id else {}
     if request.parameters is not None:
         document["parameters"] = request.parameters
-    document["inputs"] = [_tensor_document(tensor) for tensor in request.inputs]
+    document["inputs"] = _tensor_documents(request.inputs)
     if request.outputs is not None:
         document["outputs"] = [
             {"name": output.name, "parameters": output.parameters} if output.parameters else {"name": output.name}
@@ -94,15 +82,16 @@ def response_document(response: InferResponse) -> dict[str, Any]:
         document["id"] = response.id
     if response.parameters is not None:
         document["parameters"] = response.parameters
-    document["outputs"] = [_tensor_document(tensor) for tensor in response.outputs]
+    document["outputs"] = _tensor_documents(response.outputs)
     return document
 
 
-def _tensor_document(tensor: Tensor) -> dict[str, Any]:
-    document = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": tensor.data}
-    if tensor.parameters is not None:
-        document["parameters"] = tensor.parameters
-    return document
+def _tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
+    documents = [{"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": each.data} for each in tensors]
+    for document, tensor in zip(documents, tensors, strict=True):
+        if tensor.parameters is not None:
+            document["parameters"] = tensor.parameters
+    return documents
 
 
 def metadata_document(metadata: ModelMetadata) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
+from time import perf_counter
 
 from kfunc.http.exchange import Exchange
-from kfunc.http.server import HttpServer
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
 
 FLUSH_S = 0.05
@@ -28,7 +28,7 @@ class RequestRecorder:
         self._codes.add(status if 100 <= status < 600 else 599)
         if not inference and not self._access_log:
             return
-        duration_s = HttpServer.clock() - exchange.started_at
+        duration_s = perf_counter() - exchange.started_at
         if inference:
             self._durations.observe(duration_s)
         if self._access_log and not exchange.target.startswith(b"/v2/health/"):

@@ -14,7 +14,7 @@ import pytest
 HARNESS = """
 import socket, sys
 from kfunc.cli.child import Program
-from kfunc.cli.supervisor import Supervisor
+from kfunc.cli.supervisor import Supervisor, catch_signals
 grace_s, *scripts = sys.argv[1:]
 listener = socket.create_server(("127.0.0.1", 0))
 programs = [
@@ -22,7 +22,7 @@ programs = [
     for name, _, script in (text.partition("=") for text in scripts)
 ]
 ready = lambda: print("ready", flush=True)
-sys.exit(Supervisor(programs, listener, float(grace_s), ready, kill_after_s=0.5).run())
+sys.exit(Supervisor(programs, listener, float(grace_s), ready, kill_after_s=0.5).run(catch_signals()))
 """
 
 SLEEPS = "import time\ntime.sleep(60)"
@@ -31,8 +31,8 @@ SLEEPS = "import time\ntime.sleep(60)"
 POLITE = """
 import os, signal, sys
 def end(*_):
-    print("{name} ends", file=sys.stderr, flush=True)
-    sys.exit()
+    os.write(2, b"{name} ends\\n")
+    os._exit(0)
 signal.signal(signal.SIGTERM, end)
 print("{name} is", os.getpid(), file=sys.stderr, flush=True)
 while True:
@@ -217,6 +217,13 @@ def test_a_second_sigterm_does_not_kill(start: Start) -> None:
         run.process.terminate()
         time.sleep(0.2)
     assert run.process.poll() is None
+
+
+def test_a_child_that_fails_at_the_end_makes_the_whole_fail(start: Start) -> None:
+    run = start(handler=POLITE.format(name="handler").replace("_exit(0)", "_exit(3)"))
+    run.number_of("handler")
+    assert run.end() == 1
+    assert run.err.endswith("kfunc: handler ended (exit status 3)\n")
 
 
 def test_while_the_last_requests_are_finished_new_ones_are_refused(start: Start) -> None:

@@ -62,8 +62,13 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        """End it, by force if it does not by request."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     @property
     def out(self) -> str:
@@ -294,6 +299,7 @@ def test_a_signal_at_any_time_of_the_start_ends_everything_soon(tmp_path: Path, 
         run.process.terminate()
         assert run.process.wait(4) in (0, -signal.SIGTERM), run.err
         assert not [pid for pid in pids if runs(pid)]
+        assert not list((tmp_path / "tmp").glob("kfunc*"))
 
 
 def test_several_workers_end_on_a_signal_too(start: Start) -> None:
@@ -302,6 +308,7 @@ def test_several_workers_end_on_a_signal_too(start: Start) -> None:
     assert run.answers()
     run.process.terminate()
     assert run.process.wait(8) == 0, run.err
+    assert run.err == ""
     assert not [pid for pid in pids if runs(pid)]
 
 
