@@ -1,8 +1,23 @@
 -- POSTs $BENCH_BODY and reports what wrk saw as one line of JSON; latencies in µs.
+-- With $BENCH_VARY each request has an x-request-id of its own, as behind a gateway or a mesh.
+local requests, at = {}, 0
+
 function init()
   wrk.method = "POST"
   wrk.body = os.getenv("BENCH_BODY")
   wrk.headers["Content-Type"] = "application/json"
+  for i = 1, request and 4096 or 0 do
+    wrk.headers["X-Request-Id"] = string.format("%08x-0000-4000-8000-%012x", i, i)
+    requests[i] = wrk.format()
+  end
+end
+
+-- Without this function wrk repeats one request, which costs it less.
+if os.getenv("BENCH_VARY") then
+  function request()
+    at = at % #requests + 1
+    return requests[at]
+  end
 end
 
 function done(summary, latency)

@@ -67,7 +67,7 @@ class BatcherApplication:
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        self._recorder.record(exchange, inference=exchange.note is not None)
+        self._recorder.record(exchange, exchange.note is not None)
 
     # ---- collecting
 

@@ -1,9 +1,11 @@
 """Function → PodConfig: everything decided that the file leaves open. Pure."""
 
+from typing import cast
+
 from msgspec import UNSET
 
 from kfunc.config.function import Function
-from kfunc.config.inference import ModelSource
+from kfunc.config.inference import ModelSource, Runtime
 from kfunc.config.locations import file_path
 from kfunc.config.names import service_name
 from kfunc.config.pod import PodConfig, PodModel
@@ -36,7 +38,7 @@ def _model(model: ModelSource, name: str, runtime: str) -> PodModel:
         name=name if model.name is UNSET else model.name,
         version=model.version,
         uri=file_path(model.uri) or model.uri,
-        runtime=runtime,
+        runtime=cast(Runtime, runtime),
         execution=model.execution,
         threads=model.threads,
         concurrency=model.concurrency,

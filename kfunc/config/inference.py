@@ -14,6 +14,8 @@ Execution = Literal["auto", "loop", "thread", "process"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Workers = Annotated[int, Meta(ge=1, le=256)]
+Threads = Annotated[int, Meta(ge=0, le=1024)]
 Name = Annotated[
     str,
     Meta(
@@ -55,11 +57,11 @@ class ModelSource(Block, frozen=True):
         Meta(description="Where a call runs: `auto` measures and chooses event loop, thread pool or worker process."),
     ] = "auto"
     threads: Annotated[
-        int, Meta(ge=0, le=1024, description="Threads of one model call; 0: the processors this process may use.")
+        Threads, Meta(description="Threads of one model call; 0: the processors this process may use.")
     ] = 0
     concurrency: Annotated[
-        int,
-        Meta(ge=0, le=1024, description="Calls of the model at once in threads; 0: 1 for python, else the processors."),
+        Threads,
+        Meta(description="Calls of the model at once in threads; 0: 1 for python, else the processors."),
     ] = 0
     trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
     digest: Annotated[Digest, Meta(description="sha256 of the model file, checked before it is opened.")] | UnsetType = UNSET
@@ -113,7 +115,7 @@ class Inference(Block, frozen=True):
         Meta(min_length=1, description="REST protocols that are served.", extra_json_schema={"default": ["v1", "v2"]}),
     ] = field(default_factory=lambda: ["v1", "v2"])
     accelerator: Annotated[Accelerator, Meta(description="Device; `auto` takes the best that the runtime offers.")] = "auto"
-    workers: Annotated[int, Meta(ge=1, le=256, description="Handler processes; more than 1 are managed by gunicorn.")] = 1
+    workers: Annotated[Workers, Meta(description="Handler processes; more than 1 are managed by gunicorn.")] = 1
     timeout_s: Annotated[Seconds, Meta(description="Longest time for one answer; more is 504.")] = 300.0
     hang_timeout_s: Annotated[
         Seconds, Meta(description="A handler whose loop or model call is stuck for longer is restarted.")

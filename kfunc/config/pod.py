@@ -5,12 +5,25 @@ case, `KFUNC_BATCHER_MAX_BATCH_SIZE=64`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from kfunc.config.inference import Accelerator, Batcher, Execution, Limits, Logger, Protocol
+from kfunc.config.inference import (
+    Accelerator,
+    Batcher,
+    Digest,
+    Execution,
+    Limits,
+    Logger,
+    Name,
+    Protocol,
+    Runtime,
+    Seconds,
+    Threads,
+    Workers,
+)
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1
@@ -21,15 +34,15 @@ VARIABLE = "KFUNC_CONFIG"
 class PodModel(Struct, frozen=True, forbid_unknown_fields=True):
     """A model whose name, runtime and location are decided."""
 
-    name: str
-    version: str
-    uri: str
-    runtime: str
+    name: Name
+    version: Name
+    uri: Annotated[str, Meta(min_length=1)]
+    runtime: Runtime
     execution: Execution = "auto"
-    threads: int = 0
-    concurrency: int = 0
+    threads: Threads = 0
+    concurrency: Threads = 0
     trust: bool = False
-    digest: str | None = None
+    digest: Digest | None = None
 
 
 class PodConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,12 +51,12 @@ class PodConfig(Struct, frozen=True, forbid_unknown_fields=True):
     function: str
     namespace: str
     model: PodModel
-    protocols: list[Protocol]
+    protocols: Annotated[list[Protocol], Meta(min_length=1)]
     accelerator: Accelerator
-    workers: int
-    timeout_s: float
-    hang_timeout_s: float
-    grace_s: float
+    workers: Workers
+    timeout_s: Seconds
+    hang_timeout_s: Seconds
+    grace_s: Seconds
     limits: Limits
     batcher: Batcher | None = None
     logger: Logger | None = None

@@ -28,23 +28,24 @@ Encode = Callable[[InferResponse], bytes]
 
 
 class Codec:
-    """A protocol's two directions."""
+    """A protocol's two directions; `encode` comes with numpy, when the model is loaded."""
 
     __slots__ = ("decode", "encode")
 
-    def __init__(self, decode: Decode, encode: Encode) -> None:
+    encode: Encode
+
+    def __init__(self, decode: Decode) -> None:
         self.decode = decode
-        self.encode = encode
 
 
 class Endpoint:
     """A path that was resolved once: what answers it, and with which methods."""
 
-    __slots__ = ("allow", "answer", "methods", "protocol", "version")
+    __slots__ = ("allow", "answer", "codec", "methods", "version")
 
-    def __init__(self, answer: "Answer", version: str, protocol: str, *, posted: bool) -> None:
+    def __init__(self, answer: "Answer", version: str, codec: "Codec", *, posted: bool) -> None:
         self.answer = answer
-        self.protocol = protocol
+        self.codec = codec
         self.version = version
         self.methods = (b"POST",) if posted else (b"GET", b"HEAD")
         self.allow = "POST" if posted else "GET, HEAD"
@@ -58,11 +59,13 @@ class Application:
 
     stream_above = 2**62  # the codecs want whole bodies
 
-    def __init__(self, config: PodConfig, recorder: RequestRecorder) -> None:
+    def __init__(self, config: PodConfig, recorder: RequestRecorder, all_loaded: Callable[[], bool] = lambda: True) -> None:
         self._config = config
+        self._all_loaded = all_loaded
         self._recorder = recorder
         self._model: Model | None = None
-        self._codecs: dict[str, Codec] = {}
+        self._codec_v1 = Codec(v1.decode_request)
+        self._codec_v2 = Codec(v2.decode_request)
         self._tasks: set[asyncio.Task[None]] = set()
         self._endpoints: dict[bytes, Endpoint] = {}
         self._answers: dict[Action, Answer] = {
@@ -82,7 +85,7 @@ class Application:
         """From now on `model` answers."""
         from kfunc.handlers.encoding import encode_v1, encode_v2  # numpy comes with the model, not before liveness
 
-        self._codecs = {"v1": Codec(v1.decode_request, encode_v1), "v2": Codec(v2.decode_request, encode_v2)}
+        self._codec_v1.encode, self._codec_v2.encode = encode_v1, encode_v2
         self._model = model
 
     def handle(self, exchange: Exchange) -> None:
@@ -96,7 +99,7 @@ class Application:
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        self._recorder.record(exchange, inference=exchange.note is not None)
+        self._recorder.record(exchange, exchange.note is not None)
 
     def _resolve(self, target: bytes) -> Endpoint:
         route = resolve(target)
@@ -109,8 +112,8 @@ class Application:
             raise NotFound(f"no model {route.model!r} here; the model is {model.name!r}")
         if route.version and route.version != model.version:
             raise NotFound(f"model {model.name!r} has no version {route.version!r}; its version is {model.version!r}")
-        protocol = "v1" if route.action in V1_ACTIONS else "v2"
-        endpoint = Endpoint(self._answers[route.action], route.version, protocol, posted=route.action in POSTED)
+        codec = self._codec_v1 if route.action in V1_ACTIONS else self._codec_v2
+        endpoint = Endpoint(self._answers[route.action], route.version, codec, posted=route.action in POSTED)
         if len(self._endpoints) < MAX_ENDPOINTS:
             self._endpoints[target] = endpoint
         return endpoint
@@ -125,10 +128,11 @@ class Application:
     def _infer(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Decode, ask the model, encode; a task is made only for a model that waits."""
         exchange.note = endpoint
-        if not exchange.body or not UNREADABLE.isdisjoint(exchange.headers):
-            _refuse_body(exchange)
+        memo = exchange.memo
+        if memo is None or not exchange.body or "readable" not in memo:
+            _require_json(exchange)
         model = self._model or self._loaded()
-        codec = self._codecs[endpoint.protocol]
+        codec = endpoint.codec
         answer = model.infer(codec.decode(exchange.body, self._config.model.name, endpoint.version), exchange)
         if type(answer) is InferResponse:
             exchange.respond(200, codec.encode(answer))
@@ -165,7 +169,7 @@ class Application:
         self._respond(exchange, {"ready": True})
 
     def _require_ready(self) -> None:
-        if not self._loaded().ready:
+        if not self._loaded().ready or not self._all_loaded():
             raise Unavailable(f"the model {self._config.model.name} is not ready")
 
     def _model_ready(self, exchange: Exchange, endpoint: Endpoint) -> None:
@@ -183,11 +187,13 @@ class Application:
         self._respond(exchange, {"name": self._config.model.name, "ready": ready})
 
 
-def _refuse_body(exchange: Exchange) -> None:
+def _require_json(exchange: Exchange) -> None:
     """A body must be plain JSON; its content type is not asked, since many clients send none or a form's."""
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("a compressed body is not read; send it without Content-Encoding")
     if b"inference-header-content-length" in exchange.headers:
         raise UnsupportedMediaType("the binary tensor extension is not offered (see extensions in /v2)")
+    if exchange.memo is not None:
+        exchange.memo["readable"] = True
     if not exchange.body:
         raise InvalidRequest("the request has no body")

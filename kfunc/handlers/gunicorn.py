@@ -16,7 +16,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from kfunc.config.pod import PodConfig
-from kfunc.handlers.serving import HandlerMetrics, serve
+from kfunc.handlers.serving import Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, exit_now, run
@@ -36,6 +36,7 @@ class Shared:
         self.metrics = HandlerMetrics(config.workers)
         self.listener = listen(arguments.listen)
         self.manage = listen(arguments.manage) if arguments.manage is not None else None
+        self.crew = Crew(config.workers)
         self.free_slabs = list(range(config.workers))
 
 
@@ -75,7 +76,15 @@ class HandlerWorker(Worker):  # type: ignore[misc]
         async def main(life: Life) -> None:
             life.watch(shared.config.hang_timeout_s)
             manage = _own(shared.manage) if shared.manage is not None else None
-            await serve(shared.config, shared.arguments, _own(self.sockets[0].sock), manage, shared.metrics, life)
+            await serve(
+                shared.config,
+                shared.arguments,
+                _own(self.sockets[0].sock),
+                manage,
+                shared.metrics,
+                life,
+                shared.crew.member(self.slab),
+            )
 
         try:
             status = run(main, heartbeat)
@@ -120,6 +129,15 @@ class Workers(BaseApplication):  # type: ignore[misc]
             self.shared.free_slabs.append(worker.slab)
 
 
+class HandlerArbiter(Arbiter):  # type: ignore[misc]
+    """An arbiter that was given its socket: the path of a Unix one is not its to remove."""
+
+    def start(self) -> None:
+        """Start, as if a socket had been handed over by systemd."""
+        super().start()
+        self.systemd = True
+
+
 def _own(listener: socket.socket) -> socket.socket:
     """A worker's own handle of a shared listening socket."""
     return socket.socket(fileno=os.dup(listener.fileno()))
@@ -129,7 +147,7 @@ def manage_workers(config: PodConfig, arguments: Arguments) -> int:
     """Run the arbiter; the exit status, 2 where the workers cannot start. Raises StartupError."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the watcher left them blocked for a loop to take
     try:
-        Arbiter(Workers(Shared(config, arguments))).run()
+        HandlerArbiter(Workers(Shared(config, arguments))).run()
     except SystemExit as exit_request:
         code = exit_request.code
         return 2 if code == BOOT_FAILED else int(code or 0)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kfunc.config import pod
 from kfunc.errors import StartupError
-from kfunc.handlers.serving import HandlerMetrics, serve
+from kfunc.handlers.serving import Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, report, run
@@ -35,6 +35,6 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
 
     async def main(life: Life) -> None:
         life.watch(LOAD_HANG_S)
-        await serve(config, arguments, listener, manage, HandlerMetrics(slabs=1), life)
+        await serve(config, arguments, listener, manage, HandlerMetrics(slabs=1), life, Crew(1))
 
     return run(main, heartbeat)

@@ -56,7 +56,7 @@ class OnnxHandler(Handler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run the session."""
-        return dict(zip(self._output_names, self._run(self._output_names, inputs, None), strict=True))
+        return dict(zip(self._output_names, self._run(self._output_names, inputs, None)))  # noqa: B905  (strict costs)
 
     def _predict_unusual(self, inputs: "Arrays") -> "Arrays":
         """Run a session that takes strings, or gives maps."""

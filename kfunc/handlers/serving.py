@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import mmap
 import os
 import socket
 import time
@@ -35,6 +36,33 @@ class HandlerMetrics:
         )
 
 
+class Crew:
+    """The workers of one handler: it is ready when all have loaded once, so that no request meets one that has not.
+
+    One that is started later, in place of a dead one, takes no connections before it has loaded.
+    """
+
+    def __init__(self, workers: int, index: int = 0, page: mmap.mmap | None = None) -> None:
+        self._workers = workers
+        self._index = index
+        self._loaded = page or mmap.mmap(-1, workers)
+        self.complete = False
+        self.joins_late = self.is_complete()
+
+    def member(self, index: int) -> "Crew":
+        """The same crew, seen by worker number `index`."""
+        return Crew(self._workers, index, self._loaded)
+
+    def report_loaded(self) -> None:
+        """This worker has loaded its model."""
+        self._loaded[self._index] = 1
+
+    def is_complete(self) -> bool:
+        """Whether every worker has loaded once; it stays so."""
+        self.complete = self.complete or all(self._loaded[: self._workers])
+        return self.complete
+
+
 async def serve(
     config: PodConfig,
     arguments: Arguments,
@@ -42,12 +70,14 @@ async def serve(
     manage: socket.socket | None,
     metrics: HandlerMetrics,
     life: Life,
+    crew: Crew,
 ) -> None:
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log)
-    application = Application(config, recorder)
+    application = Application(config, recorder, crew.is_complete)
     server = HttpServer(application, config.limits)
-    await server.start(listener)
+    if not crew.joins_late:
+        await server.start(listener)
     management = await serve_management(metrics.metrics, manage, arguments.scrape)
     model: LoadedModel | None = None
     stopped = asyncio.ensure_future(life.stop.wait())
@@ -56,7 +86,10 @@ async def serve(
     if loading.done():
         model, metrics.load_s = loading.result()
         application.serve(model)
+        crew.report_loaded()
         settle_memory()
+        if crew.joins_late:
+            await server.start(listener)
         metrics.cold_start_s = seconds_since_start()
         life.watch(config.hang_timeout_s, model.stuck)
         await stopped

@@ -146,7 +146,7 @@ def to_tensor(name: str, value: "Array") -> Tensor:
     if datatype is not None:
         if not dtype.isnative:
             value = value.astype(dtype.newbyteorder("="))
-        return Tensor(name, list(value.shape), datatype, value.reshape(-1))
+        return Tensor(name, list(value.shape), datatype, value if value.ndim == 1 else value.reshape(-1))
     if dtype.kind in "OSU":
         return Tensor(name, list(value.shape), "BYTES", [_text(name, each) for each in value.reshape(-1).tolist()])
     raise ModelFailed(f"output {name!r} has the numpy type {dtype}, which the protocol cannot carry")

@@ -156,7 +156,12 @@ class HttpConnection(asyncio.Protocol):
         self._learned += 1
         head = data[: len(data) - self._body_length]
         # One message and nothing else: its head ends where the body begins, and there is no other end of a head.
-        if len(head) <= MAX_REPEATED and head.endswith(END_OF_HEAD) and head.count(END_OF_HEAD) == 1:
+        if (
+            exchange.method != b"HEAD"
+            and len(head) <= MAX_REPEATED
+            and head.endswith(END_OF_HEAD)
+            and head.count(END_OF_HEAD) == 1
+        ):
             exchange.memo = {}
             self._repeat_head, self._repeat_length, self._repeat = head, len(data), exchange
 
@@ -361,20 +366,22 @@ class HttpConnection(asyncio.Protocol):
 
     def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
         exchange.sent_length = length = len(body)
-        if exchange.status == 200 and exchange.keep_alive and exchange.method == b"POST" and self._is_usual(exchange):
-            self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self.server.ok_lines, lines, length, body))
+        server = self.server
+        if exchange.memo is not None and exchange.status == 200 and not (exchange.forwarded or server.draining):
+            # A plain request that repeats (see _learn): HTTP/1.1, kept alive, complete, not HEAD.
+            self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (server.ok_lines, lines, length, body))
         else:
-            head = self._head(exchange, lines)
-            if exchange.status == 204 or exchange.status == 304:
-                self.transport.write(head + b"\r\n")
-            elif exchange.method == b"HEAD":
-                self.transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, length))
-            else:
-                self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, length, body))
+            self._send_unusual(exchange, lines, body)
         self._ended(exchange)
 
-    def _is_usual(self, exchange: Exchange) -> bool:
-        return exchange.complete and not exchange.forwarded and exchange.version == "1.1" and not self.server.draining
+    def _send_unusual(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
+        head = self._head(exchange, lines)
+        if exchange.status == 204 or exchange.status == 304:
+            self.transport.write(head + b"\r\n")
+        elif exchange.method == b"HEAD":
+            self.transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)))
+        else:
+            self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
 
     def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None:
         framing = b""

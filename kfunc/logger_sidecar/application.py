@@ -49,7 +49,7 @@ class LoggerApplication:
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        self._recorder.record(exchange, inference=exchange.note is not None)
+        self._recorder.record(exchange, exchange.note is not None)
 
 
 class Logged(Forward):

@@ -87,11 +87,15 @@ def response_document(response: InferResponse) -> dict[str, Any]:
 
 
 def _tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
-    documents = [{"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": each.data} for each in tensors]
-    for document, tensor in zip(documents, tensors, strict=True):
-        if tensor.parameters is not None:
-            document["parameters"] = tensor.parameters
-    return documents
+    return [
+        {"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": each.data}
+        if each.parameters is None
+        else {
+            **{"name": each.name, "datatype": each.datatype, "shape": each.shape},
+            **{"parameters": each.parameters, "data": each.data},
+        }
+        for each in tensors
+    ]
 
 
 def metadata_document(metadata: ModelMetadata) -> dict[str, Any]:

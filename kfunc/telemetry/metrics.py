@@ -6,7 +6,8 @@ map, each writes its own slab and a scrape of any adds them up.
 
 import mmap
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
+from typing import cast
 
 # Microseconds to minutes, in seconds.
 LATENCY_BUCKETS = (
@@ -25,15 +26,21 @@ class Metrics:
     def __init__(self, component: str, slabs: int = 1) -> None:
         self._label = f'component="{component}"'
         self._slabs = slabs
-        self._all = memoryview(mmap.mmap(-1, slabs * SLAB_DOUBLES * 8)).cast("d")
-        self.values = self._all[:SLAB_DOUBLES]
+        # A list counts in half the time, but only a map is shared with workers that are forked later.
+        self._all: MutableSequence[float] = (
+            [0.0] * SLAB_DOUBLES
+            if slabs == 1
+            else cast(MutableSequence[float], memoryview(mmap.mmap(-1, slabs * SLAB_DOUBLES * 8)).cast("d"))
+        )
+        self.values = self._all if slabs == 1 else self._all[:SLAB_DOUBLES]
         self._used = 0
         self._families: list[Callable[[], list[str]]] = []
 
     def attach(self, slab: int) -> None:
         """Write to slab number `slab` from now on; called in a worker after the fork."""
-        start = slab % self._slabs * SLAB_DOUBLES
-        self.values = self._all[start : start + SLAB_DOUBLES]
+        if self._slabs > 1:
+            start = slab % self._slabs * SLAB_DOUBLES
+            self.values = self._all[start : start + SLAB_DOUBLES]
 
     def _allocate(self, count: int) -> int:
         first, self._used = self._used, self._used + count
@@ -95,33 +102,33 @@ class Metrics:
 class Counter:
     """One or, with offsets, several counters next to each other."""
 
-    __slots__ = ("_index", "_metrics")
+    __slots__ = ("_metrics", "index")
 
     def __init__(self, metrics: Metrics, index: int) -> None:
         self._metrics = metrics
-        self._index = index
+        self.index = index
 
     def add(self, offset: int = 0, amount: float = 1.0) -> None:
         """Count."""
-        self._metrics.values[self._index + offset] += amount
+        self._metrics.values[self.index + offset] += amount
 
 
 class Histogram:
     """A distribution."""
 
-    __slots__ = ("_bounds", "_index", "_metrics", "_sum")
+    __slots__ = ("_bounds", "_metrics", "index", "sum_index")
 
     def __init__(self, metrics: Metrics, index: int, bounds: tuple[float, ...]) -> None:
         self._metrics = metrics
-        self._index = index
+        self.index = index
         self._bounds = bounds
-        self._sum = index + len(bounds) + 1
+        self.sum_index = index + len(bounds) + 1
 
     def observe(self, value: float) -> None:
         """Take up one value."""
         values = self._metrics.values
-        values[self._index + bisect_left(self._bounds, value)] += 1.0
-        values[self._sum] += value
+        values[self.index + bisect_left(self._bounds, value)] += 1.0
+        values[self.sum_index] += value
 
 
 def _number(value: float) -> str:

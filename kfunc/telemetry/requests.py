@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from bisect import bisect_left
 from time import perf_counter
 
 from kfunc.http.exchange import Exchange
@@ -15,6 +16,7 @@ class RequestRecorder:
     """Records ended exchanges. Durations are those of inference requests, not of probes."""
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
+        self._metrics = metrics
         self._codes = metrics.codes("kfunc_requests_total", "Requests by status; 499: the client went away.")
         self._durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
@@ -22,15 +24,17 @@ class RequestRecorder:
         self._access_log = access_log
         self._lines: list[str] = []
 
-    def record(self, exchange: Exchange, *, inference: bool) -> None:
+    def record(self, exchange: Exchange, inference: bool) -> None:
         """Take up an exchange that has ended."""
         status = exchange.status or CLIENT_GONE
-        self._codes.add(status if 100 <= status < 600 else 599)
+        values = self._metrics.values
+        values[self._codes.index + (status if 100 <= status < 600 else 599)] += 1.0
         if not inference and not self._access_log:
             return
         duration_s = perf_counter() - exchange.started_at
         if inference:
-            self._durations.observe(duration_s)
+            values[self._durations.index + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
+            values[self._durations.sum_index] += duration_s
         if self._access_log and not exchange.target.startswith(b"/v2/health/"):
             if not self._lines:
                 asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
