@@ -37,15 +37,18 @@ class Load(msgspec.Struct):
         return self.requests / self.seconds
 
 
-def wrk(port: int, body: bytes, connections: int, seconds: float) -> Load:
-    """POST the body for that long over that many connections. Raises BenchError for any failed request."""
+def wrk(port: int, body: bytes, connections: int, seconds: float, *, vary: bool = False) -> Load:
+    """POST the body for that long over that many connections. Raises BenchError for any failed request.
+
+    `vary`: each request has an x-request-id of its own, so that no server gains from heads that repeat.
+    """
     if shutil.which("wrk") is None:
         raise BenchError("wrk is not installed: apt-get install wrk")
     # The benchmark itself runs on LOAD_CORE, and its children with it.
     amount = ("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s")
     done = subprocess.run(
         ["wrk", *amount, "-s", str(SCRIPT), f"http://127.0.0.1:{port}{PATH}"],
-        env={**os.environ, "BENCH_BODY": body.decode()},
+        env={**os.environ, "BENCH_BODY": body.decode(), **({"BENCH_VARY": "1"} if vary else {})},
         capture_output=True,
         text=True,
         check=False,
@@ -123,10 +126,10 @@ def _answered(client: socket.socket, received: bytearray) -> bool:
     return True
 
 
-def infer_request(body: bytes) -> bytes:
-    """The infer request as bytes."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def infer_request(body: bytes, fields: str = "") -> bytes:
+    """The infer request as bytes, with more header lines if there are any."""
+    lines = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{fields}"
+    return f"POST {PATH} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
 def first_answer(port: int, request: bytes, seconds: float = 30.0) -> float:

@@ -33,6 +33,8 @@ from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
 REQUESTS = 2000
+VARIANTS = 64
+FLOORS = ("ceiling", "bare proxy")
 WARM_UP = 5
 SETTLE_S = 0.1  # the logger writes its events behind the requests
 
@@ -58,12 +60,15 @@ class Path:
         self.transport = Nowhere()
         self._client = client
         self._upstream = upstream
-        self.request = self.answer = b""
+        self._at = 0
+        self.requests = [b""]
+        self.answer = b""
         client.connection_made(self.transport)
 
     def pass_one(self) -> None:
-        """One request, one answer."""
-        self._client.data_received(self.request)
+        """One request, one answer; of several requests the next."""
+        self._at = (self._at + 1) % len(self.requests)
+        self._client.data_received(self.requests[self._at])
         if self._upstream is not None:
             self._upstream.data_received(self.answer)
 
@@ -71,31 +76,36 @@ class Path:
 def measure(plan: Plan) -> list[Figure]:
     """µs per request of each process's own code, and ratios to what does only the necessary."""
     config = pod.decode(settings(plan.model))
+    same = [infer_request(plan.body)]
+    differ = [infer_request(plan.body, f"X-Request-Id: {number:032x}\r\n") for number in range(VARIANTS)]
     os.sched_setaffinity(0, {SERVER_CORE})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        names = ("ceiling", "handler", "bare proxy", "batcher, one request at a time", "logger with its events")
-        paths = runner.run(_paths(config, infer_request(plan.body)))
-        timed = [lambda path=path: runner.run(_spend(path)) for path in paths]
-        samples = dict(zip(names, interleaved(max(plan.rounds, 9), timed), strict=True))
+        paths = runner.run(_paths(config, same))
+        cases = {name: (path, same) for name, path in paths.items()}
+        cases |= {f"{name}, heads differ": (path, differ) for name, path in paths.items() if name not in FLOORS}
+        timed = [lambda case=case: runner.run(_spend(*case)) for case in cases.values()]
+        samples = dict(zip(cases, interleaved(max(plan.rounds, 9), timed), strict=True))
     os.sched_setaffinity(0, {LOAD_CORE})
-    times = ratio(samples["handler"], samples["ceiling"])
-    return [
-        Figure(
-            f"paths: {name}",
-            median(kept),
-            "µs/request",
-            seen=f"least {min(kept):.1f}" + (f"; {times:.2f} × the ceiling" if name == "handler" else ""),
-        )
-        for name, kept in samples.items()
-    ]
+    return [_figure(name, kept, samples["ceiling"]) for name, kept in samples.items()]
 
 
-async def _paths(config: pod.PodConfig, request: bytes) -> list[Path]:
-    """Ceiling, handler, bare proxy, batcher and logger, each having answered."""
+def _figure(name: str, samples: list[float], ceiling: list[float]) -> Figure:
+    beside = f"; {ratio(samples, ceiling):.2f} × the ceiling" if name.startswith("handler") else ""
+    return Figure(f"paths: {name}", median(samples), "µs/request", seen=f"least {min(samples):.1f}{beside}")
+
+
+async def _paths(config: pod.PodConfig, requests: list[bytes]) -> dict[str, Path]:
+    """What is measured, each having answered."""
     handler, ceiling = _handlers(config)
-    paths = [ceiling, handler, _bare_proxy(), _sidecar("batcher", config), _sidecar("logger", config)]
-    for path in paths:
-        path.request = request
+    paths = {
+        "ceiling": ceiling,
+        "bare proxy": _bare_proxy(),
+        "handler": handler,
+        "batcher, one request at a time": _sidecar("batcher", config),
+        "logger with its events": _sidecar("logger", config),
+    }
+    for path in paths.values():
+        path.requests = requests
         path.answer = ceiling.transport.last
         for _ in range(WARM_UP):
             path.pass_one()
@@ -105,8 +115,9 @@ async def _paths(config: pod.PodConfig, request: bytes) -> list[Path]:
     return paths
 
 
-async def _spend(path: Path) -> float:
+async def _spend(path: Path, requests: list[bytes]) -> float:
     """µs of CPU per request, of what is done afterwards too."""
+    path.requests = requests
     began_at = time.process_time()
     for _ in range(REQUESTS):
         path.pass_one()

@@ -26,21 +26,21 @@ class Run(msgspec.Struct):
 
 
 def measure(plan: Plan) -> list[Figure]:
-    """Ratios of rates at 16 connections, and rates with tails at 16 and 64."""
+    """Ratios of rates at 16 connections, with heads that repeat and heads that differ, and at 64."""
     with ExitStack() as stack:
         servers = _start(stack, plan)
         _same_answers([port for port, _ in servers], plan.body)
         for port, _ in servers:
             wrk(port, plan.body, 16, 1)
         figures = []
-        for connections in (16, 64):
+        for connections, vary in ((16, False), (16, True), (64, False)):
             runs: list[list[Run]] = [[] for _ in servers]
             for _ in range(plan.rounds):
                 for (port, process), kept in zip(servers, runs, strict=True):
                     before = cpu_seconds(process.pid)
-                    load = wrk(port, plan.body, connections, plan.seconds)
+                    load = wrk(port, plan.body, connections, plan.seconds, vary=vary)
                     kept.append(Run(load, cpu_seconds(process.pid) - before))
-            figures += _figures(connections, runs)
+            figures += _figures(connections, vary, runs)
         return figures
 
 
@@ -77,12 +77,12 @@ def _outputs(port: int, body: bytes) -> dict[str, tuple[str, list[int], list[flo
     return {each["name"]: (each["datatype"], each["shape"], [round(value, 5) for value in each["data"]]) for each in outputs}
 
 
-def _figures(connections: int, runs: list[list[Run]]) -> list[Figure]:
+def _figures(connections: int, vary: bool, runs: list[list[Run]]) -> list[Figure]:
     rates = [[run.load.rps for run in kept] for kept in runs]
     spent = [[run.cpu_us for run in kept] for kept in runs]
     kfunc, ceiling, flask = (_seen(name, kept) for name, kept in zip(NAMES, runs, strict=True))
     bound: Bound = "≥" if connections == 16 else ""
-    at = f"throughput c{connections}:"
+    at = f"throughput c{connections}{', heads differ' if vary else ''}:"
     limit = f"the ceiling itself is {ratio(rates[1], rates[2]):.1f} ×"
     cpu = ", ".join(f"{name} {median(kept):.1f} µs" for name, kept in zip(NAMES, spent, strict=True))
     return [

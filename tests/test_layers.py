@@ -201,7 +201,7 @@ def test_the_modules_named_in_this_file_exist() -> None:
 
 
 def test_only_declared_libraries_are_imported() -> None:
-    declared = {"click", "gunicorn", "httptools", "msgspec", "numpy", "orjson", "rich", "ruamel", "uvloop"}
+    declared = {"click", "gunicorn", "httptools", "msgspec", "numpy", "orjson", "ruamel", "uvloop"}
     optional = {"joblib", "onnxruntime", "skops", "sklearn"}
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

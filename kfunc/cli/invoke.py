@@ -15,8 +15,8 @@ from kfunc.protocol.messages import TensorSpec
 
 EPILOG = """\b
 Example:
-  kfunc invoke examples/iris
-  kfunc invoke examples/iris --data '[[5.1, 3.5, 1.4, 0.2]]'
+  kfunc invoke
+  kfunc invoke --data '[[5.1, 3.5, 1.4, 0.2]]'
   kfunc invoke --model iris --file request.json --output json
 """
 MOST_SHOWN = 1000

@@ -20,8 +20,8 @@ from kfunc.errors import StartupError
 
 EPILOG = """\b
 Example:
-  kfunc run examples/iris
-  kfunc run examples/iris --port 0 --sink http://localhost:9000/events
+  kfunc run
+  kfunc run examples/python-handler --port 0 --sink http://localhost:9000/events
 """
 # A Unix socket's path has at most 107 bytes; ours end in /kfunc-xxxxxxxx/handler.PID while they are made.
 LONGEST_PARENT = 107 - len("/kfunc-xxxxxxxx/handler.4194304")

@@ -18,7 +18,7 @@ from kfunc.handlers.registry import RUNTIMES
 
 EPILOG = """\b
 Example:
-  kfunc validate examples/iris
+  kfunc validate examples/python-handler
   kfunc validate func.yaml --output json
 """
 MODEL = ("inference", "model")

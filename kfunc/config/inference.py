@@ -56,9 +56,7 @@ class ModelSource(Block, frozen=True):
         Execution,
         Meta(description="Where a call runs: `auto` measures and chooses event loop, thread pool or worker process."),
     ] = "auto"
-    threads: Annotated[
-        Threads, Meta(description="Threads of one model call; 0: the processors this process may use.")
-    ] = 0
+    threads: Annotated[Threads, Meta(description="Threads of one model call; 0: the processors this process may use.")] = 0
     concurrency: Annotated[
         Threads,
         Meta(description="Calls of the model at once in threads; 0: 1 for python, else the processors."),

@@ -1,14 +1,12 @@
 """What every process records of its requests: counts by status, durations, and the access line."""
 
-import asyncio
-import sys
 from bisect import bisect_left
 from time import perf_counter
 
 from kfunc.http.exchange import Exchange
+from kfunc.telemetry.access_log import AccessLog
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
 
-FLUSH_S = 0.05
 CLIENT_GONE = 499
 
 
@@ -21,32 +19,25 @@ class RequestRecorder:
         self._durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
-        self._access_log = access_log
-        self._lines: list[str] = []
+        self._access_log = AccessLog(metrics) if access_log else None
 
     def record(self, exchange: Exchange, inference: bool) -> None:
         """Take up an exchange that has ended."""
         status = exchange.status or CLIENT_GONE
         values = self._metrics.values
         values[self._codes.index + (status if 100 <= status < 600 else 599)] += 1.0
-        if not inference and not self._access_log:
+        if not inference and self._access_log is None:
             return
         duration_s = perf_counter() - exchange.started_at
         if inference:
             values[self._durations.index + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
             values[self._durations.sum_index] += duration_s
-        if self._access_log and not exchange.target.startswith(b"/v2/health/"):
-            if not self._lines:
-                asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+        if self._access_log is not None and not exchange.target.startswith(b"/v2/health/"):
             target = exchange.target.decode("latin-1") or "-"
             method = exchange.method.decode("latin-1") or "-"
-            self._lines.append(f"{method} {target} {status} {duration_s * 1e3:.2f} ms {exchange.sent_length} B\n")
+            self._access_log.add(f"{method} {target} {status} {duration_s * 1e3:.2f} ms {exchange.sent_length} B\n")
 
     def flush(self) -> None:
-        """Write the access lines that wait; one that cannot be written is no reason to stop."""
-        lines, self._lines = self._lines, []
-        try:
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
-        except OSError:
-            self._access_log = False
+        """Write the access lines that wait, as far as they can be written now."""
+        if self._access_log is not None:
+            self._access_log.flush()
