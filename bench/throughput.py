@@ -11,6 +11,7 @@ from bench.pod import Plan, handler_command, settings, start_ready
 from bench.processes import BenchError, Process, cpu_seconds, free_port, python, running, wait_until
 
 NAMES = ("kfunc", "ceiling", "Flask")
+UNDISTURBED = 0.9
 
 
 class Run(msgspec.Struct):
@@ -93,7 +94,8 @@ def _figures(connections: int, vary: bool, runs: list[list[Run]]) -> list[Figure
 
 
 def _seen(name: str, runs: list[Run]) -> str:
-    """Medians; below about 95 % of the core something else ran on it, or the load was too small."""
+    """Medians. A server that is the bottleneck has its core to itself, or the figure is disturbed."""
     rps, p50, p99 = (median(getattr(run.load, field) for run in runs) for field in ("rps", "p50_us", "p99_us"))
     core = median(run.cpu / run.load.seconds for run in runs)
-    return f"{name} {rps:,.0f} rps, p50/p99 {p50 / 1e3:.2f}/{p99 / 1e3:.2f} ms, {core:.0%} of the core"
+    disturbed = ": DISTURBED" if core < UNDISTURBED else ""
+    return f"{name} {rps:,.0f} rps, p50/p99 {p50 / 1e3:.2f}/{p99 / 1e3:.2f} ms, {core:.0%} of the core{disturbed}"

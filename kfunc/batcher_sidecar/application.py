@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Hashable
 from time import monotonic
 
 import msgspec
@@ -11,9 +12,9 @@ from kfunc.batcher_sidecar.policy import Batch, Policy
 from kfunc.config.inference import Batcher
 from kfunc.errors import BadGateway, KfuncError
 from kfunc.http.exchange import Exchange
-from kfunc.http.proxy import STREAM_ABOVE, Forward
+from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
-from kfunc.http.wire import forwarded_headers, header_lines
+from kfunc.http.wire import JSON, forwarded_headers, header_lines
 from kfunc.protocol.messages import ModelMetadata
 from kfunc.telemetry.metrics import SIZE_BUCKETS, Metrics
 from kfunc.telemetry.requests import RequestRecorder
@@ -22,6 +23,8 @@ log = logging.getLogger("kfunc.batcher")
 
 # A body with one of these is not the JSON that is merged here.
 OPAQUE = frozenset((b"content-encoding", b"inference-header-content-length"))
+# The merged request's own: its body is JSON, and its answer is read here, so it must not come compressed.
+OWN = frozenset((b"content-type", b"accept-encoding"))
 METADATA_RETRY_S = 1.0
 
 
@@ -33,6 +36,12 @@ class Member:
     def __init__(self, exchange: Exchange, mergeable: Mergeable) -> None:
         self.exchange = exchange
         self.mergeable = mergeable
+
+    @property
+    def key(self) -> Hashable:
+        """Requests are merged within one: never those of callers who show different credentials."""
+        headers = self.exchange.headers
+        return self.mergeable.key, headers.get(b"authorization"), headers.get(b"cookie")
 
 
 class BatcherApplication:
@@ -46,7 +55,7 @@ class BatcherApplication:
         self._policy: Policy[Member] = Policy(settings.max_batch_size, settings.max_latency_ms / 1e3, settings.max_queue)
         self._timer: asyncio.TimerHandle | None = None
         self._batched: dict[bytes, bool] = {}  # by the target: does the first dimension take any size?
-        self._asked_at: dict[bytes, float] = {}
+        self._asked_at: dict[bytes, float] = {}  # by the target, in monotonic seconds
         self._sizes = metrics.histogram("kfunc_batch_size", "Rows in a call of the upstream.", SIZE_BUCKETS)
         self._retries = metrics.counter("kfunc_batch_retries_total", "Requests sent again alone after their batch failed.")
         metrics.gauge("kfunc_batch_queue_length", "Requests that wait for a batch.", lambda: self._policy.queued)
@@ -63,7 +72,7 @@ class BatcherApplication:
                     if mergeable is not None:
                         self._collect(Member(exchange, mergeable))
                         return
-        Forward(exchange, self._pool, b"")
+        pass_on(exchange, self._pool)
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
@@ -72,7 +81,7 @@ class BatcherApplication:
     # ---- collecting
 
     def _collect(self, member: Member) -> None:
-        key, now = member.mergeable.key, monotonic()
+        key, now = member.key, monotonic()
         self._policy.add(key, member, member.mergeable.rows, now)
         batches = self._policy.take(key, now)
         if batches:
@@ -84,7 +93,7 @@ class BatcherApplication:
                 self._arm(now)
 
     def _cancel(self, member: Member) -> None:
-        self._policy.cancel(member.mergeable.key, member)
+        self._policy.cancel(member.key, member)
 
     def _arm(self, now: float) -> None:
         due_at = self._policy.due_at()
@@ -108,8 +117,14 @@ class BatcherApplication:
         self._sizes.observe(batch.rows)
         if len(batch.items) == 1:
             Single(self, batch)
+            return
+        try:
+            body = merge([member.mergeable for member in batch.items])
+        except RecursionError:  # nested as deeply as can be read, but not be written
+            self.completed(batch)
+            self.send_alone(batch.items)
         else:
-            self._pool.send(Merged(self, batch))
+            self._pool.send(Merged(self, batch, body))
 
     def send_alone(self, members: list[Member]) -> None:
         """The batch was refused as a whole: only the request that is wrong is to fail."""
@@ -188,20 +203,22 @@ class WholeAnswer:
 class Merged(WholeAnswer):
     """Several requests as one call."""
 
-    def __init__(self, application: BatcherApplication, batch: Batch[Member]) -> None:
+    def __init__(self, application: BatcherApplication, batch: Batch[Member], body: bytes) -> None:
         super().__init__()
         self._application = application
         self._batch = batch
+        self._body = body
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """Write the merged request with the fields that all members agree on."""
         members = self._batch.items
         first = members[0].exchange
         common = set(first.header_list).intersection(*(member.exchange.header_list for member in members[1:]))
-        fields = forwarded_headers([field for field in first.header_list if field in common])
+        fields = forwarded_headers([field for field in first.header_list if field in common and field[0] not in OWN])
         if (b"host", first.headers.get(b"host", b"")) not in fields:
             fields.append((b"host", first.headers.get(b"host", b"localhost")))
-        body = merge([member.mergeable for member in members])
+        fields.append((b"content-type", JSON))
+        body = self._body
         head = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (first.target, header_lines(fields), len(body))
         connection.transport.write(head + body)
 
@@ -255,8 +272,9 @@ class MetadataCall(WholeAnswer):
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self._application.learn(self._target, batched=False)
             return
-        inputs = metadata.inputs
-        batched = bool(inputs) and all((*each.shape, 0)[0] == -1 for each in inputs)
+        # An output whose first dimension is not the batch's may depend on all rows: then merging would show.
+        tensors = [*metadata.inputs, *metadata.outputs]
+        batched = bool(metadata.inputs) and all((*each.shape, 0)[0] == -1 for each in tensors)
         self._application.learn(self._target, batched=batched)
 
     def on_failure(self, error: KfuncError) -> None:

@@ -15,6 +15,9 @@ from kfunc.protocol.messages import InferRequest, Tensor
 
 _DOCUMENT = msgspec.json.Decoder(dict[str, Any])
 
+# A request with this parameter is one of a series, or its answer is not JSON.
+ALONE = ("sequence_id", "binary_data_output")
+
 
 class Mergeable:
     """A request that may travel with others: its message, its rows and the key of its group."""
@@ -34,8 +37,21 @@ def read_v1(target: bytes, body: bytes) -> Mergeable | None:
         request = v1.decode_request(body)
     except InvalidRequest:
         return None
-    key = (target, None if request.parameters is None else msgspec.json.encode(request.parameters, order="sorted"))
-    return Mergeable(request, request.inputs[0].shape[0], key, is_v1=True)
+    rows = request.inputs[0].data
+    parameters = None if request.parameters is None else msgspec.json.encode(request.parameters, order="sorted")
+    return Mergeable(request, len(rows), (target, parameters, _form(rows[0])), is_v1=True)
+
+
+def _form(row: Any) -> Hashable:
+    """The trailing shape of an instance, by its first elements, and what its values are."""
+    widths: list[Hashable] = []
+    while type(row) is list and row:
+        widths.append(len(row))
+        row = row[0]
+    if type(row) is dict:
+        widths += sorted(row)
+    kind = type(row)
+    return (*widths, float if kind is int else kind)
 
 
 def read_v2(target: bytes, body: bytes) -> Mergeable | None:
@@ -48,7 +64,9 @@ def read_v2(target: bytes, body: bytes) -> Mergeable | None:
         return None
     inputs = request.inputs
     rows = inputs[0].shape[0] if inputs and inputs[0].shape else 0
-    if rows == 0 or (request.parameters is not None and "sequence_id" in request.parameters):
+    if rows == 0 or (request.parameters is not None and not request.parameters.keys().isdisjoint(ALONE)):
+        return None
+    if request.outputs is not None and any(output.parameters for output in request.outputs):
         return None
     signature: list[Any] = [target]
     for tensor in inputs:
@@ -110,6 +128,8 @@ def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) ->
     if type(outputs) is not list:
         raise BadGateway("the upstream's answer to a batch has no outputs")
     cuts = [_Cut(output, total) for output in outputs]
+    if cuts and not any(cut.batched for cut in cuts):
+        raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
     document.pop("id", None)
     parts, start = [], 0
     for member in members:
@@ -125,14 +145,14 @@ def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) ->
 class _Cut:
     """An output of a batch: cut by rows, or given to everybody where its first dimension is not the batch's."""
 
-    __slots__ = ("_data", "_output", "_shape", "_width")
+    __slots__ = ("_data", "_output", "_shape", "_width", "batched")
 
     def __init__(self, output: Any, total: int) -> None:
         try:
             self._output, self._shape, self._data = output, output["shape"], output["data"]
-            batched = bool(self._shape) and self._shape[0] == total
-            self._width = len(self._data) // total if batched else 0
-            broken = batched and self._width * total != len(self._data)
+            self.batched = bool(self._shape) and self._shape[0] == total
+            self._width = len(self._data) // total
+            broken = type(self._data) is not list or (self.batched and self._width * total != len(self._data))
         except (TypeError, KeyError):
             broken = True
         if broken:
@@ -140,7 +160,7 @@ class _Cut:
 
     def rows(self, start: int, end: int) -> Any:
         """The output for the rows from `start` to before `end`."""
-        if not self._width:
+        if not self.batched:
             return self._output
         data = self._data[start * self._width : end * self._width]
         return {**self._output, "shape": [end - start, *self._shape[1:]], "data": data}

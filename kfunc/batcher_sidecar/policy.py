@@ -84,9 +84,9 @@ class Policy(Generic[T]):
         return [batch for key in list(self._groups) for batch in self.take(key, now)]
 
     def _is_due(self, group: _Group[T], now: float) -> bool:
-        return (
-            group.in_flight == 0 or group.rows >= self._max_rows or now - group.waiting[0].added_at >= self._max_latency_s > 0
-        )
+        if group.in_flight == 0 or group.rows >= self._max_rows:
+            return True
+        return self._max_latency_s > 0 and now >= group.waiting[0].added_at + self._max_latency_s
 
     def _next(self, key: Hashable, group: _Group[T]) -> Batch[T]:
         items: list[T] = []

@@ -1,12 +1,14 @@
 """Where `kfunc run` sends events: `--sink`, else func.yaml's sink, else a file in the function's folder."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.config.inference import Logger
+from kfunc.config.locations import file_path
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 
@@ -21,7 +23,17 @@ def parse_sink(_: click.Context, __: click.Parameter, value: str | None) -> str 
         return None
     if not value.startswith(SCHEMES) or value in SCHEMES:
         raise click.BadParameter(f"{value!r} is not http://…, https://… or file:PATH")
-    return f"file:{Path(value.removeprefix('file:')).resolve()}" if value.startswith("file:") else value
+    if not value.startswith("file:"):
+        return value
+    path = file_path(value)
+    if path is None:
+        raise click.BadParameter(f"{value!r} names no file of this machine; use file:PATH")
+    return file_uri(Path(path).resolve())
+
+
+def file_uri(path: Path) -> str:
+    """The sink that is the file at `path`."""
+    return f"file:{quote(str(path))}"
 
 
 def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig:
@@ -31,13 +43,13 @@ def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig
     logger = config.logger or Logger()
     if sink is None and logger.sink is not UNSET:
         return config
-    return replace(config, logger=replace(logger, sink=sink or f"file:{_state_folder(directory) / FILE_NAME}"))
+    return replace(config, logger=replace(logger, sink=sink or file_uri(_state_folder(directory) / FILE_NAME)))
 
 
 def where(logger: Logger, directory: Path) -> str:
     """The sink for a reader: a URL, or the path of the file; relative ones are relative to the function's folder."""
     sink = str(logger.sink)
-    return str(directory / sink.removeprefix("file:").removeprefix("//")) if sink.startswith("file:") else sink
+    return str(directory / (file_path(sink) or "")) if sink.startswith("file:") else sink
 
 
 def _state_folder(directory: Path) -> Path:

@@ -114,9 +114,12 @@ class Inference(Block, frozen=True):
     ] = field(default_factory=lambda: ["v1", "v2"])
     accelerator: Annotated[Accelerator, Meta(description="Device; `auto` takes the best that the runtime offers.")] = "auto"
     workers: Annotated[Workers, Meta(description="Handler processes; more than 1 are managed by gunicorn.")] = 1
-    timeout_s: Annotated[Seconds, Meta(description="Longest time for one answer; more is 504.")] = 300.0
+    timeout_s: Annotated[Seconds, Meta(description="Longest time for one answer; more is 504.")] = 60.0
     hang_timeout_s: Annotated[
-        Seconds, Meta(description="A handler whose loop or model call is stuck for longer is restarted.")
+        Seconds,
+        Meta(
+            description="A handler whose loop or model call takes longer is stuck and restarted; not below timeout_s for slow models."
+        ),
     ] = 60.0
     grace_s: Annotated[Seconds, Meta(description="Time to finish requests in flight after SIGTERM.")] = 30.0
     limits: Limits = Limits()

@@ -1,10 +1,12 @@
 """Answers as JSON: orjson writes numpy's arrays without a detour over lists."""
 
 from itertools import repeat
+from math import prod
 from typing import Any
 
 import orjson
 
+from kfunc.errors import ModelFailed
 from kfunc.protocol.messages import InferResponse, Tensor
 from kfunc.protocol.v2 import response_document
 
@@ -21,9 +23,12 @@ def encode_v1(response: InferResponse) -> bytes:
     outputs = response.outputs
     if len(outputs) == 1:
         return orjson.dumps({"predictions": _shaped(outputs[0])}, option=OPTIONS)
+    counts = {output.shape[0] for output in outputs if output.shape} or {1}
+    if len(counts) > 1:
+        raise ModelFailed("the model's outputs do not have the same number of rows, which V1 needs; V2 does not")
     names = [output.name for output in outputs]
-    rows = zip(*(_rows(output) for output in outputs), strict=False)
-    return orjson.dumps({"predictions": [dict(zip(names, row, strict=True)) for row in rows]}, option=OPTIONS)
+    rows = zip(range(counts.pop()), *map(_rows, outputs), strict=False)
+    return orjson.dumps({"predictions": [dict(zip(names, row[1:], strict=True)) for row in rows]}, option=OPTIONS)
 
 
 def _shaped(output: Tensor) -> Any:
@@ -42,6 +47,7 @@ def _rows(output: Tensor) -> Any:
 
 
 def _nested(data: list[Any], shape: list[int]) -> Any:
-    for width in reversed(shape[1:]):
-        data = [data[start : start + width] for start in range(0, len(data), width)] if width else [[] for _ in range(shape[0])]
-    return data if shape else data[0]
+    if len(shape) < 2:
+        return data if shape else data[0]
+    width = prod(shape[1:])
+    return [_nested(data[row * width : (row + 1) * width], shape[1:]) for row in range(shape[0])]

@@ -35,10 +35,8 @@ class PythonHandler(Handler):
                 user.load(file.parent)
         except ModelLoadError:
             raise
-        except Exception as error:  # the user's own
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            cause = f"{type(error).__name__}: {error}"
-            raise ModelLoadError(f"{where.filename}:{where.lineno}: {cause}") from None
+        except (Exception, SystemExit) as error:  # the user's own
+            raise ModelLoadError(f"{_place(error, file)}: {type(error).__name__}: {error}") from None
         self._adopt(user)
 
     def _adopt(self, user: Any) -> None:
@@ -74,6 +72,15 @@ def _import(file: Path) -> ModuleType:
     return module
 
 
+def _place(error: BaseException, file: Path) -> str:
+    """file:line of the user's code that raised, or that called what raised."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(file.parent)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(file)
+
+
 def _find(module: ModuleType, file: Path) -> Any:
     """An instance of the handler class, or the module itself where it has a `predict` function."""
     own = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
@@ -94,17 +101,26 @@ def _by_name(predict: Callable[..., Any]) -> Callable[["Arrays"], Any]:
     parameters = inspect.signature(predict).parameters.values()
     names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     required = {each.name for each in parameters if each.name in names and each.default is each.empty}
+    others = any(each.kind == each.VAR_KEYWORD for each in parameters)
     if names == ["inputs"]:
         return predict
-    if len(names) == 1:
-        return lambda inputs: predict(*inputs.values())  # the one array, whatever the caller named it: V1 has no names
+    if len(names) == 1 and not others:
+        return lambda inputs: predict(_only(inputs, names[0]))
 
     def call(inputs: "Arrays") -> Any:
-        if not required <= inputs.keys() <= set(names):
+        if not required <= inputs.keys() or not (others or inputs.keys() <= set(names)):
             raise InvalidRequest(f"the model's inputs are {', '.join(names)}; given are {', '.join(inputs)}")
         return predict(**inputs)
 
     return call
+
+
+def _only(inputs: "Arrays", name: str) -> Any:
+    """The one array, whatever the caller named it: V1 has no names."""
+    if len(inputs) != 1:
+        raise InvalidRequest(f"the model's only input is {name}; {len(inputs)} are given")
+    (array,) = inputs.values()
+    return array
 
 
 def _named(result: Any, only: str) -> "Arrays":

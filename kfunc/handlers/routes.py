@@ -60,7 +60,7 @@ def resolve(target: bytes) -> Route:
         name, colon, verb = path[2].rpartition(":")
         if not colon:
             route = Route(Action.V1_STATUS, path[2])
-        elif verb == "predict":
+        elif verb == "predict" and name:
             route = Route(Action.V1_PREDICT, name)
     if route is None:
         raise NotFound("no such path; the protocols are under /v2 and /v1/models")
@@ -71,7 +71,7 @@ def _v2_model(rest: tuple[str, ...]) -> Route | None:
     if not rest or not rest[0]:
         return None
     name, version, end = rest[0], "", rest[1:]
-    if len(end) >= 2 and end[0] == "versions":
+    if len(end) >= 2 and end[0] == "versions" and end[1]:
         version, end = end[1], end[2:]
     action = V2_ENDS.get(end)
     return None if action is None else Route(action, name, version)

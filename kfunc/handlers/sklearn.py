@@ -21,8 +21,11 @@ class SklearnHandler(Handler):
 
     def load(self, path: Path) -> None:
         """Read the estimator. Raises ModelLoadError."""
+        model = self.config.model
         estimator = (
-            _read_skops(path) if path.suffix.lower() == ".skops" else _read_pickle(path, trusted=self.config.model.trust)
+            _read_skops(path)
+            if path.suffix.lower() == ".skops"
+            else _read_pickle(path, trusted=model.trust and model.digest is not None)
         )
         if not hasattr(estimator, "predict"):
             raise ModelLoadError(f"{path}: a {type(estimator).__name__} has no predict method")

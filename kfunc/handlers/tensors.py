@@ -43,7 +43,7 @@ def to_array(tensor: Tensor) -> "Array":
     type or of another size, and only then the reason is found out. No dimension may be negative here.
     """
     numeric = NUMERIC.get(tensor.datatype)
-    if numeric is not None:
+    if numeric is not None and type(tensor.data) is list:
         try:
             return np.frombuffer(array(numeric[1], tensor.data), numeric[0]).reshape(tensor.shape)
         except (TypeError, ValueError, OverflowError):
@@ -100,11 +100,11 @@ class InputCheck:
                 if len(shape) != len(tensor.shape):
                     _refuse_shape(name, shape, tensor.shape)
                 for size, actual in zip(shape, tensor.shape):  # noqa: B905  (same length, and strict costs)
-                    if size != actual and (size != -1 or actual < 0):
+                    if actual < 0 or (size != actual and size != -1):
                         _refuse_shape(name, shape, tensor.shape)
                 if tensor.datatype == datatype:
                     array = to_array(tensor)
-                elif self._convert and tensor.datatype in NUMERIC:
+                elif self._convert and tensor.datatype in NUMERIC and datatype in NUMERIC:
                     array = to_array(tensor).astype(NUMERIC[datatype][0])
                 else:
                     raise InvalidRequest(f"input {name!r}: datatype {datatype} expected, {tensor.datatype} given")
@@ -146,6 +146,8 @@ def to_tensor(name: str, value: "Array") -> Tensor:
     if datatype is not None:
         if not dtype.isnative:
             value = value.astype(dtype.newbyteorder("="))
+        if not value.flags.c_contiguous:
+            value = np.ascontiguousarray(value)
         return Tensor(name, list(value.shape), datatype, value if value.ndim == 1 else value.reshape(-1))
     if dtype.kind in "OSU":
         return Tensor(name, list(value.shape), "BYTES", [_text(name, each) for each in value.reshape(-1).tolist()])

@@ -9,8 +9,8 @@ import httptools
 
 from kfunc.errors import KfuncError, MalformedMessage, PayloadTooLarge, RequestTimeout, Unavailable
 from kfunc.http.exchange import Exchange
-from kfunc.http.head import check_head, head_size, is_plain, too_large
-from kfunc.http.wire import END_OF_HEAD, Headers, status_line
+from kfunc.http.head import check_head, head_size, is_plain, refuse_connect, too_large
+from kfunc.http.wire import END_OF_HEAD, Headers, header_lines, status_line
 
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
@@ -24,7 +24,7 @@ MAX_REPEATED = 4096
 MAX_LEARNED = 8
 
 # What the connection waits for: it decides what its deadline means.
-IDLE, HEAD, BODY, ANSWER, LINGER = range(5)
+IDLE, HEAD, BODY, ANSWER, LINGER, CLOSED = range(6)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -34,27 +34,9 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body_length",
-        "_failure",
-        "_head_bytes",
-        "_headers",
-        "_learned",
-        "_limits",
-        "_parser",
-        "_plain",
-        "_reading_paused",
-        "_repeat",
-        "_repeat_head",
-        "_repeat_length",
-        "_target",
-        "_waiting",
-        "_write_paused",
-        "current",
-        "deadline",
-        "incoming",
-        "server",
-        "state",
-        "transport",
+        ("server", "transport", "state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
+        + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
+        + ("_plain", "_repeat", "_repeat_head", "_repeat_length", "_learned", "_reading_paused", "_write_paused")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -64,8 +46,11 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._headers: Headers = []
         self._target = b""
-        self._head_bytes = 0
+        self._segment = 0  # bytes of the data that came last
+        self._head_bytes = 0  # since the head began, or since the last byte of the body: at most so many
+        self._slack = 0  # how many of them may be of the message before
         self._body_length = 0
+        self._unsent = 0
         self._failure: KfuncError | None = None
         self._plain: Exchange | None = None  # the last one, if its head had nothing special
         self._repeat: Exchange | None = None
@@ -105,45 +90,63 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._write_paused = True
         if self.current is None:
+            self._unsent = self.transport.get_write_buffer_size()
             self.deadline = self.server.now + self._limits.body_timeout_s
         elif self.current.on_pressure is not None:
             self.current.on_pressure(True)
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        if self.current is None:
-            self.deadline = self.server.now + self._limits.idle_timeout_s
-            self._next()
+        if self.state >= LINGER:
+            self.deadline = self.server.now + LINGER_S
+        elif self.current is None:
+            self._go_on()
         elif self.current.on_pressure is not None:
             self.current.on_pressure(False)
 
     def data_received(self, data: bytes) -> None:
-        idle = self.state == IDLE
+        state = self.state
+        idle = state == IDLE
         if idle and len(data) == self._repeat_length and data.startswith(self._repeat_head) and not self._write_paused:
             self._repeated(data)
             return
-        if self._failure is not None or self.state == LINGER:
+        if self._failure is not None or state >= LINGER:
             return
+        if idle or state == ANSWER:  # between two messages
+            self._plain = None
+            self._head_bytes = self._slack = 0
+        self._segment = len(data)
         self._head_bytes += len(data)
+        self._parse(data)
+        state = self.state
+        if HEAD <= state <= BODY:
+            if state == BODY and not self._reading_paused:
+                self.deadline = self.server.now + self._limits.body_timeout_s
+            if self._head_bytes - self._slack > self._limits.max_header_bytes and self._failure is None:
+                self._break(too_large(self._limits))
+        elif idle and self._plain is not None and self._learned < MAX_LEARNED and state < LINGER:
+            self._learn(data, self._plain)
+
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The offer to change the protocol is ignored (RFC 9110, 7.8): HTTP/1.1 goes on after that request.
-            self._parser = httptools.HttpRequestParser(self)
-            self._head_bytes = 0
-            self.data_received(data[upgrade.args[0] :])
-            return
+            while True:
+                try:
+                    self._parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = memoryview(data)[upgrade.args[0] :]
+                    self._ignore_offer()
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._break(cause if isinstance(cause, KfuncError) else MalformedMessage(f"not an HTTP/1.1 request: {error}"))
-            return
-        state = self.state
-        if state == BODY:
-            self.deadline = self.server.now + self._limits.body_timeout_s
-        elif state == HEAD and self._head_bytes > self._limits.max_header_bytes:
-            self._break(too_large(self._limits))
-        elif idle and self._plain is not None and self._learned < MAX_LEARNED:
-            self._learn(data, self._plain)
+
+    def _ignore_offer(self) -> None:
+        """Go on in HTTP/1.1 (RFC 9110, 7.8). The parser takes the body that follows for the other protocol:
+        another one gets the same head without the offer."""
+        old, self._parser = self._parser, httptools.HttpRequestParser(self)
+        fields = header_lines([field for field in self._headers if field[0] != b"upgrade"])
+        version = old.get_http_version().encode()
+        self._parser.feed_data(b"%b %b HTTP/%b\r\n%b\r\n" % (old.get_method(), self._target, version, fields))
 
     # ---- heads that repeat
 
@@ -154,16 +157,11 @@ class HttpConnection(asyncio.Protocol):
         """
         self._plain = None
         self._learned += 1
-        head = data[: len(data) - self._body_length]
-        # One message and nothing else: its head ends where the body begins, and there is no other end of a head.
-        if (
-            exchange.method != b"HEAD"
-            and len(head) <= MAX_REPEATED
-            and head.endswith(END_OF_HEAD)
-            and head.count(END_OF_HEAD) == 1
-        ):
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        # One message and nothing else: the first end of a head is where the body of the last message begins.
+        if end == len(data) - self._body_length and end <= MAX_REPEATED and exchange.method != b"HEAD":
             exchange.memo = {}
-            self._repeat_head, self._repeat_length, self._repeat = head, len(data), exchange
+            self._repeat_head, self._repeat_length, self._repeat = data[:end], len(data), exchange
 
     def _repeated(self, data: bytes) -> None:
         """A whole request whose head was here before."""
@@ -181,6 +179,8 @@ class HttpConnection(asyncio.Protocol):
     # ---- parser
 
     def on_message_begin(self) -> None:
+        if self.state >= LINGER:
+            raise MalformedMessage("there is no request after the last one")
         self.state = HEAD
         self._target, self._headers = b"", []
         if self.current is None:
@@ -199,7 +199,11 @@ class HttpConnection(asyncio.Protocol):
         target, header_list = self._target, self._headers
         if self._head_bytes > limits.max_header_bytes and head_size(target, header_list) > limits.max_header_bytes:
             raise too_large(limits)
-        self._head_bytes = self._body_length = 0
+        self._head_bytes = self._body_length = self._slack = 0
+        if parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                raise refuse_connect()
+            return  # the parser stops after this head, see _ignore_offer
         headers = dict(header_list)
         keep_alive = parser.should_keep_alive()
         self.incoming = exchange = Exchange(self, parser.get_method(), target, header_list, headers, keep_alive)
@@ -212,20 +216,23 @@ class HttpConnection(asyncio.Protocol):
         length = int(headers.get(b"content-length", b"0"))
         if length > limits.max_body_bytes:
             raise self._body_too_large()
-        if b"expect" in headers and self.current is None and (length or chunked):
-            self.transport.write(CONTINUE)
+        if b"expect" in headers and self.current is None and not self._write_paused and (length or chunked):
+            self._invite(exchange)
         if length > self.server.application.stream_above:
             self._admit(exchange)
 
     def on_body(self, chunk: bytes) -> None:
-        exchange = cast(Exchange, self.incoming)
-        if not self._body_length and exchange.receiver is None:
-            self._body_length = len(chunk)
-            exchange.body = chunk
-            return
-        self._body_length += len(chunk)
+        exchange = self.incoming
+        if exchange is None:
+            return  # it was answered before its body was complete
+        length = self._body_length
+        self._body_length = length + len(chunk)
+        self._head_bytes = 0
         if self._body_length > self._limits.max_body_bytes:
             raise self._body_too_large()
+        if not length and exchange.receiver is None:
+            exchange.body = chunk
+            return
         if exchange.receiver is not None:
             exchange.receiver.on_chunk(chunk)
             return
@@ -238,11 +245,15 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         exchange = self.incoming
         if exchange is None:
-            return  # it was answered before its body was complete
+            return  # it was answered before, or it offers another protocol
         self.incoming = None
         self.state = ANSWER
-        self._head_bytes = 0
+        self._head_bytes = self._slack = self._segment
         exchange.complete = True
+        if self.current is not None:
+            self.deadline = FOREVER
+            if self._reading_paused and exchange is self.current and not self._waiting:
+                self._pause_reading(False)
         if exchange.receiver is not None:
             exchange.receiver.on_end()
             return
@@ -270,47 +281,73 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = FOREVER
         self.server.dispatch(exchange)
 
+    def _invite(self, exchange: Exchange) -> None:
+        if exchange.version == "1.1":
+            self.transport.write(CONTINUE)
+
+    def _go_on(self) -> None:
+        """The answer before is written: go on with what came behind it."""
+        limits, state = self._limits, self.state
+        if self._write_paused or state == BODY:
+            self.deadline = self.server.now + limits.body_timeout_s
+        else:
+            self.deadline = self.server.now + (limits.header_timeout_s if state == HEAD else limits.idle_timeout_s)
+        self._next()
+
     def _next(self) -> None:
-        """The answer before is written: go on with what waits behind it."""
         while self.current is None and self._waiting and not self._write_paused:
-            self._dispatch(self._waiting.popleft())
-        if self.current is None and not self._waiting and not self._write_paused:
+            exchange = self._waiting.popleft()
+            if exchange is self.incoming:
+                self._pause_reading(False)
+                if b"expect" in exchange.headers:
+                    self._invite(exchange)
+            self._dispatch(exchange)
+        if self.current is None and not self._waiting and not self._write_paused and self.state < LINGER:
             if self._failure is not None:
                 self._answer_failure()
-            elif self._reading_paused:
+                return
+            if self._reading_paused:
                 self._pause_reading(False)
+            if self.state == ANSWER:
+                self.state = IDLE
+            elif self.incoming is not None and b"expect" in self.incoming.headers:
+                self._invite(self.incoming)
 
     def _ended(self, exchange: Exchange) -> None:
         """`exchange` is answered."""
         self.current = None
         exchange.cancelled = True  # nothing more may be written in its name
         self.server.application.observe(exchange)
-        if exchange.keep_alive:
-            self.deadline = self.server.now + (
-                self._limits.body_timeout_s if self._write_paused else self._limits.idle_timeout_s
-            )
-            if self._waiting or self._reading_paused or self._failure is not None:
-                self._next()
-            elif self.state == ANSWER:
-                self.state = IDLE
-        else:
+        if not exchange.keep_alive:
             self._close(exchange.complete)
+        elif self._waiting or self._reading_paused or self._write_paused or self._failure is not None or self.state != ANSWER:
+            self._go_on()
+        else:
+            self.state = IDLE
+            self.deadline = self.server.now + self._limits.idle_timeout_s
 
     def _close(self, clean: bool) -> None:
         """Close; where the client may still be sending, after it could read the answer (RFC 9112, 9.6)."""
         self._waiting.clear()
+        self.incoming = None
+        if self.state >= LINGER or self.transport.is_closing():
+            self.state = CLOSED
+            return
+        self._unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.server.now + (self._limits.body_timeout_s if self._unsent else LINGER_S)
         if clean and self._failure is None:
+            self.state = CLOSED
             self.transport.close()
-        elif not self.transport.is_closing():
+        else:
             self.state = LINGER
-            self.incoming = None
-            self.deadline = self.server.now + LINGER_S
             self.transport.write_eof()
             self._pause_reading(False)
 
     def _pause_reading(self, paused: bool) -> None:
         if paused != self._reading_paused and not self.transport.is_closing():
             self._reading_paused = paused
+            if self.state == BODY:  # the client cannot send while nobody reads
+                self.deadline = FOREVER if paused else self.server.now + self._limits.body_timeout_s
             if paused:
                 self.transport.pause_reading()
             else:
@@ -320,6 +357,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _break(self, error: KfuncError) -> None:
         """Nothing that comes after can be read: answer what came before, then the error, then close."""
+        if self.state >= LINGER:
+            return
         error.close = True
         self._failure = error
         exchange, self.incoming = self.incoming, None
@@ -329,7 +368,7 @@ class HttpConnection(asyncio.Protocol):
             exchange.fail(error)
         elif exchange is not None and exchange in self._waiting:
             self._waiting.remove(exchange)
-        if self.current is None and self.state != LINGER:
+        if self.current is None:
             self._next()
 
     def _answer_failure(self) -> None:
@@ -341,6 +380,11 @@ class HttpConnection(asyncio.Protocol):
     def expire(self) -> None:
         """The deadline has passed."""
         self.deadline = FOREVER
+        unsent = self.transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent and (self._write_paused or self.state >= LINGER):  # slowly, but it is read
+            self._unsent = unsent
+            self.deadline = self.server.now + self._limits.body_timeout_s
+            return
         if self.state in (HEAD, BODY) and self._failure is None and not self._write_paused:
             what = "head" if self.state == HEAD else "body"
             self._break(RequestTimeout(f"the request's {what} did not arrive in time"))
@@ -348,9 +392,9 @@ class HttpConnection(asyncio.Protocol):
             self.transport.abort()
 
     def drain(self) -> None:
-        """No further request: close now if nothing is being answered, else after the answer."""
-        if self.current is None and not self._waiting and self.incoming is None and self.state != LINGER:
-            self.transport.close()
+        """Close if nothing is being answered or arrives; else that is answered, with `connection: close`."""
+        if self.current is None and not self._waiting and self._failure is None and self.state in (IDLE, ANSWER):
+            self._close(clean=True)
 
     # ---- answers
 

@@ -1,5 +1,7 @@
 """The rules a request's head must meet beyond what the parser refuses (RFC 9112, 3, 5 and 6). Sans-IO."""
 
+import re
+
 from kfunc.config.inference import Limits
 from kfunc.errors import ExpectationFailed, HeadersTooLarge, InvalidRequest, MalformedMessage, Unsupported, VersionNotSupported
 from kfunc.http.exchange import Exchange
@@ -18,6 +20,13 @@ UNUSUAL = frozenset((b"connection", b"expect", b"transfer-encoding"))
 def too_large(limits: Limits) -> HeadersTooLarge:
     """The head is over its bounds."""
     return HeadersTooLarge(f"the request's head is larger than {limits.max_header_bytes} bytes or {limits.max_headers} fields")
+
+
+def refuse_connect() -> Unsupported:
+    """What follows a CONNECT is not HTTP (RFC 9110, 9.3.6)."""
+    error = Unsupported("this server is no proxy: CONNECT is not offered")
+    error.close = True
+    return error
 
 
 def head_size(target: bytes, headers: Headers) -> int:
@@ -82,8 +91,9 @@ def _origin_form(method: bytes, target: bytes) -> bytes:
     """The path of an absolute target (RFC 9112, 3.2.2); `*` of OPTIONS stays."""
     scheme, separator, rest = target.partition(b"://")
     if separator and scheme.lower() in (b"http", b"https"):
-        path = rest.find(b"/")
-        return rest[path:] if path >= 0 else b"/"
+        authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+        path = rest[len(authority) :]
+        return path if path[:1] == b"/" else b"/" + path
     if method == b"OPTIONS" and target == b"*":
         return target
     error = InvalidRequest("the request's target must begin with /")

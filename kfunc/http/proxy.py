@@ -7,6 +7,16 @@ from kfunc.http.wire import forwarded_headers, header_lines
 
 STREAM_ABOVE = 64 * 1024
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+LIVE_PATH = b"/v2/health/live"
+LIVE = b'{"live":true}'
+
+
+def pass_on(exchange: Exchange, pool: UpstreamPool) -> None:
+    """Forward to the upstream, but answer for our own liveness: it must not fail while a model is restarted."""
+    if exchange.target == LIVE_PATH and exchange.method in (b"GET", b"HEAD"):
+        exchange.respond(200, LIVE)
+    else:
+        Forward(exchange, pool, b"")
 
 
 class Forward:
@@ -63,10 +73,10 @@ class Forward:
 
     def on_cancel(self) -> None:
         """The client is gone: so is the reason for the call."""
-        if self.connection is None:
-            self.pool.forget(self)
-        elif self.connection.call is self:
+        if self.connection is not None and self.connection.call is self:
             self.connection.abort()
+        else:
+            self.pool.forget(self)
         self.passed_end(complete=False)
 
     # ---- answer
@@ -103,10 +113,7 @@ class Forward:
 
     def _hold_upstream(self, paused: bool) -> None:
         if self.connection is not None and self.connection.call is self:
-            if paused:
-                self.connection.transport.pause_reading()
-            else:
-                self.connection.transport.resume_reading()
+            self.connection.hold(paused)
 
     # ---- for those who look on
 

@@ -14,6 +14,7 @@ from kfunc.http.wire import status_line
 log = logging.getLogger("kfunc.http")
 
 SWEEP_S = 0.5
+LAST_REQUESTS_S = 0.5
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -98,13 +99,19 @@ class HttpServer:
         return True
 
     async def drain(self, grace_s: float) -> bool:
-        """Accept nothing more, finish what is being answered; false if `grace_s` cut something off."""
+        """Accept nothing more, finish what is being answered; false if `grace_s` cut something off.
+
+        A client may be sending on an idle connection just now: for a moment it still gets an answer, its last there.
+        """
         self.draining = True
         if self._listener is not None:
             self._listener.close()
-        for connection in list(self.connections):
-            connection.drain()
-        finished = await self.clients_gone(grace_s)
+        last_requests_s = min(LAST_REQUESTS_S, grace_s)
+        finished = await self.clients_gone(last_requests_s)
+        if not finished:
+            for connection in list(self.connections):
+                connection.drain()
+            finished = await self.clients_gone(grace_s - last_requests_s)
         self.close()
         return finished
 

@@ -69,25 +69,9 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection of the pool."""
 
     __slots__ = (
-        "_body_length",
-        "_head",
-        "_headers",
-        "_parser",
-        "_parts",
-        "_plain",
-        "_repeat",
-        "_repeat_head",
-        "_repeat_length",
-        "_streaming",
-        "_until_close",
-        "answered",
-        "call",
-        "deadline",
-        "fresh",
-        "idle_since",
-        "pool",
-        "reusable",
-        "transport",
+        ("pool", "transport", "call", "deadline", "answered", "fresh", "reusable", "idle_since", "_parser", "_complete")
+        + ("_head", "_headers", "_parts", "_body_length", "_streaming", "_until_close", "_held")
+        + ("_plain", "_repeat", "_repeat_head", "_repeat_length")
     )
 
     def __init__(self, pool: "UpstreamPool") -> None:
@@ -104,6 +88,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._repeat_length = -1
         self._streaming = False
         self._until_close = False
+        self._complete = False  # the answer is, but the call has not heard of it
+        self._held = False
         self.call: Call | None = None
         self.answered = False  # bytes of the answer have arrived
         self.reusable = True
@@ -135,22 +121,34 @@ class UpstreamConnection(asyncio.Protocol):
             self._release()
             call.on_response(cast(ResponseHead, self._repeat), data[len(self._repeat_head) :])
             return
+        if call is None:  # an answer that nobody asked for; it must not become that of the next call
+            self.transport.abort()
+            return
         first = not self.answered
         self.answered = True
-        self._forget()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(BadGateway("the upstream's answer is not HTTP/1.1"))
-            self.transport.abort()
-            return
-        if first and self._plain is not None:
-            head = data[: len(data) - self._body_length]
-            if head.endswith(END_OF_HEAD) and head.count(END_OF_HEAD) == 1:
-                self._repeat_head, self._repeat_length, self._repeat = head, len(data), self._plain
+            self.reusable = False
+            if not self._complete:
+                self._fail(BadGateway("the upstream's answer is not HTTP/1.1"))
+                self.transport.abort()
+                return
+        if self._complete:
+            if first and self._plain is not None and self.reusable:
+                end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+                if end == len(data) - self._body_length:  # one answer and nothing else
+                    self._repeat_head, self._repeat_length, self._repeat = data[:end], len(data), self._plain
+            self._deliver()
 
-    def _forget(self) -> None:
-        self._plain = None
+    def hold(self, paused: bool) -> None:
+        """Stop or go on reading the answer."""
+        if paused != self._held and not self.transport.is_closing():
+            self._held = paused
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         call = self.call
@@ -187,8 +185,11 @@ class UpstreamConnection(asyncio.Protocol):
     # ---- parser
 
     def on_message_begin(self) -> None:
+        if self._complete:
+            raise BadGateway("the upstream sent more than its answer")
         self._headers = []
         self._parts = []
+        self._plain = None
         self._streaming = self._until_close = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -228,23 +229,32 @@ class UpstreamConnection(asyncio.Protocol):
         call = self.call
         if call is None or self._parser.get_status_code() < 200:
             return
+        self._complete = True
         if not self._parser.should_keep_alive():
             self.reusable = False
-        parts, head, streaming = self._parts, self._head, self._streaming
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if self.reusable and not streaming:
-            self._plain, self._body_length = head, len(body)
+        if not self._streaming:
+            self._plain = self._head
+            self._body_length = sum(map(len, self._parts))
+
+    def _deliver(self) -> None:
+        call, parts, head, streaming = self.call, self._parts, self._head, self._streaming
+        self._complete = False
+        self._parts = []
         self._release()
+        if call is None:
+            return
         if streaming:
             call.on_end()
         else:
-            call.on_response(head, body)
+            call.on_response(head, parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _release(self) -> None:
         """Back to the pool, before the call hears of its answer: what it does next may need a connection."""
         self.call = None
         self.fresh = False
         self.deadline = FOREVER
+        if self._held:
+            self.hold(False)
         self.pool.release(self)
 
 
@@ -323,7 +333,9 @@ class UpstreamPool:
                     host, port = self.address.host, self.address.port
                     _, connection = await loop.create_connection(lambda: UpstreamConnection(self), host, port, ssl=self._tls)
         except (OSError, TimeoutError):
-            if len(self._connecting) <= 1:  # the last try: nothing else could serve those who wait
+            # What fails now may send the next call at once: that one needs a try of its own.
+            self._connecting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if not self._connecting and not self.connections:  # nothing else could serve those who wait
                 waiting, self.waiting = self.waiting, deque()
                 for call in waiting:
                     call.on_failure(Unavailable("the upstream does not accept connections; try again later"))
@@ -339,6 +351,7 @@ class UpstreamPool:
             connection.begin(self.waiting.popleft())
         else:
             connection.idle_since = self.now
+            connection.fresh = False  # from here on the upstream may close it at any time
             self.idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:

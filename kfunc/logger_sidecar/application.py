@@ -6,11 +6,11 @@ from time import perf_counter, time
 from kfunc.config.inference import Logger
 from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange
-from kfunc.http.proxy import STREAM_ABOVE, Forward
+from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead, UpstreamPool
 from kfunc.http.wire import JSON, error_body, error_headers
 from kfunc.logger_sidecar.delivery import Delivery
-from kfunc.logger_sidecar.events import CallRecord
+from kfunc.logger_sidecar.events import CallRecord, is_call
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
 
 REQUEST_ID = b"x-request-id"
@@ -40,12 +40,11 @@ class LoggerApplication:
 
     def handle(self, exchange: Exchange) -> None:
         """Pass on; POSTs to inference paths are logged."""
-        target = exchange.target
-        if exchange.method == b"POST" and (target.endswith((b"/infer", b":predict", b":explain"))):
-            exchange.note = target
+        if exchange.method == b"POST" and is_call(exchange.target):
+            exchange.note = exchange.target
             Logged(self, exchange)
         else:
-            Forward(exchange, self.pool, b"")
+            pass_on(exchange, self.pool)
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""

@@ -34,7 +34,7 @@ class Delivery:
         self._task: asyncio.Task[None] | None = None
         self._accepted = metrics.counter("kfunc_events_accepted_total", "Events taken up for delivery.")
         self._delivered = metrics.counter("kfunc_events_delivered_total", "Events that the sink has taken.")
-        self._dropped = metrics.counter("kfunc_events_dropped_total", "Events lost because the queue was full.")
+        self._dropped = metrics.counter("kfunc_events_dropped_total", "Events lost: queue full, or refused by the sink.")
         metrics.gauge("kfunc_events_waiting", "Events that wait for the sink.", lambda: len(self._queue) + len(self._unsent))
 
     def add(self, record: CallRecord) -> None:
@@ -84,13 +84,16 @@ class Delivery:
             record = queue.popleft()
             self._bytes -= len(record.body)
             batch.append(self._writer.encode(record))
+        refused = self._sink.refused
         try:
             self._unsent = await self._sink.deliver(batch)
         except Exception:  # a sink's library may raise anything; the events are kept
             log.exception("the sink failed")
             self._unsent = batch
         count = len(batch) - len(self._unsent)
-        self._delivered.add(0, count)
+        refused = self._sink.refused - refused
+        self._delivered.add(0, count - refused)
+        self._dropped.add(0, refused)
         return count
 
     async def _pause(self, pause_s: float) -> None:

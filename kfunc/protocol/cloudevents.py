@@ -10,23 +10,33 @@ import msgspec
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
 BATCH_CONTENT_TYPE = b"application/cloudevents-batch+json; charset=utf-8"
 
+JSON = "application/json"
 OCTETS = "application/octet-stream"
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 def encode_event(attributes: dict[str, str | int | bool], body: bytes, content_type: str) -> bytes:
-    """A structured event (JSON Event Format, 3). A JSON body is the data, as it came; any other is base64.
+    """A structured event (JSON Event Format, 3)."""
+    kind, data = encode_data(body, content_type)
+    return open_event({**attributes, "datacontenttype": kind}) + data + b"}"
+
+
+def open_event(attributes: dict[str, str | int | bool]) -> bytes:
+    """An event without its data and its closing brace: further members may follow, each after a comma."""
+    return msgspec.json.encode({"specversion": "1.0", **attributes})[:-1]
+
+
+def encode_data(body: bytes, content_type: str) -> tuple[str, bytes]:
+    """The `datacontenttype` and the member that carries a body: a JSON one as it came, any other as base64.
 
     Bodies are looked at, not only their type: clients that send JSON call it a form, or nothing.
     """
-    json = bool(body) and content_type != OCTETS and is_json(body)
-    kind = "application/json" if json and not _is_json_type(content_type) else content_type
-    head = msgspec.json.encode({"specversion": "1.0", **attributes, "datacontenttype": kind})[:-1]
-    if json:
+    if body and content_type != OCTETS and is_json(body):
+        kind = content_type if content_type == JSON or _is_json_type(content_type) else JSON
         # An event is one line in a file: line ends between JSON's tokens are only white space.
-        return b'%b,"data":%b}' % (head, body.translate(LINE_ENDS) if b"\n" in body or b"\r" in body else body)
-    return b'%b,"data_base64":"%b"}' % (head, b64encode(body)) if body else head + b"}"
+        return kind, b',"data":' + (body.translate(LINE_ENDS) if b"\n" in body or b"\r" in body else body)
+    return content_type or OCTETS, b',"data_base64":"%b"' % b64encode(body) if body else b""
 
 
 # In valid JSON these bytes are only between tokens: in strings they are escaped.
@@ -36,7 +46,8 @@ LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 def is_json(body: bytes) -> bool:
     """Whether the bytes are one JSON value in UTF-8."""
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
         _RAW.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False

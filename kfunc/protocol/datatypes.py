@@ -24,10 +24,13 @@ DATATYPES = {
 JSON = "JSON"
 
 MAX_ELEMENTS = 2**40
+MAX_RANK = 32
 
 
 def element_count(name: str, shape: list[int]) -> int:
     """Elements of a tensor of `shape`; 1 for a scalar's empty shape. Raises InvalidRequest."""
+    if len(shape) > MAX_RANK:
+        raise InvalidRequest(f"input {name!r}: more than {MAX_RANK} dimensions")
     count = 1
     for dimension in shape:
         if dimension < 0:

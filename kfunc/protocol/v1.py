@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 
 from kfunc.errors import InvalidRequest
-from kfunc.protocol.datatypes import JSON
+from kfunc.protocol.datatypes import JSON, MAX_RANK
 from kfunc.protocol.messages import InferRequest, ModelMetadata, Tensor, TensorSpec
 
 ROWS = "instances"
-MAX_RANK = 32
 
 _DOCUMENT = msgspec.json.Decoder(dict[str, Any])
 
@@ -44,6 +43,8 @@ def typed(request: InferRequest, metadata: ModelMetadata) -> InferRequest:
     tell its inputs gets INT64, FP64, BOOL or BYTES as the values are. Raises InvalidRequest.
     """
     rows = request.inputs[0].data
+    if type(rows) is not list or not rows:  # no V1 request: a V2 one may name any datatype
+        raise InvalidRequest(f"input {request.inputs[0].name!r}: unknown datatype {JSON!r}")
     specs = metadata.inputs
     if type(rows[0]) is dict and rows[0].keys() != {"b64"}:
         request.inputs = _columns(rows, specs)

@@ -138,16 +138,13 @@ def _number(value: float) -> str:
 def merge(expositions: list[str]) -> str:
     """Several processes' texts as one: the series of a family stand together, under one head."""
     families: dict[str, list[str]] = {}
-    heads: dict[str, list[str]] = {}
+    heads: dict[str, dict[str, str]] = {}
     for exposition in expositions:
         family = ""
         for line in exposition.splitlines():
-            if line.startswith("# HELP "):
+            if line.startswith(("# HELP ", "# TYPE ")):
                 family = line.split(" ", 3)[2]
-                heads.setdefault(family, [line])
-            elif line.startswith("# TYPE "):
-                if len(heads[family]) == 1:
-                    heads[family].append(line)
-            elif line:
+                heads.setdefault(family, {}).setdefault(line[2:6], line)
+            elif line and not line.startswith("#"):
                 families.setdefault(family, []).append(line)
-    return "".join(f"{line}\n" for name, head in heads.items() for line in (*head, *families.get(name, ())))
+    return "".join(f"{line}\n" for name, head in heads.items() for line in (*head.values(), *families.get(name, ())))

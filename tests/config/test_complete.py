@@ -22,7 +22,7 @@ def test_the_shortest_function_is_completed_with_the_defaults() -> None:
         protocols=["v1", "v2"],
         accelerator="auto",
         workers=1,
-        timeout_s=300.0,
+        timeout_s=60.0,
         hang_timeout_s=60.0,
         grace_s=30.0,
         limits=Limits(),

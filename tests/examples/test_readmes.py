@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # README -> folder of the function that it describes.
 FUNCTIONS = {
+    "README.md": ".",
     "examples/iris/README.md": ".",
     "examples/python-function/README.md": "examples/python-function",
     "examples/python-handler/README.md": "examples/python-handler",
@@ -43,7 +44,7 @@ def curl_commands(text: str) -> Iterator[tuple[str, bytes | None, str]]:
     """URL, body and the printed answer of each `$ curl -s URL [-d BODY]`."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        if line.startswith("$ curl "):
+        if line.startswith(f"$ curl -s {BASE}/"):
             _, _, _, url, *data = shlex.split(line)
             yield url, data[1].encode() if data else None, lines[number + 1]
 

@@ -1,0 +1,435 @@
+"""The batcher between real sockets: concurrent clients, the real server and pool, an upstream that counts."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pytest
+
+from kfunc.batcher_sidecar.application import BatcherApplication
+from kfunc.config.inference import Batcher, Limits
+from kfunc.http.address import Address
+from kfunc.http.server import HttpServer
+from kfunc.http.upstream import UpstreamPool
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.requests import RequestRecorder
+
+pytestmark = pytest.mark.integration
+
+V1, V2 = "/v1/models/m:predict", "/v2/models/m/infer"
+ROW = {"name": "x", "shape": [1, 2], "datatype": "FP32"}
+METADATA = {
+    **{"name": "m", "versions": ["1"], "platform": "test"},
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+}
+
+
+class Message(NamedTuple):
+    """A request or an answer: its first line, its fields with lower-case names, its body."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.line.split()[1])
+
+    @property
+    def path(self) -> str:
+        return self.line.split()[1]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def read_message(reader: asyncio.StreamReader) -> Message:
+    line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields if field)}
+    return Message(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
+
+
+Answer = Callable[["Upstream", Message], Awaitable[tuple[int, bytes] | None]]
+
+
+class Upstream:
+    """A server that records requests and answers as `answer` says; None closes the connection."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[Message] = []
+        self.metadata: tuple[int, object] = (200, METADATA)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.gone = asyncio.Event()
+
+    @property
+    def calls(self) -> list[Message]:
+        return [request for request in self.requests if request.line.startswith("POST")]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                request = await read_message(reader)
+                self.requests.append(request)
+                if request.line.startswith("GET"):
+                    status, document = self.metadata
+                    answer: tuple[int, bytes] | None = (status, json.dumps(document).encode())
+                else:
+                    await self._opened(reader)
+                    answer = await self.answer(self, request)
+                if answer is None:
+                    break
+                status, body = answer
+                head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nx-from: upstream\r\ncontent-length: {len(body)}"
+                writer.write(f"{head}\r\n\r\n".encode() + body)
+        self.gone.set()
+        writer.close()
+
+    async def _opened(self, reader: asyncio.StreamReader) -> None:
+        while not self.gate.is_set():
+            if reader.at_eof():
+                raise ConnectionError
+            await asyncio.sleep(0.001)
+
+
+async def echo(_: Upstream, request: Message) -> tuple[int, bytes]:
+    """Rows come back as they are; a row of strings is refused."""
+    document = request.json
+    if '"bad"' in request.body.decode():
+        return 400, b'{"error": "a bad row"}'
+    if "instances" in document:
+        return 200, json.dumps({"predictions": document["instances"]}).encode()
+    outputs = [{**each, "name": "y"} for each in document["inputs"]]
+    return 200, json.dumps({"model_name": "m", "outputs": outputs}).encode()
+
+
+async def hang_up(_: Upstream, request: Message) -> None:
+    return None
+
+
+class Pod:
+    """The batcher in front of an upstream."""
+
+    def __init__(self, upstream: Upstream, port: int, metrics: Metrics) -> None:
+        self.upstream = upstream
+        self.port = port
+        self.metrics = metrics
+
+    async def send(self, path: str, body: object, **headers: str) -> Message:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(request_bytes(path, body, headers))
+            return await read_message(reader)
+        finally:
+            writer.close()
+
+    async def waits(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    async def waiting(self, count: int) -> None:
+        line = f'kfunc_batch_queue_length{{component="batcher"}} {count}\n'
+        await self.waits(lambda: line in self.metrics.exposition())
+
+    async def behind_one(self, *requests: Coroutine[Any, Any, Message], row: object = 0) -> list[Message]:
+        """The answers to requests that are all collected while one with `row`, of the same form, is in flight."""
+        self.upstream.gate.clear()
+        calls = len(self.upstream.calls)
+        first = asyncio.create_task(self.send(V1, {"instances": [row]}))
+        await self.waits(lambda: len(self.upstream.calls) > calls)
+        tasks = []
+        for count, request in enumerate(requests, 1):
+            tasks.append(asyncio.create_task(request))
+            await self.waiting(count)
+        self.upstream.gate.set()
+        await first
+        return list(await asyncio.gather(*tasks))
+
+
+def request_bytes(path: str, body: object, headers: dict[str, str]) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\nhost: test\r\n{fields}content-length: {len(data)}\r\n\r\n".encode() + data
+
+
+def row(*values: object, **more: object) -> dict[str, object]:
+    return {"inputs": [{**ROW, "data": list(values)}], **more}
+
+
+def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = echo, **settings: Any) -> None:
+    """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`."""
+
+    async def main() -> None:
+        upstream = Upstream(answer)
+        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+        pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
+        metrics = Metrics("batcher")
+        recorder = RequestRecorder(metrics, access_log=False)
+        batcher = HttpServer(BatcherApplication(Batcher(**{"max_latency_ms": 0, **settings}), pool, metrics, recorder), Limits())
+        listener = socket.create_server(("127.0.0.1", 0))
+        await batcher.start(listener)
+        pool.start()
+        try:
+            async with asyncio.timeout(60):
+                await test(Pod(upstream, listener.getsockname()[1], metrics))
+        finally:
+            batcher.close()
+            pool.close()
+            server.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
+def test_requests_that_wait_together_are_one_call_and_each_gets_its_own_rows() -> None:
+    async def test(pod: Pod) -> None:
+        answers = await pod.behind_one(*(pod.send(V1, {"instances": [[n, n]] * n}) for n in range(1, 8)), row=[0, 0])
+        assert [answer.json for answer in answers] == [{"predictions": [[n, n]] * n} for n in range(1, 8)]
+        assert len(pod.upstream.calls) == 2
+        assert len(pod.upstream.calls[1].json["instances"]) == sum(range(1, 8))
+
+    serve(test)
+
+
+def test_v2_requests_are_merged_once_the_models_metadata_are_known() -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, row(0, 0))
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V2, row(0, 0)))
+        await pod.waits(lambda: len(pod.upstream.calls) == 2)
+        tasks = [asyncio.create_task(pod.send(V2, row(n, n, id=f"id-{n}"))) for n in range(5)]
+        await pod.waiting(5)
+        pod.upstream.gate.set()
+        await first
+        for n, answer in enumerate(await asyncio.gather(*tasks)):
+            assert answer.json == {"model_name": "m", "id": f"id-{n}", "outputs": [{**ROW, "name": "y", "data": [n, n]}]}
+            assert answer.headers["x-from"] == "upstream"
+        assert len(pod.upstream.calls) == 3
+
+    serve(test)
+
+
+def test_hundreds_of_concurrent_requests_are_all_answered_with_their_own_rows() -> None:
+    async def test(pod: Pod) -> None:
+        answers = await asyncio.gather(*(pod.send(V1, {"instances": [n]}) for n in range(300)))
+        assert [answer.json["predictions"] for answer in answers] == [[n] for n in range(300)]
+        assert max(len(call.json["instances"]) for call in pod.upstream.calls) <= 32
+        rows = [value for call in pod.upstream.calls for value in call.json["instances"]]
+        assert sorted(rows) == list(range(300))
+
+    serve(test, max_latency_ms=5)
+
+
+def test_a_single_request_and_its_answer_pass_byte_for_byte() -> None:
+    body = b' {"instances" : [1.50,\n2],"x":"\\u00e4"}\n'
+
+    async def raw(_: Upstream, request: Message) -> tuple[int, bytes]:
+        return 200, b'{ "predictions": [1.0,  2]}'
+
+    async def test(pod: Pod) -> None:
+        answer = await pod.send(V1, body, x_custom="7", content_type="application/json; charset=utf-8")
+        assert answer.body == b'{ "predictions": [1.0,  2]}'
+        (call,) = pod.upstream.calls
+        assert call.body == body
+        assert (call.headers["x-custom"], call.headers["content-type"]) == ("7", "application/json; charset=utf-8")
+
+    serve(test, raw)
+
+
+def test_one_bad_row_fails_alone() -> None:
+    async def test(pod: Pod) -> None:
+        names = ["a", "bad", "c"]
+        answers = await pod.behind_one(*(pod.send(V1, {"instances": [name]}) for name in names), row="first")
+        assert [answer.status for answer in answers] == [200, 400, 200]
+        assert [answer.json for answer in answers] == [{"predictions": ["a"]}, {"error": "a bad row"}, {"predictions": ["c"]}]
+        assert len(pod.upstream.calls) == 1 + 1 + 3
+
+    serve(test)
+
+
+def test_after_a_lost_connection_every_member_gets_502_and_nothing_is_sent_again() -> None:
+    async def second_breaks(upstream: Upstream, request: Message) -> tuple[int, bytes] | None:
+        return await echo(upstream, request) if request.json["instances"] == [0] else None
+
+    async def test(pod: Pod) -> None:
+        answers = await pod.behind_one(*(pod.send(V1, {"instances": [n]}) for n in (1, 2, 3)))
+        assert [answer.status for answer in answers] == [502, 502, 502]
+        assert [call.json["instances"] for call in pod.upstream.calls] == [[0], [1, 2, 3]]
+        assert (await pod.send(V1, {"instances": [0]})).status == 200
+
+    serve(test, second_breaks)
+
+
+def test_an_answer_with_other_rows_is_not_given_out_and_the_path_is_not_merged_any_more() -> None:
+    async def sums(_: Upstream, request: Message) -> tuple[int, bytes]:
+        return 200, json.dumps({"predictions": [sum(request.json["instances"])]}).encode()
+
+    async def test(pod: Pod) -> None:
+        answers = await pod.behind_one(*(pod.send(V1, {"instances": [n]}) for n in (1, 2)))
+        assert [answer.json["predictions"] for answer in answers] == [[1], [2]]
+        calls = len(pod.upstream.calls)
+        await asyncio.gather(*(pod.send(V1, {"instances": [n]}) for n in range(5)))
+        assert len(pod.upstream.calls) == calls + 5
+
+    serve(test, sums)
+
+
+def test_past_the_queue_requests_are_503_with_retry_after_and_those_before_are_answered() -> None:
+    async def test(pod: Pod) -> None:
+        async def too_many() -> Message:
+            waiting = [asyncio.create_task(pod.send(V1, {"instances": [n]})) for n in (1, 2)]
+            await pod.waiting(2)
+            refused = await pod.send(V1, {"instances": [3]})
+            pod.upstream.gate.set()
+            assert [answer.status for answer in await asyncio.gather(*waiting)] == [200, 200]
+            return refused
+
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: bool(pod.upstream.calls))
+        refused = await too_many()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert (await first).status == 200
+
+    serve(test, max_queue=2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [([1, 2], [1, 2]), ([-1, 2], [3]), ([-1, 2], []), ([], [-1, 2])],
+    ids=["input of one row", "output of one size", "scalar output", "scalar input"],
+)
+def test_a_model_whose_first_dimension_is_fixed_is_not_merged_for(inputs: list[int], outputs: list[int]) -> None:
+    async def test(pod: Pod) -> None:
+        tensors = {
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": inputs}],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": outputs}],
+        }
+        pod.upstream.metadata = (200, {**METADATA, **tensors})
+        await pod.send(V2, row(0, 0))
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        pod.upstream.gate.clear()
+        tasks = [asyncio.create_task(pod.send(V2, row(n, n))) for n in range(5)]
+        await pod.waits(lambda: len(pod.upstream.calls) == 6)
+        pod.upstream.gate.set()
+        await asyncio.gather(*tasks)
+
+    serve(test)
+
+
+def test_metadata_that_are_not_there_yet_are_asked_for_again() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.metadata = (503, {"error": "loading"})
+        assert (await pod.send(V2, row(0, 0))).status == 200
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        pod.upstream.metadata = (200, METADATA)
+        await asyncio.sleep(1.1)
+        assert (await pod.send(V2, row(0, 0))).status == 200
+        await pod.waits(lambda: len(pod.upstream.requests) == 4)
+        pod.upstream.gate.clear()
+        tasks = [asyncio.create_task(pod.send(V2, row(n, n))) for n in range(5)]
+        await pod.waiting(4)
+        pod.upstream.gate.set()
+        await asyncio.gather(*tasks)
+        assert len(pod.upstream.calls) == 2 + 2
+
+    serve(test)
+
+
+def test_a_client_that_leaves_the_queue_is_not_in_the_batch() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: bool(pod.upstream.calls))
+        tasks = [asyncio.create_task(pod.send(V1, {"instances": [n]})) for n in (1, 2, 3)]
+        await pod.waiting(3)
+        tasks[1].cancel()
+        await pod.waiting(2)
+        pod.upstream.gate.set()
+        await asyncio.gather(first, tasks[0], tasks[2])
+        assert sorted(pod.upstream.calls[1].json["instances"]) == [1, 3]
+
+    serve(test)
+
+
+def test_a_client_that_leaves_a_call_alone_breaks_it_off_and_the_next_is_served() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        only = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: bool(pod.upstream.calls))
+        only.cancel()
+        await asyncio.wait_for(pod.upstream.gone.wait(), 20)
+        pod.upstream.gate.set()
+        assert (await pod.send(V1, {"instances": [1]})).status == 200
+
+    serve(test)
+
+
+def test_callers_with_different_credentials_are_never_merged() -> None:
+    async def test(pod: Pod) -> None:
+        await pod.behind_one(*(pod.send(V1, {"instances": [n]}, x_n=str(n)) for n in (1, 2)))
+        assert pod.upstream.calls[1].json["instances"] == [1, 2]
+        pod.upstream.gate.clear()
+        tasks = [asyncio.create_task(pod.send(V1, {"instances": [n]}, authorization=f"Bearer {n}")) for n in (1, 2)]
+        await pod.waits(lambda: len(pod.upstream.calls) == 4)
+        pod.upstream.gate.set()
+        await asyncio.gather(*tasks)
+        assert sorted(call.headers["authorization"] for call in pod.upstream.calls[2:]) == ["Bearer 1", "Bearer 2"]
+
+    serve(test)
+
+
+def test_a_merged_call_is_json_and_asks_for_no_compression_whatever_its_members_said() -> None:
+    async def test(pod: Pod) -> None:
+        one = pod.send(V1, {"instances": [1]}, accept_encoding="gzip", content_type="text/plain", x_same="s", x_request_id="1")
+        two = pod.send(V1, {"instances": [2]}, accept_encoding="gzip", x_same="s", x_request_id="2")
+        await pod.behind_one(one, two)
+        headers = pod.upstream.calls[1].headers
+        assert headers["content-type"] == "application/json"
+        assert headers["x-same"] == "s"
+        assert headers.keys().isdisjoint({"accept-encoding", "x-request-id"})
+
+    serve(test)
+
+
+def test_when_the_upstream_is_gone_every_request_that_waits_gets_an_answer() -> None:
+    async def main() -> None:
+        free = socket.create_server(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        pool = UpstreamPool(Address(host="127.0.0.1", port=port), 30.0)
+        metrics = Metrics("batcher")
+        application = BatcherApplication(
+            Batcher(max_batch_size=1, max_latency_ms=0), pool, metrics, RequestRecorder(metrics, access_log=False)
+        )
+        batcher = HttpServer(application, Limits())
+        listener = socket.create_server(("127.0.0.1", 0))
+        await batcher.start(listener)
+        pod = Pod(Upstream(echo), listener.getsockname()[1], metrics)
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*(pod.send(V1, {"instances": ["a" * (n % 2)]}) for n in range(20)))
+        assert {answer.status for answer in answers} == {503}
+        batcher.close()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
+def test_liveness_is_the_batchers_own_and_does_not_wait_for_a_model() -> None:
+    async def test(pod: Pod) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        writer.write(b"GET /v2/health/live HTTP/1.1\r\nhost: test\r\n\r\n")
+        answer = await read_message(reader)
+        writer.close()
+        assert (answer.status, answer.json) == (200, {"live": True})
+        assert pod.upstream.requests == []
+
+    serve(test, hang_up)

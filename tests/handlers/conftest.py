@@ -1,0 +1,92 @@
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kfunc.config.inference import Limits
+from kfunc.config.pod import PodConfig, PodModel
+from kfunc.errors import KfuncError
+from kfunc.handlers.application import Application
+from kfunc.http.exchange import Exchange
+from kfunc.protocol.contract import Model
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.requests import RequestRecorder
+
+ROOT = Path(__file__).parents[2]
+
+
+class Answers:
+    """A transmitter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.lines = b""
+        self.body = b""
+
+    def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
+        self.lines, self.body = lines, body
+        exchange.cancelled = True
+
+    def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None: ...
+    def send_chunk(self, exchange: Exchange, chunk: bytes) -> None: ...
+    def send_end(self, exchange: Exchange) -> None: ...
+    def reset(self, exchange: Exchange) -> None: ...
+    def hold(self, exchange: Exchange, paused: bool) -> None: ...
+
+
+class Caller:
+    """Asks an application as a server does, without one; `tasks` is how many tasks an answer took."""
+
+    def __init__(self, model: Model | None = None, **changes: Any) -> None:
+        metrics = Metrics("handler")
+        self.metrics = metrics
+        self.application = Application(configuration(**changes), RequestRecorder(metrics, access_log=False))
+        if model is not None:
+            self.application.serve(model)
+        self.tasks = 0
+        self.headers = b""
+
+    def ask(self, method: str, target: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return asyncio.run(self._ask(method, target, content, headers))
+
+    async def _ask(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+        answers = Answers()
+        fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        exchange = Exchange(answers, method.encode(), target.encode(), list(fields.items()), fields, True)
+        exchange.body, exchange.complete = body, True
+        try:
+            self.application.handle(exchange)
+        except KfuncError as error:
+            exchange.fail(error)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        self.tasks = len(tasks)
+        await asyncio.gather(*tasks)
+        self.application.observe(exchange)
+        self.headers = answers.lines
+        return exchange.status, json.loads(answers.body) if answers.body else None
+
+    def infer(self, *inputs: dict[str, Any], **more: Any) -> tuple[int, Any]:
+        return self.ask("POST", "/v2/models/iris/infer", {"inputs": list(inputs), **more})
+
+
+def configuration(uri: str = "", runtime: Any = "onnx", limits: Limits | None = None, **changes: Any) -> PodConfig:
+    """A pod's settings; `changes` are of the model or of the function, by the fields' names."""
+    model = PodModel("iris", "1", uri or str(ROOT / "examples/iris/model.onnx"), runtime)
+    config = PodConfig("flowers", "default", model, ["v1", "v2"], "cpu", 1, 20.0, 20.0, 5.0, limits or Limits())
+    own = {name: value for name, value in changes.items() if name in PodModel.__struct_fields__}
+    rest = {name: value for name, value in changes.items() if name not in own}
+    return msgspec.structs.replace(config, model=msgspec.structs.replace(model, **own), **rest)
+
+
+@pytest.fixture
+def caller() -> Callable[..., Caller]:
+    return Caller
+
+
+@pytest.fixture
+def configured() -> Callable[..., PodConfig]:
+    return configuration

@@ -1,0 +1,134 @@
+"""A model in a worker process: real processes, real deaths."""
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfunc.config.pod import PodConfig
+from kfunc.errors import KfuncError, ModelLoadError
+from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.protocol.messages import InferRequest, Tensor
+
+pytestmark = pytest.mark.integration
+
+# The input says what to do; the answer is the process that did it.
+HANDLER = """
+import ctypes, os
+from kfunc.errors import InvalidRequest
+def predict(x):
+    if x[0] == 1: os._exit(1)
+    if x[0] == 2: ctypes.PyDLL(None).usleep(20_000_000)
+    if x[0] == 3: ctypes.PyDLL(None).usleep(150_000)
+    if x[0] == 4: raise InvalidRequest("too tall")
+    if x[0] == 5: raise KeyError("/secret")
+    return [os.getpid()]
+"""
+ANSWER, DIE, HANG, HOLD_THE_GIL, REFUSE, FAIL = range(6)
+
+
+class Surroundings:
+    headers: dict[bytes, bytes] = {}
+    deadline = 0.0
+    cancelled = False
+
+
+async def ask(model: LoadedModel, what: int) -> int:
+    """The id of the process that answered, or the status of the error."""
+    try:
+        answer: Any = model.infer(InferRequest([Tensor("x", [1], "INT64", [what])]), Surroundings())
+        if inspect.isawaitable(answer):
+            answer = await answer
+    except KfuncError as error:
+        return error.status
+    return int(answer.outputs[0].data[0])
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def load(configured: Callable[..., PodConfig], tmp_path: Path) -> Iterator[Callable[..., LoadedModel]]:
+    models: list[LoadedModel] = []
+
+    def make(text: str = HANDLER, **changes: Any) -> LoadedModel:
+        (tmp_path / "handler.py").write_text(text)
+        config = configured(str(tmp_path), "python", **changes)
+        models.append(LoadedModel(config, load_handler(config)))
+        return models[-1]
+
+    yield make
+    for model in models:
+        model.close()
+
+
+def test_a_model_in_a_worker_process_answers_from_there(load: Callable[..., LoadedModel]) -> None:
+    model = load(execution="process")
+    assert model.ready
+    assert asyncio.run(ask(model, ANSWER)) not in (os.getpid(), 400, 500, 503)
+
+
+@pytest.mark.parametrize(("what", "status"), [(REFUSE, 400), (FAIL, 500)])
+def test_what_the_model_raises_comes_back(load: Callable[..., LoadedModel], what: int, status: int) -> None:
+    model = load(execution="process")
+    assert asyncio.run(ask(model, what)) == status
+    assert model.ready
+
+
+def test_a_death_is_503_and_soon_another_one_answers(load: Callable[..., LoadedModel]) -> None:
+    model = load(execution="process")
+    first = asyncio.run(ask(model, ANSWER))
+    assert asyncio.run(ask(model, DIE)) == 503
+    until(lambda: not model.ready)
+    until(lambda: model.ready)
+    assert asyncio.run(ask(model, ANSWER)) not in (first, os.getpid(), 503)
+
+
+def test_a_call_that_is_stuck_is_ended_and_soon_another_one_answers(load: Callable[..., LoadedModel]) -> None:
+    model = load(execution="process", hang_timeout_s=0.5)
+    began_at = time.monotonic()
+    assert asyncio.run(ask(model, HANG)) == 500
+    assert time.monotonic() - began_at < 5
+    until(lambda: not model.ready)
+    until(lambda: model.ready)
+    assert asyncio.run(ask(model, ANSWER)) > 503
+
+
+def test_a_model_whose_calls_hold_the_gil_moves_to_a_worker_process(load: Callable[..., LoadedModel]) -> None:
+    model = load()
+
+    async def main() -> tuple[int, int]:
+        first = await ask(model, HOLD_THE_GIL)
+        await ask(model, HOLD_THE_GIL)
+        deadline = time.monotonic() + 20
+        while (last := await ask(model, ANSWER)) == first and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return first, last
+
+    first, last = asyncio.run(main())
+    assert first == os.getpid()
+    assert last not in (first, 500, 503)
+
+
+def test_a_worker_process_that_cannot_load_the_model_says_why(load: Callable[..., LoadedModel]) -> None:
+    text = f"import os\nif os.getpid() != {os.getpid()}: raise OSError('only once')\n" + HANDLER
+    with pytest.raises(ModelLoadError, match=r"handler\.py:2: OSError: only once"):
+        load(text, execution="process")
+
+
+def test_the_worker_process_is_gone_when_the_model_is_closed(load: Callable[..., LoadedModel]) -> None:
+    model = load(execution="process")
+    worker = asyncio.run(ask(model, ANSWER))
+    model.close()
+    until(lambda: not Path(f"/proc/{worker}").exists(), 5)
+    time.sleep(0.3)
+    assert not model.ready

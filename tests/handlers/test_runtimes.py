@@ -1,0 +1,363 @@
+"""The runtimes and the loaded model around them, on real models and real handler.py files."""
+
+import asyncio
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from kfunc.config.inference import Limits
+from kfunc.config.pod import PodConfig
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.encoding import encode_v1, encode_v2
+from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, detect, missing_packages
+from kfunc.protocol import v1, v2
+from kfunc.protocol.messages import InferResponse, TensorSpec
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
+Configured = Callable[..., PodConfig]
+
+
+class Surroundings:
+    headers: dict[bytes, bytes] = {}
+    deadline = 0.0
+    cancelled = False
+
+
+def answer(model: LoadedModel, body: Any, decode: Any = v2.decode_request) -> InferResponse:
+    async def ask() -> InferResponse:
+        answer = model.infer(decode(json.dumps(body).encode()), Surroundings())
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return asyncio.run(ask())
+
+
+def tensor(data: Any, name: str = "x", datatype: str = "FP64") -> dict[str, Any]:
+    return {"name": name, "shape": list(np.shape(data)), "datatype": datatype, "data": data}
+
+
+def outputs(model: LoadedModel, *tensors: dict[str, Any]) -> dict[str, Any]:
+    found = json.loads(encode_v2(answer(model, {"inputs": tensors})))["outputs"]
+    return {output["name"]: output["data"] for output in found}
+
+
+# ---- registry
+
+
+@pytest.mark.parametrize(
+    ("uri", "runtime"),
+    [("a/model.onnx", "onnx"), ("file:///m.ONNX", "onnx"), ("m.skops", "sklearn"), ("m.pkl", "sklearn"), ("m.joblib", "sklearn"),
+     ("handler.py", "python"), ("folder", "python")],
+)  # fmt: skip
+def test_the_name_of_a_model_decides_its_runtime(uri: str, runtime: str) -> None:
+    assert detect(uri)[0] == runtime
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("a/m.pt", "m.pt: a PyTorch model is not read by this version: export it with torch.onnx.export"),
+        ("m.h5", "m.h5: a Keras model is not read by this version: export it with tf2onnx"),
+        ("m.params", "m.params: MXNet is not maintained any more: export the model to ONNX"),
+        (
+            "m.txt",
+            "m.txt: no runtime reads such a file; known are .onnx, .skops, .joblib, .pkl, .py. Set inference.model.runtime",
+        ),
+    ],
+)
+def test_a_model_that_no_runtime_reads_is_refused_with_a_way_out(uri: str, message: str) -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        detect(uri)
+    assert caught.value.message.startswith(message)
+
+
+def test_every_runtime_of_the_registry_can_be_created() -> None:
+    for runtime in RUNTIMES:
+        assert missing_packages(runtime) == []
+        assert create(runtime).platform
+
+
+def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
+    RUNTIMES["test"] = RuntimeEntry("no.such:Class", ("no_such_package",), "test", ())
+    try:
+        with pytest.raises(ModelLoadError, match="runtime test needs no_such_package: pip install 'kfunc\\[test\\]'"):
+            create("test")
+    finally:
+        del RUNTIMES["test"]
+
+
+# ---- the model file
+
+
+def test_a_missing_model_file_is_named(configured: Configured, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"m\.onnx: there is no such model file \(inference\.model\.uri\)"):
+        load_handler(configured(str(tmp_path / "m.onnx")))
+
+
+def test_a_file_with_the_right_digest_is_loaded(configured: Configured) -> None:
+    digest = f"sha256:{hashlib.sha256((EXAMPLES / 'iris/model.onnx').read_bytes()).hexdigest()}"
+    assert load_handler(configured(digest=digest)).inputs
+
+
+def test_a_file_with_another_digest_is_not_opened(configured: Configured, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"broken")
+    with pytest.raises(ModelLoadError, match=r"the file's digest is sha256:\w+, func.yaml says sha256:0+"):
+        load_handler(configured(str(tmp_path / "m.onnx"), digest="sha256:" + "0" * 64))
+
+
+# ---- onnx
+
+
+def test_an_onnx_model_tells_what_it_takes_and_gives(configured: Configured) -> None:
+    handler = load_handler(configured())
+    assert handler.inputs == [TensorSpec("input", "FP32", [-1, 4])]
+    assert [(each.name, each.datatype) for each in handler.outputs] == [("label", "INT64"), ("probabilities", "FP32")]
+
+
+def test_an_onnx_model_answers_v2(configured: Configured) -> None:
+    model = LoadedModel(configured(), load_handler(configured()))
+    assert outputs(model, tensor(ROWS, "input", "FP32"))["label"] == [0, 2]
+
+
+def test_an_onnx_model_answers_v1(configured: Configured) -> None:
+    model = LoadedModel(configured(), load_handler(configured()))
+    rows = json.loads(encode_v1(answer(model, {"instances": ROWS}, v1.decode_request)))["predictions"]
+    assert [row["label"] for row in rows] == [0, 2]
+
+
+def test_a_broken_onnx_file_is_refused_with_onnxruntimes_reason(configured: Configured, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"broken")
+    with pytest.raises(ModelLoadError, match="onnxruntime cannot open it: "):
+        load_handler(configured(str(tmp_path / "m.onnx")))
+
+
+def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Configured) -> None:
+    with pytest.raises(
+        ModelLoadError, match="accelerator cuda is not available: this onnxruntime offers .*CPUExecutionProvider"
+    ):
+        load_handler(configured(accelerator="cuda"))
+
+
+# ---- sklearn
+
+
+def test_a_skops_model_answers(configured: Configured) -> None:
+    config = configured(str(EXAMPLES / "wine-sklearn/model.skops"), "auto")
+    model = LoadedModel(config, load_handler(config))
+    (spec,) = model.metadata.inputs
+    assert (spec.name, spec.datatype, list(spec.shape)) == ("input", "FP64", [-1, 13])
+    assert len(outputs(model, tensor([[1] * 13], "input", "INT32"))["predict"]) == 1
+
+
+def test_a_broken_skops_file_is_refused(configured: Configured, tmp_path: Path) -> None:
+    (tmp_path / "m.skops").write_bytes(b"broken")
+    with pytest.raises(ModelLoadError, match="skops cannot read it"):
+        load_handler(configured(str(tmp_path / "m.skops"), "sklearn"))
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> tuple[str, str]:
+    """A pickled estimator: its path and digest."""
+    path = tmp_path / "m.pkl"
+    joblib.dump(LogisticRegression().fit([[0.0], [1.0]], ["a", "b"]), path)
+    return str(path), f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_a_pickle_that_is_trusted_by_its_digest_is_loaded(configured: Configured, pickled: tuple[str, str]) -> None:
+    config = configured(pickled[0], "sklearn", trust=True, digest=pickled[1])
+    model = LoadedModel(config, load_handler(config))
+    assert outputs(model, tensor([[0.0], [9.0]], "input"))["predict"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "a pickle can run any code"),
+        ({"trust": True}, "a pickle can run any code"),
+        ({"digest": "right"}, "a pickle can run any code"),
+        ({"trust": True, "digest": "sha256:" + "0" * 64}, "the file's digest is"),
+    ],
+)
+def test_any_other_pickle_is_refused(configured: Configured, pickled: tuple[str, str], changes: Any, message: str) -> None:
+    changes = {**changes, "digest": pickled[1]} if changes.get("digest") == "right" else changes
+    with pytest.raises(ModelLoadError, match=message):
+        load_handler(configured(pickled[0], "sklearn", **changes))
+
+
+# ---- python
+
+
+@pytest.fixture
+def python(configured: Configured, tmp_path: Path) -> Callable[..., LoadedModel]:
+    """A model of this handler.py."""
+
+    def load(text: str, **changes: Any) -> LoadedModel:
+        (tmp_path / "handler.py").write_text(text)
+        config = configured(str(tmp_path), "python", **changes)
+        return LoadedModel(config, load_handler(config))
+
+    return load
+
+
+CLASS = """
+import numpy as np
+from kfunc import Handler, TensorSpec
+class Adder(Handler):
+    inputs = [TensorSpec("x", "FP64", [-1])]
+    outputs = [TensorSpec("y", "FP64", [-1])]
+    def load(self, path): self.offset = float((path / "offset").read_text())
+    def predict(self, inputs): return {"y": inputs["x"] + self.offset}
+"""
+ASYNC = """
+import asyncio
+from kfunc import Handler
+class Slow(Handler):
+    async def preprocess(self, inputs):
+        await asyncio.sleep(0)
+        return inputs
+    async def predict(self, inputs):
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+        return {"y": inputs["x"] * 2}
+    def postprocess(self, outputs): return {"z": outputs["y"] + 1}
+"""
+
+
+def test_a_handler_class_answers_and_reads_its_files(python: Callable[..., LoadedModel], tmp_path: Path) -> None:
+    (tmp_path / "offset").write_text("10")
+    model = python(CLASS)
+    assert model.metadata.inputs == [TensorSpec("x", "FP64", [-1])]
+    assert outputs(model, tensor([1, 2])) == {"y": [11.0, 12.0]}
+
+
+def test_an_async_handler_class_answers_with_all_its_steps(python: Callable[..., LoadedModel]) -> None:
+    assert outputs(python(ASYNC), tensor([1, 2])) == {"z": [3.0, 5.0]}
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "result"),
+    [
+        ("def predict(inputs): return inputs['x'] * 2", {"x": [1]}, {"output-0": [2.0]}),
+        ("def predict(rows): return rows * 2", {"anything": [1]}, {"output-0": [2.0]}),
+        ("def predict(a, b): return a + b", {"b": [1], "a": [2]}, {"output-0": [3.0]}),
+        ("def predict(a, b=5): return a + b", {"a": [2]}, {"output-0": [7.0]}),
+        ("def predict(**arrays): return sum(arrays.values())", {"b": [1], "a": [2]}, {"output-0": [3.0]}),
+        ("def predict(a, **more): return a + len(more)", {"a": [2], "c": [1]}, {"output-0": [3.0]}),
+        ("def predict(a): return {'p': a, 'q': a.sum()}", {"a": [1, 2]}, {"p": [1.0, 2.0], "q": [3.0]}),
+        ("async def predict(a): return a.tolist()", {"a": [1]}, {"output-0": [1.0]}),
+    ],
+)
+def test_a_plain_function_gets_arrays_by_its_parameters_names(
+    python: Callable[..., LoadedModel], signature: str, inputs: dict[str, Any], result: Any
+) -> None:
+    assert outputs(python(signature), *[tensor(data, name) for name, data in inputs.items()]) == result
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import numpy\nx = 1 / 0", r"handler\.py:2: ZeroDivisionError: division by zero$"),
+        ("import numpy as np\nrows = np.loadtxt('missing.csv')", r"handler\.py:2: FileNotFoundError: missing\.csv not found"),
+        ("a = 1\ndef predict(:", r"handler\.py:2: SyntaxError: "),
+        ("import no_such_module", r"handler\.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import sys\nsys.exit('done')", r"handler\.py:2: SystemExit: done"),
+        (CLASS, r"handler\.py:7: FileNotFoundError: "),
+        ("class A:\n  def predict(self, x): ...\nclass B(A): ...", r"handler\.py: more than one handler class: A, B; keep one"),
+        ("", r"handler\.py: defines neither a class derived from kfunc.Handler nor a function predict"),
+        ("predict = 5", r"handler\.py: defines neither"),
+    ],
+)
+def test_a_fault_in_the_users_file_is_told_with_its_place(python: Callable[..., LoadedModel], text: str, message: str) -> None:
+    with pytest.raises(ModelLoadError, match=message):
+        python(text)
+
+
+def test_a_folder_without_handler_py_is_refused(configured: Configured, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"handler\.py: there is no such file"):
+        load_handler(configured(str(tmp_path), "python"))
+
+
+def test_modules_beside_the_handler_are_found(python: Callable[..., LoadedModel], tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text("def double(a): return a * 2")
+    assert outputs(python("import beside_it\ndef predict(a): return beside_it.double(a)"), tensor([4])) == {"output-0": [8.0]}
+
+
+@pytest.fixture
+def asked(caller: Callable[..., Any], python: Callable[..., LoadedModel]) -> Callable[..., Any]:
+    """Status and answer of a V2 request to this handler.py."""
+
+    def ask(text: str, *inputs: dict[str, Any], **changes: Any) -> Any:
+        return caller(python(text, **changes)).infer(*inputs)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs", "message"),
+    [
+        ("def predict(a, b): return a", [tensor([1], "a")], "the model's inputs are a, b; given are a"),
+        ("def predict(rows): return rows", [], "the model's only input is rows; 0 are given"),
+        ("def predict(rows): return rows", [tensor([1]), tensor([1], "y")], "the model's only input is rows; 2 are given"),
+        (
+            "from kfunc.errors import InvalidRequest\ndef predict(a): raise InvalidRequest('too tall')",
+            [tensor([1])],
+            "too tall",
+        ),
+        ("def predict(a): return a", [tensor([1]) | {"shape": [-1]}], "input 'x': the shape [-1] has a negative dimension"),
+        (
+            "def predict(a): return a",
+            [tensor(["p"], datatype="BYTES") | {"shape": [1] * 70}],
+            "input 'x': more than 32 dimensions",
+        ),
+    ],
+)
+def test_a_request_that_the_handler_does_not_take_is_400(
+    asked: Callable[..., Any], text: str, inputs: Any, message: str
+) -> None:
+    assert asked(text, *inputs) == (400, {"error": message})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def predict(a): raise KeyError('/secret')",
+        "async def predict(a): raise KeyError('/secret')",
+        "def predict(a): return [[1], [2, 3]]",
+        "def predict(a): return {'y': a.no_such}",
+    ],
+)
+def test_a_fault_of_the_handler_is_500_and_shows_nothing_of_it(asked: Callable[..., Any], text: str) -> None:
+    assert asked(text, tensor([1])) == (500, {"error": "the model failed; the log of the handler says more"})
+
+
+@pytest.mark.parametrize(
+    "text", ["import time\ndef predict(a): time.sleep(1)", "import asyncio\nasync def predict(a): await asyncio.sleep(9)"]
+)
+def test_an_answer_that_takes_too_long_is_504(asked: Callable[..., Any], text: str) -> None:
+    assert asked(text, tensor([1]), timeout_s=0.1) == (504, {"error": "the model did not answer in time (timeout_s)"})
+
+
+def test_requests_past_the_limit_are_503(python: Callable[..., LoadedModel]) -> None:
+    model = python(
+        "import time\ndef predict(a): time.sleep(0.2); return a", limits=Limits(max_concurrency=1), execution="thread"
+    )
+
+    async def ask() -> list[Any]:
+        request = json.dumps({"inputs": [tensor([1])]}).encode()
+        calls = [model.infer(v2.decode_request(request), Surroundings()) for _ in range(3)]
+        return await asyncio.gather(*calls, return_exceptions=True)  # type: ignore[arg-type]
+
+    assert [getattr(each, "status", 200) for each in asyncio.run(ask())] == [200, 503, 503]
+
+
+def test_a_handler_decides_when_it_is_ready(python: Callable[..., LoadedModel]) -> None:
+    assert not python("class A:\n  def predict(self, a): return a\n  def ready(self): return False").ready

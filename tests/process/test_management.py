@@ -1,0 +1,69 @@
+"""The management port over real sockets: its own metrics and those of the others."""
+
+import asyncio
+import socket
+from http.client import HTTPConnection
+
+import pytest
+
+from kfunc.http.address import Address
+from kfunc.process.management import serve_management
+from kfunc.telemetry.metrics import Metrics
+
+pytestmark = pytest.mark.integration
+
+
+def listener() -> socket.socket:
+    made = socket.create_server(("127.0.0.1", 0))
+    return made
+
+
+def port(of: socket.socket) -> int:
+    return int(of.getsockname()[1])
+
+
+def get(at: int, path: str, method: str) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", at, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
+
+
+def ask(path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
+    """Ask a logger that shows a handler's metrics too, and those of a third that does not answer."""
+
+    async def main() -> tuple[int, str]:
+        handler, logger, nobody = listener(), listener(), listener()
+        absent = Address("127.0.0.1", port(nobody))
+        nobody.close()
+        servers = []
+        for name, where, scrape in (
+            ("handler", handler, []),
+            ("logger", logger, [Address("127.0.0.1", port(handler)), absent]),
+        ):
+            metrics = Metrics(name)
+            metrics.counter("a_total", "A.").add()
+            servers.append(await serve_management(metrics, where, scrape))
+        answer = await asyncio.to_thread(get, port(logger), path, method)
+        for server in servers:
+            assert server is not None
+            server.close()
+        await asyncio.sleep(0)
+        return answer
+
+    return asyncio.run(main())
+
+
+def test_a_scrape_shows_the_whole_pod_without_those_that_do_not_answer() -> None:
+    status, text = ask()
+    lines = ["# HELP a_total A.", "# TYPE a_total counter", 'a_total{component="logger"} 1', 'a_total{component="handler"} 1']
+    assert (status, text.splitlines()) == (200, lines)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/metrics", 405), ("GET", "/", 404), ("GET", "/v2", 404)])
+def test_there_is_nothing_else(method: str, path: str, status: int) -> None:
+    found, text = ask(path, method)
+    assert found == status
+    assert text.startswith('{"error":')

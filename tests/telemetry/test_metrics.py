@@ -1,0 +1,117 @@
+"""Metrics as Prometheus reads them."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kfunc.telemetry.metrics import Metrics, merge
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read(text: str) -> Samples:
+    """What Prometheus's own parser reads, by name and labels; a series that stands there twice fails."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in found, key
+            found[key] = sample.value
+    return found
+
+
+def series(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return name, tuple(sorted({"component": "handler", **labels}.items()))
+
+
+@pytest.fixture
+def metrics() -> Iterator[Metrics]:
+    yield Metrics("handler")
+
+
+def test_a_counter_grows_by_what_is_added(metrics: Metrics) -> None:
+    counter = metrics.counter("a_total", "A.")
+    counter.add()
+    counter.add(amount=1.5)
+    assert read(metrics.exposition()) == {series("a_total"): 2.5}
+
+
+def test_a_gauge_is_read_when_it_is_asked_for(metrics: Metrics) -> None:
+    values = [1.0, 2.0]
+    metrics.gauge("g", "G.", values.pop)
+    assert [read(metrics.exposition())[series("g")] for _ in range(2)] == [2.0, 1.0]
+
+
+def test_statuses_are_counted_by_code_and_only_those_that_came(metrics: Metrics) -> None:
+    codes = metrics.codes("r_total", "R.")
+    for status in (100, 200, 200, 599):
+        codes.add(status)
+    assert read(metrics.exposition()) == {
+        series("r_total", code="100"): 1,
+        series("r_total", code="200"): 2,
+        series("r_total", code="599"): 1,
+    }
+
+
+def test_a_histogram_counts_up_to_and_including_its_bounds(metrics: Metrics) -> None:
+    histogram = metrics.histogram("h", "H.", (0.5, 1.0))
+    for value in (0.1, 0.5, 0.7, 5.0):
+        histogram.observe(value)
+    assert read(metrics.exposition()) == {
+        series("h_bucket", le="0.5"): 2,
+        series("h_bucket", le="1"): 3,
+        series("h_bucket", le="+Inf"): 4,
+        series("h_sum"): pytest.approx(6.3),
+        series("h_count"): 4,
+    }
+
+
+def test_metrics_beside_each_other_do_not_mix(metrics: Metrics) -> None:
+    first, codes, last = metrics.counter("a_total", "A."), metrics.codes("r_total", "R."), metrics.counter("b_total", "B.")
+    first.add()
+    codes.add(599)
+    last.add(amount=3)
+    assert read(metrics.exposition()) == {series("a_total"): 1, series("r_total", code="599"): 1, series("b_total"): 3}
+
+
+def test_more_metrics_than_a_slab_holds_are_refused(metrics: Metrics) -> None:
+    with pytest.raises(ValueError, match="too many metrics"):
+        for number in range(10):
+            metrics.codes(f"r{number}_total", "R.")
+
+
+@pytest.mark.integration
+def test_workers_that_were_forked_add_up() -> None:
+    metrics = Metrics("handler", slabs=3)
+    counter = metrics.counter("a_total", "A.")
+    for slab in range(3):
+        child = os.fork()
+        if child == 0:
+            metrics.attach(slab)
+            counter.add(amount=10.0**slab)
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert read(metrics.exposition()) == {series("a_total"): 111}
+
+
+def test_two_processes_texts_are_merged_family_by_family() -> None:
+    texts = []
+    for component, count in (("logger", 1.0), ("handler", 2.0)):
+        metrics = Metrics(component)
+        metrics.counter("a_total", "A.").add(amount=count)
+        metrics.histogram(f"h_{component}", "H.", (1.0,)).observe(count)
+        texts.append(metrics.exposition())
+    merged = merge(texts)
+    assert merged.count("# TYPE a_total counter\n") == 1
+    found = read(merged)
+    assert (found["a_total", (("component", "logger"),)], found[series("a_total")]) == (1, 2)
+    assert found[series("h_handler_count")] == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# TYPE\n", "# TYPE a counter\na 1\n", "a 1\n", "# a comment\n", "nonsense"])
+def test_whatever_another_process_says_what_is_ours_is_shown(text: str) -> None:
+    metrics = Metrics("handler")
+    metrics.counter("b_total", "B.").add()
+    assert 'b_total{component="handler"} 1\n' in merge([metrics.exposition(), text])
