@@ -1,4 +1,4 @@
-"""The handlers's process. The watcher forks first, while there is next to nothing to copy."""
+"""The handler's process. The watcher forks first, while there is next to nothing to copy."""
 
 import sys
 

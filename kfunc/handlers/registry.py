@@ -25,7 +25,7 @@ class RuntimeEntry(Struct, frozen=True):
 RUNTIMES = {
     "onnx": RuntimeEntry("kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), "onnx", (".onnx",)),
     "sklearn": RuntimeEntry(
-        "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), "sklearn", (".skops", ".joblib", ".pkl")
+        "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), "sklearn", (".skops", ".joblib", ".pkl", ".pickle")
     ),
     "python": RuntimeEntry("kfunc.handlers.python:PythonHandler", (), "", (".py",)),
 }

@@ -12,6 +12,8 @@ from kfunc.protocol.messages import TensorSpec
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
+PICKLES = (".joblib", ".pkl", ".pickle")
+
 
 class SklearnHandler(Handler):
     """A fitted estimator or pipeline; the answer is what its `predict` says."""
@@ -61,6 +63,10 @@ def _read_skops(path: Path) -> Any:
 
 def _read_pickle(path: Path, *, trusted: bool) -> Any:
     """The digest has been checked by the loader; a pickle that nobody vouches for is never opened."""
+    if path.suffix.lower() not in PICKLES:
+        raise ModelLoadError(
+            f"{path}: the runtime sklearn reads .skops, {' and '.join(PICKLES)} files (inference.model.runtime)"
+        )
     if not trusted:
         raise ModelLoadError(
             f"{path}: a pickle can run any code; save the model with skops, or set model.trust: true and model.digest"

@@ -1,7 +1,6 @@
 """What is logged of a call, and the CloudEvents made of it. Sans-IO: `encode` runs off the request's path."""
 
 import re
-from time import gmtime, strftime
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -56,7 +55,7 @@ class EventWriter:
         self._prefix = prefix.encode()
         self._count = 0
         self._openings: dict[tuple[bytes, bool, str], bytes] = {}
-        self._second = (0, b"")
+        self._second = (-1, b"")
 
     def encode(self, record: CallRecord) -> bytes:
         """One structured event."""
@@ -104,7 +103,7 @@ class EventWriter:
     def _time(self, time_s: float) -> bytes:
         whole = int(time_s)
         if self._second[0] != whole:
-            self._second = (whole, rfc3339(whole)[:-1].encode())
+            self._second = (whole, _second(whole).encode())
         return b"%b.%06dZ" % (self._second[1], int((time_s - whole) * 1e6))
 
 
@@ -116,6 +115,20 @@ def _model(target: bytes) -> tuple[str, str]:
     return name, parts[4] if len(parts) > 4 and parts[3] == "versions" else ""
 
 
-def rfc3339(whole: int) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC (CloudEvents, 3.1: `time`)."""
-    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(whole))
+def rfc3339(time_s: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC with microseconds (CloudEvents, 3.1: `time`)."""
+    whole = int(time_s)
+    return f"{_second(whole)}.{int((time_s - whole) * 1e6):06}Z"
+
+
+def _second(whole: int) -> str:
+    days, rest = divmod(whole, 86_400)
+    # Days since the epoch → year, month, day: eras of 400 years that begin on 1 March.
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    date = day - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (month <= 2)
+    return f"{year:04}-{month:02}-{date:02}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

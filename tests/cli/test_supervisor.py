@@ -217,6 +217,7 @@ def test_a_second_sigterm_does_not_kill(start: Start) -> None:
         run.process.terminate()
         time.sleep(0.2)
     assert run.process.poll() is None
+    os.kill(run.number_of("stubborn"), signal.SIGKILL)  # it would outlive the test
 
 
 def test_a_child_that_fails_at_the_end_makes_the_whole_fail(start: Start) -> None:

@@ -290,7 +290,7 @@ class Sequence:
 
     async def _finish(self, answer: Awaitable[InferResponse], request: InferRequest, context: Context) -> InferResponse:
         last = self._second.infer(self._passed(await answer, request), context)
-        return last if isinstance(last, InferResponse) else await last  # type: ignore[no-any-return]
+        return last if isinstance(last, InferResponse) else await last
 
     def _passed(self, answer: InferResponse, request: InferRequest) -> InferRequest:
         specs = self._second.metadata.inputs

@@ -45,7 +45,8 @@ def test_a_path_of_the_protocols_is_resolved(target: bytes, route: Route) -> Non
     "target",
     [
         b"/v3", b"/v2/health", b"/v2/health/started", b"/v2/models", b"/v2/models//infer", b"/v2/models/iris/explain",
-        b"/v2/models/iris/versions", b"/v2/models/iris/versions//infer", b"/v2/models/iris/versions/1/2", b"/v2/models/iris/infer/x",
+        b"/v2/models/iris/versions", b"/v2/models/iris/versions//infer", b"/v2/models/iris/versions/1/2",
+        b"/v2/models/iris/infer/x",
         b"/v1", b"/v1/models/iris:explain", b"/v1/models/:predict", b"/v1/models/iris/versions/1", b"/v1/models/iris/x:predict",
         b"/V2", b"/%ff", b"/v2/models/%ff/infer", b"/metrics", b"/v2/../v1/models", b"*",
     ],

@@ -55,8 +55,8 @@ def outputs(model: LoadedModel, *tensors: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("uri", "runtime"),
-    [("a/model.onnx", "onnx"), ("file:///m.ONNX", "onnx"), ("m.skops", "sklearn"), ("m.pkl", "sklearn"), ("m.joblib", "sklearn"),
-     ("handler.py", "python"), ("folder", "python")],
+    [("a/model.onnx", "onnx"), ("file:///m.ONNX", "onnx"), ("m.skops", "sklearn"), ("m.pkl", "sklearn"),
+     ("m.joblib", "sklearn"), ("handler.py", "python"), ("folder", "python")],
 )  # fmt: skip
 def test_the_name_of_a_model_decides_its_runtime(uri: str, runtime: str) -> None:
     assert detect(uri)[0] == runtime
@@ -142,7 +142,7 @@ def test_a_broken_onnx_file_is_refused_with_onnxruntimes_reason(configured: Conf
 
 def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Configured) -> None:
     with pytest.raises(
-        ModelLoadError, match="accelerator cuda is not available: this onnxruntime offers .*CPUExecutionProvider"
+        ModelLoadError, match=r"accelerator cuda is not available: this onnxruntime offers .*CPUExecutionProvider"
     ):
         load_handler(configured(accelerator="cuda"))
 

@@ -14,8 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def listener() -> socket.socket:
-    made = socket.create_server(("127.0.0.1", 0))
-    return made
+    return socket.create_server(("127.0.0.1", 0))
 
 
 def port(of: socket.socket) -> int:

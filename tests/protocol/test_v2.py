@@ -165,8 +165,8 @@ def test_metadata_is_what_the_protocol_says() -> None:
 
 
 PIECES = st.sampled_from(
-    ['{"inputs":', '[{"name":"x","shape":', '"datatype":', '"FP32"', '"BOOL"', '"data":', "[", "]", "{", "}", ",", ":", "true", "null",
-     "1", "-1", "1e999", "9" * 30, '"\\ud800"', '"é"', "\x00", "[[1],[2]]", '"outputs":', '"id":']
+    ['{"inputs":', '[{"name":"x","shape":', '"datatype":', '"FP32"', '"BOOL"', '"data":', "[", "]", "{", "}", ",", ":",
+     "true", "null", "1", "-1", "1e999", "9" * 30, '"\\ud800"', '"é"', "\x00", "[[1],[2]]", '"outputs":', '"id":']
 )  # fmt: skip
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),

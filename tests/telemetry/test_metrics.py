@@ -1,7 +1,6 @@
 """Metrics as Prometheus reads them."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,8 +26,8 @@ def series(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 @pytest.fixture
-def metrics() -> Iterator[Metrics]:
-    yield Metrics("handler")
+def metrics() -> Metrics:
+    return Metrics("handler")
 
 
 def test_a_counter_grows_by_what_is_added(metrics: Metrics) -> None:
@@ -77,9 +76,10 @@ def test_metrics_beside_each_other_do_not_mix(metrics: Metrics) -> None:
 
 
 def test_more_metrics_than_a_slab_holds_are_refused(metrics: Metrics) -> None:
+    for number in range(4):
+        metrics.codes(f"r{number}_total", "R.")
     with pytest.raises(ValueError, match="too many metrics"):
-        for number in range(10):
-            metrics.codes(f"r{number}_total", "R.")
+        metrics.codes("r4_total", "R.")
 
 
 @pytest.mark.integration

@@ -1,0 +1,146 @@
+"""The handler as the process that runs in the pod: its exit status, its one line, and its life on one port."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfunc.config.pod import VARIABLE, PodConfig, encode
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+SLOW = """
+import time
+def predict(x):
+    time.sleep(float(x[0]))
+    return x
+"""
+V2 = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [0.6]}]}
+
+
+@contextmanager
+def handler(config: PodConfig | None, *arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A handler and the port that it listens on."""
+    settings = {VARIABLE: encode(config)} if config is not None else {}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [
+            sys.executable,
+            "-m",
+            "kfunc.handlers",
+            "--listen",
+            f"fd:{listener.fileno()}",
+            "--manage",
+            "none",
+            *arguments,
+        ]
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **settings, **environ},
+            pass_fds=(listener.fileno(),),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        port = int(listener.getsockname()[1])
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while ask(port, "GET", "/v2/health/ready")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "environ", "message"),
+    [
+        ({"uri": "/no/m.onnx"}, {}, "error: /no/m.onnx: there is no such model file (inference.model.uri)\n"),
+        ({}, {"KFUNC_WORKERS": "0"}, "error: KFUNC_CONFIG: Expected `int` >= 1 - at `$.workers`\n"),
+        ({}, {"KFUNC_MODEL_RUNTIME": "torch"}, "error: KFUNC_CONFIG: Invalid enum value 'torch' - at `$.model.runtime`\n"),
+        (None, {}, "error: KFUNC_CONFIG: KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it\n"),
+    ],
+)
+def test_what_starting_again_would_not_mend_ends_with_2_and_one_line(
+    configured: Callable[..., PodConfig], changes: Any, environ: dict[str, str], message: str
+) -> None:
+    config = configured(**changes) if changes is not None else None
+    with handler(config, **environ) as (process, _):
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (2, message)
+
+
+def test_liveness_is_answered_while_the_model_loads(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text("import time\ntime.sleep(1)\ndef predict(x): return x")
+    with handler(configured(str(tmp_path), "python")) as (_, port):
+        assert ask(port, "GET", "/v2/health/live") == (200, {"live": True})
+        assert ask(port, "GET", "/v2/health/ready") == (503, {"error": "the model iris is loading"})
+        wait_until_ready(port)
+
+
+def test_health_is_answered_while_a_slow_call_runs_and_sigterm_lets_it_finish(
+    configured: Callable[..., PodConfig], tmp_path: Path
+) -> None:
+    (tmp_path / "handler.py").write_text(SLOW)
+    with handler(configured(str(tmp_path), "python")) as (process, port):
+        wait_until_ready(port)
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v2/models/iris/infer", json.dumps(V2))
+        began_at = time.monotonic()
+        assert ask(port, "GET", "/v2/health/ready")[0] == 200
+        assert time.monotonic() - began_at < 0.5
+        process.send_signal(signal.SIGTERM)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["outputs"][0]["data"]) == (200, [0.6])
+        connection.close()
+        assert process.wait(10) == 0
+        _, err = process.communicate()
+        assert err == ""
+
+
+def test_a_model_that_is_stuck_ends_the_handler_with_1(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text("import ctypes\ndef predict(x): ctypes.PyDLL(None).usleep(20_000_000)")
+    with handler(configured(str(tmp_path), "python", hang_timeout_s=1.0)) as (process, port):
+        wait_until_ready(port)
+        with pytest.raises(OSError, match="closed|reset"):
+            ask(port, "POST", "/v2/models/iris/infer", V2)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "hang_timeout_s" in err
+
+
+def test_access_lines_that_nobody_reads_hold_nothing_up(configured: Callable[..., PodConfig]) -> None:
+    with handler(configured(), "--access-log") as (process, port):
+        wait_until_ready(port)
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        for _ in range(2000):  # more than a pipe holds
+            connection.request("GET", "/v2?" + "x" * 100)
+            assert connection.getresponse().read()
+        connection.close()
+        process.terminate()
+        assert process.wait(10) == 0

@@ -1,0 +1,292 @@
+"""The logger between real sockets: what passes, what is recorded of it, and that nothing waits for the sink."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from kfunc.config.inference import Limits, Logger
+from kfunc.http.address import Address
+from kfunc.http.server import HttpServer
+from kfunc.http.upstream import UpstreamPool
+from kfunc.logger_sidecar.application import LoggerApplication
+from kfunc.logger_sidecar.delivery import Delivery
+from kfunc.logger_sidecar.events import EventWriter
+from kfunc.logger_sidecar.sinks import Sink, open_sink
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.requests import RequestRecorder
+
+pytestmark = pytest.mark.integration
+
+V2 = "/v2/models/iris/infer"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
+    line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    return line, {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields if field)}
+
+
+async def read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
+
+
+class Upstream:
+    """Answers every request with `answer`; None closes the connection, and a client's hang is waited for."""
+
+    def __init__(self, answer: bytes | None = b'{"outputs": []}', status: int = 200, head: str = "") -> None:
+        self.answer = answer
+        self.status = status
+        self.head = head or "content-type: application/json\r\n"
+        self.seen: list[dict[str, str]] = []
+        self.silent = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                _, headers = await read_head(reader)
+                await read_body(reader, headers)
+                self.seen.append(headers)
+                if self.silent:
+                    await reader.read()
+                if self.answer is None or self.silent:
+                    break
+                head = f"HTTP/1.1 {self.status} X\r\n{self.head}content-length: {len(self.answer)}\r\n\r\n"
+                writer.write(head.encode("latin-1") + self.answer)
+        writer.close()
+
+
+class Pod:
+    """The logger in front of an upstream."""
+
+    def __init__(self, upstream: Upstream, port: int, delivery: Delivery, path: Path) -> None:
+        self.upstream = upstream
+        self.port = port
+        self.delivery = delivery
+        self._path = path
+
+    async def send(self, target: str, body: bytes = b"{}", method: str = "POST", **headers: str) -> Answer:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+            head = f"{method} {target} HTTP/1.1\r\nhost: test\r\n{fields}content-length: {len(body)}\r\n\r\n"
+            writer.write(head.encode("latin-1") + body)
+            line, answered = await read_head(reader)
+            return Answer(int(line.split()[1]), answered, await read_body(reader, answered))
+        finally:
+            writer.close()
+
+    async def events(self) -> list[dict[str, Any]]:
+        await self.delivery.flush(10)
+        return [json.loads(line) for line in self._path.read_bytes().splitlines()]
+
+
+class StuckSink:
+    """Takes nothing and never returns."""
+
+    batch_size = 10
+    refused = 0
+
+    async def deliver(self, events: list[bytes]) -> list[bytes]:
+        await asyncio.Event().wait()
+        return events
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def serve(
+    folder: Path,
+    upstream: Upstream,
+    test: Callable[[Pod], Coroutine[Any, Any, None]],
+    sink: Sink | None = None,
+    listening: bool = True,
+    **settings: Any,
+) -> None:
+    """Run `test` with a logger whose events go to a file."""
+
+    async def main() -> None:
+        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+        pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
+        if not listening:
+            server.close()
+        metrics, path = Metrics("logger"), folder / "events.jsonl"
+        logger = Logger(**settings)
+        delivery = Delivery(logger, sink or open_sink(f"file:{path}"), EventWriter("f", "n", "1", "p"), metrics)
+        application = LoggerApplication(logger, pool, delivery, RequestRecorder(metrics, access_log=False))
+        front, listener = HttpServer(application, Limits()), socket.create_server(("127.0.0.1", 0))
+        await front.start(listener)
+        pool.start()
+        try:
+            async with asyncio.timeout(60):
+                await test(Pod(upstream, listener.getsockname()[1], delivery, path))
+        finally:
+            front.close()
+            pool.close()
+            server.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
+def test_request_and_response_share_the_callers_id_which_goes_both_ways(tmp_path: Path) -> None:
+    upstream = Upstream()
+
+    async def test(pod: Pod) -> None:
+        answer = await pod.send(V2, b'{"inputs": []}', x_request_id="mine")
+        assert (answer.status, answer.body, answer.headers["x-request-id"]) == (200, b'{"outputs": []}', "mine")
+        assert upstream.seen[0]["x-request-id"] == "mine"
+        request, response = await pod.events()
+        assert request["correlationid"] == response["correlationid"] == "mine"
+        assert [request["data"], response["data"]] == [{"inputs": []}, {"outputs": []}]
+        assert request["type"].endswith(".request")
+        assert (response["type"].rpartition(".")[2], response["statuscode"]) == ("response", 200)
+        assert request["time"] <= response["time"]
+        assert request["id"] != response["id"]
+
+    serve(tmp_path, upstream, test)
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "\xe4"], ids=["empty", "too long", "not ASCII"])
+def test_an_id_is_made_where_none_came_that_can_be_used(tmp_path: Path, given: str) -> None:
+    async def test(pod: Pod) -> None:
+        answers = [await pod.send(V2, x_request_id=given), await pod.send(V2)]
+        made = [answer.headers["x-request-id"] for answer in answers]
+        assert made[0] != made[1]
+        assert [event["correlationid"] for event in await pod.events()] == [made[0], made[0], made[1], made[1]]
+
+    serve(tmp_path, Upstream(), test)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"), [("all", ["request", "response"]), ("request", ["request"]), ("response", ["response"])]
+)
+def test_the_mode_says_which_events_are_written(tmp_path: Path, mode: str, kinds: list[str]) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2)
+        assert [event["type"].rpartition(".")[2] for event in await pod.events()] == kinds
+
+    serve(tmp_path, Upstream(), test, mode=mode)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+def test_a_failure_of_the_upstream_passes_and_is_logged(tmp_path: Path, status: int) -> None:
+    async def test(pod: Pod) -> None:
+        answer = await pod.send(V2)
+        assert (answer.status, answer.body) == (status, b'{"error": "x"}')
+        _, response = await pod.events()
+        assert (response["statuscode"], response["data"]) == (status, {"error": "x"})
+
+    serve(tmp_path, Upstream(b'{"error": "x"}', status), test)
+
+
+@pytest.mark.parametrize(("listening", "status"), [(True, 502), (False, 503)], ids=["lost", "refused"])
+def test_an_error_of_our_own_carries_the_id_and_is_logged(tmp_path: Path, listening: bool, status: int) -> None:
+    async def test(pod: Pod) -> None:
+        answer = await pod.send(V2, x_request_id="mine")
+        assert (answer.status, answer.headers["x-request-id"]) == (status, "mine")
+        request, response = await pod.events()
+        assert request["correlationid"] == response["correlationid"] == "mine"
+        assert (response["statuscode"], response["data"]) == (status, json.loads(answer.body))
+
+    serve(tmp_path, Upstream(None), test, listening=listening)
+
+
+def test_a_client_that_goes_away_is_logged_with_499(tmp_path: Path) -> None:
+    upstream = Upstream()
+    upstream.silent = True
+
+    async def test(pod: Pod) -> None:
+        call = asyncio.create_task(pod.send(V2, b"[1]"))
+        while not upstream.seen:
+            await asyncio.sleep(0.001)
+        call.cancel()
+        await asyncio.sleep(0.1)
+        request, response = await pod.events()
+        assert (request["data"], response["statuscode"]) == ([1], 499)
+
+    serve(tmp_path, upstream, test)
+
+
+@pytest.mark.parametrize(
+    ("target", "method"), [("/v2/models/iris", "GET"), ("/v2/health/ready", "GET"), ("/v2/repository/index", "POST")]
+)
+def test_what_is_no_inference_call_passes_without_events(tmp_path: Path, target: str, method: str) -> None:
+    async def test(pod: Pod) -> None:
+        assert (await pod.send(target, b"", method)).status == 200
+        assert await pod.events() == []
+
+    serve(tmp_path, Upstream(), test)
+
+
+@pytest.mark.parametrize("target", ["/v2/models/iris/infer?x=1", "/v2/models/iris/%69nfer", "http://h/v2/models/iris/infer"])
+def test_no_other_way_to_write_the_path_avoids_the_log(tmp_path: Path, target: str) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(target)
+        assert [event["subject"] for event in await pod.events()] == ["iris", "iris"]
+
+    serve(tmp_path, Upstream(), test)
+
+
+@pytest.mark.parametrize("size", [9, 10, 11, 200_000], ids=["below", "at the limit", "above", "streamed"])
+def test_long_bodies_pass_whole_and_are_cut_in_their_events(tmp_path: Path, size: int) -> None:
+    body = b'"' + b"x" * (size - 2) + b'"'
+
+    async def test(pod: Pod) -> None:
+        assert (await pod.send(V2, body)).body == body
+        for event in await pod.events():
+            if size > 10:
+                assert (event["truncated"], event["bodysize"]) == (True, size)
+                assert event["data_base64"] == "Inh4eHh4eHh4eA=="
+            else:
+                assert event["data"] == body[1:-1].decode()
+                assert "truncated" not in event
+
+    serve(tmp_path, Upstream(body), test, max_body_bytes=10)
+
+
+@pytest.mark.parametrize("content_type", ['a"b\\c', "\xe4\xf6; q", "\t", "x" * 8000])
+def test_hostile_headers_are_data_and_nothing_else(tmp_path: Path, content_type: str) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2 + "?'\"\\%00", b"\xff", content_type=content_type, traceparent='","id":"0', x_request_id='"},{"')
+        request, response = await pod.events()
+        assert request["datacontenttype"] == (content_type.strip() or "application/octet-stream")
+        assert request["traceparent"] == '","id":"0'
+        assert request["correlationid"] == response["correlationid"] == '"},{"'
+        assert request["id"].startswith("p-")
+
+    serve(tmp_path, Upstream(), test)
+
+
+def test_requests_are_answered_while_the_sink_hangs_and_the_queue_is_full(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        answers = await asyncio.gather(*(pod.send(V2) for _ in range(200)))
+        assert {answer.status for answer in answers} == {200}
+        await pod.delivery.flush(0.1)
+
+    serve(tmp_path, Upstream(), test, sink=StuckSink(), max_queue=20)
+
+
+def test_liveness_is_the_loggers_own_and_does_not_wait_for_a_model(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        answer = await pod.send("/v2/health/live", b"", "GET")
+        assert (answer.status, answer.body) == (200, b'{"live":true}')
+        assert (await pod.send("/v2/health/ready", b"", "GET")).status == 503
+
+    serve(tmp_path, Upstream(), test, listening=False)
