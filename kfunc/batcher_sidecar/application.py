@@ -26,6 +26,9 @@ OPAQUE = frozenset((b"content-encoding", b"inference-header-content-length"))
 # The merged request's own: its body is JSON, and its answer is read here, so it must not come compressed.
 OWN = frozenset((b"content-type", b"accept-encoding"))
 METADATA_RETRY_S = 1.0
+# Paths that are remembered, and their bytes: they are the clients', and are not to fill the memory.
+MAX_PATHS = 10_000
+MAX_PATH = 512
 
 
 class Member:
@@ -136,12 +139,14 @@ class BatcherApplication:
     # ---- what may be merged
 
     def _may_merge(self, target: bytes, is_v1: bool) -> bool:
+        if len(target) > MAX_PATH:
+            return False
         known = self._batched.get(target)
         if is_v1:  # instances are rows by definition, until an answer says otherwise
             return known is not False
         if known is None:
             now = monotonic()
-            if now - self._asked_at.get(target, -METADATA_RETRY_S) >= METADATA_RETRY_S and len(self._asked_at) < 10_000:
+            if now - self._asked_at.get(target, -METADATA_RETRY_S) >= METADATA_RETRY_S and len(self._asked_at) < MAX_PATHS:
                 self._asked_at[target] = now
                 self._pool.send(MetadataCall(self, target))
         return bool(known)

@@ -117,9 +117,7 @@ class Inference(Block, frozen=True):
     timeout_s: Annotated[Seconds, Meta(description="Longest time for one answer; more is 504.")] = 60.0
     hang_timeout_s: Annotated[
         Seconds,
-        Meta(
-            description="A handler whose loop or model call takes longer is stuck and restarted; not below timeout_s for slow models."
-        ),
+        Meta(description="A loop or a model call that takes longer is stuck: the handler is restarted."),
     ] = 60.0
     grace_s: Annotated[Seconds, Meta(description="Time to finish requests in flight after SIGTERM.")] = 30.0
     limits: Limits = Limits()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kfunc.handlers.loaded import LoadedModel
 
 GC_THRESHOLD = 20_000
+SETTLE_S = 0.5  # not before the first answer: it takes milliseconds
 
 
 class HandlerMetrics:
@@ -87,7 +88,7 @@ async def serve(
         model, metrics.load_s = loading.result()
         application.serve(model)
         crew.report_loaded()
-        settle_memory()
+        asyncio.get_running_loop().call_later(SETTLE_S, settle_memory)
         if crew.joins_late:
             await server.start(listener)
         metrics.cold_start_s = seconds_since_start()

@@ -10,6 +10,7 @@ from kfunc.protocol.cloudevents import OCTETS, encode_data, open_event
 REQUEST_TYPE = "io.kfunc.inference.request"
 RESPONSE_TYPE = "io.kfunc.inference.response"
 MAX_OPENINGS = 1024
+MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
 MAX_INTEGER = 2**31 - 1  # CloudEvents, 3.2: Integer
 PLAIN = re.compile(r"[\w.:/+=-]*", re.ASCII).fullmatch
 CALLS = (b"/infer", b":predict", b":explain")
@@ -96,7 +97,7 @@ class EventWriter:
                 "datacontenttype": kind,
             }
         )
-        if len(self._openings) < MAX_OPENINGS:
+        if len(self._openings) < MAX_OPENINGS and len(opening) <= MAX_OPENING:
             self._openings[key] = opening
         return opening
 

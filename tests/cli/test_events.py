@@ -65,6 +65,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(config: PodCo
         ("https://broker", "https://broker"),
         ("file:/var/events.jsonl", "file:/var/events.jsonl"),
         ("file:events.jsonl", f"file:{Path.cwd()}/events.jsonl"),
+        ("file:///var/a%20b%25.jsonl", "file:/var/a%20b%25.jsonl"),
     ],
 )
 def test_a_sink_is_an_address_and_a_relative_path_is_from_here(value: str | None, parsed: str | None) -> None:
@@ -76,6 +77,7 @@ def test_a_sink_is_an_address_and_a_relative_path_is_from_here(value: str | None
     [
         ("http://broker/events", "http://broker/events"),
         ("file:events.jsonl", "/srv/events.jsonl"),
+        ("file:a%20b.jsonl", "/srv/a b.jsonl"),
         ("file:/var/events.jsonl", "/var/events.jsonl"),
         ("file:///var/events.jsonl", "/var/events.jsonl"),
     ],

@@ -127,7 +127,7 @@ def test_a_model_that_is_stuck_ends_the_handler_with_1(configured: Callable[...,
     (tmp_path / "handler.py").write_text("import ctypes\ndef predict(x): ctypes.PyDLL(None).usleep(20_000_000)")
     with handler(configured(str(tmp_path), "python", hang_timeout_s=1.0)) as (process, port):
         wait_until_ready(port)
-        with pytest.raises(OSError, match="closed|reset"):
+        with pytest.raises(OSError, match=r"closed|reset"):
             ask(port, "POST", "/v2/models/iris/infer", V2)
         _, err = process.communicate(timeout=10)
     assert process.returncode == 1

@@ -29,6 +29,7 @@ class Echo(BaseHTTPRequestHandler):
     """Answers a POST with its body."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
