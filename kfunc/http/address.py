@@ -48,14 +48,21 @@ def listen(address: Address) -> socket.socket:
             return socket.socket(fileno=address.fd)
         if address.path:
             return _listen_unix(address.path)
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        return _listen_tcp(address)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {address}: {error.strerror or error}; give another --listen") from None
+
+
+def _listen_tcp(address: Address) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
         listener.listen(BACKLOG)
-        return listener
-    except OSError as error:
-        raise StartupError(f"cannot listen on {address}: {error.strerror or error}; give another --listen") from None
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _listen_unix(path: str) -> socket.socket:

@@ -14,7 +14,8 @@ from kfunc.http.proxy import STREAM_ABOVE, Forward
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Script = Callable[[Reader, Writer], Awaitable[None]]
 
 PATIENCE_S = 10.0
@@ -74,10 +75,11 @@ class Chain:
     async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
         """One request on a connection of its own: status, head and body of the answer."""
         reader, writer = await self.connect()
-        writer.write(request)
-        answer = await read_answer(reader)
-        writer.close()
-        return answer
+        try:
+            writer.write(request)
+            return await read_answer(reader)
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -85,9 +87,11 @@ async def chain(script: Script, timeout_s: float = 30.0) -> AsyncIterator[Chain]
     upstream = Upstream(script)
     listener = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     address = parse_address(f"127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-    async with proxy_to(address.port, upstream, timeout_s) as made:
-        yield made
-    listener.close()
+    try:
+        async with proxy_to(address.port, upstream, timeout_s) as made:
+            yield made
+    finally:
+        listener.close()
 
 
 @asynccontextmanager

@@ -312,11 +312,12 @@ def test_reading_stops_while_the_receiver_cannot_take_more_and_the_client_is_not
     client = Client(application := StreamKeeper())
     client.send(post(b"x" * 100)[:-50])
     application.exchanges[0].hold(True)
-    assert not client.transport.reading
+    reading = [client.transport.reading]
     client.wait(1000)
     assert not client.over
     application.exchanges[0].hold(False)
-    assert client.transport.reading
+    reading.append(client.transport.reading)
+    assert reading == [False, True]
     client.wait(31)
     assert statuses(client.transport.sent) == [408]
 

@@ -154,7 +154,7 @@ OFFERS = {
         (b"POST", b"/", b"body"),
     ),
     "with a chunked body": (
-        b"POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        POST + b"connection: upgrade\r\nupgrade: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
         (b"POST", b"/", b"body"),
     ),
     "with a body that looks like a request": (

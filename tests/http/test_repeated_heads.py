@@ -1,5 +1,7 @@
 """A head that was here before is not parsed again; nobody may be able to tell."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,12 +85,12 @@ def test_a_message_split_at_any_byte_is_the_same_after_a_repeated_head(message: 
 
 TRAPS = {
     "blank lines after a head in two segments": [get()[:9], get()[9:], b"\r\n\r\n", b"\r\n\r\n"],
-    "body of a line end, then half a head": [post(b"\r\n") + b"GE", b"T / HTTP/1.1\r\n" + HOST + b"\r\n", post(b"\r\n") + b"GE"],
+    "body of a line end, then half a head": [post(b"\r\n") + b"GE", get()[2:], post(b"\r\n") + b"GE"],
     "body of a line end, then a blank line": [post(b"\r\n") + b"\r\n", post(b"\r\n") + b"XY"],
-    "body of a blank line, then four bytes": [post(b"\r\n\r\n") + b"GET ", b"/ HTTP/1.1\r\n" + HOST + b"\r\n"] * 2,
+    "body of a blank line, then four bytes": [post(b"\r\n\r\n") + b"GET ", get()[4:]] * 2,
     "two in one segment, twice": [post(b"ab") + post(b"cd")] * 2,
     "length grows with the body": [post(b"ab"), post(b"abc"), post(b"ab"), post(b"abc")],
-    "half a body, then what looks like the head again": [post(b"ab"), post(post(b"ab"))[: -len(post(b"ab"))], post(b"ab"), get()],
+    "a body that is the head again": [post(b"ab"), post(post(b"ab"))[: -len(post(b"ab"))], post(b"ab"), get()],
     "carriage return alone before": [post(b"ab"), b"\r", post(b"ab")],
     "large head": [get(b"/", b"x: " + b"y" * 1900 + b"\r\n")] * 3,
     "many heads, then one of them often": [get(b"/%d" % n) for n in range(12)] + [get(b"/7")] * 5,
@@ -109,7 +111,7 @@ def test_any_segments_of_any_requests_mean_what_the_parser_reads(data: st.DataOb
     ends = [sum(map(len, messages[:count])) for count in range(len(messages) + 1)]
     cut = st.one_of(st.sampled_from(ends), st.integers(0, len(stream)))
     cuts = sorted({0, len(stream), *data.draw(st.lists(cut, max_size=12))})
-    segments = [stream[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    segments = [stream[start:end] for start, end in pairwise(cuts)]
     expected = exchanges([stream], ParsedClient)
     assert exchanges(segments) == expected
     assert exchanges(messages) == expected
