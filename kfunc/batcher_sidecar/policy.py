@@ -13,6 +13,8 @@ from kfunc.errors import Unavailable
 
 T = TypeVar("T")
 
+MAX_IDLE_GROUPS = 16
+
 
 class Batch(Generic[T]):
     """Requests of one group that go out together."""
@@ -112,8 +114,12 @@ class Policy(Generic[T]):
         """A batch has been answered, or has failed."""
         group = self._groups[batch.key]
         group.in_flight -= 1
-        if not group.in_flight and not group.waiting:
-            del self._groups[batch.key]
+        self._drop_if_idle(batch.key, group)
+
+    def _drop_if_idle(self, key: Hashable, group: _Group[T]) -> None:
+        """Forget a group that holds nothing; a few are kept, since the next request is likely to be of theirs."""
+        if len(self._groups) > MAX_IDLE_GROUPS and not group.in_flight and not group.waiting:
+            del self._groups[key]
 
     def cancel(self, key: Hashable, item: T) -> bool:
         """Drop a request that still waits; false if it does not wait any more."""
@@ -123,7 +129,6 @@ class Policy(Generic[T]):
                 group.waiting.remove(waiting)  # type: ignore[union-attr]
                 group.rows -= waiting.rows  # type: ignore[union-attr]
                 self.queued -= 1
-                if not group.in_flight and not group.waiting:  # type: ignore[union-attr]
-                    del self._groups[key]
+                self._drop_if_idle(key, group)  # type: ignore[arg-type]
                 return True
         return False

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from kfunc.errors import KfuncError, MalformedMessage, PayloadTooLarge, RequestTimeout, Unavailable
+from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailable
+from kfunc.http.answers import AnswerWriter
 from kfunc.http.exchange import Exchange
-from kfunc.http.head import check_head, head_size, is_plain, refuse_connect, too_large
-from kfunc.http.wire import END_OF_HEAD, Headers, header_lines, status_line
+from kfunc.http.head import body_too_large, check_head, head_size, is_plain, refuse_connect, too_large
+from kfunc.http.wire import END_OF_HEAD, Headers, header_lines
 
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
 
 FOREVER = float("inf")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-CLOSE = b"connection: close\r\n"
-KEEP_ALIVE = b"connection: keep-alive\r\n"
 LINGER_S = 2.0
 MAX_REPEATED = 4096
 MAX_LEARNED = 8
@@ -27,14 +26,14 @@ MAX_LEARNED = 8
 IDLE, HEAD, BODY, ANSWER, LINGER, CLOSED = range(6)
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(AnswerWriter):
     """Parses requests, hands them to the application one at a time and writes the answers.
 
     Requests that arrive before the answer to the one before (pipelining) wait, and reading pauses.
     """
 
     __slots__ = (
-        ("server", "transport", "state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
+        ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
         + ("_plain", "_repeat", "_repeat_head", "_repeat_length", "_learned", "_reading_paused", "_write_paused")
     )
@@ -42,7 +41,6 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, server: "HttpServer") -> None:
         self.server = server
         self._limits = server.limits
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._parser = httptools.HttpRequestParser(self)
         self._headers: Headers = []
         self._target = b""
@@ -215,7 +213,7 @@ class HttpConnection(asyncio.Protocol):
             chunked = check_head(exchange, parser.get_http_version(), limits)
         length = int(headers.get(b"content-length", b"0"))
         if length > limits.max_body_bytes:
-            raise self._body_too_large()
+            raise body_too_large(self._limits)
         if b"expect" in headers and self.current is None and not self._write_paused and (length or chunked):
             self._invite(exchange)
         if length > self.server.application.stream_above:
@@ -229,7 +227,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_length = length + len(chunk)
         self._head_bytes = 0
         if self._body_length > self._limits.max_body_bytes:
-            raise self._body_too_large()
+            raise body_too_large(self._limits)
         if not length and exchange.receiver is None:
             exchange.body = chunk
             return
@@ -261,9 +259,6 @@ class HttpConnection(asyncio.Protocol):
             exchange.body, exchange.chunks = b"".join(exchange.chunks), None
         if not exchange.started_at:
             self._admit(exchange)
-
-    def _body_too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the body is larger than {self._limits.max_body_bytes} bytes (limits.max_body_bytes)")
 
     # ---- exchanges, in order
 
@@ -395,58 +390,6 @@ class HttpConnection(asyncio.Protocol):
         """Close if nothing is being answered or arrives; else that is answered, with `connection: close`."""
         if self.current is None and not self._waiting and self._failure is None and self.state in (IDLE, ANSWER):
             self._close(clean=True)
-
-    # ---- answers
-
-    def _head(self, exchange: Exchange, lines: bytes) -> bytes:
-        """The head of an answer but for its framing."""
-        date = b"" if exchange.forwarded else self.server.date_line
-        if not exchange.keep_alive or not exchange.complete or self.server.draining:
-            exchange.keep_alive = False
-            lines += CLOSE
-        elif exchange.version != "1.1":
-            lines += KEEP_ALIVE
-        return status_line(exchange.status) + date + lines
-
-    def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
-        exchange.sent_length = length = len(body)
-        server = self.server
-        if exchange.memo is not None and exchange.status == 200 and not (exchange.forwarded or server.draining):
-            # A plain request that repeats (see _learn): HTTP/1.1, kept alive, complete, not HEAD.
-            self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (server.ok_lines, lines, length, body))
-        else:
-            self._send_unusual(exchange, lines, body)
-        self._ended(exchange)
-
-    def _send_unusual(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
-        head = self._head(exchange, lines)
-        if exchange.status == 204 or exchange.status == 304:
-            self.transport.write(head + b"\r\n")
-        elif exchange.method == b"HEAD":
-            self.transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)))
-        else:
-            self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-
-    def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None:
-        framing = b""
-        if length is not None:
-            framing = b"content-length: %d\r\n" % length
-        elif exchange.version == "1.1" and exchange.method != b"HEAD" and exchange.status not in (204, 304):
-            framing = b"transfer-encoding: chunked\r\n"
-            exchange.chunked = True
-        elif exchange.version != "1.1":
-            exchange.keep_alive = False  # the end of the connection is the end of the body
-        self.transport.write(self._head(exchange, lines) + framing + b"\r\n")
-
-    def send_chunk(self, exchange: Exchange, chunk: bytes) -> None:
-        if chunk and exchange.method != b"HEAD":
-            exchange.sent_length += len(chunk)
-            self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if exchange.chunked else chunk)
-
-    def send_end(self, exchange: Exchange) -> None:
-        if exchange.chunked:
-            self.transport.write(b"0\r\n\r\n")
-        self._ended(exchange)
 
     def reset(self, exchange: Exchange) -> None:
         exchange.keep_alive = False

@@ -3,7 +3,15 @@
 import re
 
 from kfunc.config.inference import Limits
-from kfunc.errors import ExpectationFailed, HeadersTooLarge, InvalidRequest, MalformedMessage, Unsupported, VersionNotSupported
+from kfunc.errors import (
+    ExpectationFailed,
+    HeadersTooLarge,
+    InvalidRequest,
+    MalformedMessage,
+    PayloadTooLarge,
+    Unsupported,
+    VersionNotSupported,
+)
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import Headers
 
@@ -20,6 +28,11 @@ UNUSUAL = frozenset((b"connection", b"expect", b"transfer-encoding"))
 def too_large(limits: Limits) -> HeadersTooLarge:
     """The head is over its bounds."""
     return HeadersTooLarge(f"the request's head is larger than {limits.max_header_bytes} bytes or {limits.max_headers} fields")
+
+
+def body_too_large(limits: Limits) -> PayloadTooLarge:
+    """The body is over its bound."""
+    return PayloadTooLarge(f"the body is larger than {limits.max_body_bytes} bytes (limits.max_body_bytes)")
 
 
 def refuse_connect() -> Unsupported:

@@ -63,10 +63,10 @@ class Logged(Forward):
         self._id = given if valid else application.next_id()
         correlation = self._id.decode()
         now = time()
-        self._request = request = CallRecord(is_response=False, correlation=correlation, target=exchange.target, time_s=now)
+        self._request = request = CallRecord(False, correlation, exchange.target, now)
         request.content_type = exchange.headers.get(b"content-type", b"application/json")
         request.traceparent = exchange.headers.get(b"traceparent", b"")
-        self._response = CallRecord(is_response=True, correlation=correlation, target=exchange.target, time_s=now)
+        self._response = CallRecord(True, correlation, exchange.target, now)
         self._response.traceparent = request.traceparent
         self._open = True
         if exchange.complete:
@@ -75,6 +75,9 @@ class Logged(Forward):
         super().__init__(exchange, application.pool, b"" if valid else self.answer_extra)
 
     def _keep(self, record: CallRecord, part: bytes) -> None:
+        if not record.size and len(part) <= self._application.max_body_bytes:
+            record.body, record.size = part, len(part)
+            return
         record.size += len(part)
         room = self._application.max_body_bytes - len(record.body)
         if room >= len(part):

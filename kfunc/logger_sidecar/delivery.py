@@ -66,24 +66,23 @@ class Delivery:
                     return
                 self._wake.clear()
                 await self._wake.wait()
-                if not self._closing:
-                    await asyncio.sleep(COLLECT_S)  # what arrives together is written together
-                continue
+            if len(self._queue) < self._sink.batch_size and not self._unsent and not self._closing:
+                await asyncio.sleep(COLLECT_S)  # what arrives together is written together
             count = await self._deliver_some()
             if count:
                 pause_s = FIRST_PAUSE_S
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # a sink that never waits must not keep requests waiting
             else:
                 await self._pause(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _deliver_some(self) -> int:
         """Deliver up to a batch; how many went out."""
-        batch, queue = self._unsent, self._queue
-        while queue and len(batch) < self._sink.batch_size:
+        batch, queue, encode = self._unsent, self._queue, self._writer.encode
+        for _ in range(min(len(queue), self._sink.batch_size - len(batch))):
             record = queue.popleft()
             self._bytes -= len(record.body)
-            batch.append(self._writer.encode(record))
+            batch.append(encode(record))
         refused = self._sink.refused
         try:
             self._unsent = await self._sink.deliver(batch)

@@ -1,6 +1,5 @@
 """What is logged of a call, and the CloudEvents made of it. Sans-IO: `encode` runs off the request's path."""
 
-import re
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -12,7 +11,6 @@ RESPONSE_TYPE = "io.kfunc.inference.response"
 MAX_OPENINGS = 1024
 MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
 MAX_INTEGER = 2**31 - 1  # CloudEvents, 3.2: Integer
-PLAIN = re.compile(r"[\w.:/+=-]*", re.ASCII).fullmatch
 CALLS = (b"/infer", b":predict", b":explain")
 
 
@@ -36,7 +34,7 @@ class CallRecord:
     duration_s = 0.0
     traceparent = b""
 
-    def __init__(self, *, is_response: bool, correlation: str, target: bytes, time_s: float) -> None:
+    def __init__(self, is_response: bool, correlation: str, target: bytes, time_s: float) -> None:
         self.is_response = is_response
         self.correlation = correlation
         self.target = target
@@ -67,20 +65,23 @@ class EventWriter:
         key = (record.target, record.is_response, kind)
         opening = self._openings.get(key) or self._open(key)
         correlation = record.correlation
-        quoted = correlation.encode() if PLAIN(correlation) else msgspec.json.encode(correlation)[1:-1]
-        parts = [
-            b'%b,"id":"%b-%d","time":"%b","correlationid":"%b"'
-            % (opening, self._prefix, self._count, self._time(record.time_s), quoted)
-        ]
+        # Escapes are rare in what a caller names a request.
+        safe = correlation.isascii() and correlation.isprintable() and '"' not in correlation and "\\" not in correlation
+        whole = int(record.time_s)
+        if self._second[0] != whole:
+            self._second = (whole, _second(whole).encode())
+        more = b""
         if record.is_response:
             duration_us = min(int(record.duration_s * 1e6), MAX_INTEGER)
-            parts.append(b',"statuscode":%d,"durationus":%d' % (record.status, duration_us))
+            more = b',"statuscode":%d,"durationus":%d' % (record.status, duration_us)
         if record.traceparent:
-            parts.append(b',"traceparent":%b' % msgspec.json.encode(record.traceparent.decode("latin-1")))
+            more += b',"traceparent":%b' % msgspec.json.encode(record.traceparent.decode("latin-1"))
         if truncated:
-            parts.append(b',"truncated":true,"bodysize":%d' % min(record.size, MAX_INTEGER))
-        parts += (data, b"}")
-        return b"".join(parts)
+            more += b',"truncated":true,"bodysize":%d' % min(record.size, MAX_INTEGER)
+        return b'%b,"id":"%b-%d","time":"%b.%06dZ","correlationid":"%b"%b%b}' % (
+            *(opening, self._prefix, self._count, self._second[1], int((record.time_s - whole) * 1e6)),
+            *(correlation.encode() if safe else msgspec.json.encode(correlation)[1:-1], more, data),
+        )
 
     def _open(self, key: tuple[bytes, bool, str]) -> bytes:
         target, is_response, kind = key
@@ -100,12 +101,6 @@ class EventWriter:
         if len(self._openings) < MAX_OPENINGS and len(opening) <= MAX_OPENING:
             self._openings[key] = opening
         return opening
-
-    def _time(self, time_s: float) -> bytes:
-        whole = int(time_s)
-        if self._second[0] != whole:
-            self._second = (whole, _second(whole).encode())
-        return b"%b.%06dZ" % (self._second[1], int((time_s - whole) * 1e6))
 
 
 def _model(target: bytes) -> tuple[str, str]:
