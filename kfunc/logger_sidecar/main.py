@@ -31,5 +31,5 @@ def build(parts: Parts) -> LoggerApplication:
         raise StartupError("the logger has no sink: set inference.logger.sink, or K_SINK by a SinkBinding")
     writer = EventWriter(config.function, config.namespace, config.model.version, os.urandom(8).hex())
     delivery = Delivery(settings, open_sink(target), writer, parts.metrics)
-    parts.at_end = lambda: delivery.flush(config.grace_s)
+    parts.at_end = delivery.flush
     return LoggerApplication(settings, parts.pool, delivery, parts.recorder)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from kfunc.config import pod
@@ -20,16 +21,21 @@ from kfunc.telemetry.requests import RequestRecorder
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
 
+LEAST_FLUSH_S = 1.0
+
 
 class Parts:
-    """What a sidecar's application is made of; `at_end` is awaited when the last request is answered."""
+    """What a sidecar's application is made of.
+
+    `at_end` is awaited after the last answer, with the seconds of grace that are left.
+    """
 
     def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool) -> None:
         self.config = config
         self.metrics = Metrics(component)
         self.recorder = RequestRecorder(self.metrics, access_log=access_log)
         self.pool = UpstreamPool(upstream, config.timeout_s)
-        self.at_end: Callable[[], Awaitable[None]] | None = None
+        self.at_end: Callable[[float], Awaitable[None]] | None = None
 
 
 def start_sidecar(
@@ -53,10 +59,11 @@ def start_sidecar(
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
         life.watch(config.hang_timeout_s)
         await life.stop.wait()
+        ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
         parts.recorder.flush()
         if parts.at_end is not None:
-            await parts.at_end()
+            await parts.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
         if management is not None:
             management.close()
         parts.pool.close()
