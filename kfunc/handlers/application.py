@@ -21,7 +21,7 @@ log = logging.getLogger("kfunc.handlers")
 
 EXTENSIONS: list[str] = []
 MAX_ENDPOINTS = 1024
-UNREADABLE = frozenset((b"content-encoding", b"inference-header-content-length"))
+MAX_TARGET = 512
 
 Decode = Callable[[bytes, str, str], InferRequest]
 Encode = Callable[[InferResponse], bytes]
@@ -55,7 +55,7 @@ Answer = Callable[[Exchange, Endpoint], None]
 
 
 class Application:
-    """Answers V1 and V2 for one function. Until `serve` brings a model, everything but liveness is 503."""
+    """Answers V1 and V2 for one function. Until `serve` brings a model, readiness and inference are 503."""
 
     stream_above = 2**62  # the codecs want whole bodies
 
@@ -114,7 +114,7 @@ class Application:
             raise NotFound(f"model {model.name!r} has no version {route.version!r}; its version is {model.version!r}")
         codec = self._codec_v1 if route.action in V1_ACTIONS else self._codec_v2
         endpoint = Endpoint(self._answers[route.action], route.version, codec, posted=route.action in POSTED)
-        if len(self._endpoints) < MAX_ENDPOINTS:
+        if len(self._endpoints) < MAX_ENDPOINTS and len(target) <= MAX_TARGET:
             self._endpoints[target] = endpoint
         return endpoint
 

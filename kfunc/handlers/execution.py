@@ -6,10 +6,11 @@ LOOP_LIMIT_S there would keep probes and other requests waiting.
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
-from kfunc.errors import DeadlineExceeded
+from kfunc.errors import DeadlineExceeded, ModelFailed
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -53,11 +54,12 @@ class Execution:
     def run(self, inputs: "Arrays", size: int) -> "Arrays":
         """Call the model here and now, measuring it."""
         started_at = perf_counter()
-        outputs = self.call(inputs)
-        duration_s = perf_counter() - started_at
-        if duration_s > LOOP_LIMIT_S or self._slow_runs:
-            self._measured(size, duration_s)
-        return outputs
+        try:
+            return self.call(inputs)
+        finally:
+            duration_s = perf_counter() - started_at
+            if duration_s > LOOP_LIMIT_S or self._slow_runs:
+                self._measured(size, duration_s)
 
     def _measured(self, size: int, duration_s: float) -> None:
         if self._mode != "auto":
@@ -121,7 +123,7 @@ class Execution:
 
     def stuck(self, limit_s: float) -> bool:
         """Whether a call has been running for longer than `limit_s`."""
-        return bool(self._running) and monotonic() - min(self._running) > limit_s
+        return monotonic() - min(tuple(self._running), default=inf) > limit_s
 
     def close(self) -> None:
         """Wait for no thread; one that is stuck must not keep the process."""
@@ -168,7 +170,9 @@ def _pass_on(job: "asyncio.Future[Arrays]", answer: "asyncio.Future[Arrays]") ->
     error = job.exception()
     if answer.done():
         return
-    if error is not None:
+    if isinstance(error, asyncio.CancelledError):
+        answer.set_exception(ModelFailed("the model was cancelled from within"))  # a caller would wait for ever
+    elif error is not None:
         answer.set_exception(error)
     else:
         answer.set_result(job.result())

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from math import ceil
+from time import monotonic
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -16,7 +17,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from kfunc.config.pod import PodConfig
-from kfunc.handlers.serving import Crew, HandlerMetrics, serve
+from kfunc.handlers.serving import LOAD_HANG_S, Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, exit_now, run
@@ -41,10 +42,11 @@ class Shared:
 
 
 class ArbiterHeartbeat:
-    """The heartbeat of a worker, kept by gunicorn: one that is not renewed in `timeout` is killed."""
+    """The heartbeat of a worker, kept by gunicorn as the time of a file: one older than `timeout_s` is killed."""
 
-    def __init__(self, notify: Callable[[], None], arbiter: int) -> None:
-        self._notify = notify
+    def __init__(self, descriptor: int, timeout_s: float, arbiter: int) -> None:
+        self._descriptor = descriptor
+        self._timeout_s = timeout_s
         self._arbiter = arbiter
 
     def promise(self, silent_s: float) -> None:
@@ -52,7 +54,8 @@ class ArbiterHeartbeat:
         if silent_s <= 0:
             sys.stderr.write("error: a model call is stuck for longer than hang_timeout_s; ending the worker\n")
             exit_now(1)
-        self._notify()
+        at = max(0.0, monotonic() + silent_s - self._timeout_s)
+        os.utime(self._descriptor, (at, at))
 
     def orphaned(self) -> bool:
         """Whether the arbiter is gone."""
@@ -71,10 +74,10 @@ class HandlerWorker(Worker):  # type: ignore[misc]
         """Serve until SIGTERM, and exit."""
         shared: Shared = self.app.shared
         shared.metrics.metrics.attach(self.slab)
-        heartbeat = ArbiterHeartbeat(self.notify, self.ppid)
+        heartbeat = ArbiterHeartbeat(self.tmp.fileno(), self.cfg.timeout, self.ppid)
 
         async def main(life: Life) -> None:
-            life.watch(shared.config.hang_timeout_s)
+            life.watch(LOAD_HANG_S)
             manage = _own(shared.manage) if shared.manage is not None else None
             await serve(
                 shared.config,
@@ -109,8 +112,10 @@ class Workers(BaseApplication):  # type: ignore[misc]
             "workers": config.workers,
             "worker_class": HandlerWorker,
             "timeout": max(1, round(config.hang_timeout_s)),
-            "graceful_timeout": max(1, round(config.grace_s)),
+            "graceful_timeout": ceil(config.grace_s) + 1,  # the worker itself drains within grace_s
             "loglevel": "warning",
+            # One path for all functions of a user, and nobody asked for it.
+            "control_socket_disable": True,
             "pre_fork": self._take_slab,
             "child_exit": self._free_slab,
         }
@@ -136,6 +141,14 @@ class HandlerArbiter(Arbiter):  # type: ignore[misc]
         """Start, as if a socket had been handed over by systemd."""
         super().start()
         self.systemd = True
+
+    def spawn_worker(self) -> int:
+        """Fork a worker with SIGTERM held back until its event loop takes it: the arbiter's own handler would lose it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _own(listener: socket.socket) -> socket.socket:

@@ -113,9 +113,10 @@ class WorkerProcess:
                 send_frame(connection, inputs)
                 kind, value = receive_frame(connection)
             except TimeoutError:
-                process.kill()
+                self._lose(connection, process)
                 raise ModelFailed("the model was stuck for longer than hang_timeout_s; it has been ended") from None
             except (OSError, EOFError):
+                self._lose(connection, process)
                 raise Unavailable("the model's worker process died during the call") from None
         if kind == "invalid":
             raise InvalidRequest(value)
@@ -123,6 +124,12 @@ class WorkerProcess:
             raise ModelFailed(value)
         arrays: Arrays = value
         return arrays
+
+    def _lose(self, connection: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+        """Give up a child in the middle of a call: a late answer must not be taken for the next call's."""
+        self._connection = None
+        connection.close()
+        process.kill()
 
     def close(self) -> None:
         """End the child."""

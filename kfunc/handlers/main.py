@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kfunc.config import pod
 from kfunc.errors import StartupError
-from kfunc.handlers.serving import Crew, HandlerMetrics, serve
+from kfunc.handlers.serving import LOAD_HANG_S, Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, report, run
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "kfunc.handlers"
 MANAGE = "0.0.0.0:9097"
-LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 
 
 def start(argv: list[str], heartbeat: "Heartbeat") -> int:

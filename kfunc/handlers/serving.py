@@ -20,6 +20,7 @@ from kfunc.telemetry.requests import RequestRecorder
 if TYPE_CHECKING:
     from kfunc.handlers.loaded import LoadedModel
 
+LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 GC_THRESHOLD = 20_000
 SETTLE_S = 0.5  # not before the first answer: it takes milliseconds
 

@@ -7,6 +7,7 @@ import time
 
 from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError
+from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.wire import status_line
@@ -54,9 +55,9 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
         if listener.family == socket.AF_UNIX:
-            self._listener = await loop.create_unix_server(lambda: HttpConnection(self), sock=listener)
+            self._listener = await loop.create_unix_server(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
         else:
-            self._listener = await loop.create_server(lambda: HttpConnection(self), sock=listener)
+            self._listener = await loop.create_server(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
         self._tick()
 
     def _tick(self) -> None:

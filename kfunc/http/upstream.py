@@ -280,6 +280,7 @@ class UpstreamPool:
         self.waiting: deque[Call] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to watch deadlines, and hold a connection to one of our own: it lives while we do."""
@@ -359,11 +360,14 @@ class UpstreamPool:
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
-        if self.waiting and not self._connecting:
+        # One of our own lives until its client is gone, so that one connection is always held.
+        held = self.address.path and not self.connections and not self._closed
+        if (self.waiting or held) and not self._connecting:
             self._connect()
 
     def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
         for task in list(self._connecting):

@@ -16,6 +16,7 @@ COLLECT_S = 0.02
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 SAY_EVERY_S = 60.0
+MAX_BATCH_BYTES = 1024 * 1024  # of bodies: the loop is not held up by more, nor memory by what a sink refuses
 
 
 class Delivery:
@@ -79,10 +80,18 @@ class Delivery:
     async def _deliver_some(self) -> int:
         """Deliver up to a batch; how many went out."""
         batch, queue, encode = self._unsent, self._queue, self._writer.encode
-        for _ in range(min(len(queue), self._sink.batch_size - len(batch))):
+        filled = 0
+        for _ in range(0 if batch else min(len(queue), self._sink.batch_size)):
             record = queue.popleft()
             self._bytes -= len(record.body)
-            batch.append(encode(record))
+            try:
+                batch.append(encode(record))
+            except Exception:  # one event that cannot be written must not stop all that follow
+                log.exception("an event could not be encoded")
+                self._dropped.add()
+            filled += len(record.body)
+            if filled > MAX_BATCH_BYTES:
+                break
         refused = self._sink.refused
         try:
             self._unsent = await self._sink.deliver(batch)

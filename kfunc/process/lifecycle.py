@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any, NoReturn, Protocol
 
 import uvloop
@@ -15,6 +16,7 @@ from kfunc.http.server import HttpServer
 from kfunc.process.watcher import STOP_SIGNALS
 
 BEAT_S = 0.5
+RECONNECT_S = 0.1
 
 
 class Pulse(Protocol):
@@ -50,13 +52,13 @@ class Life:
             self._heartbeat.promise(hang_timeout_s)
 
     def _beat(self, heartbeat: Pulse) -> None:
+        asyncio.get_running_loop().call_later(min(BEAT_S, self._hang_timeout_s / 4), self._beat, heartbeat)
         if heartbeat.orphaned():
             self.stop.set()
         if self._stuck():
             heartbeat.promise(0.0)  # broken at once
         else:
             heartbeat.promise(self._hang_timeout_s)
-        asyncio.get_running_loop().call_later(min(BEAT_S, self._hang_timeout_s / 4), self._beat, heartbeat)
 
 
 def run(main: Main, heartbeat: Pulse | None) -> int:
@@ -97,7 +99,11 @@ def report(error: StartupError) -> None:
 async def wind_down(server: HttpServer, *, inner: bool, grace_s: float) -> None:
     """End a server: an inner one when its client is gone, the outermost when its answers are given."""
     if inner and server.seen_client:
-        await server.clients_gone(grace_s)
+        ends_at = monotonic() + grace_s
+        while server.connections and monotonic() < ends_at:
+            await server.clients_gone(ends_at - monotonic())
+            await asyncio.sleep(RECONNECT_S)  # a client that lost its last connection opens another at once
         server.close()
     else:
         await server.drain(grace_s)
+    await asyncio.sleep(0)  # what was cut off is reported in the next turn of the loop

@@ -52,9 +52,11 @@ async def fetch_metrics(address: Address) -> str:
                 reader, writer = await asyncio.open_unix_connection(address.path)
             else:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
-            writer.write(REQUEST)
-            answer = await reader.read()
-            writer.close()
+            try:
+                writer.write(REQUEST)
+                answer = await reader.read()
+            finally:
+                writer.close()
     except (OSError, TimeoutError):
         return ""
     head, _, body = answer.partition(b"\r\n\r\n")

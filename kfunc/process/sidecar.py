@@ -62,10 +62,10 @@ def start_sidecar(
         ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
         parts.recorder.flush()
+        parts.pool.close()  # the inner processes end when their client is gone: not only when the events are delivered
         if parts.at_end is not None:
             await parts.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
         if management is not None:
             management.close()
-        parts.pool.close()
 
     return run(main, heartbeat)

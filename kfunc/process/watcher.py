@@ -12,6 +12,7 @@ import sys
 import time
 
 CHECK_S = 0.25
+BROKEN_CHECKS = 4
 STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
 PASSED_SIGNALS = STOP_SIGNALS | {signal.SIGHUP, signal.SIGQUIT}
 
@@ -53,6 +54,7 @@ def watch() -> Heartbeat:
 
 
 def _watch(child: int, heartbeat: Heartbeat) -> int:
+    broken = 0
     while True:
         received = signal.sigtimedwait(PASSED_SIGNALS | {signal.SIGCHLD}, CHECK_S)
         if received is not None and received.si_signo != signal.SIGCHLD:
@@ -60,7 +62,9 @@ def _watch(child: int, heartbeat: Heartbeat) -> int:
         status = _reap(child)
         if status is not None:
             return status
-        if heartbeat.expired():
+        # More than once: after a freeze of both processes the child must get its turn to renew the promise.
+        broken = broken + 1 if heartbeat.expired() else 0
+        if broken >= BROKEN_CHECKS:
             sys.stderr.write("error: the event loop or a model call is stuck for longer than hang_timeout_s; ending it\n")
             sys.stderr.flush()
             os.kill(child, signal.SIGKILL)
