@@ -100,9 +100,11 @@ async def wind_down(server: HttpServer, *, inner: bool, grace_s: float) -> None:
     """End a server: an inner one when its client is gone, the outermost when its answers are given."""
     if inner and server.seen_client:
         ends_at = monotonic() + grace_s
-        while server.connections and monotonic() < ends_at:
-            await server.clients_gone(ends_at - monotonic())
+        while True:
+            await server.clients_gone(max(0.0, ends_at - monotonic()))
             await asyncio.sleep(RECONNECT_S)  # a client that lost its last connection opens another at once
+            if not server.connections or monotonic() >= ends_at:
+                break
         server.close()
     else:
         await server.drain(grace_s)

@@ -8,7 +8,6 @@ from base64 import b64encode
 import msgspec
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
-BATCH_CONTENT_TYPE = b"application/cloudevents-batch+json; charset=utf-8"
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -57,8 +56,3 @@ def is_json(body: bytes) -> bool:
 def _is_json_type(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or media_type.endswith("+json")
-
-
-def encode_batch(events: list[bytes]) -> bytes:
-    """Structured events as one batch (JSON Batch Format, 4)."""
-    return b"[" + b",".join(events) + b"]"

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
-from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.protocol.cloudevents import BATCH_CONTENT_TYPE, CONTENT_TYPE, encode_batch, encode_event, is_json
+from kfunc.protocol.cloudevents import CONTENT_TYPE, encode_event, is_json
 
 ATTRIBUTES: dict[str, str | int | bool] = {"id": "1", "source": "/s", "type": "t", "time": "2026-11-21T00:00:00.000001Z"}
 
@@ -110,10 +109,3 @@ def test_any_body_of_any_type_gives_an_event_that_the_sdk_reads(body: bytes, con
 def test_what_is_taken_for_json_is_json(text: str) -> None:
     if is_json(text.encode()):
         json.loads(text)
-
-
-def test_a_batch_is_an_array_of_events() -> None:
-    events = [encode_event({**ATTRIBUTES, "id": name}, b"{}", "application/json") for name in ("a", "b")]
-    assert [JSONFormat().read(None, json.dumps(each)).get_id() for each in json.loads(encode_batch(events))] == ["a", "b"]
-    assert json.loads(encode_batch([])) == []
-    assert BATCH_CONTENT_TYPE.startswith(b"application/cloudevents-batch+json")
