@@ -3,13 +3,14 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench train clean constraints
+.PHONY: help run test check fuzz bench train clean constraints
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    serve func.yaml on http://127.0.0.1:8080 (ARGS="--port 9000 --quiet")'
 	@echo 'make test   ruff, mypy, the layers and all tests (ARGS="-k batcher -x" goes to pytest)'
 	@echo 'make check  only ruff, mypy and the layers'
+	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
 	@echo 'make train  train the models of examples/ again'
 	@echo 'make clean  remove the environments and caches that these commands made'
@@ -21,6 +22,14 @@ RUNTIME := .venv/ready-$(call key,runtime)
 TESTING := .venv-test/ready-$(call key,test)
 TRAINING := .venv-train/ready-$(call key,examples)
 BENCHING := .venv-bench/ready-$(call key,bench)
+
+# Environments without kfunc, for what cannot stand beside it: constraints/NAME.txt is all that goes into .venv-NAME.
+foreign = .venv-$(1)/ready-$(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -V; cat constraints/$(1).txt; } 2>&1 | cksum))
+CLIENTS := $(call foreign,conformance)
+PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
+# make bench needs the peers only if it measures them: they are named, or nothing is.
+MEASURED := $(filter --help throughput peers images hops startup memory imports paths micro,$(ARGS))
+NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images,$(MEASURED)),$(PEERS)),$(PEERS))
 
 # $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,
 # the first read by pip up to 25.2, the second by later ones.
@@ -48,6 +57,12 @@ $(TRAINING):
 $(BENCHING):
 	$(call environment,bench,bench)
 
+$(CLIENTS) $(PEERS):
+	@echo 'setting up $(@D) (once; a minute or so)'
+	@"$(PYTHON)" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(@D:.venv-%=constraints/%.txt)
+	@touch $@
+
 run: $(RUNTIME)
 	@.venv/bin/python -m compileall -q kfunc
 	@exec .venv/bin/kfunc run $(ARGS)
@@ -61,13 +76,16 @@ check: $(TESTING)
 	exit $$status
 
 # pytest's last lines name each skipped test and its reason.
-test: check
+test: check $(CLIENTS)
 	@.venv-test/bin/python -m pytest $(ARGS)
+
+fuzz: $(TESTING)
+	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)
 
 train: $(TRAINING)
 	@for script in examples/*/train.py; do echo "$$script"; .venv-train/bin/python "$$script" || exit 1; done
 
-bench: $(BENCHING) .cache/bin/wrk
+bench: $(BENCHING) $(NEEDED_PEERS) .cache/bin/wrk
 	@.venv-bench/bin/python -m compileall -q kfunc bench
 	@PATH="$(CURDIR)/.cache/bin:$$PATH" .venv-bench/bin/python -m bench $(ARGS)
 
@@ -88,10 +106,15 @@ constraints:
 		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check $$pins -e ".[$$extra]" && \
 		.cache/pins/bin/python -m pip freeze --exclude kfunc --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
 	done
+	@for name in conformance bench-kserve bench-mlserver; do \
+		echo "constraints/$$name.txt"; "$(PYTHON)" -m venv --clear .cache/pins && \
+		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -r constraints/$$name.in && \
+		.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
+	done
 	@echo constraints/build.txt; "$(PYTHON)" -m venv --clear .cache/pins && \
 	.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/test.txt hatchling==1.33.0 editables && \
 	.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/build.txt; rm -rf .cache/pins
 
 clean:
-	@rm -rf .venv .venv-test .venv-train .venv-bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
+	@rm -rf .venv .venv-test .venv-train .venv-bench .venv-bench-kserve .venv-bench-mlserver .venv-conformance .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
 	@find kfunc tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

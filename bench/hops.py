@@ -10,7 +10,7 @@ from statistics import median
 import msgspec
 
 from bench.figures import Figure, interleaved, ratio
-from bench.load import Load, answers, call, post_exactly, wrk
+from bench.load import Load, Post, answer, answers, post_exactly, wrk
 from bench.pod import Plan, handler_command, settings, sidecar_command, start_inner, start_ready
 from bench.processes import LOAD_CORE, BenchError, Process, cpu_seconds, free_port, python, running, wait_until
 
@@ -50,7 +50,7 @@ class Hops:
 
     def sink_events(self) -> int:
         """Events that the HTTP sink has counted."""
-        return int(msgspec.json.decode(call(self.sink_port, "GET", "/")[1])["events"])
+        return int(msgspec.json.decode(answer(self.sink_port, "GET", "/")[2])["events"])
 
 
 def measure(plan: Plan) -> list[Figure]:
@@ -58,7 +58,7 @@ def measure(plan: Plan) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         hops = Hops(stack, plan.model, Path(folder))
         for port in hops.ports.values():
-            wrk(port, plan.body, 16, 1)
+            wrk(port, Post(plan.body), 16, 1)
         return [*_cpu(hops, plan), *_latency(hops, plan), *_events(hops, plan, Path(folder))]
 
 
@@ -79,7 +79,7 @@ def _cpu(hops: Hops, plan: Plan) -> list[Figure]:
     def spend(name: str, port: int, process: Process) -> Callable[[], float]:
         def once() -> float:
             before = cpu_seconds(process.pid)
-            load = wrk(port, plan.body, 16, plan.seconds)
+            load = wrk(port, Post(plan.body), 16, plan.seconds)
             kept[name].append(load)
             return (cpu_seconds(process.pid) - before) / load.requests * 1e6
 
@@ -108,7 +108,7 @@ def _seen(loads: list[Load], spent: list[float]) -> str:
 def _latency(hops: Hops, plan: Plan) -> list[Figure]:
     """p50 at one connection: through all three processes, less direct."""
     ways = ("direct", "batcher", "logger", "chain")
-    samples = interleaved(plan.rounds, [lambda way=way: wrk(hops.ports[way], plan.body, 1, 1).p50_us for way in ways])  # type: ignore[misc]
+    samples = interleaved(plan.rounds, [lambda way=way: wrk(hops.ports[way], Post(plan.body), 1, 1).p50_us for way in ways])  # type: ignore[misc]
     added = median(chain - direct for direct, chain in zip(samples[0], samples[-1], strict=True))
     seen = ", ".join(f"{way} {median(kept):.0f} µs" for way, kept in zip(ways, samples, strict=True))
     return [Figure("hops: p50 added by all, one connection", added / 1e3, "ms", "≤", 0.3, seen)]

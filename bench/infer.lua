@@ -1,11 +1,16 @@
--- POSTs $BENCH_BODY and reports what wrk saw as one line of JSON; latencies in µs.
+-- POSTs the file $BENCH_BODY with the header fields $BENCH_FIELDS (name, tab, value, newline), and reports what wrk saw
+-- as one line of JSON; latencies in µs.
 -- With $BENCH_VARY each request has an x-request-id of its own, as behind a gateway or a mesh.
 local requests, at = {}, 0
 
 function init()
   wrk.method = "POST"
-  wrk.body = os.getenv("BENCH_BODY")
-  wrk.headers["Content-Type"] = "application/json"
+  local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
+  wrk.body = file:read("*a")
+  file:close()
+  for name, value in string.gmatch(os.getenv("BENCH_FIELDS"), "([^\t]+)\t([^\n]+)\n") do
+    wrk.headers[name] = value
+  end
   for i = 1, request and 4096 or 0 do
     wrk.headers["X-Request-Id"] = string.format("%08x-0000-4000-8000-%012x", i, i)
     requests[i] = wrk.format()

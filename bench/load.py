@@ -6,7 +6,9 @@ import selectors
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +20,21 @@ SCRIPT = Path(__file__).with_name("infer.lua")
 PATH = "/v2/models/iris/infer"
 REPORT = "report: "
 ASK_AGAIN_S = 0.003
+JSON = {"Content-Type": "application/json"}
+
+
+class Post(msgspec.Struct, frozen=True):
+    """An infer request; `json_length` is the length of the JSON in front of binary tensors, 0 when there are none."""
+
+    body: bytes
+    json_length: int = 0
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Its header fields."""
+        if not self.json_length:
+            return JSON
+        return {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(self.json_length)}
 
 
 class Load(msgspec.Struct):
@@ -37,8 +54,8 @@ class Load(msgspec.Struct):
         return self.requests / self.seconds
 
 
-def wrk(port: int, body: bytes, connections: int, seconds: float, *, vary: bool = False) -> Load:
-    """POST the body for that long over that many connections. Raises BenchError for any failed request.
+def wrk(port: int, post: Post, connections: int, seconds: float, *, vary: bool = False) -> Load:
+    """Send the request for that long over that many connections. Raises BenchError for any failed request.
 
     `vary`: each request has an x-request-id of its own, so that no server gains from heads that repeat.
     """
@@ -46,13 +63,21 @@ def wrk(port: int, body: bytes, connections: int, seconds: float, *, vary: bool 
         raise BenchError("wrk is not installed: apt-get install wrk")
     # The benchmark itself runs on LOAD_CORE, and its children with it.
     amount = ("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s")
-    done = subprocess.run(
-        ["wrk", *amount, "-s", str(SCRIPT), f"http://127.0.0.1:{port}{PATH}"],
-        env={**os.environ, "BENCH_BODY": body.decode(), **({"BENCH_VARY": "1"} if vary else {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile() as body:  # an environment variable holds 128 KiB at most
+        body.write(post.body)
+        body.flush()
+        done = subprocess.run(
+            ["wrk", *amount, "-s", str(SCRIPT), f"http://127.0.0.1:{port}{PATH}"],
+            env={
+                **os.environ,
+                "BENCH_BODY": body.name,
+                "BENCH_FIELDS": "".join(f"{name}\t{value}\n" for name, value in post.fields.items()),
+                **({"BENCH_VARY": "1"} if vary else {}),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     line = next((line for line in done.stdout.splitlines() if line.startswith(REPORT)), None)
     if line is None:
         raise BenchError(f"wrk failed: {done.stdout}{done.stderr}")
@@ -62,23 +87,27 @@ def wrk(port: int, body: bytes, connections: int, seconds: float, *, vary: bool 
     return load
 
 
-def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """One request on a connection of its own; status and body. Raises OSError."""
+def answer(
+    port: int, method: str, path: str, body: bytes | None = None, fields: Mapping[str, str] = JSON
+) -> tuple[int, dict[str, str], bytes]:
+    """One request on a connection of its own; status, header fields in lower case, body. Raises OSError."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        connection.request(method, path, body, dict(fields) if body else {})
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     except http.client.HTTPException as error:
         raise OSError(str(error)) from error
     finally:
         connection.close()
 
 
-def answers(port: int, method: str = "GET", path: str = "/v2/health/ready", body: bytes | None = None) -> bool:
+def answers(
+    port: int, method: str = "GET", path: str = "/v2/health/ready", body: bytes | None = None, fields: Mapping[str, str] = JSON
+) -> bool:
     """Whether that request is a 200 now."""
     try:
-        return call(port, method, path, body)[0] == 200
+        return answer(port, method, path, body, fields)[0] == 200
     except OSError:
         return False
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.figures import Figure
-from bench.load import post_exactly, wrk
+from bench.load import Post, post_exactly, wrk
 from bench.pod import Plan, handler_command, settings, sidecar_command, start_chain, start_inner, start_ready
 from bench.processes import Process, free_port, pss_mb
 
@@ -49,7 +49,7 @@ def _chain(env: dict[str, str], body: bytes, folder: Path) -> tuple[dict[str, fl
         ready = _sizes(processes)
         done = 0
         while done < REQUESTS:
-            done += wrk(port, body, 16, 2).requests
+            done += wrk(port, Post(body), 16, 2).requests
         return ready, _sizes(processes)
 
 

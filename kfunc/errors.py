@@ -4,12 +4,15 @@ Messages are written for the caller: they say what was expected, and never carry
 an address or a `repr` of internals. Transports render an error in one place each.
 """
 
+MAX_MESSAGE = 1000
+
 
 class KfuncError(Exception):
     """Base of every error that kfunc raises on purpose.
 
     `status` is the HTTP status of the answer; `retry_after` (seconds) becomes `Retry-After`;
-    `close` says that the connection cannot be used after it.
+    `close` says that the connection cannot be used after it. A long message is cut: it may hold the caller's
+    own names and shapes, of any length.
     """
 
     status = 500
@@ -17,6 +20,8 @@ class KfuncError(Exception):
     close = False
 
     def __init__(self, message: str) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[:MAX_MESSAGE]}…"
         super().__init__(message)
         self.message = message
 

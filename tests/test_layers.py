@@ -24,12 +24,13 @@ MAY_IMPORT = {
     "handlers": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "batcher_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
-    "cli": {"errors", "config", "protocol", "http", "handlers"},
+    "client": {"errors", "protocol", "http", "handlers"},
+    "cli": {"errors", "config", "protocol", "http", "handlers", "client"},
     "__main__": {"cli"},
 }
 
 # Bytes, values and `now` in, values out.
-SANS_IO = {"kfunc.protocol", "kfunc.config", "kfunc.batcher_sidecar.policy", "kfunc.logger_sidecar.events"}
+SANS_IO = {"kfunc.protocol", "kfunc.config", "kfunc.batcher_sidecar.policy", "kfunc.logger_sidecar.events", "kfunc.http.coding"}
 READS_FILES = {"kfunc.config.source"}
 IO = {
     "asyncio",
@@ -201,7 +202,19 @@ def test_the_modules_named_in_this_file_exist() -> None:
 
 
 def test_only_declared_libraries_are_imported() -> None:
-    declared = {"click", "gunicorn", "httptools", "msgspec", "numpy", "orjson", "ruamel", "uvloop"}
+    declared = {
+        "aiohttp",
+        "click",
+        "gunicorn",
+        "httptools",
+        "msgspec",
+        "numpy",
+        "orjson",
+        "ruamel",
+        "uvloop",
+        "yarl",
+        "zstandard",
+    }
     optional = {"joblib", "onnxruntime", "skops", "sklearn"}
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

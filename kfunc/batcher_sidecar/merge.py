@@ -1,6 +1,7 @@
 """Merging requests and splitting answers. Row-major tensors merge by concatenation. Sans-IO.
 
-Answers are split as documents, not as messages, so that fields of other servers' own reach the caller.
+Answers are split as documents, not as messages, so that fields of other servers' own reach the caller. Numbers
+stay text where their array is flat, which is quick and gives each caller the digits that the upstream wrote.
 """
 
 from collections.abc import Hashable
@@ -8,12 +9,41 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 
+from kfunc.batcher_sidecar.number_text import count, join, number_text, values
 from kfunc.errors import BadGateway, InvalidRequest
 from kfunc.protocol import v1, v2
-from kfunc.protocol.messages import InferRequest, Tensor
+from kfunc.protocol.datatypes import DATATYPES, element_count
+from kfunc.protocol.messages import InferRequest, RequestedOutput, Tensor
 
-_DOCUMENT = msgspec.json.Decoder(dict[str, Any])
+
+class _RawTensor(Struct, gc=False):
+    """A Tensor whose data nobody has read."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Raw
+    parameters: dict[str, Any] | None = None
+
+
+class _RawRequest(Struct, gc=False):
+    """An InferRequest of such tensors."""
+
+    inputs: list[_RawTensor]
+    id: str = ""
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
+
+
+_REQUEST = msgspec.json.Decoder(_RawRequest)
+_DOCUMENT = msgspec.json.Decoder(dict[str, Raw])
+_OUTPUTS = msgspec.json.Decoder(list[dict[str, Raw]])
+_ROWS = msgspec.json.Decoder(list[Raw])
+_ANY = msgspec.json.Decoder()
+BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NOT_NUMBERS = frozenset(("BOOL", "BYTES"))
 
 # A request with this parameter is one of a series, or its answer is not JSON.
 ALONE = ("sequence_id", "binary_data_output")
@@ -37,6 +67,8 @@ def read_v1(target: bytes, body: bytes) -> Mergeable | None:
         request = v1.decode_request(body)
     except InvalidRequest:
         return None
+    if request.columnar:  # its inputs may have different numbers of rows
+        return None
     rows = request.inputs[0].data
     parameters = None if request.parameters is None else msgspec.json.encode(request.parameters, order="sorted")
     return Mergeable(request, len(rows), (target, parameters, _form(rows[0])), is_v1=True)
@@ -57,9 +89,7 @@ def _form(row: Any) -> Hashable:
 def read_v2(target: bytes, body: bytes) -> Mergeable | None:
     """A V2 request; None where it is not one that can be merged."""
     try:
-        request = v2.decode_request(body)
-        for tensor in request.inputs:
-            v2.flatten(tensor)
+        request = _read_numbers(body) or _read_values(body)
     except InvalidRequest:
         return None
     inputs = request.inputs
@@ -79,6 +109,30 @@ def read_v2(target: bytes, body: bytes) -> Mergeable | None:
     return Mergeable(request, rows, tuple(signature), is_v1=False)
 
 
+def _read_numbers(body: bytes) -> InferRequest | None:
+    """A request whose tensors' `data` are the text of their numbers; None where one is not flat or has others."""
+    try:
+        raw = _REQUEST.decode(body)
+    except BROKEN:
+        return None
+    inputs = []
+    for tensor in raw.inputs:
+        text = number_text(tensor.data)
+        if text is None or tensor.datatype in NOT_NUMBERS or tensor.datatype not in DATATYPES:
+            return None
+        if count(text) != element_count(tensor.name, tensor.shape):
+            return None
+        inputs.append(Tensor(tensor.name, tensor.shape, tensor.datatype, text, tensor.parameters))
+    return InferRequest(inputs, raw.id, raw.parameters, raw.outputs)
+
+
+def _read_values(body: bytes) -> InferRequest:
+    request = v2.decode_request(body)
+    for tensor in request.inputs:
+        v2.flatten(tensor)
+    return request
+
+
 def merge(members: list[Mergeable]) -> bytes:
     """One request's body for all rows, in the members' order."""
     first = members[0].request
@@ -91,7 +145,7 @@ def merge(members: list[Mergeable]) -> bytes:
             tensor.name,
             [total, *tensor.shape[1:]],
             tensor.datatype,
-            list(chain.from_iterable(member.request.inputs[index].data for member in members)),
+            _concatenated([member.request.inputs[index].data for member in members]),
         )
         for index, tensor in enumerate(first.inputs)
     ]
@@ -99,11 +153,17 @@ def merge(members: list[Mergeable]) -> bytes:
     return msgspec.json.encode(v2.request_document(merged))
 
 
+def _concatenated(parts: list[Any]) -> Any:
+    if all(type(part) is bytes for part in parts):
+        return join(parts)
+    return list(chain.from_iterable(values(part) if type(part) is bytes else part for part in parts))
+
+
 def split(members: list[Mergeable], body: bytes) -> list[bytes]:
     """Each member's part of the answer. Raises BadGateway where the answer has other rows than were asked."""
     try:
-        document = _DOCUMENT.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        document: dict[str, Any] = _DOCUMENT.decode(body)
+    except BROKEN:
         raise BadGateway("the upstream's answer to a batch is not a JSON object") from None
     total = sum(member.rows for member in members)
     if members[0].is_v1:
@@ -112,8 +172,11 @@ def split(members: list[Mergeable], body: bytes) -> list[bytes]:
 
 
 def _split_v1(members: list[Mergeable], document: dict[str, Any], total: int) -> list[bytes]:
-    predictions = document.get("predictions")
-    if type(predictions) is not list or len(predictions) != total:
+    try:
+        predictions = _ROWS.decode(document["predictions"])
+    except (KeyError, *BROKEN):
+        predictions = []
+    if len(predictions) != total:
         raise BadGateway("the upstream's answer to a batch does not have a prediction for each instance")
     parts, start = [], 0
     for member in members:
@@ -124,9 +187,10 @@ def _split_v1(members: list[Mergeable], document: dict[str, Any], total: int) ->
 
 
 def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) -> list[bytes]:
-    outputs = document.get("outputs")
-    if type(outputs) is not list:
-        raise BadGateway("the upstream's answer to a batch has no outputs")
+    try:
+        outputs = _OUTPUTS.decode(document["outputs"])
+    except (KeyError, *BROKEN):
+        raise BadGateway("the upstream's answer to a batch has no outputs") from None
     cuts = [_Cut(output, total) for output in outputs]
     if cuts and not any(cut.batched for cut in cuts):
         raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
@@ -134,9 +198,8 @@ def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) ->
     parts, start = [], 0
     for member in members:
         end = start + member.rows
-        part = {**document, "outputs": [cut.rows(start, end) for cut in cuts]}
-        if member.request.id:
-            part["id"] = member.request.id
+        document["outputs"] = [cut.rows(start, end) for cut in cuts]
+        part = {**document, "id": member.request.id} if member.request.id else document
         start = end
         parts.append(msgspec.json.encode(part))
     return parts
@@ -145,15 +208,20 @@ def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) ->
 class _Cut:
     """An output of a batch: cut by rows, or given to everybody where its first dimension is not the batch's."""
 
-    __slots__ = ("_data", "_output", "_shape", "_width", "batched")
+    __slots__ = ("_elements", "_is_text", "_output", "_trailing", "_width", "batched")
 
-    def __init__(self, output: Any, total: int) -> None:
+    def __init__(self, output: dict[str, Any], total: int) -> None:
+        self._output = output
         try:
-            self._output, self._shape, self._data = output, output["shape"], output["data"]
-            self.batched = bool(self._shape) and self._shape[0] == total
-            self._width = len(self._data) // total
-            broken = type(self._data) is not list or (self.batched and self._width * total != len(self._data))
-        except (TypeError, KeyError):
+            shape, text = _ANY.decode(output["shape"]), number_text(output["data"])
+            self._is_text = text is not None
+            elements = _ANY.decode(output["data"]) if text is None else text.split(b",")
+            self.batched = bool(shape) and shape[0] == total
+            self._elements: list[Any] = elements
+            self._width = len(elements) // total
+            self._trailing = shape[1:]
+            broken = type(elements) is not list or (self.batched and self._width * total != len(elements))
+        except (TypeError, KeyError, *BROKEN):
             broken = True
         if broken:
             raise BadGateway("the upstream's answer to a batch has an output without shape or data")
@@ -162,5 +230,6 @@ class _Cut:
         """The output for the rows from `start` to before `end`."""
         if not self.batched:
             return self._output
-        data = self._data[start * self._width : end * self._width]
-        return {**self._output, "shape": [end - start, *self._shape[1:]], "data": data}
+        elements = self._elements[start * self._width : end * self._width]
+        data: Any = join(elements) if self._is_text else elements
+        return {**self._output, "shape": [end - start, *self._trailing], "data": data}

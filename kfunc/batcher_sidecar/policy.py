@@ -73,6 +73,14 @@ class Policy(Generic[T]):
         group.rows += rows
         self.queued += 1
 
+    def adopt(self, key: Hashable, item: T, rows: int) -> Batch[T]:
+        """A batch of one request that is in flight already: its group waits for it too."""
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group()
+        group.in_flight += 1
+        return Batch(key, [item], rows)
+
     def take(self, key: Hashable, now: float) -> list[Batch[T]]:
         """The batches of one group that are to be sent now."""
         batches: list[Batch[T]] = []

@@ -13,7 +13,8 @@ from kfunc.config.load import load_function
 from kfunc.config.locations import file_path
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError, StartupError
-from kfunc.handlers.registry import RUNTIMES, detect, missing_packages
+from kfunc.handlers.layout import detect, find_models
+from kfunc.handlers.registry import RUNTIMES, how_to_install, missing_packages
 
 FILE_NAME = "func.yaml"
 OVERRIDE = "KFUNC_"
@@ -47,20 +48,22 @@ def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
     file = find(path)
     function = load_function(file)
     directory = file.parent.resolve()
-    runtime, why = choose_runtime(function.inference.model.uri, function.inference.model.runtime)
+    source = function.inference.model
+    runtime, why = choose_runtime(model_file(directory, source.uri), source.runtime)
     variables = {**run_variables(function.run.envs, environ), **_overrides(environ)}
     config = pod.decode({**_overrides(variables), pod.VARIABLE: pod.encode(complete(function, runtime))})
     model = model_file(directory, config.model.uri)
     if not model.exists():
         raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
-    check_packages(config.model.runtime)
+    for runtime in {each.runtime for each in find_models(model, config.model.name, config.model.version, config.model.runtime)}:
+        check_packages(runtime)
     kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
     return LocalFunction(directory, config, why, kept)
 
 
-def choose_runtime(uri: str, wanted: str) -> tuple[str, str]:
-    """The runtime of a model, and why that one. Raises ModelLoadError."""
-    return detect(uri) if wanted == "auto" else (wanted, f"as {FILE_NAME} says")
+def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:
+    """The runtime of a model, `auto` for models of several, and why that one. Raises ModelLoadError."""
+    return detect(model) if wanted == "auto" else (wanted, f"as {FILE_NAME} says")
 
 
 def model_file(directory: Path, uri: str) -> Path:
@@ -77,8 +80,8 @@ def check_packages(runtime: str) -> None:
     """Raises StartupError that names the missing packages of a runtime and how to install them."""
     missing = missing_packages(runtime)
     if missing:
-        extra = RUNTIMES[runtime].extra
-        raise StartupError(f"runtime {runtime} needs {', '.join(missing)}, not installed here: pip install 'kfunc[{extra}]'")
+        way = how_to_install(RUNTIMES[runtime].extra)
+        raise StartupError(f"runtime {runtime} needs {', '.join(missing)}, not installed here: {way}")
 
 
 def run_variables(envs: list[Env], environ: Mapping[str, str]) -> dict[str, str]:

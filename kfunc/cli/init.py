@@ -14,7 +14,8 @@ from kfunc.config.load import read_function
 from kfunc.config.names import is_service_name, service_name
 from kfunc.config.source import parse_source
 from kfunc.errors import StartupError
-from kfunc.handlers.registry import RUNTIMES, detect
+from kfunc.handlers.layout import detect
+from kfunc.handlers.registry import RUNTIMES
 
 EPILOG = """\b
 Example:

@@ -1,6 +1,8 @@
 """`kfunc invoke`: one request to a running function, and its answer for a reader or a program."""
 
-import sys
+import random
+import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +10,26 @@ import click
 import msgspec
 
 from kfunc.cli.answer import shorten, show_answer
-from kfunc.cli.client import Answer, Client, model_path, succeeded
-from kfunc.cli.sample import sample_request, wrap_array
-from kfunc.errors import InvalidRequest, NotFound, StartupError
+from kfunc.cli.given import Arrays, read_given
+from kfunc.cli.sample import sample_request, wrap_array, wrap_arrays
+from kfunc.client.calls import JSON, OCTETS, Calls, model_path
+from kfunc.client.client import TIMEOUT_S
+from kfunc.client.connections import Connections, run
+from kfunc.client.errors import ClientError, InvalidCall
+from kfunc.client.sending import read_json
+from kfunc.client.wire import Answer, Flow, T, parse_url
+from kfunc.errors import KfuncError, NotFound, StartupError
 from kfunc.protocol.messages import TensorSpec
 
 EPILOG = """\b
 Example:
   kfunc invoke
   kfunc invoke --data '[[5.1, 3.5, 1.4, 0.2]]'
+  kfunc invoke --file rows.npy --binary
   kfunc invoke --model iris --file request.json --output json
 """
 MOST_SHOWN = 1000
+JSON_LENGTH = "inference-header-content-length"
 
 
 @click.command(epilog=EPILOG)
@@ -27,69 +37,130 @@ MOST_SHOWN = 1000
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the function is.")
 @click.option("--model", metavar="NAME", help="Model to ask; by default the one of func.yaml, or the server's only one.")
 @click.option("--data", metavar="JSON|@FILE|-", help="A request, or only an array of inputs; - reads standard input.")
-@click.option("--file", type=click.Path(path_type=Path), help="The same from a file.")
+@click.option("--file", type=click.Path(path_type=Path), help="The same from a file, or an array from an .npy or .npz file.")
 @click.option("--protocol", type=click.Choice(["v1", "v2"]), help="By default what the request is, else v2.")
+@click.option("--binary", is_flag=True, help="Tensors in binary, both ways (V2).")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: only the answer.")
 def invoke(
-    directory: Path | None, url: str, model: str | None, data: str | None, file: Path | None, protocol: str | None, output: str
+    directory: Path | None,
+    url: str,
+    model: str | None,
+    data: str | None,
+    file: Path | None,
+    protocol: str | None,
+    binary: bool,
+    output: str,
 ) -> None:
     """Send a request to a function that runs, and show the answer.
 
     Without --data or --file the request is made from the model's own metadata. DIR tells the
     model's name (default: here).
     """
-    given = _read(data, file)
-    with Client(url) as client:
-        name = model or _name_here(directory) or _only_model(client)
-        protocol = protocol or ("v1" if isinstance(given, dict) and "instances" in given else "v2")
-        body = given if isinstance(given, dict) else _compose(client, name, given, protocol)
-        path = model_path(protocol, name, "/infer" if protocol == "v2" else ":predict")
-        encoded = msgspec.json.encode(body)
-        if output == "text":
-            click.echo(f"POST {client.base}{path}\n{shorten(encoded.decode(), MOST_SHOWN)}\n")
-        answer = succeeded(client.post(path, encoded))
-    _print(answer, output)
-
-
-def _print(answer: Answer, output: str) -> None:
-    if output == "json":
-        click.echo(msgspec.json.encode(answer.body))
-    else:
-        click.echo(f"{answer.status} {answer.reason} in {answer.seconds * 1000:.1f} ms\n{show_answer(answer.body)}")
-
-
-def _read(data: str | None, file: Path | None) -> Any:
-    """The JSON that the user gave, an object or an array; None for none. Raises StartupError."""
     if data is not None and file is not None:
         raise click.UsageError("--data and --file exclude each other")
-    if data is None and file is None:
-        return None
-    try:
-        if file is not None or (data is not None and data.startswith("@")):
-            source = file or Path(str(data)[1:])
-            content = source.read_bytes()
-        else:
-            content = sys.stdin.buffer.read() if data == "-" else str(data).encode()
-        value = msgspec.json.decode(content)
-    except OSError as error:
-        raise StartupError(f"cannot read {error.filename}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise StartupError(f"the request is not JSON: {error}") from None
-    if not isinstance(value, dict | list):
-        raise StartupError("the request must be a JSON object or an array")
-    return value
+    given = read_given(data, file)
+    whole = isinstance(given, dict) and not isinstance(given, Arrays)
+    protocol = protocol or ("v1" if whole and "instances" in given else "v2")
+    if binary and protocol == "v1":
+        raise click.UsageError("--binary is for the protocol v2")
+    with Server(url) as server:
+        name = model or _name_here(directory) or server.only_model()
+        body = given if whole else server.compose(name, given, protocol)
+        _ask(server, name, body, protocol, binary, output)
 
 
-def _compose(client: Client, model: str, array: list[Any] | None, protocol: str) -> dict[str, Any]:
-    """A request from the model's metadata; V1 rows need none."""
-    if array is not None and protocol == "v1":
-        return wrap_array(array, [], protocol)
-    metadata = client.get(model_path("v2", model))
+class Server:
+    """The client's core on one connection; what it raises is for the command's own place for errors."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            base = parse_url(url)
+        except InvalidCall as error:
+            raise StartupError(f"--url {error.message}") from None
+        self.url = base.url
+        self._connections = Connections(base)
+        self.calls = Calls(
+            model="",
+            timeout_s=TIMEOUT_S,
+            headers={"user-agent": "kfunc-invoke"},
+            retries=0,
+            binary=None,
+            compression=None,
+            clock=time.monotonic,
+            chance=random.random,
+        )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """What a call returns. Raises KfuncError."""
+        try:
+            return run(flow, self._connections)
+        except ClientError as error:
+            raise KfuncError(error.message) from None
+
+    def only_model(self) -> str:
+        """The one model that the server lists. Raises NotFound."""
+        names = self.run(self.calls.models())
+        if len(names) != 1:
+            raise NotFound(f"which model? {self.url} has {', '.join(names) or 'none'}; give --model")
+        return names[0]
+
+    def compose(self, model: str, given: Any, protocol: str) -> dict[str, Any]:
+        """A request from the model's metadata; V1 rows need none."""
+        if isinstance(given, list) and protocol == "v1":
+            return wrap_array(given, [], protocol)
+        try:
+            specs: list[TensorSpec] = list(self.run(self.calls.metadata(model, "")).inputs)
+        except KfuncError as error:
+            if "not as the protocol says" not in error.message:
+                raise
+            raise KfuncError(f"{error.message}; give a whole request with --data") from None
+        if isinstance(given, Arrays):
+            return wrap_arrays(given, specs, protocol)
+        return sample_request(specs, protocol) if given is None else wrap_array(given, specs, protocol)
+
+
+def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary: bool, output: str) -> None:
+    path = model_path(protocol, name) + ("/infer" if protocol == "v2" else ":predict")
+    encoded, kind, headers = msgspec.json.encode(body), JSON, {}
+    if output == "text":
+        form = " in binary" if binary else ""
+        click.echo(f"POST {server.url}{path}{form}\n{shorten(encoded.decode(), MOST_SHOWN)}\n")
+    if binary:
+        from kfunc.cli.binary import encode_document
+
+        encoded, length = _checked(encode_document, body)
+        kind, headers = OCTETS, {JSON_LENGTH: str(length)}
+    began = time.perf_counter()
+    answer = server.run(server.calls.sending.post(path, encoded, kind, headers))
+    seconds = time.perf_counter() - began
+    document = _checked(_document, answer)
+    if output == "json":
+        click.echo(msgspec.json.encode(document))
+    else:
+        phrase = HTTPStatus(answer.status).phrase
+        click.echo(f"{answer.status} {phrase} in {seconds * 1000:.1f} ms\n{show_answer(document)}")
+
+
+def _document(answer: Answer) -> Any:
+    if JSON_LENGTH in answer.headers:
+        from kfunc.cli.binary import decode_document
+
+        return decode_document(answer)
+    return read_json(answer, Any) if answer.body else {}
+
+
+def _checked(step: Any, value: Any) -> Any:
+    """The result of a step of the client's. Raises KfuncError."""
     try:
-        specs = msgspec.convert(metadata.get("inputs", []), list[TensorSpec])
-    except (msgspec.ValidationError, AttributeError):
-        raise InvalidRequest("the server's metadata of the model is not as V2 has it; give a request with --data") from None
-    return sample_request(specs, protocol) if array is None else wrap_array(array, specs, protocol)
+        return step(value)
+    except ClientError as error:
+        raise KfuncError(error.message) from None
 
 
 def _name_here(directory: Path | None) -> str | None:
@@ -99,12 +170,3 @@ def _name_here(directory: Path | None) -> str | None:
     if directory is None and not Path(FILE_NAME).exists():
         return None
     return model_name(find(directory or Path()))
-
-
-def _only_model(client: Client) -> str:
-    """The one model that the server lists. Raises NotFound."""
-    listed = client.get("/v1/models")
-    names = listed.get("models") if isinstance(listed, dict) else None
-    if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
-        raise NotFound(f"which model? {client.base} lists {msgspec.json.encode(names or []).decode()}; give --model")
-    return names[0]

@@ -48,8 +48,19 @@ def wrap_array(array: list[Any], specs: list[TensorSpec], protocol: str) -> dict
         names = ", ".join(spec.name for spec in specs)
         raise InvalidRequest(f"the model has {len(specs)} inputs ({names}): give a whole request, not an array")
     spec = specs[0] if specs else TensorSpec("input-0", _datatype(array), shape_of(array))
-    data, shape = _fit(array, list(spec.shape))
-    return {"inputs": [{"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": data}]}
+    return {"inputs": [_tensor(spec, array)]}
+
+
+def wrap_arrays(arrays: dict[str, list[Any]], specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
+    """A request of arrays by input name; V1 gets their rows. Raises InvalidRequest."""
+    if protocol == "v1":
+        if len({len(rows) for rows in arrays.values()}) != 1:
+            raise InvalidRequest("the arrays must all have the same number of rows for V1")
+        return {"instances": [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]}
+    known = {spec.name: spec for spec in specs}
+    untold = (TensorSpec(name, _datatype(array), shape_of(array)) for name, array in arrays.items() if name not in known)
+    known |= {spec.name: spec for spec in untold}
+    return {"inputs": [_tensor(known[name], array) for name, array in arrays.items()]}
 
 
 def shape_of(value: Any) -> list[int]:
@@ -59,6 +70,11 @@ def shape_of(value: Any) -> list[int]:
         shape.append(len(value))
         value = value[0] if value else None
     return shape
+
+
+def _tensor(spec: TensorSpec, array: list[Any]) -> dict[str, Any]:
+    data, shape = _fit(array, list(spec.shape))
+    return {"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": data}
 
 
 def _fit(array: list[Any], wanted: list[int]) -> tuple[list[Any], list[int]]:

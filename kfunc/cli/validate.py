@@ -70,7 +70,7 @@ def _model_problems(source: Source, directory: Path) -> list[Problem]:
     problems = []
     if runtime not in RUNTIMES:
         try:
-            choose_runtime(uri, "auto")
+            choose_runtime(model_file(directory, uri), "auto")
         except ModelLoadError as error:
             problems.append(Problem(error.message, show_path(path), place.line, place.column))
     file = model_file(directory, uri)
@@ -89,6 +89,6 @@ def _value(source: Source, *path: str) -> Any:
 def _summary(file: Path) -> str:
     function = load_function(file)
     model = function.inference.model
-    runtime, why = choose_runtime(model.uri, model.runtime)
+    runtime, why = choose_runtime(model_file(file.parent, model.uri), model.runtime)
     config = complete(function, runtime)
     return f"{file} is valid: {config.function}, {model.uri} with {runtime} ({why}); processes: {', '.join(present(config))}"

@@ -1,11 +1,11 @@
 """Function → PodConfig: everything decided that the file leaves open. Pure."""
 
-from typing import cast
+from typing import Any, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from kfunc.config.function import Function
-from kfunc.config.inference import ModelSource, Runtime
+from kfunc.config.inference import Runtime
 from kfunc.config.locations import file_path
 from kfunc.config.names import service_name
 from kfunc.config.pod import PodConfig, PodModel
@@ -15,33 +15,21 @@ DEFAULT_NAMESPACE = "default"
 
 def complete(function: Function, runtime: str) -> PodConfig:
     """The pod's settings; `runtime` is the one that runs the model, never `auto`. A file: URI becomes its path."""
-    inference = function.inference
+    source = function.inference.model
     name = function.name or service_name("")
-    return PodConfig(
-        function=name,
-        namespace=function.namespace or function.deploy.namespace or DEFAULT_NAMESPACE,
-        model=_model(inference.model, name, runtime),
-        protocols=list(inference.protocols),
-        accelerator=inference.accelerator,
-        workers=inference.workers,
-        timeout_s=inference.timeout_s,
-        hang_timeout_s=inference.hang_timeout_s,
-        grace_s=inference.grace_s,
-        limits=inference.limits,
-        batcher=None if inference.batcher is UNSET else inference.batcher,
-        logger=None if inference.logger is UNSET else inference.logger,
-    )
+    model = {
+        **{"name": name, **_given(source)},
+        **{"uri": file_path(source.uri) or source.uri, "runtime": cast(Runtime, runtime)},
+    }
+    decided = {
+        "function": name,
+        "namespace": function.namespace or function.deploy.namespace or DEFAULT_NAMESPACE,
+        "model": PodModel(**model),
+    }
+    return PodConfig(**{**_given(function.inference), **decided})
 
 
-def _model(model: ModelSource, name: str, runtime: str) -> PodModel:
-    return PodModel(
-        name=name if model.name is UNSET else model.name,
-        version=model.version,
-        uri=file_path(model.uri) or model.uri,
-        runtime=cast(Runtime, runtime),
-        execution=model.execution,
-        threads=model.threads,
-        concurrency=model.concurrency,
-        trust=model.trust,
-        digest=None if model.digest is UNSET else model.digest,
-    )
+def _given(block: Struct) -> dict[str, Any]:
+    """The fields of a mapping that have a value, by their names: the pod's have the same."""
+    fields = {name: getattr(block, name) for name in block.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not UNSET}

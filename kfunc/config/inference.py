@@ -16,6 +16,7 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Workers = Annotated[int, Meta(ge=1, le=256)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
+Connections = Annotated[int, Meta(ge=1, le=256)]
 Name = Annotated[
     str,
     Meta(
@@ -45,12 +46,12 @@ class Block(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     """A mapping of func.yaml; an unknown key in it is an error."""
 
 
-class ModelSource(Block, frozen=True):
-    """Where the model is and how it runs."""
+class ModelSettings(Block, frozen=True, kw_only=True):
+    """What func.yaml and the pod's configuration say of a model in the same way."""
 
-    uri: Annotated[str, Meta(min_length=1, description="Path of the model file or folder, relative to func.yaml.")]
-    name: Annotated[Name, Meta(description="Name in URLs; the function's name by default.")] | UnsetType = UNSET
-    version: Annotated[Name, Meta(description="Version that the model answers to.")] = "1"
+    version: Annotated[
+        Name, Meta(description="Version that the model answers to, unless it is one of a folder's numbered ones.")
+    ] = "1"
     runtime: Annotated[Runtime, Meta(description="What runs the model; `auto` decides by the file's name.")] = "auto"
     execution: Annotated[
         Execution,
@@ -62,6 +63,20 @@ class ModelSource(Block, frozen=True):
         Meta(description="Calls of the model at once in threads; 0: 1 for python, else the processors."),
     ] = 0
     trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
+
+
+class ModelSource(ModelSettings, frozen=True, kw_only=True):
+    """Where the model is and how it runs."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Path of a model file, or of a folder with one, its versions (1/, 2/ …) or several models; "
+            "relative to func.yaml.",
+        ),
+    ]
+    name: Annotated[Name, Meta(description="Name in URLs; the function's name by default.")] | UnsetType = UNSET
     digest: Annotated[Digest, Meta(description="sha256 of the model file, checked before it is opened.")] | UnsetType = UNSET
 
 
@@ -97,17 +112,28 @@ class Logger(Block, frozen=True):
         "all"
     )
     sink: Annotated[Sink, Meta(description="Where events go: an http(s):// URL or file:PATH (JSON lines).")] | UnsetType = UNSET
+    content_mode: Annotated[
+        Literal["structured", "batched"],
+        Meta(description="An http(s) sink gets one event in each request, or, where it takes such, many as a JSON array."),
+    ] = "structured"
+    connections: Annotated[
+        Connections, Meta(description="Connections to an http(s) sink; over 1 events come in order, over more faster.")
+    ] = 1
+    max_retries: Annotated[
+        int, Meta(ge=0, description="Answers of an http(s) sink to try an event again after; then it is dropped and counted.")
+    ] = 100
     max_queue: Annotated[PositiveInt, Meta(description="Events waiting for the sink; more are dropped and counted.")] = 10_000
-    max_queue_bytes: Annotated[PositiveInt, Meta(description="Bytes of bodies in waiting events.")] = 64 * 1024 * 1024
+    max_queue_bytes: Annotated[
+        PositiveInt, Meta(description="Bytes of waiting events; at more, new ones are dropped and counted.")
+    ] = 64 * 1024 * 1024
     max_body_bytes: Annotated[int, Meta(ge=0, description="Bytes of a body kept in its event; the rest is cut and marked.")] = (
         256 * 1024
     )
 
 
-class Inference(Block, frozen=True):
-    """kfunc's own block in func.yaml."""
+class Settings(Block, frozen=True, kw_only=True):
+    """What func.yaml and the pod's configuration say in the same way: a field here is all that either needs."""
 
-    model: ModelSource
     protocols: Annotated[
         list[Protocol],
         Meta(min_length=1, description="REST protocols that are served.", extra_json_schema={"default": ["v1", "v2"]}),
@@ -120,6 +146,15 @@ class Inference(Block, frozen=True):
         Meta(description="A loop or a model call that takes longer is stuck: the handler is restarted."),
     ] = 60.0
     grace_s: Annotated[Seconds, Meta(description="Time to finish requests in flight after SIGTERM.")] = 30.0
+    model_management: Annotated[
+        bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
+    ] = False
     limits: Limits = Limits()
+
+
+class Inference(Settings, frozen=True, kw_only=True):
+    """kfunc's own block in func.yaml."""
+
+    model: ModelSource
     batcher: Batcher | UnsetType = UNSET
     logger: Logger | UnsetType = UNSET

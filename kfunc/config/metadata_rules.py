@@ -3,14 +3,20 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from difflib import get_close_matches
+from typing import get_args
 
 from msgspec import UNSET
 
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
+from kfunc.config.inference import Runtime
 from kfunc.config.names import IMAGE, MAX_LABEL, REGISTRY, is_label, is_service_name, is_subdomain, service_name
 
+# Those of Knative Functions 1.x (`func languages`).
+RUNTIMES = ("python", "go", "node", "typescript", "quarkus", "rust", "springboot")
+OWN_RUNTIME = "python"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}", re.ASCII)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -52,6 +58,24 @@ def names_are_kubernetes_names(function: Function) -> Iterator[Finding]:
     for path, name in subdomains:
         if name and not is_subdomain(name):
             yield Finding(path, f'expected lower-case letters, digits, "-" and ".", found {show_text(name)}')
+
+
+def runtime_is_python(function: Function) -> Iterator[Finding]:
+    """What the `func` CLI calls the runtime is the language; what runs the model is a field of its own."""
+    runtime = function.runtime
+    if runtime in ("", OWN_RUNTIME) or not runtime.isprintable():
+        return
+    path: FieldPath = ("runtime",)
+    if runtime in RUNTIMES:
+        yield Finding(path, f"kfunc's functions are Python functions, found {show_text(runtime)}", 'write "runtime: python"')
+        return
+    message = f"expected one of {', '.join(RUNTIMES)}, found {show_text(runtime)}"
+    if runtime.lower() in get_args(Runtime):
+        yield Finding(path, message, 'write "runtime: python"; what runs the model is inference.model.runtime')
+    elif get_close_matches(runtime.lower(), (OWN_RUNTIME,), cutoff=0.5):
+        yield Finding(path, message, 'did you mean "python"?')
+    else:
+        yield Finding(path, message, 'kfunc needs "python"')
 
 
 def images_are_references(function: Function) -> Iterator[Finding]:
@@ -159,6 +183,7 @@ def probe_paths_are_paths(function: Function) -> Iterator[Finding]:
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     name_is_a_service_name,
     names_are_kubernetes_names,
+    runtime_is_python,
     images_are_references,
     versions_and_dates_are_such,
     labels_are_single_and_short,

@@ -5,25 +5,12 @@ case, `KFUNC_BATCHER_MAX_BATCH_SIZE=64`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from kfunc.config.inference import (
-    Accelerator,
-    Batcher,
-    Digest,
-    Execution,
-    Limits,
-    Logger,
-    Name,
-    Protocol,
-    Runtime,
-    Seconds,
-    Threads,
-    Workers,
-)
+from kfunc.config.inference import Batcher, Digest, Limits, Logger, ModelSettings, Name, Settings
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1
@@ -31,33 +18,20 @@ MAX_BYTES = 64 * 1024
 VARIABLE = "KFUNC_CONFIG"
 
 
-class PodModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """A model whose name, runtime and location are decided."""
+class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
+    """A model whose name and location are decided; a sidecar needs no location."""
 
-    name: Name
-    version: Name
-    uri: Annotated[str, Meta(min_length=1)]
-    runtime: Runtime
-    execution: Execution = "auto"
-    threads: Threads = 0
-    concurrency: Threads = 0
-    trust: bool = False
+    name: Name = "model"
+    uri: str = ""
     digest: Digest | None = None
 
 
-class PodConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """One function, complete: nothing in it is left to a default of the reader's."""
+class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
+    """One function, complete. The defaults serve a sidecar in front of somebody else's server."""
 
-    function: str
-    namespace: str
-    model: PodModel
-    protocols: Annotated[list[Protocol], Meta(min_length=1)]
-    accelerator: Accelerator
-    workers: Workers
-    timeout_s: Seconds
-    hang_timeout_s: Seconds
-    grace_s: Seconds
-    limits: Limits
+    function: str = "function"
+    namespace: str = "default"
+    model: PodModel = PodModel()
     batcher: Batcher | None = None
     logger: Logger | None = None
     version: int = VERSION
@@ -71,21 +45,27 @@ def encode(config: PodConfig) -> str:
     return encoded.decode()
 
 
-def decode(environ: Mapping[str, str]) -> PodConfig:
-    """Read `KFUNC_CONFIG` and the overrides beside it. Raises ConfigError."""
+def decode(environ: Mapping[str, str], *, needs_model: bool = True) -> PodConfig:
+    """Read `KFUNC_CONFIG` and the overrides beside it; what is in neither has its default. Raises ConfigError.
+
+    `needs_model`: the model's location must be there.
+    """
     text = environ.get(VARIABLE)
-    if text is None:
-        raise ConfigError([Problem(f"{VARIABLE} is not set: start the process with `kfunc run`, or render it")], VARIABLE)
     overrides = {key: value for key, value in environ.items() if key.startswith("KFUNC_") and key != VARIABLE}
     try:
         if not overrides:
-            return _current(msgspec.json.decode(text, type=PodConfig))
-        plain = msgspec.json.decode(text, type=dict[str, Any])
-        for key, value in sorted(overrides.items()):
-            _override(plain, key, value)
-        return _current(msgspec.convert(plain, PodConfig, strict=False))
+            config = msgspec.json.decode("{}" if text is None else text, type=PodConfig)
+        else:
+            plain = {} if text is None else msgspec.json.decode(text, type=dict[str, Any])
+            for key, value in sorted(overrides.items()):
+                _override(plain, key, value)
+            config = msgspec.convert(plain, PodConfig, strict=False)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise ConfigError([Problem(str(error))], VARIABLE) from None
+    if needs_model and not config.model.uri:
+        cause = f"{VARIABLE} is not set: start the process with `kfunc run`, or render it" if text is None else "no model.uri"
+        raise ConfigError([Problem(cause, suggestion="or set KFUNC_MODEL_URI to the model's path")], VARIABLE)
+    return _current(config)
 
 
 def _current(config: PodConfig) -> PodConfig:

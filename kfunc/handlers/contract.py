@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kfunc.errors import Unsupported
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class Handler:
     """A model: `load` once, then `preprocess` → `predict` → `postprocess` for every request.
 
     Arrays are named as `inputs` says and have the datatypes and shapes given there, the batch
-    dimension included. Any of the three methods may be `async`. Raise `kfunc.errors.InvalidRequest`
+    dimension included. Any of these methods may be an `async def`. Raise `kfunc.errors.InvalidRequest`
     for input that is wrong; any other exception is answered with 500 and logged.
     """
 
@@ -48,3 +49,7 @@ class Handler:
     def postprocess(self, outputs: "Arrays") -> "Arrays":
         """Change the outputs after `predict`."""
         return outputs
+
+    def explain(self, inputs: "Arrays") -> "Arrays | np.ndarray[Any, Any]":
+        """Why `predict` answers as it does, for V1's `:explain`, with what `preprocess` gave. Runs in a thread."""
+        raise Unsupported("this model does not explain its answers: its handler has no explain method")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
     from kfunc.protocol.contract import Context
 
+    Call = Callable[[Arrays], Arrays]
+
 LOOP_LIMIT_S = 0.001
 SLOW_RUNS = 3  # one may be the machine's fault
 STALL_S = 0.02  # no machine's fault
@@ -29,35 +31,44 @@ GIL_HELD_CALLS = 2
 
 
 class Execution:
-    """Runs `call` for one loaded model. `mode` is `auto` or fixed: `loop`, `thread`."""
+    """Runs `call` for one loaded model. `mode` is `auto` or fixed: `loop`, `thread`.
+
+    `alone` says that a model takes one call at a time: while one is in a thread, none is on the loop.
+    """
 
     def __init__(
         self,
-        call: "Callable[[Arrays], Arrays]",
+        call: "Call",
         mode: str,
         executor: "Callable[[], Executor]",
         on_gil_held: Callable[[], None] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.call = call
         self._mode = mode
         self._make_executor = executor
         self._executor: Executor | None = None
         self._on_gil_held = on_gil_held
-        # The largest input, in elements, that is run on the loop; what has been fast, times GROWTH.
-        self.loop_size: float = float("inf") if mode == "loop" else -1
+        self._alone = alone
+        self._in_threads = 0  # calls that wait for a thread or are in one
+        # The largest input, in elements, that has been fast enough for the loop, times GROWTH.
+        self._fast_size: float = inf if mode == "loop" else -1
+        self.loop_size = self._fast_size
+        """The largest input, in elements, that may be run on the loop now."""
         self._slow_runs = 0
         self._fast_runs = 0
         self._fast_runs_needed = 1  # more each time that the loop was held up: a model's time may lie in its data
         self._gil_held_calls = 0
         self._running: set[float] = set()
 
-    def run(self, inputs: "Arrays", size: int) -> "Arrays":
+    def run(self, inputs: "Arrays", size: int, context: "Context") -> "Arrays":
         """Call the model here and now, measuring it."""
         started_at = perf_counter()
         try:
             return self.call(inputs)
         finally:
-            duration_s = perf_counter() - started_at
+            context.compute_s = duration_s = perf_counter() - started_at
             if duration_s > LOOP_LIMIT_S or self._slow_runs:
                 self._measured(size, duration_s)
 
@@ -66,30 +77,44 @@ class Execution:
             return
         if duration_s <= LOOP_LIMIT_S:
             self._slow_runs = 0
-            if size > self.loop_size:
+            if size > self._fast_size:
                 self._fast_runs += 1
             if self._fast_runs >= self._fast_runs_needed:
                 self._fast_runs = 0
-                self.loop_size = max(self.loop_size, size * GROWTH)
+                self._allow(max(self._fast_size, size * GROWTH))
             return
         self._fast_runs = 0
-        if size <= self.loop_size:
+        if size <= self._fast_size:
             self._slow_runs += 1 if duration_s < STALL_S else SLOW_RUNS
             if self._slow_runs >= SLOW_RUNS:
                 self._slow_runs = 0
-                self.loop_size = size // 2 if size > 1 else -1
+                self._allow(size // 2 if size > 1 else -1)
                 self._fast_runs_needed = min(self._fast_runs_needed * 8, 4096)
 
-    async def run_in_thread(self, inputs: "Arrays", size: int, timeout_s: float, context: "Context") -> "Arrays":
-        """Call the model in a thread. Raises DeadlineExceeded; the thread then ends on its own."""
+    def _allow(self, size: float) -> None:
+        self._fast_size = size
+        self._settle()
+
+    def _settle(self) -> None:
+        self.loop_size = -1 if self._alone and self._in_threads else self._fast_size
+
+    async def run_in_thread(
+        self, inputs: "Arrays", size: int, timeout_s: float, context: "Context", call: "Call | None" = None
+    ) -> "Arrays":
+        """Call the model, or `call` without measuring it, in a thread.
+
+        Raises DeadlineExceeded; the thread then ends on its own.
+        """
         loop = asyncio.get_running_loop()
         if self._executor is None:
             self._executor = self._make_executor()
         answer: asyncio.Future[Arrays] = loop.create_future()
         timer = loop.call_later(timeout_s, _expire, answer)
-        watch = LoopWatch(loop) if self._on_gil_held is not None and self._mode == "auto" else None
-        job = loop.run_in_executor(self._executor, self._in_thread, inputs, size, context, watch)
-        job.add_done_callback(lambda done: _pass_on(done, answer))
+        watch = LoopWatch(loop) if call is None and self._on_gil_held is not None and self._mode == "auto" else None
+        job = loop.run_in_executor(self._executor, self._in_thread, inputs, size, context, watch, call, perf_counter())
+        self._in_threads += 1
+        self._settle()
+        job.add_done_callback(lambda done: self._left_thread(done, answer))
         try:
             return await answer
         finally:
@@ -98,20 +123,35 @@ class Execution:
                 watch.stop()
                 self._judge_gil(watch)
 
-    def _in_thread(self, inputs: "Arrays", size: int, context: "Context", watch: "LoopWatch | None") -> "Arrays":
+    def _left_thread(self, job: "asyncio.Future[Arrays]", answer: "asyncio.Future[Arrays]") -> None:
+        self._in_threads -= 1
+        self._settle()
+        _pass_on(job, answer)
+
+    def _in_thread(
+        self,
+        inputs: "Arrays",
+        size: int,
+        context: "Context",
+        watch: "LoopWatch | None",
+        call: "Call | None",
+        queued_at: float,
+    ) -> "Arrays":
         if context.cancelled:
             return {}
         began_at = monotonic()
         self._running.add(began_at)
-        if watch is not None:
-            watch.began_at = perf_counter()
         started_at = perf_counter()
+        context.queue_s = started_at - queued_at
+        if watch is not None:
+            watch.began_at = started_at
         try:
-            return self.call(inputs)
+            return (call or self.call)(inputs)
         finally:
-            duration_s = perf_counter() - started_at
+            context.compute_s = duration_s = perf_counter() - started_at
             self._running.discard(began_at)
-            self._measured(size, duration_s)
+            if call is None:
+                self._measured(size, duration_s)
             if watch is not None:
                 watch.duration_s = duration_s
 
@@ -124,11 +164,6 @@ class Execution:
     def stuck(self, limit_s: float) -> bool:
         """Whether a call has been running for longer than `limit_s`."""
         return monotonic() - min(tuple(self._running), default=inf) > limit_s
-
-    def close(self) -> None:
-        """Wait for no thread; one that is stuck must not keep the process."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 class LoopWatch:

@@ -1,48 +1,76 @@
 """The main of a model's worker process: frames of arrays in, frames of arrays out, until the parent is gone."""
 
 import logging
+import mmap
 import os
+import pickle
 import signal
 import socket
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError
-from kfunc.handlers.isolation import receive_frame, send_frame
-from kfunc.handlers.loaded import load_handler, pipeline
+from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
+from kfunc.handlers.loaded import explainer, explains, load_here, pipeline
 
 log = logging.getLogger("kfunc.model")
 
+READY_S = 0.25
+FAILED = ("failed", "the model failed; the log of the handler says more")
 
-def main(descriptor: int) -> None:
-    """Serve calls on the socket `descriptor`."""
+
+def main(descriptor: int, ready_descriptor: int) -> None:
+    """Serve calls on the socket `descriptor`; whether the model is ready is written into the shared page."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # The end of the parent's socket is the end of this process; a group's signals are for the parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
+    page = mmap.mmap(ready_descriptor, 1)
     try:
-        handler = load_handler(pod.decode(os.environ))
+        handler = load_here(pod.decode(os.environ))
+        page[0] = handler.ready()
     except StartupError as error:
         send_frame(connection, error.message)
         return
-    call = pipeline(handler)
-    send_frame(connection, "")
+    description = Description(
+        handler.platform, list(handler.inputs), list(handler.outputs), handler.exact_datatypes, explains(handler)
+    )
+    calls = {"predict": pipeline(handler), "explain": explainer(handler)}
+    send_frame(connection, description)
+    threading.Thread(target=_tell_ready, args=(handler.ready, page), daemon=True).start()
     while True:
         try:
-            inputs = receive_frame(connection)
+            verb, inputs = receive_frame(connection)
         except (EOFError, OSError):
             return
+        send_bytes(connection, answer(calls[verb], inputs))
+
+
+def answer(call: Callable[[Any], Any], inputs: Any) -> bytes:
+    """The answer as a frame's content; what the model raises, or answers and cannot be sent, is one too."""
+    try:
+        return pickle.dumps(("ok", call(inputs)), pickle.HIGHEST_PROTOCOL)
+    except InvalidRequest as error:
+        return pickle.dumps(("invalid", error.message))
+    except Exception:
+        log.exception("the model failed, or its answer cannot be sent")
+        return pickle.dumps(FAILED)
+
+
+def _tell_ready(ready: Callable[[], bool], page: mmap.mmap) -> None:
+    while True:
+        time.sleep(READY_S)
         try:
-            answer: tuple[str, Any] = ("ok", call(inputs))
-        except InvalidRequest as error:
-            answer = ("invalid", error.message)
+            page[0] = bool(ready())
         except Exception:
-            log.exception("the model failed")
-            answer = ("failed", "the model failed; the log of the handler says more")
-        send_frame(connection, answer)
+            log.exception("the model's ready failed")
+            page[0] = 0
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -4,6 +4,7 @@ The other end is our own child, started by us: nothing from the network is unpic
 """
 
 import logging
+import mmap
 import os
 import pickle
 import socket
@@ -11,10 +12,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kfunc.config.pod import VARIABLE, PodConfig, encode
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable
+from kfunc.handlers.contract import Handler
+from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -26,16 +32,34 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 
 
+class Description(Struct, frozen=True):
+    """What a child says of the model that it has loaded."""
+
+    platform: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    exact_datatypes: bool
+    explains: bool
+
+
 def send_frame(connection: socket.socket, value: Any) -> None:
     """A pickled value with its length in front."""
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    send_bytes(connection, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def send_bytes(connection: socket.socket, data: bytes) -> None:
+    """A value that is pickled already."""
     connection.sendall(len(data).to_bytes(8, "little") + data)
+
+
+def receive_bytes(connection: socket.socket) -> bytearray:
+    """The next value, pickled. Raises EOFError at the end."""
+    return _exactly(connection, int.from_bytes(_exactly(connection, 8), "little"))
 
 
 def receive_frame(connection: socket.socket) -> Any:
     """The next value. Raises EOFError at the end."""
-    length = int.from_bytes(_exactly(connection, 8), "little")
-    return pickle.loads(_exactly(connection, length))  # noqa: S301  (our own child)
+    return pickle.loads(receive_bytes(connection))  # noqa: S301  (our own child, or our own parent)
 
 
 def _exactly(connection: socket.socket, length: int) -> bytearray:
@@ -56,35 +80,48 @@ class WorkerProcess:
     the new one has loaded the model.
     """
 
+    description: Description
+
     def __init__(self, config: PodConfig) -> None:
         self._config = config
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._page: mmap.mmap | None = None
         self._closed = False
 
     @property
     def ready(self) -> bool:
-        """Whether the child lives and has loaded the model."""
-        return self._connection is not None and self._process is not None and self._process.poll() is None
+        """Whether the child lives, has loaded the model, and the model says so."""
+        if self._connection is None or self._process is None or self._process.poll() is not None:
+            return False
+        return self._page is not None and bool(self._page[0])
 
     def start(self) -> None:
         """Start the child and wait until it has loaded the model. Raises ModelLoadError."""
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "kfunc.handlers.isolated", str(theirs.fileno())]
+        shared = os.memfd_create("kfunc-ready")
+        os.ftruncate(shared, 1)
+        page = mmap.mmap(shared, 1)
+        passed = (theirs.fileno(), shared)
+        command = [sys.executable, "-m", "kfunc.handlers.isolated", *map(str, passed)]
         environment = {**os.environ, VARIABLE: encode(self._config)}
-        with theirs:
-            process = subprocess.Popen(command, env=environment, pass_fds=(theirs.fileno(),))
+        try:
+            process = subprocess.Popen(command, env=environment, pass_fds=passed)
+        finally:
+            theirs.close()
+            os.close(shared)
         ours.settimeout(LOAD_TIMEOUT_S)
         try:
-            failure = receive_frame(ours)
+            told = receive_frame(ours)
         except (OSError, EOFError):
-            failure = "the model's worker process ended while it loaded the model"
-        if failure:
+            told = "the model's worker process ended while it loaded the model"
+        if not isinstance(told, Description):
             _end(process, ours)
-            raise ModelLoadError(failure)
+            raise ModelLoadError(told)
         ours.settimeout(self._config.hang_timeout_s)
-        self._process, self._connection = process, ours
+        self.description = told
+        self._process, self._connection, self._page = process, ours, page
         threading.Thread(target=self._replace_when_dead, args=(process,), daemon=True).start()
 
     def _replace_when_dead(self, process: "subprocess.Popen[bytes]") -> None:
@@ -103,21 +140,23 @@ class WorkerProcess:
                 log.error("the model's worker process does not start: %s", error)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    def call(self, inputs: "Arrays") -> "Arrays":
-        """Run the model in the child. Raises what it raised, or Unavailable where the child is lost."""
+    def call(self, verb: str, inputs: "Arrays") -> "Arrays":
+        """Run `predict` or `explain` in the child. Raises what it raised, or Unavailable where the child is lost."""
+        request = pickle.dumps((verb, inputs), pickle.HIGHEST_PROTOCOL)
         with self._lock:
             connection, process = self._connection, self._process
             if connection is None or process is None:
                 raise Unavailable("the model's worker process is being started; try again later")
             try:
-                send_frame(connection, inputs)
-                kind, value = receive_frame(connection)
+                send_bytes(connection, request)
+                received = receive_bytes(connection)
             except TimeoutError:
                 self._lose(connection, process)
                 raise ModelFailed("the model was stuck for longer than hang_timeout_s; it has been ended") from None
             except (OSError, EOFError):
                 self._lose(connection, process)
                 raise Unavailable("the model's worker process died during the call") from None
+        kind, value = pickle.loads(received)  # noqa: S301  (our own child)
         if kind == "invalid":
             raise InvalidRequest(value)
         if kind == "failed":
@@ -136,6 +175,34 @@ class WorkerProcess:
         self._closed = True
         if self._process is not None and self._connection is not None:
             _end(self._process, self._connection)
+
+
+class IsolatedHandler(Handler):
+    """Stands for the Handler that a worker process has loaded."""
+
+    def load(self, path: Path) -> None:
+        """Start the process, which loads the model. Raises ModelLoadError."""
+        self._worker = WorkerProcess(self.config)
+        self._worker.start()
+        told = self._worker.description
+        self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
+        self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
+
+    def ready(self) -> bool:
+        """Whether the process answers."""
+        return self._worker.ready
+
+    def predict(self, inputs: "Arrays") -> "Arrays":
+        """All three steps, over there."""
+        return self._worker.call("predict", inputs)
+
+    def explain(self, inputs: "Arrays") -> "Arrays":
+        """Both steps, over there."""
+        return self._worker.call("explain", inputs)
+
+    def close(self) -> None:
+        """End the process."""
+        self._worker.close()
 
 
 def _end(process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:

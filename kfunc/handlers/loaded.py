@@ -4,18 +4,19 @@ import asyncio
 import hashlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import DeadlineExceeded, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution
-from kfunc.handlers.isolation import WorkerProcess
+from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.processors import usable_processors
-from kfunc.handlers.registry import create, detect
+from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
@@ -25,23 +26,41 @@ from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
+    Step = tuple[Callable[..., Any], bool]
+    """A method of a handler, and whether what it gives is to be awaited."""
+
 log = logging.getLogger("kfunc.model")
 
-HOOKS = ("preprocess", "predict", "postprocess")
+PREDICT = ("preprocess", "predict", "postprocess")
+EXPLAIN = ("preprocess", "explain")
 
 
 def load_handler(config: PodConfig) -> Handler:
-    """Create the runtime and load the model. Raises ModelLoadError with the file and the reason."""
-    path = Path(config.model.uri.removeprefix("file://"))
-    if not path.exists():
-        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
+    """Load the model, here or in a process of its own. Raises ModelLoadError with the file and the reason."""
+    if config.model.execution != "process":
+        return load_here(config)
+    handler = IsolatedHandler()
+    handler.config = config
+    handler.load(_path(config))
+    return handler
+
+
+def load_here(config: PodConfig) -> Handler:
+    """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason."""
+    path = _path(config)
     if config.model.digest is not None:
         _check_digest(path, config.model.digest)
-    runtime = config.model.runtime if config.model.runtime != "auto" else detect(config.model.uri)[0]
-    handler = create(runtime)
+    handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path.name)[0])
     handler.config = config
     handler.load(path)
     return handler
+
+
+def _path(config: PodConfig) -> Path:
+    path = Path(config.model.uri.removeprefix("file://"))
+    if not path.exists():
+        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
+    return path
 
 
 def _check_digest(path: Path, digest: str) -> None:
@@ -53,67 +72,100 @@ def _check_digest(path: Path, digest: str) -> None:
         raise ModelLoadError(f"{path}: the file's digest is {actual}, func.yaml says {digest}")
 
 
+# ---- a handler's methods as one call
+
+
+def is_own(handler: Handler, name: str) -> bool:
+    """Whether the handler has a method of its own, not only the contract's."""
+    return getattr(getattr(handler, name), "__func__", None) is not vars(Handler)[name]
+
+
+def explains(handler: Handler) -> bool:
+    """Whether the model has explanations."""
+    return handler.explains if isinstance(handler, IsolatedHandler) else is_own(handler, "explain")
+
+
+def steps_of(handler: Handler, names: tuple[str, ...]) -> "list[Step]":
+    """The methods that do something, in order; the last one but postprocess always stands there."""
+    own = [getattr(handler, name) for name in names if name not in ("preprocess", "postprocess") or is_own(handler, name)]
+    return [(step, _is_async(step)) for step in own]
+
+
+def _is_async(step: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(getattr(step, "__call__", None))  # noqa: B004
+
+
 def pipeline(handler: Handler) -> "Callable[[Arrays], Arrays]":
     """preprocess → predict → postprocess in one sync call, without the steps that do nothing."""
-    steps: list[Any] = [getattr(handler, name) for name in HOOKS]
-    steps = [
-        step for step, name in zip(steps, HOOKS, strict=True) if getattr(step, "__func__", None) is not vars(Handler)[name]
-    ]
-    if any(map(inspect.iscoroutinefunction, steps)):
+    return _joined(steps_of(handler, PREDICT))
+
+
+def explainer(handler: Handler) -> "Callable[[Arrays], Arrays]":
+    """preprocess → explain in one sync call."""
+    return _joined(steps_of(handler, EXPLAIN))
+
+
+def _joined(steps: "list[Step]") -> "Callable[[Arrays], Arrays]":
+    if any(awaited for _, awaited in steps):
         runner = asyncio.Runner()
         return lambda inputs: runner.run(_chain(steps, inputs))
-    if len(steps) == 1:
-        only: Callable[[Arrays], Arrays] = steps[0]
+    calls = [step for step, _ in steps]
+    if len(calls) == 1:
+        only: Callable[[Arrays], Arrays] = calls[0]
         return only
 
     def call(arrays: "Arrays") -> "Arrays":
-        for step in steps:
+        for step in calls:
             arrays = step(arrays)
         return arrays
 
     return call
 
 
-async def _chain(steps: list[Any], arrays: "Arrays") -> "Arrays":
-    for step in steps:
-        result: Arrays | Awaitable[Arrays] = step(arrays)
-        arrays = await result if inspect.isawaitable(result) else result
+async def _chain(steps: "list[Step]", arrays: "Arrays") -> "Arrays":
+    for step, awaited in steps:
+        arrays = await step(arrays) if awaited else step(arrays)
     return arrays
 
 
 class LoadedModel:
-    """A Model whose calls run where Execution decides. `on_process` is told when a worker process is started."""
+    """A Model whose calls run where Execution decides."""
 
     def __init__(self, config: PodConfig, handler: Handler) -> None:
         self._config = config
         self._handler = handler
-        self._worker: WorkerProcess | None = None
+        self._pool: Executor | None = None
         self._in_flight = 0
+        self._retired = False
         self._limit = config.limits.max_concurrency
         self._timeout_s = config.timeout_s
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs
         )
         self._check = InputCheck(handler.inputs, exact_datatypes=handler.exact_datatypes)
-        hooks = [getattr(handler, name) for name in HOOKS]
-        self._async_steps = hooks if any(map(inspect.iscoroutinefunction, hooks)) else None
-        mode = "thread" if self._async_steps else config.model.execution
-        if mode == "process":
-            self._isolate_now()
-        call = self._worker.call if self._worker is not None else pipeline(handler) if not self._async_steps else _unused
+        predict, explain = steps_of(handler, PREDICT), steps_of(handler, EXPLAIN)
+        self._async_predict = predict if any(awaited for _, awaited in predict) else None
+        self._async_explain = explain if any(awaited for _, awaited in explain) else None
+        self._explain = explainer(handler) if explains(handler) and self._async_explain is None else None
+        self.explains = explains(handler)
+        isolated = isinstance(handler, IsolatedHandler)  # it takes one call at a time
+        automatic = 1 if handler.platform == "python" else usable_processors()
+        self._concurrency = 1 if isolated else config.model.concurrency or automatic
+        mode = "thread" if self._async_predict or isolated else config.model.execution
         self._execution = Execution(
-            call, "thread" if mode == "process" else mode, self._executor, self._isolate if mode == "auto" else None
+            _unused if self._async_predict else pipeline(handler),
+            mode,
+            self._executor,
+            self._isolate if mode == "auto" else None,
+            alone=self._concurrency == 1,
         )
 
     def _executor(self) -> Executor:
-        automatic = 1 if self._handler.platform == "python" else usable_processors()
-        return ThreadPoolExecutor(self._config.model.concurrency or automatic, "model")
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._concurrency, "model")
+        return self._pool
 
     # ---- isolation
-
-    def _isolate_now(self) -> None:
-        self._worker = WorkerProcess(self._config)
-        self._worker.start()
 
     def _isolate(self) -> None:
         """Calls hold the GIL: load the model in a process of its own, and switch when it is there."""
@@ -121,21 +173,24 @@ class LoadedModel:
         asyncio.get_running_loop().run_in_executor(None, self._move)
 
     def _move(self) -> None:
-        worker = WorkerProcess(self._config)
+        isolated = IsolatedHandler()
+        isolated.config = self._config
         try:
-            worker.start()
+            isolated.load(_path(self._config))
         except (OSError, ModelLoadError) as error:
             log.warning("the model stays in the handler's process: %s", error)
             return
-        self._worker = worker
-        self._execution = Execution(worker.call, "thread", self._executor)
+        self._handler = isolated
+        if self._explain is not None:
+            self._explain = isolated.explain
+        self._execution = Execution(isolated.predict, "thread", self._executor)
 
     # ---- Model
 
     @property
     def ready(self) -> bool:
         """Whether the model can be asked."""
-        return (self._worker is None or self._worker.ready) and self._handler.ready()
+        return self._handler.ready()
 
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Check, run, name. Raises InvalidRequest for what the model does not take, Unavailable past the limit."""
@@ -147,40 +202,61 @@ class LoadedModel:
         for array in arrays.values():
             size += array.size
         if size > execution.loop_size:
-            return self._infer_elsewhere(request, arrays, size, context)
+            return self._wait(request, arrays, size, context, self._async_predict)
         try:
-            outputs = execution.run(arrays, size)
+            outputs = execution.run(arrays, size, context)
         except KfuncError:
             raise
         except Exception as error:
             raise _model_failed() from error
         return to_response(request, self.metadata, outputs)
 
-    async def _infer_elsewhere(self, request: InferRequest, arrays: "Arrays", size: int, context: Context) -> InferResponse:
+    def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
+        """Check, explain in a thread, name. Raises Unsupported where the handler has no explain."""
+        if not self.explains:
+            raise Unsupported("this model does not explain its answers: its handler has no explain method")
+        if request.inputs and request.inputs[0].datatype == JSON:
+            request = v1.typed(request, self.metadata)
+        return self._wait(request, self._check.arrays(request), 0, context, self._async_explain, self._explain)
+
+    async def _wait(
+        self,
+        request: InferRequest,
+        arrays: "Arrays",
+        size: int,
+        context: Context,
+        steps: "list[Step] | None",
+        call: "Callable[[Arrays], Arrays] | None" = None,
+    ) -> InferResponse:
+        """Run the async `steps`; or `call`, or else the model, in a thread."""
         if self._in_flight >= self._limit:
             raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
         self._in_flight += 1
         try:
-            if self._async_steps is not None:
-                outputs = await self._run_async(_chain(self._async_steps, arrays))
+            if steps is not None:
+                outputs = await self._run_async(steps, arrays, context)
             else:
-                outputs = await self._execution.run_in_thread(arrays, size, self._timeout_s, context)
+                outputs = await self._execution.run_in_thread(arrays, size, self._timeout_s, context, call)
         except KfuncError:
             raise
         except Exception as error:
             raise _model_failed() from error
         finally:
             self._in_flight -= 1
+            if self._retired and not self._in_flight:
+                self.close()
         return to_response(request, self.metadata, outputs)
 
-    async def _run_async(self, steps: "Coroutine[Any, Any, Arrays]") -> "Arrays":
-        task = asyncio.ensure_future(steps)  # the user's code may need a task: asyncio.timeout does
+    async def _run_async(self, steps: "list[Step]", arrays: "Arrays", context: Context) -> "Arrays":
+        task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
         timer = asyncio.get_running_loop().call_later(self._timeout_s, task.cancel)
+        began_at = perf_counter()
         try:
             return await task
         except asyncio.CancelledError:
             raise DeadlineExceeded("the model did not answer in time (timeout_s)") from None
         finally:
+            context.compute_s = perf_counter() - began_at
             timer.cancel()
 
     def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
@@ -189,13 +265,20 @@ class LoadedModel:
 
     def stuck(self) -> bool:
         """Whether a call has run past hang_timeout_s; those in a worker process are ended there."""
-        return self._worker is None and self._execution.stuck(self._config.hang_timeout_s)
+        return not isinstance(self._handler, IsolatedHandler) and self._execution.stuck(self._config.hang_timeout_s)
+
+    def retire(self) -> None:
+        """Close when the calls that wait or run have ended; no others come."""
+        self._retired = True
+        if not self._in_flight:
+            self.close()
 
     def close(self) -> None:
-        """Let go of threads and processes."""
-        self._execution.close()
-        if self._worker is not None:
-            self._worker.close()
+        """Let go of threads and processes. Waits for no thread; one that is stuck must not keep the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self._handler, IsolatedHandler):
+            self._handler.close()
 
 
 def _model_failed() -> ModelFailed:

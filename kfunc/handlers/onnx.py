@@ -1,6 +1,8 @@
 """The runtime for ONNX models: onnxruntime with the execution provider that `accelerator` chooses."""
 
+import logging
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,13 @@ import onnxruntime as ort
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.registry import how_to_install
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+
+log = logging.getLogger("kfunc.model")
 
 DATATYPES = {
     "float": "FP32",
@@ -40,11 +45,18 @@ class OnnxHandler(Handler):
         # Threads that spin for work would take the processor from the event loop beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        accelerator = self.config.accelerator
+        providers = choose_providers(accelerator)
+        if PROVIDERS["cuda"] in providers and find_spec("nvidia") is not None:
+            ort.preload_dlls()  # CUDA and cuDNN as Python packages are on no path that the loader searches
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=choose_providers(self.config.accelerator))
+            # Where an accelerator is demanded, a session that would run on the CPU instead is a failure.
+            fallback = int(accelerator == "auto")
+            self._session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=fallback)
         except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
             reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
             raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+        check_providers(path, providers, self._session.get_providers(), accelerator)
         self.inputs = [_spec(each) for each in self._session.get_inputs()]
         self.outputs = [_spec(each) for each in self._session.get_outputs()]
         self._output_names = [each.name for each in self.outputs]
@@ -74,9 +86,25 @@ def choose_providers(accelerator: str) -> list[str]:
     if PROVIDERS[accelerator] not in available:
         raise ModelLoadError(
             f"accelerator {accelerator} is not available: this onnxruntime offers {', '.join(available)}; "
-            "pip uninstall onnxruntime, then pip install 'kfunc[onnx-gpu]', or set accelerator: auto"
+            f"pip uninstall onnxruntime, then {how_to_install('onnx-gpu')}, or set accelerator: auto"
         )
-    return [PROVIDERS[accelerator]]
+    return [PROVIDERS[accelerator], *({PROVIDERS["cpu"]} - {PROVIDERS[accelerator]})]
+
+
+def check_providers(path: Path, wanted: list[str], used: list[str], accelerator: str) -> None:
+    """A provider that is compiled in may still not start: without a driver or a library onnxruntime goes on without it.
+
+    Raises ModelLoadError where that one was demanded; else it is logged.
+    """
+    missing = [provider for provider in wanted if provider not in used]
+    if not missing:
+        return
+    if accelerator != "auto":
+        raise ModelLoadError(
+            f"{path}: onnxruntime could not start {missing[0]} (a driver, CUDA 12 or cuDNN 9 is missing); "
+            "its lines above say more; accelerator: auto would use the CPU"
+        )
+    log.warning("onnxruntime could not start %s; the model runs on %s", missing[0], used[0])
 
 
 def _spec(argument: Any) -> TensorSpec:

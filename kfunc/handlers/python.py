@@ -1,5 +1,6 @@
 """The runtime for a user's handler.py: a class derived from Handler, or a plain `predict` function."""
 
+import importlib
 import inspect
 import sys
 import traceback
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
 FILE = "handler.py"
+
+_folders: list[str] = []  # of the handler.py that was imported last
 
 
 class PythonHandler(Handler):
@@ -40,7 +43,6 @@ class PythonHandler(Handler):
         self._adopt(user)
 
     def _adopt(self, user: Any) -> None:
-        predict = _by_name(user.predict)
         self.inputs = list(getattr(user, "inputs", ()))
         self.outputs = list(getattr(user, "outputs", ()))
         self.exact_datatypes = getattr(user, "exact_datatypes", True)
@@ -49,20 +51,31 @@ class PythonHandler(Handler):
             if hasattr(user, name):
                 setattr(self, name, getattr(user, name))
         only = self.outputs[0].name if len(self.outputs) == 1 else "output-0"
-        if inspect.iscoroutinefunction(user.predict):
+        self.predict = _method(user.predict, only)  # type: ignore[method-assign, assignment]
+        explain = getattr(user, "explain", None)
+        if explain is not None and getattr(explain, "__func__", None) is not Handler.explain:
+            self.explain = _method(explain, "explanation")  # type: ignore[method-assign, assignment]
 
-            async def predict_async(inputs: "Arrays") -> "Arrays":
-                return _named(await predict(inputs), only)
 
-            self.predict = predict_async  # type: ignore[method-assign, assignment]
-        else:
-            self.predict = lambda inputs: _named(predict(inputs), only)  # type: ignore[method-assign]
+def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
+    """The user's method as one that takes all arrays and gives arrays by name; a plain array gets the name `only`."""
+    call = _by_name(method)
+    if inspect.iscoroutinefunction(method):
+
+        async def call_async(inputs: "Arrays") -> "Arrays":
+            return _named(await call(inputs), only)
+
+        return call_async
+    return lambda inputs: _named(call(inputs), only)
 
 
 def _import(file: Path) -> ModuleType:
     if not file.is_file():
         raise ModelLoadError(f"{file}: there is no such file")
-    sys.path.insert(0, str(file.parent))  # modules beside handler.py
+    _forget_others()
+    folder = str(file.parent)
+    _folders.append(folder)
+    sys.path.insert(0, folder)  # modules beside handler.py
     spec = spec_from_file_location("handler", file)
     if spec is None or spec.loader is None:
         raise ModelLoadError(f"{file}: is not a Python file")
@@ -70,6 +83,23 @@ def _import(file: Path) -> ModuleType:
     sys.modules["handler"] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _forget_others() -> None:
+    """Another model, or another version of this one, may have modules of the same names beside its handler.py.
+
+    What was imported goes on with its own; an import within one of its functions finds the last model's.
+    """
+    for folder in _folders:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        beside = [
+            name for name, module in sys.modules.items() if (getattr(module, "__file__", None) or "").startswith(f"{folder}/")
+        ]
+        for name in beside:
+            del sys.modules[name]
+    _folders.clear()
+    importlib.invalidate_caches()
 
 
 def _place(error: BaseException, file: Path) -> str:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -38,9 +38,9 @@ REFUSED = {
 }
 
 
-def detect(uri: str) -> tuple[str, str]:
-    """The runtime for a model by its name, and why. Raises ModelLoadError."""
-    name = PurePath(uri.removeprefix("file://")).name
+def runtime_of(file: str) -> tuple[str, str]:
+    """The runtime for a model by its file's name, and why. Raises ModelLoadError."""
+    name = PurePath(file).name
     suffix = PurePath(name).suffix.lower()
     for runtime, entry in RUNTIMES.items():
         if suffix in entry.suffixes:
@@ -58,12 +58,20 @@ def missing_packages(runtime: str) -> list[str]:
     return [package for package in RUNTIMES[runtime].packages if find_spec(package) is None]
 
 
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra: of the checkout that this runs from, or of the package."""
+    root = Path(__file__).parents[2]
+    if (root / "pyproject.toml").is_file():
+        return f"pip install -e '{root}[{extra}]'"
+    return f"pip install 'kfunc[{extra}]'"
+
+
 def create(runtime: str) -> "Handler":
     """An instance of a runtime's class. Raises ModelLoadError where a package is missing."""
     entry = RUNTIMES[runtime]
     missing = missing_packages(runtime)
     if missing:
-        raise ModelLoadError(f"runtime {runtime} needs {', '.join(missing)}: pip install 'kfunc[{entry.extra}]'")
+        raise ModelLoadError(f"runtime {runtime} needs {', '.join(missing)}: {how_to_install(entry.extra)}")
     module, _, name = entry.target.partition(":")
     handler: Handler = getattr(import_module(module), name)()
     return handler

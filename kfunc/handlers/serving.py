@@ -1,28 +1,23 @@
 """One handler worker, from the first connection to the last: a single process, or one of gunicorn's."""
 
 import asyncio
-import gc
 import mmap
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
+from kfunc.handlers.management import ModelManagement
+from kfunc.handlers.repository import Repository
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments
-from kfunc.process.lifecycle import Life, wind_down
+from kfunc.process.lifecycle import Life, keep_memory, wind_down
 from kfunc.process.management import serve_management
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
-if TYPE_CHECKING:
-    from kfunc.handlers.loaded import LoadedModel
-
 LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
-GC_THRESHOLD = 20_000
-SETTLE_S = 0.5  # not before the first answer: it takes milliseconds
 
 
 class HandlerMetrics:
@@ -76,47 +71,33 @@ async def serve(
 ) -> None:
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log)
-    application = Application(config, recorder, crew.is_complete)
+    repository = Repository(config)
+    application = Application(config, recorder, crew.is_complete, repository)
     server = HttpServer(application, config.limits)
     if not crew.joins_late:
         await server.start(listener)
-    management = await serve_management(metrics.metrics, manage, arguments.scrape)
-    model: LoadedModel | None = None
+    others = ModelManagement(config, repository)
+    management = await serve_management(metrics.metrics, manage, arguments.scrape, others)
     stopped = asyncio.ensure_future(life.stop.wait())
-    loading = asyncio.get_running_loop().run_in_executor(None, load, config)
+    began_at = time.monotonic()
+    loading = asyncio.ensure_future(repository.open())
     await asyncio.wait((stopped, loading), return_when=asyncio.FIRST_COMPLETED)
     if loading.done():
-        model, metrics.load_s = loading.result()
-        application.serve(model)
+        loading.result()
+        keep_memory()
+        metrics.load_s = time.monotonic() - began_at
+        application.start()
         crew.report_loaded()
-        asyncio.get_running_loop().call_later(SETTLE_S, settle_memory)
         if crew.joins_late:
             await server.start(listener)
         metrics.cold_start_s = seconds_since_start()
-        life.watch(config.hang_timeout_s, model.stuck)
+        life.watch(config.hang_timeout_s, repository.stuck)
         await stopped
     await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
     recorder.flush()
     if management is not None:
         management.close()
-    if model is not None:
-        model.close()
-
-
-def load(config: PodConfig) -> "tuple[LoadedModel, float]":
-    """The model and the seconds that loading took; numpy and the runtime are imported here."""
-    began_at = time.monotonic()
-    from kfunc.handlers.loaded import LoadedModel, load_handler
-
-    model = LoadedModel(config, load_handler(config))
-    return model, time.monotonic() - began_at
-
-
-def settle_memory() -> None:
-    """What is loaded stays: keep the collector from walking it again and again while requests run."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    repository.close()
 
 
 def seconds_since_start() -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.registry import how_to_install
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _read_skops(path: Path) -> Any:
     try:
         from skops import io as skops_io
     except ImportError:
-        raise ModelLoadError(f"{path}: skops is not installed: pip install 'kfunc[sklearn]'") from None
+        raise ModelLoadError(f"{path}: skops is not installed: {how_to_install('sklearn')}") from None
     try:
         unknown = skops_io.get_untrusted_types(file=path)
         if unknown:

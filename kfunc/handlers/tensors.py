@@ -9,6 +9,7 @@ from kfunc.errors import InvalidRequest, ModelFailed
 from kfunc.protocol.datatypes import element_count
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from kfunc.protocol.v2 import flatten
+from kfunc.protocol.v2_binary import split_bytes
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -28,6 +29,15 @@ NUMERIC: dict[str, tuple[np.dtype[Any], str]] = {
     "UINT32": (np.dtype(np.uint32), "I"),
     "UINT64": (np.dtype(np.uint64), "Q"),
 }
+# What only the binary form carries too. BF16 has no type in numpy: its bits are given as UINT16 are.
+BINARY: dict[str, np.dtype[Any]] = {
+    **{name: dtype for name, (dtype, _) in NUMERIC.items()},
+    "BOOL": np.dtype(np.bool_),
+    "FP16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
+}
+FEW = 64  # elements: more are faster looked at as an array
+LARGEST_FP32 = float(np.finfo(np.float32).max)
 # By the one-letter code of numpy's type: two codes may stand for the same 64-bit integer.
 DATATYPE_OF = {
     **{code: f"INT{np.dtype(code).itemsize * 8}" for code in "bhilq"},
@@ -43,16 +53,25 @@ def to_array(tensor: Tensor) -> "Array":
     type or of another size, and only then the reason is found out. No dimension may be negative here.
     """
     numeric = NUMERIC.get(tensor.datatype)
-    if numeric is not None and type(tensor.data) is list:
+    if type(tensor.data) is not list:
+        return _binary_array(tensor)
+    if numeric is not None:
         try:
-            return np.frombuffer(array(numeric[1], tensor.data), numeric[0]).reshape(tensor.shape)
+            array_ = np.frombuffer(array(numeric[1], tensor.data), numeric[0]).reshape(tensor.shape)
         except (TypeError, ValueError, OverflowError):
             pass
+        else:
+            if numeric[1] in "fd":
+                _require_finite(tensor, array_)
+            return array_
     flatten(tensor)
     datatype, data = tensor.datatype, tensor.data
     try:
         if numeric is not None:
-            return np.frombuffer(array(numeric[1], data), numeric[0]).reshape(tensor.shape)
+            array_ = np.frombuffer(array(numeric[1], data), numeric[0]).reshape(tensor.shape)
+            if numeric[1] in "fd":
+                _require_finite(tensor, array_)
+            return array_
         if datatype == "BOOL":
             if not set(map(type, data)) <= {bool}:
                 raise InvalidRequest(f"input {tensor.name!r}: BOOL expected, true or false")
@@ -63,7 +82,40 @@ def to_array(tensor: Tensor) -> "Array":
         raise InvalidRequest(f"input {tensor.name!r}: {datatype} expected in every element") from None
     if datatype == "BYTES":
         return _bytes_array(tensor)
-    raise InvalidRequest(f"input {tensor.name!r}: {datatype} cannot be given as JSON")
+    raise InvalidRequest(f"input {tensor.name!r}: {datatype} has no form in JSON: send it as binary data (binary_data_size)")
+
+
+def _require_finite(tensor: Tensor, values: "Array") -> None:
+    """JSON has no infinity: what became one was a number too large for the datatype."""
+    data = tensor.data
+    if len(data) <= FEW and tensor.datatype == "FP32":
+        finite = not data or (max(data) <= LARGEST_FP32 and min(data) >= -LARGEST_FP32)
+    else:
+        finite = bool(np.isfinite(values).all())
+    if not finite:
+        raise InvalidRequest(f"input {tensor.name!r}: a number is out of the range of {tensor.datatype}")
+
+
+def _binary_array(tensor: Tensor) -> "Array":
+    """A tensor in binary form, without a copy where its bytes lie as the processor wants them; it cannot be written to."""
+    name, shape, data = tensor.name, tensor.shape, tensor.data
+    if data is None or isinstance(data, (str, dict, int, float)):
+        shared = tensor.parameters is not None and "shared_memory_region" in tensor.parameters
+        raise InvalidRequest(f"input {name!r}: data must be an array{'; shared memory is not offered' if shared else ''}")
+    count = element_count(name, shape)
+    if tensor.datatype == "BYTES":
+        flat = np.empty(count, np.object_)
+        flat[:] = split_bytes(name, data, count)
+        return flat.reshape(shape)
+    dtype = BINARY.get(tensor.datatype)
+    if dtype is None:
+        raise InvalidRequest(f"input {name!r}: unknown datatype {tensor.datatype!r}")
+    if len(data) != count * dtype.itemsize:
+        raise InvalidRequest(f"input {name!r}: {tensor.datatype} of shape {shape} has {count * dtype.itemsize} bytes")
+    values = np.frombuffer(data, dtype).reshape(shape)
+    if tensor.datatype == "BOOL" and count and values.view(np.uint8).max() > 1:
+        raise InvalidRequest(f"input {name!r}: BOOL expected, bytes of 0 or 1")
+    return values if values.flags.aligned else values.copy()
 
 
 def _bytes_array(tensor: Tensor) -> "Array":
@@ -105,7 +157,7 @@ class InputCheck:
                 if tensor.datatype == datatype:
                     array = to_array(tensor)
                 elif self._convert and tensor.datatype in NUMERIC and datatype in NUMERIC:
-                    array = to_array(tensor).astype(NUMERIC[datatype][0])
+                    array = _converted(name, to_array(tensor), datatype)
                 else:
                     raise InvalidRequest(f"input {name!r}: datatype {datatype} expected, {tensor.datatype} given")
             elif specs:
@@ -122,6 +174,19 @@ class InputCheck:
         return arrays
 
 
+def _converted(name: str, values: "Array", datatype: str) -> "Array":
+    """Numbers of one datatype as another's. Raises InvalidRequest where one would become another number."""
+    dtype = NUMERIC[datatype][0]
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            converted = values.astype(dtype)
+    except FloatingPointError:
+        raise InvalidRequest(f"input {name!r}: a number is out of the range of {datatype}") from None
+    if dtype.kind in "iu" and not np.array_equal(converted, values):
+        raise InvalidRequest(f"input {name!r}: a number is none of {datatype}, which the model takes")
+    return converted
+
+
 def _refuse_shape(name: str, wanted: tuple[int, ...], given: list[int]) -> None:
     raise InvalidRequest(f"input {name!r}: shape {list(wanted)} expected (-1: any size), {given} given")
 
@@ -135,8 +200,16 @@ def to_response(request: InferRequest, metadata: ModelMetadata, outputs: "Arrays
             raise InvalidRequest(f"unknown output {unknown[0]!r}; the model's outputs are {', '.join(outputs)}")
         outputs = {name: outputs[name] for name in asked}
     tensors = [to_tensor(name, value) for name, value in outputs.items()]
+    for tensor in tensors:
+        if tensor.datatype == "UINT16" and _is_bf16(tensor.name, metadata):
+            tensor.datatype = "BF16"
     version = request.model_version or metadata.versions[0]
     return InferResponse(metadata.name, tensors, version, request.id)
+
+
+def _is_bf16(name: str, metadata: ModelMetadata) -> bool:
+    """Whether the model says that this output is BF16, whose bits numpy holds as UINT16."""
+    return any(spec.name == name and spec.datatype == "BF16" for spec in metadata.outputs)
 
 
 def to_tensor(name: str, value: "Array") -> Tensor:
@@ -150,14 +223,8 @@ def to_tensor(name: str, value: "Array") -> Tensor:
             value = np.ascontiguousarray(value)
         return Tensor(name, list(value.shape), datatype, value if value.ndim == 1 else value.reshape(-1))
     if dtype.kind in "OSU":
-        return Tensor(name, list(value.shape), "BYTES", [_text(name, each) for each in value.reshape(-1).tolist()])
+        texts = [each if isinstance(each, (bytes, str)) else str(each) for each in value.reshape(-1).tolist()]
+        return Tensor(name, list(value.shape), "BYTES", texts)
+    if dtype.name == "bfloat16":  # of the package ml_dtypes
+        return Tensor(name, list(value.shape), "BF16", np.ascontiguousarray(value).reshape(-1).view(np.uint16))
     raise ModelFailed(f"output {name!r} has the numpy type {dtype}, which the protocol cannot carry")
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise ModelFailed(f"output {name!r} has bytes that are not UTF-8, which JSON cannot carry") from None
-    return value if isinstance(value, str) else str(value)

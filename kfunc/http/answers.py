@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CLOSE = b"connection: close\r\n"
 KEEP_ALIVE = b"connection: keep-alive\r\n"
+OK_LINE = status_line(200)
 
 
 class AnswerWriter(asyncio.Protocol):
@@ -26,9 +27,15 @@ class AnswerWriter(asyncio.Protocol):
     def _ended(self, exchange: Exchange) -> None:
         """`exchange` is answered."""
 
+    def _own_lines(self, exchange: Exchange) -> bytes:
+        """The fields that the server adds to each answer: who asked, and where the time went."""
+        lines = timing_line(exchange) if exchange.compute_s or exchange.batch_s else b""
+        return b"x-request-id: %b\r\n%b" % (exchange.request_id, lines) if self.server.outermost else lines
+
     def _head(self, exchange: Exchange, lines: bytes) -> bytes:
         """The head of an answer but for its framing."""
         date = b"" if exchange.forwarded else self.server.date_line
+        lines += self._own_lines(exchange)
         if not exchange.keep_alive or not exchange.complete or self.server.draining:
             exchange.keep_alive = False
             lines += CLOSE
@@ -39,9 +46,10 @@ class AnswerWriter(asyncio.Protocol):
     def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
         exchange.sent_length = length = len(body)
         server = self.server
-        if exchange.memo is not None and exchange.status == 200 and not (exchange.forwarded or server.draining):
-            # A plain request that repeats (see _learn): HTTP/1.1, kept alive, complete, not HEAD.
-            self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (server.ok_lines, lines, length, body))
+        if exchange.plain is not None and exchange.status == 200 and not server.draining:
+            start = OK_LINE if exchange.forwarded else server.ok_lines
+            own = self._own_lines(exchange)
+            self.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, own, length, body))
         else:
             self._send_unusual(exchange, lines, body)
         self._ended(exchange)
@@ -75,3 +83,10 @@ class AnswerWriter(asyncio.Protocol):
         if exchange.chunked:
             self.transport.write(b"0\r\n\r\n")
         self._ended(exchange)
+
+
+def timing_line(exchange: Exchange) -> bytes:
+    """Milliseconds in the queue, in the batch and in the model (Server-Timing, W3C)."""
+    if exchange.batch_s:
+        return b"server-timing: batch;dur=%.2f\r\n" % (exchange.batch_s * 1e3)
+    return b"server-timing: queue;dur=%.2f, compute;dur=%.2f\r\n" % (exchange.queue_s * 1e3, exchange.compute_s * 1e3)

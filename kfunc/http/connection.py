@@ -11,16 +11,16 @@ from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailab
 from kfunc.http.answers import AnswerWriter
 from kfunc.http.exchange import Exchange
 from kfunc.http.head import body_too_large, check_head, head_size, is_plain, refuse_connect, too_large
-from kfunc.http.wire import END_OF_HEAD, Headers, header_lines
+from kfunc.http.plain import end_of_head
+from kfunc.http.wire import Headers, header_lines
 
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
 
 FOREVER = float("inf")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+PREFACE_START = b"PRI"
 LINGER_S = 2.0
-MAX_REPEATED = 4096
-MAX_LEARNED = 8
 
 # What the connection waits for: it decides what its deadline means.
 IDLE, HEAD, BODY, ANSWER, LINGER, CLOSED = range(6)
@@ -35,7 +35,7 @@ class HttpConnection(AnswerWriter):
     __slots__ = (
         ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
-        + ("_plain", "_repeat", "_repeat_head", "_repeat_length", "_learned", "_reading_paused", "_write_paused")
+        + ("_reading_paused", "_write_paused", "_begun", "_early")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -50,13 +50,10 @@ class HttpConnection(AnswerWriter):
         self._body_length = 0
         self._unsent = 0
         self._failure: KfuncError | None = None
-        self._plain: Exchange | None = None  # the last one, if its head had nothing special
-        self._repeat: Exchange | None = None
-        self._repeat_head = b""
-        self._repeat_length = -1
-        self._learned = 0  # heads since one was met again
         self._reading_paused = False
         self._write_paused = False
+        self._begun = False  # it has sent something, and that is HTTP/1.1
+        self._early = b""  # too little to tell the version
         self._waiting: deque[Exchange] = deque()
         self.incoming: Exchange | None = None  # its head is complete, its body is not
         self.current: Exchange | None = None  # the one that is being answered
@@ -104,14 +101,17 @@ class HttpConnection(AnswerWriter):
 
     def data_received(self, data: bytes) -> None:
         state = self.state
-        idle = state == IDLE
-        if idle and len(data) == self._repeat_length and data.startswith(self._repeat_head) and not self._write_paused:
-            self._repeated(data)
+        if state == IDLE and not self._write_paused and self._read_plain(data):
             return
         if self._failure is not None or state >= LINGER:
             return
-        if idle or state == ANSWER:  # between two messages
-            self._plain = None
+        if not self._begun:
+            data = self._early + data
+            if data[:3] == PREFACE_START[: len(data)]:
+                self._change_version(data)
+                return
+            self._begun = True
+        if state in (IDLE, ANSWER):  # between two messages
             self._head_bytes = self._slack = 0
         self._segment = len(data)
         self._head_bytes += len(data)
@@ -122,8 +122,35 @@ class HttpConnection(AnswerWriter):
                 self.deadline = self.server.now + self._limits.body_timeout_s
             if self._head_bytes - self._slack > self._limits.max_header_bytes and self._failure is None:
                 self._break(too_large(self._limits))
-        elif idle and self._plain is not None and self._learned < MAX_LEARNED and state < LINGER:
-            self._learn(data, self._plain)
+
+    def _change_version(self, data: bytes) -> None:
+        """What came first is, as far as it goes, the preface of HTTP/2 (RFC 9113, 3.3)."""
+        self._early = data
+        if len(data) >= len(PREFACE_START):
+            from kfunc.http.h2.connection import take_over
+
+            self.deadline = FOREVER
+            take_over(self, data)
+
+    def _read_plain(self, data: bytes) -> bool:
+        """Take a whole request with a plain head, which needs no parser; it is between two messages, and stays so."""
+        end = end_of_head(data)
+        heads = self.server.heads
+        plain = heads.known.get(data[:end]) or heads.read(data[:end])
+        if plain is None or plain.length != len(data) - end or plain.length > self._limits.max_body_bytes:
+            return False
+        method, target = plain.start
+        self._begun = True
+        self.current = exchange = Exchange(self, method, target, plain.pairs, plain.headers, True)
+        exchange.plain = plain
+        exchange.memo = plain.memo
+        exchange.body = data[end:]
+        exchange.complete = True
+        exchange.started_at = perf_counter()
+        self.state = ANSWER
+        self.deadline = FOREVER
+        self.server.dispatch(exchange)
+        return True
 
     def _parse(self, data: bytes | memoryview) -> None:
         try:
@@ -145,34 +172,6 @@ class HttpConnection(AnswerWriter):
         fields = header_lines([field for field in self._headers if field[0] != b"upgrade"])
         version = old.get_http_version().encode()
         self._parser.feed_data(b"%b %b HTTP/%b\r\n%b\r\n" % (old.get_method(), self._target, version, fields))
-
-    # ---- heads that repeat
-
-    def _learn(self, data: bytes, exchange: Exchange) -> None:
-        """Keep the bytes of a head: a client that keeps its connection tends to send the same again.
-
-        The same bytes at the same place, between two messages, mean the same; they need no parser.
-        """
-        self._plain = None
-        self._learned += 1
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        # One message and nothing else: the first end of a head is where the body of the last message begins.
-        if end == len(data) - self._body_length and end <= MAX_REPEATED and exchange.method != b"HEAD":
-            exchange.memo = {}
-            self._repeat_head, self._repeat_length, self._repeat = data[:end], len(data), exchange
-
-    def _repeated(self, data: bytes) -> None:
-        """A whole request whose head was here before."""
-        self._learned = 0
-        known = cast(Exchange, self._repeat)
-        self.current = exchange = Exchange(self, known.method, known.target, known.header_list, known.headers, True)
-        exchange.memo = known.memo
-        exchange.body = data[len(self._repeat_head) :]
-        exchange.complete = True
-        exchange.started_at = perf_counter()
-        self.state = ANSWER
-        self.deadline = FOREVER
-        self.server.dispatch(exchange)
 
     # ---- parser
 
@@ -207,9 +206,7 @@ class HttpConnection(AnswerWriter):
         self.incoming = exchange = Exchange(self, parser.get_method(), target, header_list, headers, keep_alive)
         self.state = BODY
         chunked = False
-        self._plain = exchange
         if not (keep_alive and is_plain(headers, len(header_list), target, limits)):
-            self._plain = None
             chunked = check_head(exchange, parser.get_http_version(), limits)
         length = int(headers.get(b"content-length", b"0"))
         if length > limits.max_body_bytes:

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kfunc.errors import KfuncError
+from kfunc.http.identity import new_request_id
+from kfunc.http.plain import PlainHead
 from kfunc.http.wire import CONTENT_TYPE_LINES, JSON, Headers, error_body, error_headers, header_lines
+
+REQUEST_ID = b"x-request-id"
+MAX_REQUEST_ID = 128
 
 
 class Receiver(Protocol):
@@ -62,7 +67,14 @@ class Exchange:
     on_cancel: Callable[[], None] | None = None
     on_pressure: Callable[[bool], None] | None = None
     note: Any = None
+    trailers: Headers | None = None  # to be sent behind the answer, by HTTP/2; in HTTP/1.1 few clients read them
+    error: KfuncError | None = None  # what it was answered with, if by `fail`
+    plain: PlainHead | None = None  # HTTP/1.1, kept alive, complete, not HEAD, no field twice
     memo: dict[str, Any] | None = None  # shared by requests with the same head: what was worked out from it
+    queue_s = 0.0  # waited for a thread or a batch; with compute_s it becomes Server-Timing
+    batch_s = 0.0
+    compute_s = 0.0  # the model's own time
+    _request_id = b""
 
     def __init__(
         self,
@@ -79,6 +91,16 @@ class Exchange:
         self.header_list = header_list
         self.headers = headers
         self.keep_alive = keep_alive
+
+    @property
+    def request_id(self) -> bytes:
+        """The caller's x-request-id if it brought a sane one, else one that is made here; the same for one exchange."""
+        identifier = self._request_id
+        if not identifier:
+            given = self.headers.get(REQUEST_ID, b"")
+            valid = given and len(given) <= MAX_REQUEST_ID and given.isascii()
+            self._request_id = identifier = given if valid else new_request_id()
+        return identifier
 
     def respond(self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers | None = None) -> None:
         """Answer at once. `content_type` empty: `headers` hold what is to be sent."""
@@ -105,6 +127,7 @@ class Exchange:
         if self.status:
             self.transmitter.reset(self)
             return
+        self.error = error
         if error.close:
             self.keep_alive = False
         self.respond(error.status, error_body(error.message), JSON, error_headers(error))

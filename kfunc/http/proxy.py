@@ -1,7 +1,7 @@
 """Forwarding an exchange to an upstream: small bodies in one piece, large ones streamed both ways."""
 
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import Exchange
+from kfunc.http.exchange import REQUEST_ID, Exchange
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
 from kfunc.http.wire import forwarded_headers, header_lines
 
@@ -16,7 +16,19 @@ def pass_on(exchange: Exchange, pool: UpstreamPool) -> None:
     if exchange.target == LIVE_PATH and exchange.method in (b"GET", b"HEAD"):
         exchange.respond(200, LIVE)
     else:
-        Forward(exchange, pool, b"")
+        Forward(exchange, pool)
+
+
+def forwarded_head(exchange: Exchange) -> bytes:
+    """The head for the next hop, but for its framing, with an x-request-id in any case."""
+    given = exchange.headers.get(REQUEST_ID)
+    if exchange.plain is not None and (given is None or given is exchange.request_id):
+        fields = exchange.plain.forwarded
+    else:
+        fields = header_lines([field for field in forwarded_headers(exchange.header_list) if field[0] != REQUEST_ID])
+        given = None
+    head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
+    return head if given is not None else b"%bx-request-id: %b\r\n" % (head, exchange.request_id)
 
 
 class Forward:
@@ -26,15 +38,11 @@ class Forward:
     the parts of a streamed request. A request with a body is never sent twice: it may have run.
     """
 
-    __slots__ = ("bodiless", "connection", "exchange", "extra", "idempotent", "pool")
+    __slots__ = ("bodiless", "connection", "exchange", "idempotent", "pool")
 
-    answer_extra = b""
-    """Fields, as lines, that are added to the answer; `extra` are those that are added to the request."""
-
-    def __init__(self, exchange: Exchange, pool: UpstreamPool, extra: bytes) -> None:
+    def __init__(self, exchange: Exchange, pool: UpstreamPool) -> None:
         self.exchange = exchange
         self.pool = pool
-        self.extra = extra
         self.idempotent = exchange.complete and not exchange.body and exchange.method in IDEMPOTENT
         self.bodiless = exchange.method == b"HEAD"
         self.connection: UpstreamConnection | None = None
@@ -52,11 +60,9 @@ class Forward:
         memo = exchange.memo
         head = memo.get("forward") if memo is not None else None
         if head is None:
-            fields = header_lines(forwarded_headers(exchange.header_list))
-            head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
-            if memo is not None:
+            head = forwarded_head(exchange)
+            if memo is not None and REQUEST_ID in exchange.headers:
                 memo["forward"] = head
-        head += self.extra
         length = exchange.headers.get(b"content-length")
         if not exchange.complete:
             framing = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
@@ -87,14 +93,14 @@ class Forward:
         if body:
             self.passed_chunk(body)
         self.passed_end(complete=True)
-        self.exchange.relay(head.status, head.lines + self.answer_extra, body)
+        self.exchange.relay(head.status, head.lines, body)
 
     def on_head(self, head: ResponseHead, length: int | None) -> None:
         """The answer begins."""
         self.passed_head(head)
         self.exchange.forwarded = True
         self.exchange.on_pressure = self._hold_upstream
-        self.exchange.start(head.status, head.lines + self.answer_extra, length)
+        self.exchange.start(head.status, head.lines, length)
 
     def on_chunk(self, chunk: bytes) -> None:
         """Part of the answer."""

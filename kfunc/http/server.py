@@ -4,12 +4,14 @@ import asyncio
 import logging
 import socket
 import time
+from typing import Protocol
 
 from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError
 from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application, Exchange
+from kfunc.http.plain import request_heads
 from kfunc.http.wire import status_line
 
 log = logging.getLogger("kfunc.http")
@@ -28,6 +30,19 @@ def date_line(now: float) -> bytes:
     return f"date: {day}, {at.tm_mday:02} {month} {at.tm_year} {clock} GMT\r\n".encode()
 
 
+class Connection(Protocol):
+    """One of a server's connections, of whatever version of HTTP."""
+
+    transport: asyncio.Transport
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+    def drain(self) -> None:
+        """Finish what is open, and close."""
+
+
 class HttpServer:
     """Serves one application on one listening socket.
 
@@ -37,7 +52,9 @@ class HttpServer:
     def __init__(self, application: Application, limits: Limits) -> None:
         self.application = application
         self.limits = limits
-        self.connections: set[HttpConnection] = set()
+        self.heads = request_heads(limits.max_headers, limits.max_header_bytes)
+        self.outermost = True  # clients come from elsewhere: its answers carry x-request-id
+        self.connections: set[Connection] = set()
         self.draining = False
         self.now = time.monotonic()
         self._renew_date()
@@ -54,7 +71,8 @@ class HttpServer:
         """Accept connections on `listener`."""
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
-        if listener.family == socket.AF_UNIX:
+        self.outermost = listener.family != socket.AF_UNIX
+        if not self.outermost:
             self._listener = await loop.create_unix_server(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
         else:
             self._listener = await loop.create_server(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
@@ -67,13 +85,13 @@ class HttpServer:
             connection.expire()
         self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
 
-    def opened(self, connection: HttpConnection) -> bool:
+    def opened(self, connection: Connection) -> bool:
         """Take up a connection; false if there are too many."""
         self.connections.add(connection)
         self.seen_client = True
         return len(self.connections) <= self.limits.max_connections
 
-    def closed(self, connection: HttpConnection) -> None:
+    def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
         if not self.connections and self._idle is not None and not self._idle.done():

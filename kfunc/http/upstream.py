@@ -10,7 +10,8 @@ import httptools
 
 from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, Unavailable
 from kfunc.http.address import Address
-from kfunc.http.wire import END_OF_HEAD, Headers, forwarded_headers, header_lines
+from kfunc.http.plain import PlainHead, PlainHeads, end_of_head, read_status_line
+from kfunc.http.wire import HOP_BY_HOP, Headers, forwarded_headers, header_lines
 
 SMALL_BODY = 64 * 1024
 SWEEP_S = 0.5
@@ -19,22 +20,32 @@ FOREVER = float("inf")
 IDLE_S = 4.0
 
 
+# The client gets the id of its request from the outermost process, once.
+DROPPED = frozenset((b"x-request-id",))
+
+
 class ResponseHead:
     """Status and fields (names in lower case) of an answer; shared by answers whose heads are the same bytes."""
 
-    __slots__ = ("_lines", "headers", "status")
+    __slots__ = ("_lines", "headers", "length", "status")
 
-    def __init__(self, status: int, headers: Headers) -> None:
+    def __init__(self, status: int, headers: Headers, length: int = 0, lines: bytes | None = None) -> None:
         self.status = status
         self.headers = headers
-        self._lines: bytes | None = None
+        self.length = length  # of a plain one's body
+        self._lines = lines
 
     @property
     def lines(self) -> bytes:
         """The end-to-end fields but for the framing, as they are passed on."""
         if self._lines is None:
-            self._lines = header_lines(forwarded_headers(self.headers))
+            self._lines = header_lines([field for field in forwarded_headers(self.headers) if field[0] not in DROPPED])
         return self._lines
+
+
+def plain_answer(head: PlainHead) -> ResponseHead:
+    """What the pool's calls get of a head that was read without the parser."""
+    return ResponseHead(head.start, head.pairs, head.length, head.forwarded)
 
 
 class Call(Protocol):
@@ -69,10 +80,17 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection of the pool."""
 
     __slots__ = (
-        ("pool", "transport", "call", "deadline", "answered", "fresh", "reusable", "idle_since", "_parser", "_complete")
-        + ("_head", "_headers", "_parts", "_body_length", "_streaming", "_until_close", "_held")
-        + ("_plain", "_repeat", "_repeat_head", "_repeat_length")
-    )
+        "pool",
+        "transport",
+        "call",
+        "deadline",
+        "answered",
+        "fresh",
+        "reusable",
+        "idle_since",
+        "_parser",
+        "_complete",
+    ) + ("_head", "_headers", "_parts", "_streaming", "_until_close", "_held")
 
     def __init__(self, pool: "UpstreamPool") -> None:
         self.pool = pool
@@ -81,11 +99,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers: Headers = []
         self._parts: list[bytes] = []
         self._head = ResponseHead(0, self._headers)
-        self._plain: ResponseHead | None = None  # of the whole answer that came last
-        self._body_length = 0
-        self._repeat: ResponseHead | None = None
-        self._repeat_head = b""
-        self._repeat_length = -1
         self._streaming = False
         self._until_close = False
         self._complete = False  # the answer is, but the call has not heard of it
@@ -116,15 +129,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         call = self.call
-        if len(data) == self._repeat_length and data.startswith(self._repeat_head) and not self.answered and call is not None:
-            # A whole answer whose head was here before, between two messages: it needs no parser.
-            self._release()
-            call.on_response(cast(ResponseHead, self._repeat), data[len(self._repeat_head) :])
-            return
         if call is None:  # an answer that nobody asked for; it must not become that of the next call
             self.transport.abort()
             return
-        first = not self.answered
+        if not self.answered:  # between two messages: a whole answer with a plain head needs no parser
+            end = end_of_head(data)
+            heads = self.pool.heads
+            head = heads.known.get(data[:end]) or heads.read(data[:end])
+            if head is not None and head.length == len(data) - end and not call.bodiless:
+                self._release()
+                call.on_response(head, data[end:])
+                return
         self.answered = True
         try:
             self._parser.feed_data(data)
@@ -135,10 +150,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self.transport.abort()
                 return
         if self._complete:
-            if first and self._plain is not None and self.reusable:
-                end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-                if end == len(data) - self._body_length:  # one answer and nothing else
-                    self._repeat_head, self._repeat_length, self._repeat = data[:end], len(data), self._plain
             self._deliver()
 
     def hold(self, paused: bool) -> None:
@@ -189,7 +200,6 @@ class UpstreamConnection(asyncio.Protocol):
             raise BadGateway("the upstream sent more than its answer")
         self._headers = []
         self._parts = []
-        self._plain = None
         self._streaming = self._until_close = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -232,9 +242,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._complete = True
         if not self._parser.should_keep_alive():
             self.reusable = False
-        if not self._streaming:
-            self._plain = self._head
-            self._body_length = sum(map(len, self._parts))
 
     def _deliver(self) -> None:
         call, parts, head, streaming = self.call, self._parts, self._head, self._streaming
@@ -275,6 +282,8 @@ class UpstreamPool:
         self.max_connections = max_connections
         self.max_waiting = max_waiting
         self.now = time.monotonic()
+        # A plain head needs a Content-Length: without one the body ends with the connection.
+        self.heads = PlainHeads(read_status_line, plain_answer, b"content-length", private=HOP_BY_HOP | DROPPED)
         self.connections: set[UpstreamConnection] = set()
         self.idle: list[UpstreamConnection] = []
         self.waiting: deque[Call] = deque()

@@ -28,8 +28,9 @@ def build(parts: Parts) -> LoggerApplication:
     settings = config.logger or Logger()
     target = settings.sink if isinstance(settings.sink, str) else os.environ.get("K_SINK", "")
     if not target:
-        raise StartupError("the logger has no sink: set inference.logger.sink, or K_SINK by a SinkBinding")
-    writer = EventWriter(config.function, config.namespace, config.model.version, os.urandom(8).hex())
-    delivery = Delivery(settings, open_sink(target), writer, parts.metrics)
+        raise StartupError("the logger has no sink: set inference.logger.sink, KFUNC_LOGGER_SINK, or K_SINK by a SinkBinding")
+    prefix, mode, model = os.urandom(8).hex(), settings.mode, config.model
+    writer = EventWriter(config.function, config.namespace, model.version, prefix, mode=mode, model=model.name)
+    delivery = Delivery(settings, open_sink(target, settings), writer, parts.metrics)
     parts.at_end = delivery.flush
     return LoggerApplication(settings, parts.pool, delivery, parts.recorder)

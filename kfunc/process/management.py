@@ -6,27 +6,35 @@ import socket
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
 from kfunc.http.address import Address
-from kfunc.http.exchange import Exchange
+from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer
 from kfunc.telemetry.metrics import CONTENT_TYPE, Metrics, merge
 
 SCRAPE_TIMEOUT_S = 2.0
+MAX_BODY_BYTES = 64 * 1024
 REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n"
 
 
 class Management:
-    """Answers on the management port. `scrape` are the other processes whose metrics are shown too."""
+    """Answers on the management port. `scrape` are the other processes whose metrics are shown too.
 
-    stream_above = 1024
+    `others` answers every other path.
+    """
 
-    def __init__(self, metrics: Metrics, scrape: list[Address]) -> None:
+    stream_above = MAX_BODY_BYTES
+
+    def __init__(self, metrics: Metrics, scrape: list[Address], others: Application | None) -> None:
         self._metrics = metrics
         self._scrape = scrape
+        self._others = others
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
-        """`GET /metrics`; everything else is 404."""
+        """`GET /metrics`, and what there is besides."""
         if exchange.target.partition(b"?")[0] != b"/metrics":
+            if self._others is not None:
+                self._others.handle(exchange)
+                return
             raise NotFound("the management port serves /metrics")
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
@@ -63,10 +71,13 @@ async def fetch_metrics(address: Address) -> str:
     return body.decode("utf-8", "replace") if head.startswith(b"HTTP/1.1 200") else ""
 
 
-async def serve_management(metrics: Metrics, listener: socket.socket | None, scrape: list[Address]) -> HttpServer | None:
-    """Listen for scrapes, unless there is no listener."""
+async def serve_management(
+    metrics: Metrics, listener: socket.socket | None, scrape: list[Address], others: Application | None = None
+) -> HttpServer | None:
+    """Listen for scrapes, and what `others` answers, unless there is no listener."""
     if listener is None:
         return None
-    server = HttpServer(Management(metrics, scrape), Limits(max_connections=64))
+    limits = Limits(max_connections=64, max_body_bytes=MAX_BODY_BYTES)
+    server = HttpServer(Management(metrics, scrape, others), limits)
     await server.start(listener)
     return server

@@ -13,7 +13,7 @@ from kfunc.http.exchange import Application
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import parse_arguments
-from kfunc.process.lifecycle import Life, report, run, wind_down
+from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
@@ -44,7 +44,7 @@ def start_sidecar(
     """Run a sidecar whose application `build` makes; the exit status."""
     try:
         arguments = parse_arguments(f"kfunc.{component}_sidecar", argv, upstream=True, manage=manage)
-        config = pod.decode(os.environ)
+        config = pod.decode(os.environ, needs_model=False)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
         parts = Parts(config, component, arguments.upstream or Address(), access_log=arguments.access_log)
@@ -58,6 +58,7 @@ def start_sidecar(
         await server.start(listener)
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
         life.watch(config.hang_timeout_s)
+        keep_memory()
         await life.stop.wait()
         ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)

@@ -14,6 +14,12 @@ from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 class Context(Protocol):
     """What surrounds one call. An HTTP exchange is one."""
 
+    queue_s: float
+    """Seconds that the call waited for a thread; the model tells it, with `compute_s`."""
+
+    compute_s: float
+    """Seconds that the model's own code took."""
+
     @property
     def headers(self) -> dict[bytes, bytes]:
         """The request's header fields, names in lower case; a gRPC call's metadata."""
@@ -38,11 +44,18 @@ class Model(Protocol):
     def ready(self) -> bool:
         """Whether `infer` would be answered now."""
 
+    @property
+    def explains(self) -> bool:
+        """Whether `explain` has an answer."""
+
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The answer, or what is to be awaited for it where the model has to wait.
 
         Raises a KfuncError, at once or when awaited; anything else is a fault of the model's.
         """
+
+    def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        """Why the model answers as it does, in outputs of its own. Raises Unsupported where it does not tell."""
 
     def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
         """Answer in parts. Raises Unsupported where the model answers at once."""

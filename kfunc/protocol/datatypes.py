@@ -23,6 +23,9 @@ DATATYPES = {
 # The datatype of V1 rows before a model's metadata has typed them: any JSON value is an element.
 JSON = "JSON"
 
+# In binary form, the length before each element of BYTES.
+LENGTH_BYTES = 4
+
 MAX_ELEMENTS = 2**40
 MAX_RANK = 32
 

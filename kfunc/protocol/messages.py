@@ -10,14 +10,15 @@ class Tensor(Struct, gc=False):
     """A named array, row-major.
 
     `datatype` is one of `datatypes.DATATYPES`, or `datatypes.JSON` for V1 rows that no metadata
-    has typed yet. `data` is a JSON list (flat or nested to `shape`) or an object that offers the
-    buffer protocol with native byte order.
+    has typed yet. `data` is a JSON list (flat or nested to `shape`), or an object that offers the
+    buffer protocol: elements little-endian, BOOL as one byte, BF16 as its upper half of an FP32, BYTES
+    as elements with a length of 4 bytes before each. None: the request had no data.
     """
 
     name: str
     shape: list[int]
     datatype: str
-    data: Any
+    data: Any = None
     parameters: dict[str, Any] | None = None
 
 

@@ -1,101 +1,186 @@
-"""The V1 protocol: `instances` in, `predictions` out (TensorFlow Serving's row format). Sans-IO."""
+"""The V1 protocol of KServe and TensorFlow Serving's predict API: rows as `instances`, columns as `inputs`. Sans-IO."""
 
-from base64 import b64decode
 from binascii import Error as Base64Error
+from binascii import a2b_base64
 from itertools import chain
 from typing import Any
 
 import msgspec
 
 from kfunc.errors import InvalidRequest
-from kfunc.protocol.datatypes import JSON, MAX_RANK
+from kfunc.protocol.datatypes import DATATYPES, JSON, MAX_RANK
+from kfunc.protocol.json_text import ERRORS, cause, kind_of, may_hold_booleans
 from kfunc.protocol.messages import InferRequest, ModelMetadata, Tensor, TensorSpec
 
 ROWS = "instances"
+COLUMNS = "inputs"
+BINARY = {"b64"}
+
+# The input of a model that does not tell the names of its own.
+UNNAMED = TensorSpec("input-0", "", ())
 
 _DOCUMENT = msgspec.json.Decoder(dict[str, Any])
 
 
-def decode_request(body: bytes, model_name: str = "", model_version: str = "") -> InferRequest:
-    """A V1 request as one untyped tensor `instances` of n rows; `typed` gives them types.
+class V1Request(InferRequest, gc=False):
+    """A request whose tensors are JSON values until `typed` gives them types.
 
-    Other members of the document become parameters. Raises InvalidRequest.
+    In rows: one tensor `instances`. `columnar`: a tensor for each input, or one without a name.
+    """
+
+    columnar: bool = False
+    has_booleans: bool = True
+    """Whether there may be any among the values."""
+
+
+def decode_request(body: bytes, model_name: str = "", model_version: str = "") -> V1Request:
+    """A request of `:predict` or `:explain` (TensorFlow Serving's REST API, Predict API, Request format).
+
+    Other members of the document become parameters, `signature_name` too: a model here has one signature.
+    Of duplicate keys the last one counts. Raises InvalidRequest.
     """
     try:
         document = _DOCUMENT.decode(body)
-    except msgspec.ValidationError:
-        raise InvalidRequest('the request must be an object with "instances"') from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"the request is not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidRequest("the request is nested too deeply") from None
-    rows = document.pop(ROWS, None)
-    if type(rows) is not list or not rows:
-        raise InvalidRequest('"instances" must be an array with at least one instance')
-    tensor = Tensor(ROWS, [len(rows)], JSON, rows)
-    return InferRequest([tensor], parameters=document or None, model_name=model_name, model_version=model_version)
+    except ERRORS as error:
+        raise _refusal(body, error) from None
+    columnar = COLUMNS in document
+    if columnar:
+        tensors = _columns(document)
+    else:
+        rows = document.pop(ROWS, None)
+        if type(rows) is not list or not rows:
+            raise InvalidRequest('"instances" must be an array with at least one instance')
+        tensors = [Tensor(ROWS, [len(rows)], JSON, rows)]
+    if document and type(document.get("signature_name", "")) is not str:
+        raise InvalidRequest('"signature_name" must be a string')
+    has_booleans = may_hold_booleans(body)
+    return V1Request(tensors, "", document or None, None, model_name, model_version, columnar, has_booleans)
+
+
+def _refusal(body: bytes, error: Exception) -> InvalidRequest:
+    if isinstance(error, msgspec.ValidationError) and not body.lstrip().startswith(b"{"):
+        return InvalidRequest('the request must be an object with "instances" or "inputs"')
+    return InvalidRequest(f"the request is not JSON: {cause(error)}")
+
+
+def _columns(document: dict[str, Any]) -> list[Tensor]:
+    if ROWS in document:
+        raise InvalidRequest('a request has either "instances" (rows) or "inputs" (columns), not both')
+    columns = document.pop(COLUMNS)
+    if type(columns) is dict and columns.keys() != BINARY:
+        if not columns:
+            raise InvalidRequest('"inputs" must name at least one input')
+        return [Tensor(name, [], JSON, value) for name, value in columns.items()]
+    if type(columns) is list and columns and type(columns[0]) is dict and "datatype" in columns[0]:
+        raise InvalidRequest('"inputs" with "datatype" is a V2 request; its path is /v2/models/NAME/infer')
+    return [Tensor("", [], JSON, columns)]
 
 
 def typed(request: InferRequest, metadata: ModelMetadata) -> InferRequest:
     """The same request with the tensors that `metadata` names, flat and row-major.
 
     A row is the value of the only input, or an object with a value for each. A model that does not
-    tell its inputs gets INT64, FP64, BOOL or BYTES as the values are. Raises InvalidRequest.
+    tell its inputs gets INT64 (UINT64 where it must be), FP64, BOOL or BYTES as the values are.
+    Raises InvalidRequest naming the input.
     """
-    rows = request.inputs[0].data
-    if type(rows) is not list or not rows:  # no V1 request: a V2 one may name any datatype
-        raise InvalidRequest(f"input {request.inputs[0].name!r}: unknown datatype {JSON!r}")
-    specs = metadata.inputs
-    if type(rows[0]) is dict and rows[0].keys() != {"b64"}:
-        request.inputs = _columns(rows, specs)
+    if type(request) is not V1Request:  # a V2 request may name any datatype
+        name, known = request.inputs[0].name, ", ".join(DATATYPES)
+        raise InvalidRequest(f"input {name!r}: unknown datatype {JSON!r}; one of {known} is expected")
+    specs, booleans = metadata.inputs, request.has_booleans
+    first = request.inputs[0]
+    if request.columnar and (first.name or len(request.inputs) > 1):
+        known_specs = {spec.name: spec for spec in specs}
+        request.inputs = [_tensor(_spec_of(each.name, known_specs), each.data, booleans) for each in request.inputs]
+    elif not request.columnar and type(first.data[0]) is dict and first.data[0].keys() != BINARY:
+        request.inputs = _named_rows(first.data, specs, booleans)
     elif len(specs) > 1:
         names = ", ".join(spec.name for spec in specs)
-        raise InvalidRequest(f"each instance must be an object with the inputs {names}")
+        what = '"inputs"' if request.columnar else "each instance"
+        raise InvalidRequest(f"{what} must be an object with the inputs {names}")
     else:
-        request.inputs = [_tensor(specs[0] if specs else TensorSpec("input-0", "", ()), rows)]
+        request.inputs = [_tensor(specs[0] if specs else UNNAMED, first.data, booleans)]
     return request
 
 
-def _columns(rows: list[Any], specs: list[TensorSpec]) -> list[Tensor]:
+def _spec_of(name: str, specs: dict[str, TensorSpec]) -> TensorSpec:
+    spec = specs.get(name)
+    if spec is None:
+        if specs:
+            raise InvalidRequest(f"unknown input {name!r}; the model's inputs are {', '.join(specs)}")
+        spec = TensorSpec(name, "", ())
+    return spec
+
+
+def _named_rows(rows: list[Any], specs: list[TensorSpec], booleans: bool) -> list[Tensor]:
     wanted = specs or [TensorSpec(name, "", ()) for name in rows[0]]
     names = {spec.name for spec in wanted}
     for index, row in enumerate(rows):
         if type(row) is not dict or row.keys() != names:
-            raise InvalidRequest(f"instance {index} must be an object with exactly the inputs {', '.join(sorted(names))}")
-    return [_tensor(spec, [row[spec.name] for row in rows]) for spec in wanted]
+            known = ", ".join(spec.name for spec in wanted)
+            raise InvalidRequest(f"instance {index} must be an object with exactly the inputs {known}: {_unlike(row, names)}")
+    return [_tensor(spec, [row[spec.name] for row in rows], booleans) for spec in wanted]
 
 
-def _tensor(spec: TensorSpec, rows: list[Any]) -> Tensor:
-    shape, data = [len(rows)], rows
+def _unlike(row: Any, names: set[str]) -> str:
+    if type(row) is not dict:
+        return f"it is {kind_of(row)}"
+    missing = sorted(names - row.keys())
+    return f"{missing[0]!r} is missing" if missing else f"{min(row.keys() - names)!r} is none of them"
+
+
+def _tensor(spec: TensorSpec, value: Any, booleans: bool) -> Tensor:
+    """Nested arrays as a tensor; the only value of a scalar's too."""
+    shape, data = ([len(value)], value) if type(value) is list else ([], [value])
     while data and type(data[0]) is list:
         width = len(data[0])
-        for row in data:
-            if type(row) is not list or len(row) != width:
-                raise InvalidRequest(f"input {spec.name!r}: the instances do not all have the same shape")
+        if len(data) == 1:
+            data = data[0]
+        else:
+            if set(map(type, data)) != {list} or set(map(len, data)) != {width}:
+                raise _ragged(spec.name, data, len(shape), width)
+            data = list(chain.from_iterable(data))
         shape.append(width)
         if len(shape) > MAX_RANK:
             raise InvalidRequest(f"input {spec.name!r}: more than {MAX_RANK} dimensions")
-        data = list(chain.from_iterable(data))
-    if data and type(data[0]) is dict:
-        data = [_base64(spec.name, value) for value in data]
-    kinds = set(map(type, data))
-    if bool in kinds and spec.datatype not in ("", "BOOL"):
-        raise InvalidRequest(f"input {spec.name!r}: {spec.datatype} expected, found a boolean")
-    return Tensor(spec.name, shape, spec.datatype or _datatype(spec.name, kinds), data)
+    datatype = spec.datatype
+    if datatype in ("", "BYTES"):
+        kinds = set(map(type, data))
+        if dict in kinds:
+            data = [_base64(spec.name, each) if type(each) is dict else each for each in data]
+            kinds = kinds - {dict} | {bytes}
+        datatype = datatype or _datatype(spec.name, kinds, data)
+    elif booleans and datatype != "BOOL" and bool in set(map(type, data)):
+        raise InvalidRequest(f"input {spec.name!r}: {datatype} expected, found a boolean")
+    return Tensor(spec.name, shape, datatype, data)
 
 
-def _base64(name: str, value: Any) -> bytes:
-    if type(value) is not dict or value.keys() != {"b64"} or type(value["b64"]) is not str:
-        raise InvalidRequest(f'input {name!r}: an object among the values must be {{"b64": "…"}}')
+def _ragged(name: str, data: list[Any], depth: int, width: int) -> InvalidRequest:
+    other = next(each for each in data if type(each) is not list or len(each) != width)
+    given = f"an array of {len(other)}" if type(other) is list else kind_of(other)
+    return InvalidRequest(
+        f"input {name!r}: the values do not all have the same shape: "
+        f"at depth {depth} the first is an array of {width}, another is {given}"
+    )
+
+
+def _base64(name: str, value: dict[str, Any]) -> bytes:
+    if value.keys() != BINARY or type(value["b64"]) is not str:
+        raise InvalidRequest(f'input {name!r}: an object among the values must be {{"b64": "…"}}, bytes as base64')
+    text = value["b64"]
     try:
-        return b64decode(value["b64"], validate=True)
+        return a2b_base64(text, strict_mode=True)
+    except (Base64Error, ValueError):
+        pass
+    bare = "".join(text.split()).rstrip("=")  # TensorFlow Serving reads lines and missing padding too
+    try:
+        return a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
     except (Base64Error, ValueError):
         raise InvalidRequest(f"input {name!r}: b64 is not base64") from None
 
 
-def _datatype(name: str, kinds: set[type]) -> str:
+def _datatype(name: str, kinds: set[type], data: list[Any]) -> str:
     if kinds <= {int}:
-        return "INT64"
+        return _integers(name, data)
     if kinds <= {int, float}:
         return "FP64"
     if kinds <= {str, bytes}:
@@ -103,3 +188,12 @@ def _datatype(name: str, kinds: set[type]) -> str:
     if kinds == {bool}:
         return "BOOL"
     raise InvalidRequest(f"input {name!r}: the values must be all numbers, all strings or all booleans")
+
+
+def _integers(name: str, data: list[Any]) -> str:
+    least, most = min(data, default=0), max(data, default=0)
+    if least >= -(2**63) and most < 2**63:
+        return "INT64"
+    if least >= 0 and most < 2**64:
+        return "UINT64"
+    raise InvalidRequest(f"input {name!r}: integers must all be from -2^63 to 2^63-1, or all from 0 to 2^64-1")

@@ -7,6 +7,7 @@ import msgspec
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.datatypes import DATATYPES, element_count
+from kfunc.protocol.json_text import may_hold_booleans
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor
 
 _REQUEST = msgspec.json.Decoder(InferRequest)
@@ -24,20 +25,27 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
     request.model_name = model_name
     request.model_version = model_version
     # Elements are not looked at one by one for booleans unless the text has any.
-    if b"true" in body or b"false" in body:
+    if may_hold_booleans(body):
         for tensor in request.inputs:
+            if tensor.data is None:
+                continue  # behind the JSON, or missing, which to_array finds
             flatten(tensor)
             if tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
                 raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
     return request
 
 
-def flatten(tensor: Tensor) -> None:
-    """Make `tensor.data` flat, checking that it is as long as the shape says, at every level."""
+def require_datatype(tensor: Tensor) -> None:
+    """Refuse a tensor of a datatype that the protocol does not have."""
     if tensor.datatype not in DATATYPES:
         raise InvalidRequest(
             f"input {tensor.name!r}: unknown datatype {tensor.datatype!r}; one of {', '.join(DATATYPES)} is expected"
         )
+
+
+def flatten(tensor: Tensor) -> None:
+    """Make `tensor.data` flat, checking that it is as long as the shape says, at every level."""
+    require_datatype(tensor)
     shape, data = tensor.shape, tensor.data
     if type(data) is not list:
         raise InvalidRequest(f"input {tensor.name!r}: data must be an array")

@@ -10,19 +10,31 @@ from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
 CLIENT_GONE = 499
 
 
+def is_probe(exchange: Exchange) -> bool:
+    """Whether someone only asks how this process is: a kubelet, a proxy, `kfunc run` (Health APIs)."""
+    if exchange.method not in (b"GET", b"HEAD"):
+        return False
+    target = exchange.target
+    return target.startswith(b"/v2/health/") or (target.endswith(b"/ready") and target.startswith(b"/v2/models/"))
+
+
 class RequestRecorder:
     """Records ended exchanges. Durations are those of inference requests, not of probes."""
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self._metrics = metrics
-        self._codes = metrics.codes("kfunc_requests_total", "Requests by status; 499: the client went away.")
+        self._codes = metrics.codes(
+            "kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away."
+        )
         self._durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
         self._access_log = AccessLog(metrics) if access_log else None
 
     def record(self, exchange: Exchange, inference: bool) -> None:
-        """Take up an exchange that has ended."""
+        """Take up an exchange that has ended. Probes are no requests: while a model loads, each of them is a 503."""
+        if not inference and is_probe(exchange):
+            return
         status = exchange.status or CLIENT_GONE
         values = self._metrics.values
         values[self._codes.index + (status if 100 <= status < 600 else 599)] += 1.0
@@ -32,7 +44,7 @@ class RequestRecorder:
         if inference:
             values[self._durations.index + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
             values[self._durations.sum_index] += duration_s
-        if self._access_log is not None and not exchange.target.startswith(b"/v2/health/"):
+        if self._access_log is not None:
             target = exchange.target.decode("latin-1") or "-"
             method = exchange.method.decode("latin-1") or "-"
             self._access_log.add(f"{method} {target} {status} {duration_s * 1e3:.2f} ms {exchange.sent_length} B\n")

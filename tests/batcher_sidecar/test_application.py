@@ -111,6 +111,10 @@ async def echo(_: Upstream, request: Message) -> tuple[int, bytes]:
     return 200, json.dumps({"model_name": "m", "outputs": outputs}).encode()
 
 
+async def forgiving(_: Upstream, request: Message) -> tuple[int, bytes]:
+    return 200, b'{"model_name": "m", "outputs": []}'
+
+
 async def hang_up(_: Upstream, request: Message) -> None:
     return None
 
@@ -230,6 +234,94 @@ def test_hundreds_of_concurrent_requests_are_all_answered_with_their_own_rows() 
         assert sorted(rows) == list(range(300))
 
     serve(test, max_latency_ms=5)
+
+
+def test_behind_one_in_flight_only_its_own_group_waits() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: len(pod.upstream.calls) == 1)
+        same = asyncio.create_task(pod.send(V1, {"instances": [1]}))
+        await pod.waiting(1)
+        other = asyncio.create_task(pod.send(V1, {"instances": [[2, 2]]}))
+        await pod.waits(lambda: len(pod.upstream.calls) == 2)
+        assert pod.upstream.calls[1].json == {"instances": [[2, 2]]}
+        pod.upstream.gate.set()
+        answers = await asyncio.gather(first, same, other)
+        assert [answer.json for answer in answers] == [{"predictions": [0]}, {"predictions": [1]}, {"predictions": [[2, 2]]}]
+
+    serve(test)
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {**row(0, 0), "parameters": {"binary_data_output": True}},
+        {**row(0, 0), "outputs": [{"name": "y", "parameters": {"binary_data": True}}]},
+        {**row(0, 0), "parameters": {"sequence_id": 7}},
+        b'{"inputs": [',
+    ],
+    ids=["binary output", "a binary output", "of a sequence", "broken"],
+)
+def test_what_cannot_be_merged_never_waits_and_holds_nothing_up(request_of: object) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, row(0, 0))
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        pod.upstream.gate.clear()
+        tasks = []
+        for count, body in enumerate((request_of, row(1, 1), request_of), 2):
+            tasks.append(asyncio.create_task(pod.send(V2, body)))
+            await pod.waits(lambda count=count: len(pod.upstream.calls) == count)  # type: ignore[misc]
+        pod.upstream.gate.set()
+        await asyncio.gather(*tasks)
+        assert pod.upstream.calls[1].body == (request_of if isinstance(request_of, bytes) else json.dumps(request_of).encode())
+
+    serve(test, forgiving)
+
+
+def test_binary_tensors_pass_as_they_came_while_others_are_in_flight() -> None:
+    body = json.dumps(row(1, 1)).encode() + b"\0\1"
+
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, row(0, 0))
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V2, row(1, 1)))
+        await pod.waits(lambda: len(pod.upstream.calls) == 2)
+        second = asyncio.create_task(pod.send(V2, body, inference_header_content_length=str(len(body) - 2)))
+        await pod.waits(lambda: len(pod.upstream.calls) == 3)
+        pod.upstream.gate.set()
+        await asyncio.gather(first, second)
+        assert pod.upstream.calls[2].body == body
+
+    serve(test, forgiving)
+
+
+@pytest.mark.parametrize("headers", [{"ce_specversion": "1.0", "ce_id": "7"}, {"content_encoding": "gzip"}])
+def test_events_and_coded_requests_pass_as_they_came_while_others_are_in_flight(headers: dict[str, str]) -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: len(pod.upstream.calls) == 1)
+        others = [asyncio.create_task(pod.send(V1, {"instances": [n]}, **headers)) for n in (1, 2)]
+        await pod.waits(lambda: len(pod.upstream.calls) == 3)
+        pod.upstream.gate.set()
+        await asyncio.gather(first, *others)
+        name, value = next(iter(headers.items()))
+        assert [call.headers.get(name.replace("_", "-")) for call in pod.upstream.calls] == [None, value, value]
+
+    serve(test)
+
+
+def test_requests_and_rows_of_the_calls_are_counted() -> None:
+    async def test(pod: Pod) -> None:
+        await pod.behind_one(*(pod.send(V1, {"instances": [n, n]}) for n in (1, 2, 3)))
+        text = pod.metrics.exposition()
+        assert 'kfunc_batch_size_count{component="batcher"} 2\n' in text
+        assert 'kfunc_batch_size_sum{component="batcher"} 4\n' in text
+        assert 'kfunc_batch_rows_sum{component="batcher"} 6\n' in text
+
+    serve(test)
 
 
 def test_a_single_request_and_its_answer_pass_byte_for_byte() -> None:

@@ -85,6 +85,11 @@ def test_a_v1_body_that_is_wrong_is_left_to_the_upstream(body: bytes) -> None:
     assert read_v1(V1_PATH, body) is None
 
 
+@pytest.mark.parametrize("columns", [b"5", b"[1, 2]", b'{"a": [1, 2], "b": 5}', b'{"instances": [1]}'])
+def test_a_v1_body_in_columns_is_passed_on_as_it_came(columns: bytes) -> None:
+    assert read_v1(V1_PATH, b'{"inputs": %b}' % columns) is None
+
+
 def test_flat_rows_are_concatenated_and_the_first_dimension_is_their_sum() -> None:
     assert merged(v2(ONE), v2(TWO)) == {"inputs": [tensor([1.5, 2.5, 3.5, 4.5, 5.5, 6.5], [3, 2])]}
 

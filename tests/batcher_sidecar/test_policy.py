@@ -167,3 +167,19 @@ def test_past_the_queue_the_caller_is_told_to_come_again() -> None:
     with pytest.raises(Unavailable, match="max_queue") as refused:
         policy.add("key", "third", 1, 0.0)
     assert refused.value.retry_after == 1
+
+
+def test_a_request_that_is_in_flight_already_holds_up_its_group_until_it_is_answered() -> None:
+    policy: Policy[str] = Policy(32, 0.0, 100)
+    first = policy.adopt("key", "first", 1)
+    policy.add("key", "second", 1, 0.0)
+    assert policy.take("key", 0.0) == []
+    policy.complete(first)
+    assert [batch.items for batch in policy.take("key", 0.0)] == [["second"]]
+
+
+def test_one_that_is_in_flight_already_does_not_count_as_waiting() -> None:
+    policy: Policy[str] = Policy(32, 0.0, 1)
+    policy.adopt("key", "first", 1)
+    policy.add("key", "second", 1, 0.0)
+    assert policy.queued == 1

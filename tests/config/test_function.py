@@ -228,10 +228,12 @@ inference:
   timeout_s: 30
   hang_timeout_s: 10
   grace_s: 5
+  model_management: true
   limits: {max_body_bytes: 1000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
   batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}
-  logger: {mode: response, sink: "http://broker.example.com/default", max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
+  logger: {mode: response, sink: "http://broker.example.com/default", content_mode: batched, connections: 2,
+           max_retries: 3, max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
 """
 
 

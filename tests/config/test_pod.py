@@ -63,8 +63,41 @@ def test_other_variables_are_not_looked_at() -> None:
     assert overridden(PATH="/bin", K_SERVICE="iris") == LEAST
 
 
-def test_without_configuration_a_process_says_how_to_get_one() -> None:
-    assert refusal({}).message == "KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it"
+def test_without_configuration_a_handler_says_how_to_get_one() -> None:
+    problem = refusal({})
+    assert problem.message == "KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it"
+    assert problem.suggestion == "or set KFUNC_MODEL_URI to the model's path"
+
+
+def test_without_a_model_a_handler_says_that_it_is_missing() -> None:
+    assert refusal({VARIABLE: '{"workers": 2}'}).message == "no model.uri"
+
+
+def test_a_model_is_enough_for_a_handler() -> None:
+    config = decode({"KFUNC_MODEL_URI": "m.onnx", "KFUNC_WORKERS": "2"})
+    assert (config.model.uri, config.model.runtime, config.workers) == ("m.onnx", "auto", 2)
+
+
+@pytest.mark.parametrize(
+    ("environ", "batch"),
+    [
+        ({}, None),
+        ({VARIABLE: "{}"}, None),
+        ({VARIABLE: '{"batcher": {}}'}, 32),
+        ({VARIABLE: '{"batcher": {"max_batch_size": 8}}', "KFUNC_BATCHER_MAX_LATENCY_MS": "1"}, 8),
+        ({"KFUNC_BATCHER_MAX_BATCH_SIZE": "64"}, 64),
+    ],
+)
+def test_a_sidecar_needs_no_configuration_or_a_part_of_it(environ: dict[str, str], batch: int | None) -> None:
+    config = decode(environ, needs_model=False)
+    assert (config.batcher and config.batcher.max_batch_size) == batch
+    assert (config.function, config.namespace, config.limits) == ("function", "default", Limits())
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"batcher": {"size": 1}}', '{"workres": 1}', '{"version": 2}'])
+def test_what_a_sidecar_is_given_must_be_right(text: str) -> None:
+    with pytest.raises(ConfigError):
+        decode({VARIABLE: text}, needs_model=False)
 
 
 def test_a_configuration_of_64_kib_is_the_largest() -> None:

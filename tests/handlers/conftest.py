@@ -47,7 +47,7 @@ class Caller:
         if model is not None:
             self.application.serve(model)
         self.tasks = 0
-        self.headers = b""
+        self.headers = self.body = b""
 
     def ask(self, method: str, target: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -64,10 +64,12 @@ class Caller:
             exchange.fail(error)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         self.tasks = len(tasks)
-        await asyncio.gather(*tasks)
+        while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*waiting)
         self.application.observe(exchange)
-        self.headers = answers.lines
-        return exchange.status, json.loads(answers.body) if answers.body else None
+        self.headers, self.body = answers.lines, answers.body
+        plain = b"octet-stream" not in answers.lines and b"content-encoding" not in answers.lines
+        return exchange.status, json.loads(answers.body) if answers.body and plain else None
 
     def infer(self, *inputs: dict[str, Any], **more: Any) -> tuple[int, Any]:
         return self.ask("POST", "/v2/models/iris/infer", {"inputs": list(inputs), **more})
@@ -75,8 +77,16 @@ class Caller:
 
 def configuration(uri: str = "", runtime: Any = "onnx", limits: Limits | None = None, **changes: Any) -> PodConfig:
     """A pod's settings; `changes` are of the model or of the function, by the fields' names."""
-    model = PodModel("iris", "1", uri or str(ROOT / "examples/iris/model.onnx"), runtime)
-    config = PodConfig("flowers", "default", model, ["v1", "v2"], "cpu", 1, 20.0, 20.0, 5.0, limits or Limits())
+    model = PodModel(name="iris", uri=uri or str(ROOT / "examples/iris/model.onnx"), runtime=runtime)
+    config = PodConfig(
+        function="flowers",
+        model=model,
+        accelerator="cpu",
+        timeout_s=20.0,
+        hang_timeout_s=20.0,
+        grace_s=5.0,
+        limits=limits or Limits(),
+    )
     own = {name: value for name, value in changes.items() if name in PodModel.__struct_fields__}
     rest = {name: value for name, value in changes.items() if name not in own}
     return msgspec.structs.replace(config, model=msgspec.structs.replace(model, **own), **rest)

@@ -21,7 +21,7 @@ Make = Callable[..., Execution]
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = 0.0
+    deadline = queue_s = compute_s = 0.0
 
     def __init__(self, cancelled: bool = False) -> None:
         self.cancelled = cancelled
@@ -57,7 +57,7 @@ def make(model: Model) -> Iterator[Make]:
         made.append(ThreadPoolExecutor(1))
         return made[-1]
 
-    yield lambda mode="auto", on_gil_held=None: Execution(model, mode, executor, on_gil_held)
+    yield lambda mode="auto", on_gil_held=None, alone=False: Execution(model, mode, executor, on_gil_held, alone=alone)
     for each in made:
         each.shutdown()
 
@@ -97,26 +97,26 @@ def test_a_slow_call_stays_in_threads(make: Make, model: Model) -> None:
 def test_slow_calls_leave_the_loop(on_loop: Execution, model: Model) -> None:
     model.duration_s = SLOW_S
     for _ in range(SLOW_RUNS):
-        on_loop.run(INPUTS, SIZE)
+        on_loop.run(INPUTS, SIZE, Surroundings())
     assert on_loop.loop_size == SIZE // 2
 
 
 def test_one_slow_call_may_be_the_machines_fault(on_loop: Execution, model: Model) -> None:
     for duration_s in (SLOW_S, SLOW_S, 0.0, SLOW_S, SLOW_S):
         model.duration_s = duration_s
-        on_loop.run(INPUTS, SIZE)
+        on_loop.run(INPUTS, SIZE, Surroundings())
     assert on_loop.loop_size == GROWTH * SIZE
 
 
 def test_a_stall_leaves_the_loop_at_once(on_loop: Execution, model: Model) -> None:
     model.duration_s = STALL_S * 1.2
-    on_loop.run(INPUTS, SIZE)
+    on_loop.run(INPUTS, SIZE, Surroundings())
     assert on_loop.loop_size == SIZE // 2
 
 
 def test_who_has_left_the_loop_comes_back_only_after_many_fast_calls(on_loop: Execution, model: Model) -> None:
     model.duration_s = STALL_S * 1.2
-    on_loop.run(INPUTS, SIZE)
+    on_loop.run(INPUTS, SIZE, Surroundings())
     model.duration_s = 0.0
     calls = 0
     while on_loop.loop_size < SIZE:
@@ -130,7 +130,7 @@ def test_a_fixed_mode_is_not_changed_by_what_is_measured(make: Make, model: Mode
     loop, thread = make("loop"), make("thread")
     in_thread(thread)
     model.duration_s = STALL_S * 1.2
-    loop.run(INPUTS, SIZE)
+    loop.run(INPUTS, SIZE, Surroundings())
     assert (loop.loop_size, thread.loop_size) == (float("inf"), -1)
 
 
@@ -167,3 +167,62 @@ def test_a_call_that_runs_for_too_long_is_stuck_until_it_ends(make: Make, model:
 def test_nothing_is_run_for_a_caller_who_is_gone(make: Make, model: Model) -> None:
     in_thread(make(), cancelled=True)
     assert model.calls == 0
+
+
+@pytest.mark.parametrize(("alone", "on_loop_meanwhile"), [(True, False), (False, True)])
+def test_a_model_that_takes_one_call_at_a_time_is_not_on_the_loop_while_in_a_thread(
+    make: Make, model: Model, alone: bool, on_loop_meanwhile: bool
+) -> None:
+    execution = make(alone=alone)
+    while execution.loop_size < 0:
+        in_thread(execution)
+    model.duration_s = 0.1
+
+    async def main() -> list[bool]:
+        call = asyncio.ensure_future(execution.run_in_thread(INPUTS, 10 * SIZE * GROWTH, 5.0, Surroundings()))
+        await asyncio.sleep(0.02)
+        meanwhile = execution.loop_size >= SIZE
+        await call
+        return [meanwhile, execution.loop_size >= SIZE]
+
+    assert asyncio.run(main()) == [on_loop_meanwhile, True]
+
+
+def test_a_call_that_was_given_up_still_keeps_the_loop_free_until_it_ends(make: Make, model: Model) -> None:
+    execution = make(alone=True)
+    while execution.loop_size < 0:
+        in_thread(execution)
+    model.duration_s = 0.2
+
+    async def main() -> list[bool]:
+        with pytest.raises(DeadlineExceeded):
+            await execution.run_in_thread(INPUTS, 10 * SIZE * GROWTH, 0.02, Surroundings())
+        meanwhile = execution.loop_size >= SIZE
+        await asyncio.sleep(0.4)
+        return [meanwhile, execution.loop_size >= SIZE]
+
+    assert asyncio.run(main()) == [False, True]
+
+
+def test_the_times_in_the_queue_and_in_the_model_are_told(make: Make, model: Model) -> None:
+    execution = make("thread")
+    model.duration_s = 0.05
+    first, second, on_loop = Surroundings(), Surroundings(), Surroundings()
+
+    async def main() -> None:
+        await asyncio.gather(*(execution.run_in_thread(INPUTS, SIZE, 5.0, each) for each in (first, second)))
+
+    asyncio.run(main())
+    execution.run(INPUTS, SIZE, on_loop)
+    assert first.queue_s < 0.04 <= second.queue_s
+    assert min(first.compute_s, second.compute_s, on_loop.compute_s) >= 0.05
+
+
+def test_another_call_in_a_thread_does_not_count_for_where_the_model_runs(make: Make, model: Model) -> None:
+    execution = make()
+
+    async def main() -> Any:
+        return await execution.run_in_thread(INPUTS, SIZE, 5.0, Surroundings(), lambda inputs: {"other": inputs["x"]})
+
+    assert list(asyncio.run(main())) == ["other"]
+    assert (model.calls, execution.loop_size) == (0, -1)

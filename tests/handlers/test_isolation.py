@@ -13,7 +13,7 @@ import pytest
 from kfunc.config.pod import PodConfig
 from kfunc.errors import KfuncError, ModelLoadError
 from kfunc.handlers.loaded import LoadedModel, load_handler
-from kfunc.protocol.messages import InferRequest, Tensor
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ ANSWER, DIE, HANG, HOLD_THE_GIL, REFUSE, FAIL = range(6)
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = 0.0
+    deadline = queue_s = compute_s = 0.0
     cancelled = False
 
 
@@ -132,3 +132,74 @@ def test_the_worker_process_is_gone_when_the_model_is_closed(load: Callable[...,
     until(lambda: not Path(f"/proc/{worker}").exists(), 5)
     time.sleep(0.3)
     assert not model.ready
+
+
+def test_the_parent_does_not_load_the_model_too(load: Callable[..., LoadedModel], tmp_path: Path) -> None:
+    text = f"open({str(tmp_path / 'loads')!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+    model = load("import os\n" + text + HANDLER, execution="process")
+    worker = asyncio.run(ask(model, ANSWER))
+    assert (tmp_path / "loads").read_text() == f"{worker}\n"
+
+
+DESCRIBED = """
+from kfunc import Handler
+from kfunc.protocol.messages import TensorSpec
+class Scorer(Handler):
+    platform = "test"
+    inputs = [TensorSpec("x", "FP32", [-1])]
+    outputs = [TensorSpec("y", "FP32", [-1])]
+    exact_datatypes = False
+    answers = 0
+    def predict(self, x):
+        self.answers += 1
+        return x + self.answers
+    def ready(self):
+        return self.answers < 2
+    def explain(self, x):
+        return -x
+"""
+
+
+def test_what_the_child_says_of_the_model_is_its_metadata(load: Callable[..., LoadedModel]) -> None:
+    model = load(DESCRIBED, execution="process")
+    assert model.metadata == ModelMetadata(
+        "iris", ["1"], "test", [TensorSpec("x", "FP32", [-1])], [TensorSpec("y", "FP32", [-1])]
+    )
+
+
+def test_the_models_own_readiness_comes_from_the_child(load: Callable[..., LoadedModel]) -> None:
+    model = load(DESCRIBED, execution="process")
+    assert model.ready
+    assert [asyncio.run(ask(model, 10)) for _ in range(2)] == [11, 12]
+    until(lambda: not model.ready, 5)
+
+
+def test_explanations_come_from_the_child(load: Callable[..., LoadedModel]) -> None:
+    model = load(DESCRIBED, execution="process")
+
+    async def explain() -> InferResponse:
+        return await model.explain(InferRequest([Tensor("x", [2], "INT64", [1, 2])]), Surroundings())
+
+    answer = asyncio.run(explain())
+    assert [(each.name, list(each.data)) for each in answer.outputs] == [("explanation", [-1.0, -2.0])]
+
+
+UNSENDABLE = """
+import os, numpy as np
+class Odd:
+    def __reduce__(self): raise TypeError("not to be sent")
+class Local: pass
+Local.__module__ = "only_over_there"
+def predict(x):
+    if x[0] == 1: return np.array([Odd()])
+    if x[0] == 2: return np.array([Local()])
+    return [os.getpid()]
+"""
+
+
+@pytest.mark.parametrize("what", [1, 2], ids=["cannot be pickled", "cannot be unpickled"])
+def test_an_answer_that_cannot_be_sent_fails_only_its_request(load: Callable[..., LoadedModel], what: int) -> None:
+    model = load(UNSENDABLE, execution="process")
+    worker = asyncio.run(ask(model, ANSWER))
+    assert asyncio.run(ask(model, what)) == 500
+    assert asyncio.run(ask(model, ANSWER)) == worker

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,7 +84,11 @@ def wait_until_ready(port: int) -> None:
         ({"uri": "/no/m.onnx"}, {}, "error: /no/m.onnx: there is no such model file (inference.model.uri)\n"),
         ({}, {"KFUNC_WORKERS": "0"}, "error: KFUNC_CONFIG: Expected `int` >= 1 - at `$.workers`\n"),
         ({}, {"KFUNC_MODEL_RUNTIME": "torch"}, "error: KFUNC_CONFIG: Invalid enum value 'torch' - at `$.model.runtime`\n"),
-        (None, {}, "error: KFUNC_CONFIG: KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it\n"),
+        (
+            *(None, {}),
+            "error: KFUNC_CONFIG: KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it "
+            "(or set KFUNC_MODEL_URI to the model's path)\n",
+        ),
     ],
 )
 def test_what_starting_again_would_not_mend_ends_with_2_and_one_line(
@@ -144,3 +149,43 @@ def test_access_lines_that_nobody_reads_hold_nothing_up(configured: Callable[...
         connection.close()
         process.terminate()
         assert process.wait(10) == 0
+
+
+FLOWER = {"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}
+
+
+def versions(folder: Path, *numbers: str) -> str:
+    for number in numbers:
+        (folder / number).mkdir()
+        shutil.copy(ROOT / "examples/iris/model.onnx", folder / number)
+    return str(folder)
+
+
+def test_versions_in_a_folder_are_served_and_changed_on_the_management_port(
+    configured: Callable[..., PodConfig], tmp_path: Path
+) -> None:
+    manage = socket.create_server(("127.0.0.1", 0))
+    at = manage.getsockname()[1]
+    manage.close()
+    config = configured(versions(tmp_path, "1", "2"), "auto", model_management=True)
+    with handler(config, "--manage", f"127.0.0.1:{at}") as (process, port):
+        wait_until_ready(port)
+        assert ask(port, "POST", "/v2/models/iris/infer", FLOWER)[1]["model_version"] == "2"
+        assert ask(port, "POST", "/v2/models/iris/versions/1/infer", FLOWER)[1]["model_version"] == "1"
+        assert ask(port, "GET", "/v2/models/iris")[1]["versions"] == ["1", "2"]
+        assert ask(at, "POST", "/v2/repository/models/iris/unload")[0] == 200
+        assert ask(port, "POST", "/v2/models/iris/infer", FLOWER)[0] == 404
+        versions(tmp_path, "3")
+        assert ask(at, "POST", "/v2/repository/models/iris/load") == (200, {"name": "iris", "load": True})
+        assert ask(port, "POST", "/v2/models/iris/infer", FLOWER)[1]["model_version"] == "3"
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_broken_version_keeps_the_handler_from_starting(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    versions(tmp_path, "1", "2")
+    (tmp_path / "2/model.onnx").write_bytes(b"broken")
+    with handler(configured(str(tmp_path), "auto")) as (process, _):
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert err.startswith(f"error: {tmp_path}/2/model.onnx: onnxruntime cannot open it: ")

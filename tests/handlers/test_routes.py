@@ -35,6 +35,14 @@ from kfunc.handlers.routes import Action, Route, resolve
         (b"/v1/models/iris:predict", Route(Action.V1_PREDICT, "iris")),
         (b"/v1/models/iris%3Apredict", Route(Action.V1_PREDICT, "iris")),
         (b"/v1/models/a:b:predict", Route(Action.V1_PREDICT, "a:b")),
+        (b"/v1/models/iris:explain", Route(Action.V1_EXPLAIN, "iris")),
+        (b"/v1/models/iris/versions/2", Route(Action.V1_STATUS, "iris", "2")),
+        (b"/v1/models/iris/versions/2:predict", Route(Action.V1_PREDICT, "iris", "2")),
+        (b"/v2/models", Route(Action.MODEL_LIST)),
+        (b"/v2/repository/index", Route(Action.INDEX)),
+        (b"/v2/repository/models/iris/load", Route(Action.LOAD, "iris")),
+        (b"/v2/repository/models/iris/unload", Route(Action.UNLOAD, "iris")),
+        (b"/openapi.json", Route(Action.OPENAPI)),
     ],
 )
 def test_a_path_of_the_protocols_is_resolved(target: bytes, route: Route) -> None:
@@ -44,10 +52,13 @@ def test_a_path_of_the_protocols_is_resolved(target: bytes, route: Route) -> Non
 @pytest.mark.parametrize(
     "target",
     [
-        b"/v3", b"/v2/health", b"/v2/health/started", b"/v2/models", b"/v2/models//infer", b"/v2/models/iris/explain",
+        b"/v3", b"/v2/health", b"/v2/health/started", b"/v2/models//infer", b"/v2/models/iris/explain",
         b"/v2/models/iris/versions", b"/v2/models/iris/versions//infer", b"/v2/models/iris/versions/1/2",
         b"/v2/models/iris/infer/x",
-        b"/v1", b"/v1/models/iris:explain", b"/v1/models/:predict", b"/v1/models/iris/versions/1", b"/v1/models/iris/x:predict",
+        b"/v1", b"/v1/models/iris:", b"/v1/models/iris:classify", b"/v1/models/:predict", b"/v1/models/iris/x:predict",
+        b"/v1/models//versions/1", b"/v1/models/iris/versions/:predict", b"/v1/models/iris/versions", b"/v1/models/iris/v/1",
+        b"/v2/repository", b"/v2/repository/models//load", b"/v2/repository/models/iris", b"/v2/repository/models/a/b/load",
+        b"/openapi", b"/openapi.json/x",
         b"/V2", b"/%ff", b"/v2/models/%ff/infer", b"/metrics", b"/v2/../v1/models", b"*",
     ],
 )  # fmt: skip

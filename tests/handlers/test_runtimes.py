@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from kfunc.config.inference import Limits
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.encoding import encode_v1, encode_v2
+from kfunc.handlers.layout import detect
 from kfunc.handlers.loaded import LoadedModel, load_handler
-from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, detect, missing_packages
+from kfunc.handlers.onnx import check_providers
+from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, missing_packages
 from kfunc.protocol import v1, v2
-from kfunc.protocol.messages import InferResponse, TensorSpec
+from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
@@ -29,7 +32,7 @@ Configured = Callable[..., PodConfig]
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = 0.0
+    deadline = queue_s = compute_s = 0.0
     cancelled = False
 
 
@@ -46,7 +49,7 @@ def tensor(data: Any, name: str = "x", datatype: str = "FP64") -> dict[str, Any]
 
 
 def outputs(model: LoadedModel, *tensors: dict[str, Any]) -> dict[str, Any]:
-    found = json.loads(encode_v2(answer(model, {"inputs": tensors})))["outputs"]
+    found = json.loads(encode_v2(InferRequest([]), answer(model, {"inputs": tensors}))[0])["outputs"]
     return {output["name"]: output["data"] for output in found}
 
 
@@ -89,7 +92,7 @@ def test_every_runtime_of_the_registry_can_be_created() -> None:
 def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     RUNTIMES["test"] = RuntimeEntry("no.such:Class", ("no_such_package",), "test", ())
     try:
-        with pytest.raises(ModelLoadError, match="runtime test needs no_such_package: pip install 'kfunc\\[test\\]'"):
+        with pytest.raises(ModelLoadError, match=r"runtime test needs no_such_package: pip install -e '.*\[test\]'"):
             create("test")
     finally:
         del RUNTIMES["test"]
@@ -130,7 +133,7 @@ def test_an_onnx_model_answers_v2(configured: Configured) -> None:
 
 def test_an_onnx_model_answers_v1(configured: Configured) -> None:
     model = LoadedModel(configured(), load_handler(configured()))
-    rows = json.loads(encode_v1(answer(model, {"instances": ROWS}, v1.decode_request)))["predictions"]
+    rows = json.loads(encode_v1(InferRequest([]), answer(model, {"instances": ROWS}, v1.decode_request))[0])["predictions"]
     assert [row["label"] for row in rows] == [0, 2]
 
 
@@ -361,3 +364,88 @@ def test_requests_past_the_limit_are_503(python: Callable[..., LoadedModel]) -> 
 
 def test_a_handler_decides_when_it_is_ready(python: Callable[..., LoadedModel]) -> None:
     assert not python("class A:\n  def predict(self, a): return a\n  def ready(self): return False").ready
+
+
+# ---- explanations
+
+EXPLAIN = "/v1/models/iris:explain"
+AS_CLASS = """
+from kfunc import Handler
+class Weights(Handler):
+    def preprocess(self, inputs): return {"x": inputs["input-0"] + 1}
+    def predict(self, x): return x
+    def postprocess(self, outputs): return {"never": 0}
+    {async_}def explain(self, x): return {result}
+"""
+
+
+@pytest.mark.parametrize("async_", ["", "async "])
+@pytest.mark.parametrize(
+    ("result", "explanations"),
+    [("x * 10", [20.0, 30.0]), ("{'weights': x, 'base': x * 0}", {"weights": [2.0, 3.0], "base": [0.0, 0.0]})],
+)
+def test_a_handler_explains_what_it_was_given_after_preprocess(
+    caller: Callable[..., Any], python: Callable[..., LoadedModel], async_: str, result: str, explanations: Any
+) -> None:
+    model = python(AS_CLASS.replace("{async_}", async_).replace("{result}", result))
+    assert caller(model).ask("POST", EXPLAIN, {"instances": [1.0, 2.0]}) == (200, {"explanations": explanations})
+
+
+def test_a_plain_explain_function_is_one_too(caller: Callable[..., Any], python: Callable[..., LoadedModel]) -> None:
+    model = python("def predict(x): return x\ndef explain(x): return x.tolist()")
+    assert caller(model).ask("POST", EXPLAIN, {"instances": [[1], [2]]}) == (200, {"explanations": [[1], [2]]})
+
+
+@pytest.mark.parametrize(
+    "text", ["def predict(x): return x", "from kfunc import Handler\nclass A(Handler):\n  def predict(self, x): return x"]
+)
+def test_a_handler_without_explain_says_so(caller: Callable[..., Any], python: Callable[..., LoadedModel], text: str) -> None:
+    status, answer = caller(python(text)).ask("POST", EXPLAIN, {"instances": [1]})
+    assert (status, answer) == (501, {"error": "this model does not explain its answers: its handler has no explain method"})
+
+
+def test_an_explanation_that_fails_is_a_fault_of_the_models(
+    caller: Callable[..., Any], python: Callable[..., LoadedModel]
+) -> None:
+    model = python("def predict(x): return x\ndef explain(x): raise KeyError('/secret')")
+    status, answer = caller(model).ask("POST", EXPLAIN, {"instances": [1]})
+    assert (status, answer) == (500, {"error": "the model failed; the log of the handler says more"})
+
+
+# ---- several handler.py
+
+
+def test_each_version_of_a_handler_has_modules_of_its_own(configured: Configured, tmp_path: Path) -> None:
+    models = []
+    for version in ("1", "2"):
+        folder = tmp_path / version
+        folder.mkdir()
+        (folder / "factor.py").write_text(f"FACTOR = {version}0")
+        (folder / "handler.py").write_text("import factor\ndef predict(a): return a * factor.FACTOR")
+        config = configured(str(folder), "python", version=version)
+        models.append(LoadedModel(config, load_handler(config)))
+    assert [outputs(model, tensor([1.0])) for model in models] == [{"output-0": [10.0]}, {"output-0": [20.0]}]
+
+
+# ---- accelerators
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used", "accelerator", "refused"),
+    [
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"], "cuda", True),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"], "auto", False),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda", False),
+        (["CPUExecutionProvider"], ["CPUExecutionProvider"], "cpu", False),
+    ],
+)
+def test_an_accelerator_that_is_demanded_and_does_not_start_is_refused(
+    wanted: list[str], used: list[str], accelerator: str, refused: bool
+) -> None:
+    with pytest.raises(ModelLoadError, match="could not start CUDAExecutionProvider") if refused else nullcontext():
+        check_providers(Path("m.onnx"), wanted, used, accelerator)
+
+
+def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_get_it(configured: Configured) -> None:
+    with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: .* pip install -e '.*\[onnx-gpu\]'"):
+        load_handler(configured(accelerator="cuda"))

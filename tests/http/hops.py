@@ -20,7 +20,7 @@ Script = Callable[[Reader, Writer], Awaitable[None]]
 
 PATIENCE_S = 10.0
 BIG = 32 * 1024 * 1024
-ROOM = 12 * 1024 * 1024
+ROOM = 20 * 1024 * 1024  # what the buffers of four sockets on loopback may hold
 """More than the buffers of four sockets hold, and far less than BIG."""
 
 
@@ -34,7 +34,7 @@ class Proxy:
         self.ended: list[Exchange] = []
 
     def handle(self, exchange: Exchange) -> None:
-        Forward(exchange, self.pool, b"")
+        Forward(exchange, self.pool)
 
     def observe(self, exchange: Exchange) -> None:
         self.ended.append(exchange)

@@ -74,15 +74,16 @@ def test_hop_by_hop_fields_of_an_answer_do_not_pass() -> None:
 
 def test_hop_by_hop_fields_of_a_request_do_not_pass() -> None:
     fields = b"connection: x-mine\r\nx-mine: 1\r\nte: trailers\r\nproxy-authorization: b\r\nx-yours: 1\r\nx-yours: 2\r\n"
-    request = request_of(get(b"/a?b", fields))
-    assert request == b"GET /a?b HTTP/1.1\r\nhost: a\r\nx-yours: 1\r\nx-yours: 2\r\n\r\n"
+    request = request_of(get(b"/a?b", b"x-request-id: i\r\n" + fields))
+    assert request == b"GET /a?b HTTP/1.1\r\nhost: a\r\nx-yours: 1\r\nx-yours: 2\r\nx-request-id: i\r\n\r\n"
 
 
+ID = b"x-request-id: i\r\n"
 REQUESTS = {
     "small body": (post(b"body"), b"content-length: 4\r\n\r\nbody"),
     "empty body": (post(b""), b"content-length: 0\r\n\r\n"),
     "chunked": (chunked(b"bo", b"dy"), b"content-length: 4\r\n\r\nbody"),
-    "absolute target": (get(b"http://a/b"), b"GET /b HTTP/1.1\r\nhost: a\r\n\r\n"),
+    "absolute target": (get(b"http://a/b", ID), b"GET /b HTTP/1.1\r\nhost: a\r\nx-request-id: i\r\n\r\n"),
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -117,6 +118,7 @@ def serve(
     test: Callable[[Pod], Coroutine[Any, Any, None]],
     sink: Sink | None = None,
     listening: bool = True,
+    limits: Limits | None = None,
     **settings: Any,
 ) -> None:
     """Run `test` with a logger whose events go to a file."""
@@ -128,9 +130,10 @@ def serve(
             server.close()
         metrics, path = Metrics("logger"), folder / "events.jsonl"
         logger = Logger(**settings)
-        delivery = Delivery(logger, sink or open_sink(f"file:{path}"), EventWriter("f", "n", "1", "p"), metrics)
+        writer = EventWriter("f", "n", "1", "p", mode=logger.mode, model="iris")
+        delivery = Delivery(logger, sink or open_sink(f"file:{path}", logger), writer, metrics)
         application = LoggerApplication(logger, pool, delivery, RequestRecorder(metrics, access_log=False))
-        front, listener = HttpServer(application, Limits()), socket.create_server(("127.0.0.1", 0))
+        front, listener = HttpServer(application, limits or Limits()), socket.create_server(("127.0.0.1", 0))
         await front.start(listener)
         pool.start()
         try:
@@ -220,6 +223,57 @@ def test_a_client_that_goes_away_is_logged_with_499(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         request, response = await pod.events()
         assert (request["data"], response["statuscode"]) == ([1], 499)
+
+    serve(tmp_path, upstream, test)
+
+
+@pytest.mark.parametrize(("size", "limits", "status"), [
+    (300_000, Limits(max_body_bytes=200_000), 413),
+    (100_000, Limits(body_timeout_s=0.1), 408),
+], ids=["too large", "too slow"])  # fmt: skip
+def test_a_streamed_upload_that_is_refused_is_logged_as_the_client_saw_it(
+    tmp_path: Path, size: int, limits: Limits, status: int
+) -> None:
+    async def test(pod: Pod) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        writer.write(f"POST {V2} HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        for _ in range(size // 50_000):
+            writer.write(b"%x\r\n%b\r\n" % (50_000, b"x" * 50_000))
+        line, headers = await read_head(reader)
+        body = await read_body(reader, headers)
+        writer.close()
+        assert int(line.split()[1]) == status
+        request, response = await pod.events()
+        assert (response["statuscode"], response["data"]) == (status, json.loads(body))
+        assert request["bodysize" if request.get("truncated") else "data_base64"]
+
+    upstream = Upstream()
+    upstream.silent = True
+    serve(tmp_path, upstream, test, limits=limits)
+
+
+def test_an_event_for_the_function_is_logged_as_a_call_and_other_posts_to_its_path_are_not(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        fields = {"ce_specversion": "1.0", "ce_type": "a", "ce_source": "/b", "ce_id": "1", "content_type": "application/json"}
+        await pod.send("/", b'{"inputs": []}', **fields)
+        await pod.send("/", b'{"inputs": []}')
+        request, response = await pod.events()
+        assert (request["subject"], request["data"], response["data"]) == ("iris", {"inputs": []}, {"outputs": []})
+
+    serve(tmp_path, Upstream(), test)
+
+
+def test_binary_tensors_are_logged_with_what_is_needed_to_split_them(tmp_path: Path) -> None:
+    answer = b'{"outputs":[]}\x01\x02'
+    upstream = Upstream(answer, head="content-type: application/octet-stream\r\ninference-header-content-length: 14\r\n")
+
+    async def test(pod: Pod) -> None:
+        fields = {"content_type": "application/octet-stream", "inference_header_content_length": "13"}
+        await pod.send(V2, b'{"inputs":[]}\xff', **fields)
+        request, response = await pod.events()
+        assert [request["inferenceheaderlen"], response["inferenceheaderlen"]] == [13, 14]
+        assert [event["datacontenttype"] for event in (request, response)] == ["application/octet-stream"] * 2
+        assert b64decode(response["data_base64"]) == answer
 
     serve(tmp_path, upstream, test)
 

@@ -2,33 +2,45 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.logger_sidecar.events import CallRecord, EventWriter, is_call, rfc3339
+from kfunc.logger_sidecar.events import CallRecord, EventWriter, Payload, is_call, is_event
 
 V2 = b"/v2/models/iris/infer"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADER_BYTES = st.binary(max_size=40).map(lambda value: value.translate(None, b"\r\n\0"))
 
 
-def record(target: bytes = V2, *, is_response: bool = False, **fields: Any) -> CallRecord:
-    made = CallRecord(is_response=is_response, correlation="call-1", target=target, time_s=1_795_219_200.5)
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
+class Side(NamedTuple):
+    """A call as it is seen from one of its sides."""
+
+    call: CallRecord
+    is_response: bool
 
 
-def writer() -> EventWriter:
-    return EventWriter("iris", "team", "1", "prefix")
+def record(target: bytes = V2, *, is_response: bool = False, **fields: Any) -> Side:
+    """A call with `fields` of it, or of the one of its bodies that counts."""
+    own = {name: fields.pop(name) for name in [*fields] if name in Payload.__struct_fields__}
+    bodies = {"request": Payload(), "response": Payload(), "response" if is_response else "request": Payload(**own)}
+    call = {"correlation": b"call-1", "traceparent": b"", "time_s": 1_795_219_200.5, "duration_s": 0.0, "status": 200}
+    return Side(CallRecord(**{"target": target, **call, **bodies, **fields}), is_response)
 
 
-def read(made: CallRecord) -> Any:
-    return JSONFormat().read(None, writer().encode(made))
+def writer(**settings: str) -> EventWriter:
+    return EventWriter("iris", "team", "1", "prefix", **settings)
+
+
+def encoded(made: Side, one: EventWriter | None = None) -> bytes:
+    return (one or writer()).encode(made.call)[made.is_response]
+
+
+def read(made: Side) -> Any:
+    return JSONFormat().read(None, encoded(made))
 
 
 def test_a_request_event_tells_function_model_path_and_body() -> None:
@@ -70,8 +82,8 @@ def test_the_trace_of_the_request_is_passed_on() -> None:
 
 def test_every_event_has_an_id_of_its_own() -> None:
     one = writer()
-    ids = {json.loads(one.encode(record()))["id"] for _ in range(100)}
-    assert len(ids) == 100
+    ids = {json.loads(event)["id"] for _ in range(100) for event in one.encode(record().call)}
+    assert len(ids) == 200
     assert all(each.startswith("prefix-") for each in ids)
 
 
@@ -114,18 +126,18 @@ def test_whatever_a_client_sends_the_event_is_one_line_that_the_sdk_reads(
     target: bytes, content_type: bytes, traceparent: bytes, body: bytes
 ) -> None:
     made = record(b"/v2/models/" + target, body=body, size=len(body), content_type=content_type, traceparent=traceparent)
-    encoded = writer().encode(made)
-    assert len(encoded.splitlines()) == 1
-    assert JSONFormat().read(None, encoded).get_extension("correlationid") == "call-1"
+    one = writer()
+    for _ in range(2):  # what the first of a path leaves behind serves the next
+        event = encoded(made, one)
+        assert len(event.splitlines()) == 1
+        assert JSONFormat().read(None, event).get_extension("correlationid") == "call-1"
 
 
 @given(st.lists(st.floats(0, 253_402_300_799), min_size=1, max_size=5))
 def test_times_are_those_of_datetime(times: list[float]) -> None:
     one = writer()
     for time_s in times:
-        made = record()
-        made.time_s = time_s
-        text = json.loads(one.encode(made))["time"]
+        text = json.loads(encoded(record(time_s=time_s), one))["time"]
         assert len(text) == len("2026-11-21T00:00:00.000000Z")
         difference = EPOCH + timedelta(seconds=time_s) - datetime.fromisoformat(text)
         assert abs(difference) <= timedelta(microseconds=1)
@@ -133,4 +145,81 @@ def test_times_are_those_of_datetime(times: list[float]) -> None:
 
 @given(st.integers(0, 253_402_300_799))
 def test_whole_seconds_are_exact(time_s: int) -> None:
-    assert datetime.fromisoformat(rfc3339(time_s)) == EPOCH + timedelta(seconds=time_s)
+    text = json.loads(encoded(record(time_s=float(time_s))))["time"]
+    assert datetime.fromisoformat(text) == EPOCH + timedelta(seconds=time_s)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"), [("all", ["request", "response"]), ("request", ["request"]), ("response", ["response"])]
+)
+def test_the_mode_decides_which_events_there_are(mode: str, kinds: list[str]) -> None:
+    one = writer(mode=mode)
+    assert one.events_per_call == len(kinds)
+    assert [json.loads(event)["type"].rpartition(".")[2] for event in one.encode(record().call)] == kinds
+
+
+def test_a_response_comes_after_its_request_by_the_calls_duration() -> None:
+    made = record(is_response=True, duration_s=0.25)
+    assert read(made).get_time() - read(Side(made.call, False)).get_time() == timedelta(seconds=0.25)
+
+
+@pytest.mark.parametrize("is_response", [False, True])
+def test_binary_tensors_are_base64_with_what_a_consumer_needs_to_split_them(is_response: bool) -> None:
+    body = b'{"inputs":[]}\x00\x01'
+    event = read(
+        record(is_response=is_response, body=body, size=15, content_type=b"application/octet-stream", json_length=b"13")
+    )
+    assert (event.get_data(), event.get_datacontenttype()) == (body, "application/octet-stream")
+    assert event.get_extension("inferenceheaderlen") == 13
+
+
+def test_json_alone_with_its_length_stays_json() -> None:
+    one = writer()
+    encoded(record(body=b"[1]", size=3), one)
+    event: Any = JSONFormat().read(None, encoded(record(body=b"[1]", size=3, json_length=b"3"), one))
+    assert (event.get_data(), event.get_extension("inferenceheaderlen")) == ([1], 3)
+
+
+@pytest.mark.parametrize("length", [b"", b"x", b"-1", b"1" * 10, b"\xb2"])
+def test_a_length_that_is_none_is_left_out(length: bytes) -> None:
+    assert read(record(body=b"[1]", size=3, json_length=length)).get_extension("inferenceheaderlen") is None
+
+
+def test_a_compressed_body_says_its_coding() -> None:
+    event = read(record(body=b"\x1f\x8b", size=2, coding=b"gzip"))
+    assert (event.get_data(), event.get_extension("contentencoding")) == (b"\x1f\x8b", "gzip")
+
+
+def test_json_over_several_lines_becomes_one_line() -> None:
+    one = writer()
+    for body in (b"[1]", b"[1,\r\n2]"):
+        event = encoded(record(body=body, size=len(body)), one)
+        assert len(event.splitlines()) == 1
+    assert json.loads(event)["data"] == [1, 2]
+
+
+def test_a_body_of_another_kind_on_a_known_path_is_not_taken_for_json() -> None:
+    one = writer()
+    encoded(record(body=b"[1]", size=3), one)
+    assert json.loads(encoded(record(body=b"\xff", size=1), one))["data_base64"] == "/w=="
+
+
+def test_an_event_for_the_function_is_a_call_of_its_own_model() -> None:
+    one = writer(model="flowers")
+    event = JSONFormat().read(None, encoded(record(b"/"), one))
+    assert (event.get_subject(), event.get_extension("endpoint")) == ("flowers", "/")
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "expected"),
+    [
+        (b"/", {b"ce-specversion": b"1.0"}, True),
+        (b"//", {b"ce-specversion": b"1.0"}, True),
+        (b"/?a=b", {b"content-type": b"application/cloudevents+json; charset=utf-8"}, True),
+        (b"/", {b"content-type": b"Application/CloudEvents-batch+json"}, True),
+        (b"/", {b"content-type": b"application/json"}, False),
+        (b"/v2", {b"ce-specversion": b"1.0"}, False),
+    ],
+)
+def test_an_event_is_known_by_its_fields_and_the_root_path(target: bytes, headers: dict[bytes, bytes], expected: bool) -> None:
+    assert is_event(target, headers) is expected

@@ -7,7 +7,8 @@ from http.client import HTTPConnection
 import pytest
 
 from kfunc.http.address import Address
-from kfunc.process.management import serve_management
+from kfunc.http.exchange import Exchange
+from kfunc.process.management import MAX_BODY_BYTES, serve_management
 from kfunc.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.integration
@@ -66,3 +67,45 @@ def test_there_is_nothing_else(method: str, path: str, status: int) -> None:
     found, text = ask(path, method)
     assert found == status
     assert text.startswith('{"error":')
+
+
+class Others:
+    """Answers every path with the length of the body."""
+
+    stream_above = 0
+
+    def handle(self, exchange: Exchange) -> None:
+        exchange.respond(200, b"%d" % len(exchange.body))
+
+    def observe(self, exchange: Exchange) -> None: ...
+
+
+@pytest.mark.parametrize(("length", "answer"), [(0, (200, "0")), (50_000, (200, "50000"))])
+def test_what_a_process_has_besides_is_answered_with_whole_bodies(length: int, answer: tuple[int, str]) -> None:
+    assert post(length) == answer
+
+
+def test_a_body_that_is_too_large_for_management_is_413() -> None:
+    assert post(MAX_BODY_BYTES + 1)[0] == 413
+
+
+def post(length: int) -> tuple[int, str]:
+    async def main() -> tuple[int, str]:
+        where = listener()
+        server = await serve_management(Metrics("handler"), where, [], Others())
+        answer = await asyncio.to_thread(send, port(where), length)
+        assert server is not None
+        server.close()
+        await asyncio.sleep(0)
+        return answer
+
+    return asyncio.run(main())
+
+
+def send(at: int, length: int) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", at, timeout=10)
+    connection.request("POST", "/other", b"x" * length)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text

@@ -1,4 +1,4 @@
-"""A head that was here before is not parsed again; nobody may be able to tell."""
+"""Plain heads are read without the parser; nobody may be able to tell."""
 
 from itertools import pairwise
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfunc.http import connection
+from kfunc.http import plain
+from kfunc.http.plain import PlainHead, PlainHeads, read_request_line, request_heads
 from tests.http.fakes import HOST, Client, Keeper, chunked, get, post
 
 MESSAGES = [
@@ -31,18 +32,19 @@ MESSAGES = [
 ]
 
 
-class Unlearned(connection.HttpConnection):
-    """The same without the shortcut."""
+class Parser(PlainHeads[PlainHead]):
+    """Finds no head plain."""
 
-    def _learn(self, data: bytes, exchange: object) -> None:
-        pass
+    def read(self, head: bytes) -> None:
+        return None
 
 
 class ParsedClient(Client):
+    """All that it sends is parsed."""
+
     def __init__(self, application: Keeper) -> None:
         super().__init__(application)
-        self.connection = Unlearned(self.server)
-        self.connection.connection_made(self.transport)
+        self.server.heads = Parser(read_request_line, lambda head: head, b"host")
 
 
 Exchanges = list[tuple[bytes, bytes, bytes, dict[bytes, bytes], bool, bool]]
@@ -58,25 +60,96 @@ def exchanges(segments: list[bytes], kind: type[Client] = Client) -> tuple[Excha
 
 
 def learned(messages: list[bytes]) -> int:
-    """How many of these segments took the shortcut."""
+    """How many of these segments began with a head that was known as a whole."""
     client = Client(application := Keeper())
     client.send(*messages)
     memos = [each.memo for each in application.exchanges if each.memo is not None]
     return len(memos) - len({id(memo) for memo in memos})
 
 
-def test_the_same_head_is_read_once() -> None:
-    assert learned([post(b"ab")] * 5) == 4
+def test_a_head_is_known_when_all_its_lines_are() -> None:
+    assert learned([post(b"ab")] * 5) == 3
 
 
-def test_another_body_under_the_same_head_takes_the_shortcut() -> None:
-    seen, _ = exchanges([post(b"ab"), post(b"cd")])
-    assert [body for _, _, body, *_ in seen] == [b"ab", b"cd"]
-    assert learned([post(b"ab"), post(b"cd")]) == 1
+def test_another_body_under_the_same_head_is_its_own() -> None:
+    seen, _ = exchanges([post(b"ab"), post(b"cd"), post(b"ef")])
+    assert [body for _, _, body, *_ in seen] == [b"ab", b"cd", b"ef"]
+
+
+def test_connections_of_one_server_share_what_they_know() -> None:
+    first = Client(application := Keeper())
+    first.send(post(b"ab"), post(b"ab"))
+    Client(application, server=first.server).send(post(b"ab"))
+    assert application.exchanges[1].memo is application.exchanges[2].memo is not None
+
+
+def test_a_line_that_is_always_another_one_keeps_a_head_from_being_kept() -> None:
+    client = Client(application := Keeper())
+    client.send(*[get(b"/", b"x-request-id: %d\r\n" % number) for number in range(9)])
+    assert [each.headers[b"x-request-id"] for each in application.exchanges] == [b"%d" % number for number in range(9)]
+    assert not client.server.heads.known
+
+
+NOT_PLAIN = {
+    "folded": b"x: a\r\n b\r\n",
+    "bare line feed": b"x: a\ny: b\r\n",
+    "bare carriage return": b"x: a\ry: b\r\n",
+    "no name": b": a\r\n",
+    "space before the colon": b"x : a\r\n",
+    "no colon": b"xa\r\n",
+    "null": b"x: \0\r\n",
+    "delete": b"x: \x7f\r\n",
+    "space at the end": b"x: a \r\n",
+    "twice": b"x: a\r\nX: b\r\n",
+    "length twice": b"content-length: 0\r\ncontent-length: 0\r\n",
+    "length with a sign": b"content-length: +0\r\n",
+    "length as a list": b"content-length: 0, 0\r\n",
+    "chunked": b"transfer-encoding: chunked\r\n",
+    "close": b"connection: close\r\n",
+    "another protocol": b"upgrade: h2c\r\n",
+    "expectation": b"expect: 100-continue\r\n",
+}
+
+
+@pytest.mark.parametrize("fields", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+def test_what_is_not_plain_is_left_to_the_parser(fields: bytes) -> None:
+    heads = request_heads(100, 4096)
+    assert [heads.read(get(b"/", fields)) for _ in range(3)] == [None] * 3
+
+
+STARTS = [
+    b"GET / HTTP/1.0",
+    b"GET http://a/ HTTP/1.1",
+    b"HEAD / HTTP/1.1",
+    b"CONNECT / HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"GET / x HTTP/1.1",
+]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_an_unusual_start_is_left_to_the_parser(start: bytes) -> None:
+    assert request_heads(100, 4096).read(start + b"\r\n" + HOST + b"\r\n") is None
+
+
+def test_a_head_passes_on_without_framing_and_hop_by_hop_fields() -> None:
+    head = request_heads(100, 4096).read(post(b"", b"/", b"Connection: keep-alive\r\nKeep-Alive: 5\r\nX-Yours: 1\r\n"))
+    assert head is not None
+    assert head.forwarded == HOST + b"X-Yours: 1\r\n"
+
+
+def test_what_is_kept_is_bounded() -> None:
+    heads = request_heads(100, 4096)
+    for number in range(3 * plain.MAX_KNOWN_LINES):
+        for _ in range(2):
+            heads.read(get(b"/%d" % number, b"x: %d\r\n" % number))
+    assert len(heads.known) <= plain.MAX_KNOWN_HEADS
+    assert len(heads._lines) <= plain.MAX_KNOWN_LINES
+    assert len(heads._starts) <= plain.MAX_KNOWN_HEADS
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_a_message_split_at_any_byte_is_the_same_after_a_repeated_head(message: bytes) -> None:
+def test_a_message_split_at_any_byte_is_the_same_after_a_known_head(message: bytes) -> None:
     before = [post(b"ab")] * 3 + [message]
     expected = exchanges([*before, message, post(b"cd"), get()], ParsedClient)
     for at in range(len(message) + 1):
@@ -98,7 +171,7 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("segments", TRAPS.values(), ids=TRAPS.keys())
-def test_what_looks_like_a_repeated_head_is_not_taken_for_one(segments: list[bytes]) -> None:
+def test_what_looks_like_a_known_head_is_not_taken_for_one(segments: list[bytes]) -> None:
     assert exchanges(segments) == exchanges(segments, ParsedClient)
 
 

@@ -1,0 +1,81 @@
+"""In which form a request's head says that its body comes, and in which its answer may go. Pure.
+
+Most heads say nothing of it: plain JSON both ways, `PLAIN`.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import inf
+
+from kfunc.errors import InvalidRequest, UnsupportedMediaType
+from kfunc.http.exchange import Exchange
+
+OCTETS = b"application/octet-stream"
+JSON_LENGTH = b"inference-header-content-length"
+LEAST_CODED = 1024  # bytes: less is not worth a coding
+MAX_DIGITS = 15
+
+
+class Form:
+    """`unusual` says that the body needs more than its protocol's codec.
+
+    `coding` is its Content-Encoding, `json_length` the length of the JSON part before binary tensors.
+    An answer of at least `least` bytes goes in the coding `answer_coding`.
+    """
+
+    __slots__ = ("answer_coding", "coding", "event", "json_length", "least", "unusual")
+
+    def __init__(self, coding: bytes, json_length: int | None, accepted: bytes, *, event: bool) -> None:
+        self.coding = coding
+        self.json_length = json_length
+        self.event = event
+        self.unusual = bool(coding) or json_length is not None or event
+        self.answer_coding: bytes | None = None
+        self.least = inf
+        if accepted:
+            from kfunc.http.coding import choose, is_plain_refused
+
+            self.answer_coding = choose(accepted)
+            if self.answer_coding is not None:
+                self.least = 0 if is_plain_refused(accepted) else LEAST_CODED
+
+
+def is_event(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a head says that a CloudEvent comes, or a batch of them (HTTP Protocol Binding, 3)."""
+    return b"ce-specversion" in headers or headers.get(b"content-type", b"").lower().startswith(b"application/cloudevents")
+
+
+def require_event(exchange: Exchange) -> None:
+    """Refuse a POST to `/` that is none. Raises InvalidRequest, UnsupportedMediaType."""
+    headers = exchange.headers
+    if not is_event(headers):
+        if any(name.startswith(b"ce-") for name in headers):
+            raise InvalidRequest("the event's attribute specversion is missing: the header ce-specversion: 1.0")
+        raise UnsupportedMediaType(
+            "POST / takes a CloudEvent, as application/cloudevents+json or with headers ce-…; "
+            "other requests go to /v2/models/NAME/infer or /v1/models/NAME:predict"
+        )
+
+
+PLAIN = Form(b"", None, b"", event=False)
+
+
+def form_of(exchange: Exchange) -> Form:
+    """What a head says. Raises InvalidRequest for a length that is none."""
+    headers = exchange.headers
+    coding = headers.get(b"content-encoding", b"")
+    accepted = headers.get(b"accept-encoding", b"")
+    length = headers.get(JSON_LENGTH)
+    event = is_event(headers)
+    if length is None and not event:
+        return _usual(coding, accepted) if coding or accepted else PLAIN
+    if length is None:
+        return Form(coding, None, accepted, event=event)
+    if not length.isdigit() or len(length) > MAX_DIGITS:
+        raise InvalidRequest("Inference-Header-Content-Length must be a number of bytes")
+    return Form(coding, int(length), accepted, event=event)
+
+
+@lru_cache(256)
+def _usual(coding: bytes, accepted: bytes) -> Form:
+    return Form(b"" if coding.strip().lower() == b"identity" else coding, None, accepted, event=False)

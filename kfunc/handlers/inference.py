@@ -1,0 +1,233 @@
+"""Inference over REST: exchange → codec → Model → codec → answer.
+
+A plain JSON request whose model does not wait is answered in `answer` alone; content codings, binary
+tensors and events take the longer way behind it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from kfunc.config.pod import PodConfig
+from kfunc.errors import InvalidRequest, KfuncError, PayloadTooLarge, UnsupportedMediaType
+from kfunc.handlers.forms import JSON_LENGTH, OCTETS, Form, form_of
+from kfunc.handlers.repository import Slot
+from kfunc.http.exchange import Exchange
+from kfunc.http.wire import JSON, Headers
+from kfunc.protocol import v1, v2
+from kfunc.protocol.messages import InferRequest, InferResponse
+
+if TYPE_CHECKING:
+    from kfunc.handlers.events import Events
+
+log = logging.getLogger("kfunc.handlers")
+
+LARGE = 256 * 1024  # bytes: what is larger, without its coding, is coded and decoded in a thread
+
+Decode = Callable[[bytes, str, str], InferRequest]
+Encoded = tuple[bytes, int]
+"""A body, and the length of its JSON part where binary tensors follow, else 0."""
+Encode = Callable[[InferRequest, InferResponse], Encoded]
+
+
+class Codec:
+    """A protocol's two directions for one verb; `encode` comes with numpy, when the models are loaded.
+
+    `binary` says that binary tensors may follow its JSON.
+    """
+
+    __slots__ = ("binary", "decode", "encode", "explains")
+
+    encode: Encode
+
+    def __init__(self, decode: Decode, *, explains: bool = False, binary: bool = False) -> None:
+        self.decode = decode
+        self.explains = explains
+        self.binary = binary
+
+
+class Endpoint:
+    """A path that was resolved once: what answers it, with which methods, and for which model."""
+
+    __slots__ = ("allow", "answer", "codec", "methods", "slot")
+
+    def __init__(self, answer: "Answer", methods: tuple[bytes, ...], slot: Slot, codec: Codec) -> None:
+        self.answer = answer
+        self.methods = methods
+        self.allow = b", ".join(methods).decode()
+        self.slot = slot
+        self.codec = codec
+
+
+Answer = Callable[[Exchange, Endpoint], None]
+
+
+class Inference:
+    """Answers `infer`, `:predict` and `:explain`."""
+
+    def __init__(self, config: PodConfig) -> None:
+        self.v1 = Codec(v1.decode_request)
+        self.v1_explain = Codec(v1.decode_request, explains=True)
+        self.v2 = Codec(v2.decode_request, binary=True)
+        # An event says its protocol only by its data.
+        self.either = Codec(self._decode_either, binary="v2" in config.protocols)
+        self._config = config
+        self._events: Events | None = None
+        self._limit = config.limits.max_body_bytes
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def load_encoders(self) -> None:
+        """Import what needs numpy: with the models, not before liveness."""
+        from kfunc.handlers.encoding import encode_explanations, encode_v1, encode_v2
+
+        def encode_either(request: InferRequest, response: InferResponse) -> Encoded:
+            return (encode_v1 if type(request) is v1.V1Request else encode_v2)(request, response)
+
+        self.v1.encode, self.v1_explain.encode, self.v2.encode = encode_v1, encode_explanations, encode_v2
+        self.either.encode = encode_either
+
+    def _decode_either(self, body: bytes, model_name: str, model_version: str) -> InferRequest:
+        from kfunc.protocol.either import decode_request
+
+        return decode_request(body, self._config.protocols, model_name, model_version)
+
+    def answer(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Decode, ask the model, encode; a task is made only for what waits."""
+        exchange.note = endpoint
+        memo = exchange.memo
+        form: Form | None = None if memo is None else memo.get("form")
+        if form is None:
+            form = form_of(exchange)
+            if memo is not None:
+                memo["form"] = form
+        body, codec = exchange.body, endpoint.codec
+        if form.unusual or not body or codec.explains:
+            self._answer_unusual(exchange, endpoint, form)
+            return
+        slot = endpoint.slot
+        model = slot.model or slot.taken()
+        request = codec.decode(body, slot.name, slot.version)
+        answer = model.infer(request, exchange)
+        if type(answer) is not InferResponse:
+            self.spawn(exchange, self._reply_later(exchange, form, _encode_later(codec, request, answer)))  # type: ignore[arg-type]
+            return
+        body, json_length = codec.encode(request, answer)
+        if json_length or len(body) >= form.least:
+            self._reply(exchange, form, body, json_length)
+        else:
+            exchange.respond(200, body)
+
+    # ---- requests in another form
+
+    def _answer_unusual(self, exchange: Exchange, endpoint: Endpoint, form: Form) -> None:
+        endpoint.slot.taken()
+        body = exchange.body
+        if not body and not form.event:
+            raise InvalidRequest("the request has no body")
+        if form.coding:
+            from kfunc.http.coding import inflate
+
+            try:
+                body = inflate(body, form.coding, min(self._limit, LARGE))
+            except PayloadTooLarge:
+                if self._limit <= LARGE:
+                    raise
+                self.spawn(exchange, self._inflate_later(exchange, endpoint, form))
+                return
+        self._read(exchange, endpoint, form, body)
+
+    async def _inflate_later(self, exchange: Exchange, endpoint: Endpoint, form: Form) -> None:
+        from kfunc.http.coding import inflate
+
+        body = await asyncio.get_running_loop().run_in_executor(None, inflate, exchange.body, form.coding, self._limit)
+        self._read(exchange, endpoint, form, body)
+
+    def _read(self, exchange: Exchange, endpoint: Endpoint, form: Form, body: bytes) -> None:
+        """Go on with a body that is without its content coding."""
+        if form.event:
+            if self._events is None:
+                from kfunc.handlers.events import Events
+
+                self._events = Events(self._config, self)
+            self._events.answer(exchange, endpoint, form, body)
+            return
+        request = self.decode(endpoint, body, form.json_length)
+        answer = self.ask(exchange, endpoint, request)
+        if isinstance(answer, tuple):
+            self._reply(exchange, form, *answer)
+        else:
+            self.spawn(exchange, self._reply_later(exchange, form, answer))
+
+    def decode(self, endpoint: Endpoint, body: bytes, json_length: int | None) -> InferRequest:
+        """A request, of which `json_length` bytes are JSON before binary tensors (None: all)."""
+        slot, codec = endpoint.slot, endpoint.codec
+        if json_length is None:
+            return codec.decode(body, slot.name, slot.version)
+        if not codec.binary:
+            raise UnsupportedMediaType("binary tensors are the V2 protocol's: POST them to /v2/models/NAME/infer")
+        from kfunc.protocol.v2_binary import decode_request
+
+        return decode_request(body, json_length, slot.name, slot.version)
+
+    def ask(self, exchange: Exchange, endpoint: Endpoint, request: InferRequest) -> Encoded | Awaitable[Encoded]:
+        """The model's answer, encoded; an awaitable where the model waits."""
+        codec, model = endpoint.codec, endpoint.slot.taken()
+        answer = model.explain(request, exchange) if codec.explains else model.infer(request, exchange)
+        return codec.encode(request, answer) if isinstance(answer, InferResponse) else _encode_later(codec, request, answer)
+
+    # ---- answers
+
+    async def _reply_later(self, exchange: Exchange, form: Form, answer: Awaitable[Encoded]) -> None:
+        self._reply(exchange, form, *await answer)
+
+    def _reply(self, exchange: Exchange, form: Form, body: bytes, json_length: int) -> None:
+        if json_length:
+            self.send(exchange, form, body, OCTETS, [(JSON_LENGTH, b"%d" % json_length)])
+        else:
+            self.send(exchange, form, body, JSON, [])
+
+    def send(self, exchange: Exchange, form: Form, body: bytes, kind: bytes, fields: Headers) -> None:
+        """Answer with a body of the content type `kind`, in the content coding that the caller takes."""
+        coding = form.answer_coding
+        if coding is None or len(body) < form.least:
+            exchange.respond(200, body, kind, fields)
+        elif len(body) <= LARGE:
+            from kfunc.http.coding import deflate
+
+            exchange.respond(200, deflate(body, coding), kind, [*fields, *_coding_fields(coding)])
+        else:
+            self.spawn(exchange, self._deflate_later(exchange, coding, body, kind, fields))
+
+    async def _deflate_later(self, exchange: Exchange, coding: bytes, body: bytes, kind: bytes, fields: Headers) -> None:
+        from kfunc.http.coding import deflate
+
+        body = await asyncio.get_running_loop().run_in_executor(None, deflate, body, coding)
+        exchange.respond(200, body, kind, [*fields, *_coding_fields(coding)])
+
+    # ---- what waits
+
+    def spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work in a task; what it raises is the answer."""
+        task = asyncio.get_running_loop().create_task(answered(exchange, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _coding_fields(coding: bytes) -> Headers:
+    return [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
+
+
+async def _encode_later(codec: Codec, request: InferRequest, answer: Awaitable[InferResponse]) -> Encoded:
+    return codec.encode(request, await answer)
+
+
+async def answered(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; what it raises is the answer."""
+    try:
+        await work
+    except KfuncError as error:
+        exchange.fail(error)
+    except Exception:
+        log.exception("a request failed")
+        exchange.fail(KfuncError("internal error; the log of the handler says more"))

@@ -1,0 +1,118 @@
+"""Which models a file or folder holds: names, versions and runtimes. Reads names of files, never what is in them.
+
+A folder is one model (`handler.py`, or one model file), one model's versions (`1/`, `2/` …), or
+several models (`iris/`, `wine/` …), each of which is one of the former.
+"""
+
+import re
+from pathlib import Path
+
+from msgspec import Struct
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.registry import REFUSED, RUNTIMES, runtime_of
+
+HANDLER = "handler.py"
+VERSION = re.compile(r"[1-9][0-9]{0,17}")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+SUFFIXES = tuple(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes if suffix != ".py")
+
+
+class FoundModel(Struct, frozen=True):
+    """One version of one model; `path` is a file, or the folder of a handler.py."""
+
+    name: str
+    version: str
+    path: Path
+    runtime: str
+
+
+def find_models(path: Path, name: str, version: str, runtime: str = "auto") -> list[FoundModel]:
+    """The models at `path`, the versions of each from old to new. Raises ModelLoadError.
+
+    `name` and `version` are for what the path itself does not name; `runtime` is func.yaml's.
+    """
+    if not path.exists():
+        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
+    if not path.is_dir():
+        return [_found(name, version, path, runtime)]
+    try:
+        return _in_folder(path, name, version, runtime)
+    except OSError as error:
+        raise ModelLoadError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _in_folder(path: Path, name: str, version: str, runtime: str) -> list[FoundModel]:
+    found = _versions(path, name, version, runtime)
+    if not found:
+        for folder in _folders(path):
+            if NAME.fullmatch(folder.name) is None:
+                raise ModelLoadError(f"{folder}: a model's name has at most 128 letters, digits, '-', '_' and '.'")
+            models = _versions(folder, folder.name, version, runtime)
+            if not models:
+                raise _nothing(folder)
+            found += models
+    if not found:
+        raise _nothing(path)
+    return found
+
+
+def detect(path: Path | str) -> tuple[str, str]:
+    """The runtime of the model at `path`, `auto` for models of several runtimes, and why. Raises ModelLoadError."""
+    place = Path(str(path).removeprefix("file://"))
+    if not place.is_dir():
+        return runtime_of(place.name)
+    found = find_models(place, "model", "1")
+    runtimes = sorted({model.runtime for model in found})
+    if len(runtimes) > 1:
+        return "auto", f"the folder holds models of {' and '.join(runtimes)}"
+    if len(found) > 1:
+        return runtimes[0], f"the folder holds {len(found)} models or versions of it"
+    file = found[0].path
+    return runtimes[0], "the folder holds a handler.py" if file.is_dir() else f"the folder holds {file.name}"
+
+
+def _versions(folder: Path, name: str, version: str, runtime: str) -> list[FoundModel]:
+    """The versions of the model that `folder` is of; empty if it is no model's."""
+    single = _model_in(folder, runtime)
+    if single is not None:
+        return [_found(name, version, single, runtime)]
+    numbered = sorted((each for each in _folders(folder) if VERSION.fullmatch(each.name)), key=lambda each: int(each.name))
+    found = []
+    for each in numbered:
+        path = _model_in(each, runtime)
+        if path is None:
+            raise _nothing(each)
+        found.append(_found(name, each.name, path, runtime))
+    return found
+
+
+def _model_in(folder: Path, runtime: str) -> Path | None:
+    """The one model that lies in `folder` itself. Raises ModelLoadError where there are several."""
+    if runtime in ("auto", "python") and (folder / HANDLER).is_file():
+        return folder
+    suffixes = SUFFIXES if runtime == "auto" else RUNTIMES[runtime].suffixes
+    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in suffixes and each.is_file())
+    named = [each for each in files if each.stem == "model"]
+    if len(files) > 1 and len(named) != 1:
+        names = ", ".join(each.name for each in files)
+        raise ModelLoadError(f"{folder}: holds several models: {names}; keep one, or give each a folder of its own")
+    return next(iter(named or files), None)
+
+
+def _found(name: str, version: str, path: Path, runtime: str) -> FoundModel:
+    if runtime == "auto":
+        runtime = "python" if path.is_dir() else runtime_of(path.name)[0]
+    return FoundModel(name, version, path, runtime)
+
+
+def _folders(folder: Path) -> list[Path]:
+    hidden = (".", "_")
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(hidden))
+
+
+def _nothing(folder: Path) -> ModelLoadError:
+    for each in sorted(folder.iterdir()):
+        if each.suffix.lower() in REFUSED:
+            return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")
+    return ModelLoadError(f"{folder}: holds no model; a handler.py or one file of {', '.join(SUFFIXES)} is expected")

@@ -1,0 +1,99 @@
+"""What lies in a folder → models, versions, runtimes."""
+
+from pathlib import Path
+
+import pytest
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.layout import detect, find_models
+
+
+def lay(root: Path, *files: str) -> Path:
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"") if not file.endswith("/") else path.mkdir(exist_ok=True)
+    return root
+
+
+def found(root: Path, runtime: str = "auto") -> list[str]:
+    models = find_models(root, "flowers", "7", runtime)
+    return [f"{each.name} {each.version} {each.path.relative_to(root)} {each.runtime}" for each in models]
+
+
+@pytest.mark.parametrize(
+    ("files", "models"),
+    [
+        (["handler.py"], ["flowers 7 . python"]),
+        (["handler.py", "weights.onnx", "1/model.onnx"], ["flowers 7 . python"]),
+        (["m.onnx", "m.onnx.data", "README.md"], ["flowers 7 m.onnx onnx"]),
+        (["model.onnx", "other.onnx"], ["flowers 7 model.onnx onnx"]),
+        (["M.SKOPS"], ["flowers 7 M.SKOPS sklearn"]),
+        (
+            ["10/model.onnx", "9/model.onnx", "1/handler.py"],
+            ["flowers 1 1 python", "flowers 9 9/model.onnx onnx", "flowers 10 10/model.onnx onnx"],
+        ),
+        (
+            ["wine/2/m.skops", "wine/1/m.skops", "iris/model.onnx", ".git/x", "__pycache__/x", "README.md"],
+            ["iris 7 iris/model.onnx onnx", "wine 1 wine/1/m.skops sklearn", "wine 2 wine/2/m.skops sklearn"],
+        ),
+        (["iris/handler.py", "iris/1/model.onnx"], ["iris 7 iris python"]),
+        (["0/model.onnx", "01/model.onnx"], ["0 7 0/model.onnx onnx", "01 7 01/model.onnx onnx"]),  # names, no versions
+    ],
+)
+def test_a_folder_is_a_model_its_versions_or_several_models(tmp_path: Path, files: list[str], models: list[str]) -> None:
+    assert found(lay(tmp_path, *files)) == models
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime", "models"),
+    [
+        (["handler.py", "m.onnx"], "onnx", ["flowers 7 m.onnx onnx"]),
+        (["1/m.skops", "1/m.onnx"], "sklearn", ["flowers 1 1/m.skops sklearn"]),
+        (["distance.py"], "python", ["flowers 7 distance.py python"]),
+    ],
+)
+def test_a_runtime_of_func_yaml_finds_only_its_own_files(
+    tmp_path: Path, files: list[str], runtime: str, models: list[str]
+) -> None:
+    assert found(lay(tmp_path, *files), runtime) == models
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds no model; a handler.py or one file of .onnx, .skops, .joblib, .pkl, .pickle is expected"),
+        (["a.onnx", "b.onnx"], "holds several models: a.onnx, b.onnx; keep one, or give each a folder of its own"),
+        (["1/model.onnx", "2/"], "2: holds no model; "),
+        (["iris/1/a.onnx", "iris/1/b.skops"], "1: holds several models: a.onnx, b.skops"),
+        (["iris/model.onnx", "notes/x.txt"], "notes: holds no model; "),
+        (["net.pt"], "net.pt: a PyTorch model is not read by this version: export it with torch.onnx.export"),
+        (["a b/model.onnx"], "a b: a model's name has at most 128 letters, digits, '-', '_' and '.'"),
+    ],
+)
+def test_a_folder_that_leaves_it_open_is_refused_with_its_path(tmp_path: Path, files: list[str], message: str) -> None:
+    lay(tmp_path, *files)
+    with pytest.raises(ModelLoadError) as caught:
+        found(tmp_path)
+    assert message in caught.value.message
+    assert caught.value.message.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "answer"),
+    [
+        (["handler.py"], ("python", "the folder holds a handler.py")),
+        (["m.onnx"], ("onnx", "the folder holds m.onnx")),
+        (["1/m.onnx", "2/m.onnx"], ("onnx", "the folder holds 2 models or versions of it")),
+        (["a/m.onnx", "b/m.skops"], ("auto", "the folder holds models of onnx and sklearn")),
+    ],
+)
+def test_the_runtime_of_a_folder_is_found_inside_it(tmp_path: Path, files: list[str], answer: tuple[str, str]) -> None:
+    assert detect(lay(tmp_path, *files)) == answer
+
+
+def test_a_link_to_nothing_is_no_model(tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.symlink_to(file)
+    with pytest.raises(ModelLoadError, match=r"there is no such model file"):
+        find_models(file, "iris", "1")

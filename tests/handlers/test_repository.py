@@ -1,0 +1,254 @@
+"""Models and versions of one function: what is found, loaded, changed while requests come, and refused."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfunc.config.pod import PodConfig
+from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, Unsupported
+from kfunc.handlers.repository import Repository
+from kfunc.protocol.contract import Context
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
+
+Make = Callable[..., Repository]
+
+
+class Loaded:
+    """What a fake load gives: it knows its settings, and whether it was closed."""
+
+    explains = False
+
+    explains = True
+
+    def __init__(self, config: PodConfig) -> None:
+        if Path(config.model.uri).is_file() and Path(config.model.uri).read_bytes() == b"broken":
+            raise ModelLoadError(f"{config.model.uri}: is broken")
+        self.config = config
+        self.ready = True
+        self.closed = self.hangs = False
+        specs = [TensorSpec("x", "FP32", [-1])]
+        self.metadata = ModelMetadata(config.model.name, [config.model.version], "test", specs, specs)
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        return InferResponse(self.metadata.name, [], request.model_version)
+
+    explain = infer
+
+    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+        raise Unsupported("no parts")
+
+    def stuck(self) -> bool:
+        return self.hangs
+
+    def retire(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Loads:
+    """Fake loads, all that there were."""
+
+    def __init__(self) -> None:
+        self.made: list[Loaded] = []
+
+    def __call__(self, config: PodConfig) -> Loaded:
+        self.made.append(Loaded(config))
+        return self.made[-1]
+
+    def what(self) -> list[tuple[str, str, str]]:
+        return [(each.config.model.name, each.config.model.version, each.config.model.runtime) for each in self.made]
+
+
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest.fixture
+def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> Make:
+    def make(*files: str, **changes: Any) -> Repository:
+        for file in files:
+            put(tmp_path / file)
+        return Repository(configured(str(tmp_path), "auto", **changes), loads)
+
+    return make
+
+
+def put(path: Path, content: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def opened(repository: Repository) -> Repository:
+    asyncio.run(repository.open())
+    return repository
+
+
+def answering(repository: Repository, name: str = "", version: str = "") -> str:
+    """`name version` of the model that answers."""
+    metadata: Any = repository.find(name, version).taken().metadata
+    return f"{metadata.name} {metadata.versions[0]}"
+
+
+def test_every_version_is_loaded_and_the_newest_is_the_default(make: Make, loads: Loads) -> None:
+    repository = opened(make("1/m.onnx", "10/handler.py", "9/m.skops"))
+    assert loads.what() == [("iris", "1", "onnx"), ("iris", "9", "sklearn"), ("iris", "10", "python")]
+    assert [answering(repository, "iris", version) for version in ("", "1", "9")] == ["iris 10", "iris 1", "iris 9"]
+    assert repository.find("iris", "").version == "10"
+
+
+def test_metadata_names_all_versions(make: Make) -> None:
+    repository = opened(make("1/m.onnx", "2/m.onnx"))
+    for version in ("", "1"):
+        assert repository.metadata(repository.find("iris", version)).versions == ["1", "2"]
+
+
+def test_an_unknown_version_is_told_those_there_are(make: Make) -> None:
+    repository = opened(make("1/m.onnx", "2/m.onnx"))
+    with pytest.raises(NotFound, match="model 'iris' has no version '3'; its versions are '1', '2'"):
+        repository.find("iris", "3")
+
+
+def test_several_models_are_served_under_their_names(make: Make) -> None:
+    repository = opened(make("iris/1/m.onnx", "wine/m.skops"))
+    assert repository.names == ["iris", "wine"]
+    assert [answering(repository, name) for name in ("", "iris", "wine")] == ["iris 1", "iris 1", "wine 1"]
+    with pytest.raises(NotFound, match="no model 'rose' here; the models are 'iris', 'wine'"):
+        repository.find("rose", "")
+
+
+def test_the_only_model_of_a_folder_also_answers_to_the_configured_name(make: Make) -> None:
+    repository = opened(make("rose/1/m.onnx"))
+    assert repository.names == ["rose"]
+    assert [answering(repository, name) for name in ("", "iris", "rose")] == ["rose 1"] * 3
+    assert repository.find("iris", "1") is repository.find("rose", "1")
+
+
+def test_several_models_need_a_default_one(make: Make, loads: Loads) -> None:
+    with pytest.raises(ModelLoadError, match=r"holds the models rose, wine; set inference\.model\.name to the default"):
+        opened(make("rose/m.onnx", "wine/m.onnx"))
+    assert loads.made == []
+
+
+def test_one_broken_version_keeps_the_function_from_starting_and_is_named(make: Make, tmp_path: Path, loads: Loads) -> None:
+    put(tmp_path / "2/m.onnx", b"broken")
+    with pytest.raises(ModelLoadError, match=r"2/m\.onnx: is broken"):
+        opened(make("1/m.onnx"))
+    assert [each.closed for each in loads.made] == [True]
+
+
+def test_a_digest_of_one_file_does_not_fit_several(make: Make) -> None:
+    with pytest.raises(ModelLoadError, match=r"model\.digest is of one file, and this folder holds 2 models"):
+        opened(make("1/m.onnx", "2/m.onnx", digest="sha256:" + "0" * 64))
+
+
+def test_until_the_folder_is_read_what_is_asked_for_is_503(make: Make) -> None:
+    repository = make("1/m.onnx")
+    for name, version in (("wine", ""), ("iris", "1")):
+        with pytest.raises(Unavailable):
+            repository.find(name, version)
+    with pytest.raises(Unavailable, match="the model iris is loading"):
+        repository.find("iris", "").taken()
+    with pytest.raises(Unavailable):
+        repository.require_ready()
+
+
+def test_a_slot_that_was_found_before_the_models_were_there_gets_its_model(make: Make) -> None:
+    repository = make("1/m.onnx", "2/m.onnx")
+    slot = repository.find("iris", "")
+    opened(repository)
+    assert (slot is repository.find("iris", ""), slot.version) == (True, "2")
+
+
+def test_ready_is_what_all_models_are(make: Make, loads: Loads) -> None:
+    repository = opened(make("1/m.onnx", "2/m.onnx"))
+    repository.require_ready()
+    loads.made[0].ready = False
+    repository.require_ready(repository.find("iris", "2"))
+    for slot in (None, repository.find("iris", "1")):
+        with pytest.raises(Unavailable, match="the model iris is not ready"):
+            repository.require_ready(slot)
+
+
+def test_a_call_that_hangs_in_one_model_is_seen(make: Make, loads: Loads) -> None:
+    repository = opened(make("1/m.onnx", "2/m.onnx"))
+    assert not repository.stuck()
+    loads.made[1].hangs = True
+    assert repository.stuck()
+
+
+# ---- load and unload
+
+
+def test_an_unloaded_model_is_not_found_and_its_calls_end(make: Make, loads: Loads) -> None:
+    repository = opened(make("iris/1/m.onnx", "wine/1/m.onnx"))
+    slot = repository.find("iris", "")
+    asyncio.run(repository.unload("iris"))
+    for each in (slot, repository.find("iris", "1")):
+        with pytest.raises(NotFound, match="the model iris is not loaded: unloaded"):
+            each.taken()
+    assert [each.closed for each in loads.made] == [True, False]
+    repository.require_ready()
+    assert [(each.name, each.state) for each in repository.slots] == [("iris", "UNAVAILABLE"), ("wine", "READY")]
+
+
+def test_a_model_that_is_loaded_again_answers_through_slots_found_before(make: Make, loads: Loads) -> None:
+    repository = opened(make("1/m.onnx"))
+    slots = [repository.find("iris", ""), repository.find("iris", "1")]
+    asyncio.run(repository.unload("iris"))
+    asyncio.run(repository.load("iris"))
+    assert [slot.taken() for slot in slots] == [loads.made[1]] * 2
+
+
+def test_a_load_takes_up_what_is_on_disk_now(make: Make, tmp_path: Path, loads: Loads) -> None:
+    repository = opened(make("iris/1/m.onnx", "iris/2/m.onnx"))
+    gone, default = repository.find("iris", "1"), repository.find("iris", "")
+    (tmp_path / "iris/1/m.onnx").unlink()
+    (tmp_path / "iris/1").rmdir()
+    put(tmp_path / "iris/3/m.onnx")
+    asyncio.run(repository.load("iris"))
+    assert (default.version, repository.metadata(default).versions) == ("3", ["2", "3"])
+    with pytest.raises(NotFound, match="not loaded: its files are gone"):
+        gone.taken()
+    assert [each.closed for each in loads.made] == [True, True, False, False]
+    put(tmp_path / "iris/1/m.onnx")
+    asyncio.run(repository.load("iris"))
+    assert gone.taken() is repository.find("iris", "1").taken()
+
+
+def test_a_new_model_can_be_loaded(make: Make, tmp_path: Path) -> None:
+    repository = opened(make("iris/1/m.onnx"))
+    put(tmp_path / "wine/m.skops")
+    asyncio.run(repository.load("wine"))
+    assert answering(repository, "wine") == "wine 1"
+
+
+def test_a_load_that_fails_leaves_what_there_is(make: Make, tmp_path: Path, loads: Loads) -> None:
+    repository = opened(make("1/m.onnx"))
+    put(tmp_path / "2/m.onnx", b"broken")
+    with pytest.raises(InvalidRequest, match=r"the model iris cannot be loaded: .*2/m\.onnx: is broken"):
+        asyncio.run(repository.load("iris"))
+    assert repository.find("iris", "").taken() is loads.made[0]
+    assert [each.closed for each in loads.made] == [False, True]
+
+
+@pytest.mark.parametrize("change", ["load", "unload"])
+def test_what_is_not_there_cannot_be_changed(make: Make, change: str) -> None:
+    repository = opened(make("1/m.onnx"))
+    with pytest.raises(NotFound, match="no model 'wine'"):
+        asyncio.run(getattr(repository, change)("wine"))
+
+
+def test_nothing_is_changed_before_the_models_are_there(make: Make) -> None:
+    with pytest.raises(Unavailable):
+        asyncio.run(make("1/m.onnx").load("iris"))
+
+
+def test_the_end_closes_every_model(make: Make, loads: Loads) -> None:
+    opened(make("1/m.onnx", "2/m.onnx")).close()
+    assert all(each.closed for each in loads.made)
