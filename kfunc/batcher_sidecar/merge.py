@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kfunc.batcher_sidecar.number_text import count, join, number_text, values
+from kfunc.batcher_sidecar.number_text import count, join, number_text
 from kfunc.errors import BadGateway, InvalidRequest
 from kfunc.protocol import v1, v2
 from kfunc.protocol.datatypes import DATATYPES, element_count
@@ -154,9 +154,10 @@ def merge(members: list[Mergeable]) -> bytes:
 
 
 def _concatenated(parts: list[Any]) -> Any:
-    if all(type(part) is bytes for part in parts):
-        return join(parts)
-    return list(chain.from_iterable(values(part) if type(part) is bytes else part for part in parts))
+    if not any(type(part) is bytes for part in parts):
+        return list(chain.from_iterable(parts))
+    texts = [part if type(part) is bytes else msgspec.json.encode(part)[1:-1] for part in parts]
+    return join(texts)  # none is empty: all have the same trailing shape, and number_text takes no empty one
 
 
 def split(members: list[Mergeable], body: bytes) -> list[bytes]:
@@ -194,24 +195,28 @@ def _split_v2(members: list[Mergeable], document: dict[str, Any], total: int) ->
     cuts = [_Cut(output, total) for output in outputs]
     if cuts and not any(cut.batched for cut in cuts):
         raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
-    document.pop("id", None)
+    opening = _open(document, "id", "outputs")
     parts, start = [], 0
     for member in members:
         end = start + member.rows
-        document["outputs"] = [cut.rows(start, end) for cut in cuts]
-        part = {**document, "id": member.request.id} if member.request.id else document
+        own = b'"id":%b,' % msgspec.json.encode(member.request.id) if member.request.id else b""
+        parts.append(b'%b%b"outputs":[%b]}' % (opening, own, b",".join([cut.rows(start, end) for cut in cuts])))
         start = end
-        parts.append(msgspec.json.encode(part))
     return parts
+
+
+def _open(document: dict[str, Any], *without: str) -> bytes:
+    """The beginning of an object, to which more members are to be added, without some of its own."""
+    text = msgspec.json.encode({name: value for name, value in document.items() if name not in without})[:-1]
+    return text if text == b"{" else text + b","
 
 
 class _Cut:
     """An output of a batch: cut by rows, or given to everybody where its first dimension is not the batch's."""
 
-    __slots__ = ("_elements", "_is_text", "_output", "_trailing", "_width", "batched")
+    __slots__ = ("_elements", "_is_text", "_opening", "_trailing", "_whole", "_width", "batched")
 
     def __init__(self, output: dict[str, Any], total: int) -> None:
-        self._output = output
         try:
             shape, text = _ANY.decode(output["shape"]), number_text(output["data"])
             self._is_text = text is not None
@@ -219,17 +224,19 @@ class _Cut:
             self.batched = bool(shape) and shape[0] == total
             self._elements: list[Any] = elements
             self._width = len(elements) // total
-            self._trailing = shape[1:]
+            self._trailing = b"".join([b",%d" % dimension for dimension in shape[1:]])
             broken = type(elements) is not list or (self.batched and self._width * total != len(elements))
         except (TypeError, KeyError, *BROKEN):
             broken = True
         if broken:
             raise BadGateway("the upstream's answer to a batch has an output without shape or data")
+        self._opening = _open(output, "shape", "data")
+        self._whole = b"" if self.batched else msgspec.json.encode(output)
 
-    def rows(self, start: int, end: int) -> Any:
-        """The output for the rows from `start` to before `end`."""
+    def rows(self, start: int, end: int) -> bytes:
+        """The output for the rows from `start` to before `end`, as JSON."""
         if not self.batched:
-            return self._output
+            return self._whole
         elements = self._elements[start * self._width : end * self._width]
-        data: Any = join(elements) if self._is_text else elements
-        return {**self._output, "shape": [end - start, *self._trailing], "data": data}
+        data = b",".join(elements) if self._is_text else msgspec.json.encode(elements)[1:-1]
+        return b'%b"shape":[%d%b],"data":[%b]}' % (self._opening, end - start, self._trailing, data)

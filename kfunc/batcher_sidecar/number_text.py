@@ -1,6 +1,5 @@
 """Flat JSON arrays of numbers as text: to join and to cut them needs no number, and changes none. Sans-IO."""
 
-import msgspec
 from msgspec import Raw
 
 # All that an array of numbers consists of. It has been read as JSON: what is made of these is one.
@@ -24,8 +23,3 @@ def count(text: bytes) -> int:
 def join(texts: list[bytes]) -> Raw:
     """One array of all numbers."""
     return Raw(b"[%b]" % b",".join(texts))
-
-
-def values(text: bytes) -> list[int | float]:
-    """The numbers themselves."""
-    return msgspec.json.decode(b"[%b]" % text, type=list[int | float])

@@ -4,6 +4,7 @@ aiohttp, not httpx: measured beside it, a tenth of the CPU time a request (see R
 """
 
 import ssl
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from kfunc.client.connections import not_connected
@@ -11,7 +12,11 @@ from kfunc.client.errors import ClientError, ConnectionLost, InvalidAnswer, Inva
 from kfunc.client.wire import CONNECT_S, Answer, Base, Flow, Pause, Request, T
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiohttp
+
+AT_ONCE = 1024 * 1024  # bytes of a body that are written without letting others have a turn
 
 
 class AioConnections:
@@ -29,6 +34,7 @@ class AioConnections:
         self._tls = tls
         self._closed = False
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, request: Request) -> Answer:
         """The answer to one request. Raises ClientError where there is none."""
@@ -58,11 +64,11 @@ class AioConnections:
             await self._session.close()
 
     async def _exchange(self, request: Request) -> Answer:
-        session = self._session or self._open()
+        session = self._opened()
         async with session.request(
             request.method,
             self._yarl.URL(self._base.url + request.path, encoded=True),
-            data=request.body or None,
+            data=BytesIO(request.body) if len(request.body) > AT_ONCE else request.body or None,
             headers=request.headers,
             timeout=self._aiohttp.ClientTimeout(total=request.timeout_s, connect=CONNECT_S),
             allow_redirects=False,
@@ -72,11 +78,18 @@ class AioConnections:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, headers, body, response.reason or "")
 
-    def _open(self) -> "aiohttp.ClientSession":
-        """A session belongs to the loop that runs when it is made, so it is made with the first request."""
+    def _opened(self) -> "aiohttp.ClientSession":
+        """The session, which belongs to the loop that runs when it is made, and so is made with the first request."""
+        import asyncio  # aiohttp has imported it
+
+        loop = asyncio.get_running_loop()
         if self._closed:
             raise InvalidCall("this client is closed; make another one")
-        http = self._aiohttp
+        if self._session is not None:
+            if self._loop is not loop:
+                raise InvalidCall("an AsyncClient belongs to the event loop of its first call; make another one for this loop")
+            return self._session
+        http, self._loop = self._aiohttp, loop
         self._session = http.ClientSession(
             auto_decompress=False,
             cookie_jar=http.DummyCookieJar(),

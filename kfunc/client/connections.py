@@ -88,8 +88,6 @@ class Connections:
             connection.request(request.method, self._base.path + request.path, request.body or None, request.headers)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server may have answered before it had the whole body
-        except (ValueError, UnicodeError) as error:  # http.client refuses what would break the head
-            raise InvalidCall(f"a header cannot be sent: {error}") from None
 
     def _lost(self, error: Exception) -> ClientError:
         url = self._base.url

@@ -1,5 +1,6 @@
 """One request with its retries, until there is a good answer or an error with the server's words. Sans-IO."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from kfunc.client.retries import Retries, retry_after
 from kfunc.client.wire import Answer, Flow, Pause, Request
 from kfunc.errors import KfuncError
 
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FIELD_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?|")
 CODINGS = ("gzip", "deflate", "zstd")
 LEAST_COMPRESSED = 1024  # bytes of a body, as with the server's answers
 MAX_INFLATED = 4 * 1024**3
@@ -88,7 +91,10 @@ class Sending:
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Header fields by name in lower case."""
+    """Header fields by name in lower case. Raises InvalidCall for what HTTP cannot carry (RFC 9110, 5.1 and 5.5)."""
+    for name, value in headers.items():
+        if TOKEN.fullmatch(name) is None or FIELD_VALUE.fullmatch(value) is None:
+            raise InvalidCall(f"the header {name!r} cannot be sent with the value {value!r}: visible ASCII is expected")
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from kfunc.config.field_path import show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
+from kfunc.config.inference import Logger
 from kfunc.config.locations import SCHEME, file_path
 
 URI = ("inference", "model", "uri")
@@ -84,6 +85,16 @@ def sink_is_an_address(function: Function) -> Iterator[Finding]:
         yield Finding(SINK, *fault)
 
 
+def file_is_no_http_sink(function: Function) -> Iterator[Finding]:
+    """A file takes lines, over no connection."""
+    logger = function.inference.logger
+    if logger is UNSET or logger.sink is UNSET or not logger.sink.startswith("file:"):
+        return
+    for name in ("content_mode", "connections"):
+        if getattr(logger, name) != getattr(Logger(), name):
+            yield Finding(("inference", "logger", name), "this is for an http(s) sink, and the sink is a file", "remove it")
+
+
 def _sink_fault(sink: str) -> tuple[str, str] | None:
     example = 'expected a URL such as "http://broker.example.com/events"'
     if not sink.isprintable() or re.search(r"\s", sink):
@@ -111,4 +122,5 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     times_fit_together,
     events_fit_into_the_queue,
     sink_is_an_address,
+    file_is_no_http_sink,
 )

@@ -17,12 +17,6 @@ OCTETS = "application/octet-stream"
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
-def encode_event(attributes: dict[str, str | int | bool], body: bytes, content_type: str) -> bytes:
-    """A structured event (JSON Event Format, 3)."""
-    kind, data = encode_data(body, content_type)
-    return open_event({**attributes, "datacontenttype": kind}) + data + b"}"
-
-
 def open_event(attributes: dict[str, str | int | bool]) -> bytes:
     """An event without its data and its closing brace: further members may follow, each after a comma."""
     return msgspec.json.encode({"specversion": "1.0", **attributes})[:-1]

@@ -233,3 +233,41 @@ def test_an_answer_with_other_rows_than_were_asked_is_refused(answer: bytes) -> 
 def test_predictions_of_another_number_are_refused(answer: bytes) -> None:
     with pytest.raises(BadGateway):
         split([v1({"instances": [1]}), v1({"instances": [1]})], answer)
+
+
+def test_numbers_keep_the_digits_that_were_written_both_ways() -> None:
+    def member(number: str) -> Mergeable:
+        body = b'{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP64","data":[%b]}]}' % number.encode()
+        mergeable = read_v2(V2_PATH, body)
+        assert mergeable is not None
+        return mergeable
+
+    members = [member("0.10"), member("1e400"), member("12345678901234567890")]
+    assert b'"data":[0.10,1e400,12345678901234567890]' in merge(members)
+    answer = b'{"outputs":[{"name":"y","shape":[3],"datatype":"FP64","data":[1.0, 2.50,3e0]}]}'
+    assert [
+        b'"data":[%b]' % text in part for text, part in zip((b"1.0", b" 2.50", b"3e0"), split(members, answer), strict=True)
+    ]
+
+
+def test_flat_and_nested_data_of_one_shape_travel_together() -> None:
+    flat, nested = v2(ONE), v2(tensor([[3.5, 4.5], [5.5, 6.5]], [2, 2]))
+    assert flat.key == nested.key
+    for members in ([flat, nested], [nested, flat]):
+        (joined,) = merged(*members)["inputs"]
+        assert joined["shape"] == [3, 2]
+        assert sorted(joined["data"]) == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+
+
+@pytest.mark.parametrize("data", [[True, 1.0], [None, 1.0], ["1", 1.0], [1.0], [1.0, 2.0, 3.0]])
+def test_data_that_are_not_as_many_numbers_as_the_shape_says_are_not_taken_for_such(data: list[Any]) -> None:
+    mergeable = read_v2(V2_PATH, json.dumps({"inputs": [tensor(data, [1, 2])]}).encode())
+    assert mergeable is None or type(mergeable.request.inputs[0].data) is list
+
+
+def test_a_v1_answer_keeps_its_rows_as_they_were_written() -> None:
+    members = [v1({"instances": [1]}), v1({"instances": [2]})]
+    assert split(members, b'{"predictions":[{"a": 1.0},  2.50]}') == [
+        b'{"predictions":[{"a": 1.0}]}',
+        b'{"predictions":[2.50]}',
+    ]

@@ -198,6 +198,10 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "inference.logger.max_queue_bytes",
      "expected at least max_body_bytes, 10, found 9", ""),
     # The sink.
+    ("inference: {model: {uri: m}, logger: {sink: 'file:e', content_mode: batched}}\n", 1, 69, "inference.logger.content_mode",
+     "this is for an http(s) sink, and the sink is a file", "remove it"),
+    ("inference: {model: {uri: m}, logger: {sink: 'file:e', connections: 2}}\n", 1, 68, "inference.logger.connections",
+     "this is for an http(s) sink, and the sink is a file", "remove it"),
     (SINK % "http:///events", 1, 45, "inference.logger.sink",
      'expected a URL such as "http://broker.example.com/events", found "http:///events"', "it needs a host"),
     (SINK % "http://a:0/", 1, 45, "inference.logger.sink",

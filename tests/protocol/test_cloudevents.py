@@ -9,7 +9,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.protocol.cloudevents import CONTENT_TYPE, encode_event, is_json
+from kfunc.protocol.cloudevents import CONTENT_TYPE, encode_data, is_json, open_event
 
 ATTRIBUTES: dict[str, str | int | bool] = {"id": "1", "source": "/s", "type": "t", "time": "2026-11-21T00:00:00.000001Z"}
 
@@ -18,6 +18,12 @@ JSON_VALUES = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=10,
 )
+
+
+def encode_event(attributes: dict[str, str | int | bool], body: bytes, content_type: str) -> bytes:
+    """A structured event (JSON Event Format, 3)."""
+    kind, data = encode_data(body, content_type)
+    return open_event({**attributes, "datacontenttype": kind}) + data + b"}"
 
 
 def event(body: bytes, content_type: str = "application/json", **more: str | int | bool) -> Any:
