@@ -10,6 +10,7 @@ from kfunc.errors import KfuncError
 from kfunc.handlers.tensors import NUMERIC, to_array, to_tensor
 from kfunc.protocol.datatypes import DATATYPES
 from kfunc.protocol.messages import InferResponse, Tensor
+from kfunc.protocol.v2 import flatten
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -69,26 +70,25 @@ def arrays_of(response: InferResponse) -> "dict[str, Array]":
     for tensor in response.outputs:
         if tensor.datatype not in DATATYPES or any(size < 0 for size in tensor.shape):
             raise InvalidAnswer(f"output {tensor.name!r} has the datatype {tensor.datatype!r} and the shape {tensor.shape}")
-        if tensor.datatype in FLOATS and isinstance(tensor.data, list):
-            _fill_nulls(tensor)
         try:
-            array = to_array(tensor)
+            floats_as_json = tensor.datatype in FLOATS and isinstance(tensor.data, list)
+            array = _with_nulls(tensor) if floats_as_json else to_array(tensor)
         except KfuncError as error:
             raise InvalidAnswer(error.message.replace("input", "output", 1)) from None
         arrays[tensor.name] = _from_upper_halves(array) if tensor.datatype == "BF16" else array
     return arrays
 
 
-def _fill_nulls(tensor: Tensor) -> None:
+def _with_nulls(tensor: Tensor) -> "Array":
     """JSON has no NaN: servers write null for it."""
-    from kfunc.protocol.v2 import flatten
-
-    try:
-        flatten(tensor)
-    except KfuncError as error:
-        raise InvalidAnswer(error.message.replace("input", "output", 1)) from None
-    if None in tensor.data:
-        tensor.data = [np.nan if each is None else each for each in tensor.data]
+    flatten(tensor)
+    if None not in tensor.data:
+        return to_array(tensor)
+    nulls = [index for index, value in enumerate(tensor.data) if value is None]
+    tensor.data = [0.0 if value is None else value for value in tensor.data]
+    array = to_array(tensor).copy()
+    array.reshape(-1)[nulls] = np.nan
+    return array
 
 
 def columns(name: str, rows: list[Any]) -> "dict[str, Array]":
