@@ -117,7 +117,13 @@ class Unavailable(KfuncError):
     """Not now: loading, draining, overloaded or the upstream is down."""
 
     status = 503
-    retry_after = 1
+    retry_after: int | None = 1
+
+
+class WorkerDied(Unavailable):
+    """The process that ran the model has ended. No `Retry-After`: clients send again what has one, and this may have run."""
+
+    retry_after = None
 
 
 class DeadlineExceeded(KfuncError):

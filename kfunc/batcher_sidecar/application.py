@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Hashable
-from time import monotonic
+from time import monotonic, perf_counter
 
 import msgspec
 
@@ -157,6 +157,9 @@ class BatcherApplication:
     def _send(self, batch: Batch[Member]) -> None:
         members = batch.items
         path: Path = members[0].exchange.note
+        now = perf_counter()
+        for member in members:
+            member.exchange.batch_s = now - member.exchange.started_at
         self._sizes.observe(len(members))
         if len(members) == 1:
             path.busy -= 1

@@ -19,7 +19,7 @@ class AsyncClient:
     """`Client` for one event loop: the same settings and calls; any number of tasks may share one.
 
     >>> async with AsyncClient("http://127.0.0.1:8080") as client:
-    ...     result = await client.infer({"input": np.float32([[5.1, 3.5, 1.4, 0.2]])})
+    ...     result = await client.infer({"input": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)})
     """
 
     def __init__(

@@ -8,17 +8,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from kfunc.client.errors import ClientError, InvalidAnswer, InvalidCall, NotFound, Refused, TimedOut
 from kfunc.client.results import Explanation, IndexEntry, InferResult, Prediction, ServerMetadata
 from kfunc.client.retries import Retries
 from kfunc.client.sending import Sending, read_json, request_id
 from kfunc.client.wire import Answer, Flow, Pause
-from kfunc.protocol.messages import InferRequest, ModelMetadata, RequestedOutput, Tensor
+from kfunc.protocol.messages import InferRequest, ModelMetadata, RequestedOutput, Tensor, TensorSpec
 
 BINARY = "binary_tensor_data"  # the extension's name in /v2
 JSON, OCTETS = "application/json", "application/octet-stream"
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0  # between two questions for readiness
 PROBE_S = 5.0  # for one answer to such a question
+
+
+class _Metadata(Struct):
+    """ModelMetadata of any server: the standard wants only the name and the platform."""
+
+    name: str
+    versions: list[str] = []
+    platform: str = ""
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
 
 
 class Calls:
@@ -133,8 +145,8 @@ class Calls:
     def _datatypes(self, path: str) -> Flow[dict[str, str]]:
         known = self._specs.get(path)
         if known is None:
-            metadata: ModelMetadata = read_json((yield from self.sending.get(path)), ModelMetadata)
-            known = self._specs[path] = {spec.name: spec.datatype for spec in metadata.inputs}
+            told = yield from self._metadata(path)
+            known = self._specs[path] = {spec.name: spec.datatype for spec in told.inputs}
         return known
 
     # ---- what there is
@@ -178,9 +190,11 @@ class Calls:
 
     def metadata(self, model: str, version: str) -> Flow[ModelMetadata]:
         """What a model says of itself."""
-        path = model_path("v2", (yield from self.named(model)), version)
-        metadata: ModelMetadata = read_json((yield from self.sending.get(path)), ModelMetadata)
-        return metadata
+        return (yield from self._metadata(model_path("v2", (yield from self.named(model)), version)))
+
+    def _metadata(self, path: str) -> Flow[ModelMetadata]:
+        told: _Metadata = read_json((yield from self.sending.get(path)), _Metadata)
+        return ModelMetadata(told.name, told.versions, told.platform, told.inputs, told.outputs)
 
     def repository_index(self, *, only_ready: bool) -> Flow[list[IndexEntry]]:
         """Every version of every model."""

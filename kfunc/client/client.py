@@ -24,7 +24,7 @@ class Client:
     >>> import numpy as np
     >>> from kfunc.client import Client
     >>> with Client("http://127.0.0.1:8080") as client:
-    ...     result = client.infer({"input": np.float32([[5.1, 3.5, 1.4, 0.2]])})
+    ...     result = client.infer({"input": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)})
     ...     result["label"]
     array([0])
 

@@ -6,14 +6,17 @@ http.client takes a quarter of the CPU time that httpx takes for a request, and 
 
 import os
 import select
+import socket
 import ssl
 import time
 from collections import deque
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead, RemoteDisconnected
+from typing import Any
 
 from kfunc.client.errors import ClientError, ConnectionLost, InvalidAnswer, InvalidCall, NotConnected, TimedOut
 from kfunc.client.wire import CONNECT_S, Answer, Base, Flow, Pause, Request, T
 
+ONE_PIECE = 64 * 1024  # bytes of a request that are put together
 MAX_IDLE = 32  # connections that are kept, however many threads there were
 PART = 4 * 1024 * 1024  # bytes of an answer between two looks at the clock
 
@@ -24,7 +27,7 @@ class Connections:
     def __init__(self, base: Base, tls: ssl.SSLContext | None = None) -> None:
         self._base = base
         self._tls = tls
-        self._idle: deque[HTTPConnection] = deque()
+        self._idle: deque[PlainConnection | SecureConnection] = deque()
         self._pid = os.getpid()
         self._closed = False
 
@@ -53,7 +56,7 @@ class Connections:
         while self._idle:
             self._idle.pop().close()
 
-    def _take(self) -> HTTPConnection | None:
+    def _take(self) -> "PlainConnection | SecureConnection | None":
         """An idle connection that the server has not closed; the one used last is the likeliest."""
         if self._closed:
             raise InvalidCall("this client is closed; make another one")
@@ -68,12 +71,12 @@ class Connections:
                 return connection
             connection.close()
 
-    def _connect(self, timeout_s: float) -> HTTPConnection:
+    def _connect(self, timeout_s: float) -> "PlainConnection | SecureConnection":
         base = self._base
         connection = (
-            HTTPSConnection(base.host, base.port, timeout=timeout_s, context=self._tls)
+            SecureConnection(base.host, base.port, timeout=timeout_s, context=self._tls)
             if base.secure
-            else HTTPConnection(base.host, base.port, timeout=timeout_s)
+            else PlainConnection(base.host, base.port, timeout=timeout_s)
         )
         try:
             connection.connect()
@@ -82,10 +85,11 @@ class Connections:
             raise not_connected(base, error) from None
         return connection
 
-    def _write(self, connection: HTTPConnection, request: Request, deadline: float) -> None:
+    def _write(self, connection: "PlainConnection | SecureConnection", request: Request, deadline: float) -> None:
         _limit(connection, deadline)
+        connection.request(request.method, self._base.path + request.path, request.body or None, request.headers)
         try:
-            connection.request(request.method, self._base.path + request.path, request.body or None, request.headers)
+            connection.flush()
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server may have answered before it had the whole body
 
@@ -94,6 +98,36 @@ class Connections:
         if isinstance(error, HTTPException) and not isinstance(error, RemoteDisconnected | IncompleteRead):
             return InvalidAnswer(f"the answer of {url} is not HTTP: {error or type(error).__name__}")
         return ConnectionLost(f"{url} closed the connection before the whole answer was there; the model may have run")
+
+
+class OnePiece:
+    """Head and body of a small request in one packet, which http.client would send as two."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._parts: list[bytes] = []
+
+    def send(self, data: Any) -> None:
+        """Keep what is to be sent."""
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        parts, self._parts = self._parts, []
+        sock: socket.socket = self.sock  # type: ignore[attr-defined]
+        if sum(map(len, parts)) <= ONE_PIECE:
+            sock.sendall(b"".join(parts))
+            return
+        for part in parts:
+            sock.sendall(part)
+
+
+class PlainConnection(OnePiece, HTTPConnection):
+    """HTTP in the clear."""
+
+
+class SecureConnection(OnePiece, HTTPSConnection):
+    """HTTP over TLS."""
 
 
 def run(flow: Flow[T], connections: Connections) -> T:

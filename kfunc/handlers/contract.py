@@ -43,7 +43,7 @@ class Handler:
         return inputs
 
     def predict(self, inputs: "Arrays") -> "Arrays | np.ndarray[Any, Any]":
-        """The model's outputs by name; a plain array is the only output."""
+        """The model's outputs by name; a plain array is the only output. Do not write into `inputs`: binary ones refuse it."""
         raise TypeError(f"{type(self).__name__} has no predict method")
 
     def postprocess(self, outputs: "Arrays") -> "Arrays":

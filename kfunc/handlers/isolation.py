@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from kfunc.config.pod import VARIABLE, PodConfig, encode
-from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable
+from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable, WorkerDied
 from kfunc.handlers.contract import Handler
 from kfunc.protocol.messages import TensorSpec
 
@@ -155,7 +155,7 @@ class WorkerProcess:
                 raise ModelFailed("the model was stuck for longer than hang_timeout_s; it has been ended") from None
             except (OSError, EOFError):
                 self._lose(connection, process)
-                raise Unavailable("the model's worker process died during the call") from None
+                raise WorkerDied("the model's worker process died during the call") from None
         kind, value = pickle.loads(received)  # noqa: S301  (our own child)
         if kind == "invalid":
             raise InvalidRequest(value)

@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 MAX_EXAMPLE = 1024  # elements: a larger example would bury what it shows
 BINARY_ONLY = ("FP16", "BF16")
-LARGEST_FP32 = 3.4028234663852886e38
+LARGEST_FP32 = 3.4028235e38  # as JSON writes it
 SAMPLES: dict[str, Any] = {"BOOL": True, "BYTES": "text", "FP32": 0.5, "FP64": 0.5}
 
 STRING: Schema = {"type": "string"}

@@ -37,7 +37,7 @@ BINARY: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(np.uint16),
 }
 FEW = 64  # elements: more are faster looked at as an array
-LARGEST_FP32 = float(np.finfo(np.float32).max)
+TOO_LARGE_FP32 = 2.0**128 - 2.0**103  # what is below is rounded to a number of FP32; its largest is written 3.4028235e38
 # By the one-letter code of numpy's type: two codes may stand for the same 64-bit integer.
 DATATYPE_OF = {
     **{code: f"INT{np.dtype(code).itemsize * 8}" for code in "bhilq"},
@@ -89,7 +89,7 @@ def _require_finite(tensor: Tensor, values: "Array") -> None:
     """JSON has no infinity: what became one was a number too large for the datatype."""
     data = tensor.data
     if len(data) <= FEW and tensor.datatype == "FP32":
-        finite = not data or (max(data) <= LARGEST_FP32 and min(data) >= -LARGEST_FP32)
+        finite = not data or (max(data) < TOO_LARGE_FP32 and min(data) > -TOO_LARGE_FP32)
     else:
         finite = bool(np.isfinite(values).all())
     if not finite:

@@ -61,7 +61,7 @@ class Forward:
         head = memo.get("forward") if memo is not None else None
         if head is None:
             head = forwarded_head(exchange)
-            if memo is not None and REQUEST_ID in exchange.headers:
+            if memo is not None and exchange.headers.get(REQUEST_ID) is exchange.request_id:
                 memo["forward"] = head
         length = exchange.headers.get(b"content-length")
         if not exchange.complete:

@@ -206,6 +206,16 @@ def test_requests_that_wait_together_are_one_call_and_each_gets_its_own_rows() -
     serve(test)
 
 
+def test_the_time_that_a_request_waited_for_its_batch_is_told_to_the_caller() -> None:
+    async def test(pod: Pod) -> None:
+        waited, _ = await pod.behind_one(*(pod.send(V1, {"instances": [[n]]}) for n in range(2)), row=[0])
+        name, _, duration = waited.headers["server-timing"].partition(";dur=")
+        assert name == "batch"
+        assert float(duration) > 0
+
+    serve(test)
+
+
 def test_v2_requests_are_merged_once_the_models_metadata_are_known() -> None:
     async def test(pod: Pod) -> None:
         await pod.send(V2, row(0, 0))

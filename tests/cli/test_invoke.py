@@ -9,8 +9,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
+from kfunc.protocol import v2_binary
 from tests.cli.conftest import Command
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ class Server:
             "POST /v2/models/iris/infer": (200, ANSWER),
             "POST /v1/models/iris:predict": (200, {"predictions": [2]}),
         }
+        self.fields: dict[str, dict[str, str]] = {}
         self.bodies: list[Any] = []
         server = self
 
@@ -45,10 +48,14 @@ class Server:
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
                 if length:
-                    server.bodies.append(json.loads(self.rfile.read(length)))
+                    content = self.rfile.read(length)
+                    json_length = self.headers.get("Inference-Header-Content-Length")
+                    server.bodies.append(json.loads(content) if json_length is None else (int(json_length), content))
                 status, body = server.answers.get(f"{self.command} {self.path}", (404, {"error": f"no {self.path}"}))
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
+                for name, value in server.fields.get(f"{self.command} {self.path}", {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -141,6 +148,46 @@ def test_a_bare_array_becomes_the_instances_of_v1(kfunc: Command, server: Server
 def test_a_v1_request_is_known_by_its_instances(kfunc: Command, server: Server) -> None:
     result = kfunc("invoke", "--url", server.url, "--model", "iris", "--data", json.dumps({"instances": [ROW]}))
     assert f"POST {server.url}/v1/models/iris:predict" in result.out
+
+
+def test_an_array_of_a_file_of_numpy_is_the_only_input(kfunc: Command, server: Server, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.array(ROW))
+    kfunc("invoke", "--url", server.url, "--model", "iris", "--file", tmp_path / "rows.npy")
+    assert server.bodies == [REQUEST]
+
+
+def test_arrays_of_a_file_of_numpy_are_inputs_by_name(kfunc: Command, server: Server, tmp_path: Path) -> None:
+    np.savez(tmp_path / "inputs.npz", input=np.array([ROW]), more=np.array([1]))
+    kfunc("invoke", "--url", server.url, "--model", "iris", "--file", tmp_path / "inputs.npz")
+    more = {"name": "more", "shape": [1], "datatype": "INT64", "data": [1]}
+    assert server.bodies == [{"inputs": [*REQUEST["inputs"], more]}]
+
+
+def test_in_binary_the_tensors_follow_the_json(kfunc: Command, server: Server) -> None:
+    result = kfunc("invoke", "--url", server.url, "--model", "iris", "--data", json.dumps(ROW), "--binary")
+    ((length, body),) = server.bodies
+    assert v2_binary.decode_request(body, length).inputs[0].data == np.array(ROW, np.float32).tobytes()
+    assert result.out.startswith(f"POST {server.url}/v2/models/iris/infer in binary\n")
+    assert result.out.endswith("label INT64 [1]\n  2\n")
+
+
+def test_an_answer_in_binary_is_shown_too(kfunc: Command, server: Server) -> None:
+    head = b'{"model_name":"iris","outputs":[{"name":"p","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
+    server.answers["POST /v2/models/iris/infer"] = (200, head + np.array([0.5, 2], np.float16).tobytes())
+    server.fields["POST /v2/models/iris/infer"] = {"Inference-Header-Content-Length": str(len(head))}
+    result = kfunc("invoke", "--url", server.url, "--model", "iris", "--data", json.dumps(ROW), "--binary")
+    assert result.out.endswith("p FP16 [2]\n  0.5\n    2\n")
+
+
+def test_binary_is_for_v2(kfunc: Command, server: Server) -> None:
+    result = kfunc("invoke", "--url", server.url, "--model", "iris", "--data", '{"instances": [1]}', "--binary")
+    assert (result.status, server.bodies) == (2, [])
+
+
+def test_what_its_datatype_cannot_hold_is_told_before_it_is_sent(kfunc: Command, server: Server) -> None:
+    result = kfunc("invoke", "--url", server.url, "--model", "iris", "--data", '[["a", "b", "c", "d"]]', "--binary")
+    assert (result.status, server.bodies) == (1, [])
+    assert result.err.startswith("error: input 'input': not an array of FP32")
 
 
 def test_a_path_in_the_url_is_kept(kfunc: Command, server: Server) -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.cli.sample import sample_request, shape_of, wrap_array
+from kfunc.cli.sample import sample_request, shape_of, wrap_array, wrap_arrays
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.messages import TensorSpec
 
@@ -91,3 +91,22 @@ def test_an_array_for_several_inputs_is_refused_with_their_names() -> None:
 @pytest.mark.parametrize(("value", "shape"), [(1, []), ([], [0]), ([1, 2], [2]), ([[1], [2]], [2, 1]), ([[]], [1, 0])])
 def test_the_shape_of_a_nested_list(value: Any, shape: list[int]) -> None:
     assert shape_of(value) == shape
+
+
+def test_arrays_by_name_get_their_inputs_datatypes_and_shapes() -> None:
+    specs = [TensorSpec("a", "FP32", [-1, 2]), TensorSpec("b", "INT8", [-1])]
+    assert wrap_arrays({"b": [3], "a": [1, 2]}, specs, "v2") == {
+        "inputs": [
+            {"name": "b", "shape": [1], "datatype": "INT8", "data": [3]},
+            {"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [[1, 2]]},
+        ]
+    }
+
+
+def test_arrays_by_name_are_rows_of_objects_in_v1() -> None:
+    assert wrap_arrays({"a": [1, 2], "b": ["x", "y"]}, [], "v1") == {"instances": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]}
+
+
+def test_arrays_with_different_numbers_of_rows_are_no_v1_request() -> None:
+    with pytest.raises(InvalidRequest, match="same number of rows"):
+        wrap_arrays({"a": [1, 2], "b": [1]}, [], "v1")

@@ -3,7 +3,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,16 +43,13 @@ def faulty() -> Iterator[Callable[..., FaultServer]]:
     """A fault server with this script."""
     made = []
 
-    def make(*script: Step) -> FaultServer:
-        made.append(FaultServer(script))
+    def make(*script: Step, listening: bool = True) -> FaultServer:
+        made.append(FaultServer(script, listening=listening))
         return made[-1]
 
     yield make
     for server in made:
-        try:
-            server.close()
-        except OSError:
-            pass
+        server.close()
 
 
 @pytest.fixture(scope="session")
@@ -95,12 +91,15 @@ class Blocking:
         method = getattr(self._client, name)
         return lambda *arguments, **more: self._runner.run(_wait(method, arguments, more))
 
+    def rest(self, seconds: float) -> None:
+        """Let the loop turn: it hears of closed connections only then."""
+        self._runner.run(asyncio.sleep(seconds))
+
     def __enter__(self) -> "Blocking":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._runner.run(self._client.close())
-        time.sleep(0)
         self._runner.close()
 
 

@@ -31,19 +31,32 @@ def keep_silent(connection: socket.socket) -> None:
 
 
 class FaultServer:
-    """Each request takes the next step of `script`; the last one stays. A step of bytes is sent, and the connection kept."""
+    """Each request takes the next step of `script`; the last one stays. A step of bytes is sent, and the connection kept.
 
-    def __init__(self, script: Sequence[Step], port: int = 0) -> None:
+    Not `listening`, it has its port and refuses connections until `listen`.
+    """
+
+    def __init__(self, script: Sequence[Step], *, listening: bool = True) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self._script = list(script)
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        if listening:
+            self.listen()
+
+    def listen(self) -> None:
+        """Accept from now on."""
+        self._listener.listen()
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         """Refuse what comes from now on."""
-        self._listener.shutdown(socket.SHUT_RDWR)
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # else a thread in accept() would still get one
+        except OSError:
+            pass  # it never listened, or is closed
         self._listener.close()
 
     @property
@@ -61,6 +74,12 @@ class FaultServer:
             Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        try:
+            self._answer(connection)
+        except OSError:
+            pass  # the client has gone
+
+    def _answer(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as reader:
             while head := _head(reader):
                 size = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)

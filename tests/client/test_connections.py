@@ -3,9 +3,11 @@
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,18 +140,11 @@ def test_where_nothing_listens_the_message_says_what_to_do(faulty: Faulty, make_
     assert not caught.value.may_have_run
 
 
-def test_a_server_that_starts_late_is_tried_again(make_client: MakeClient) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    started: list[FaultServer] = []
-
-    def start() -> None:
-        started.append(FaultServer([PREDICTED], port))
-
-    threading.Timer(0.15, start).start()
-    assert predict(make_client(f"http://127.0.0.1:{port}", retries=5)) == [1]
-    assert started[0].posts == 1
-    started[0].close()
+def test_a_server_that_starts_late_is_tried_again(faulty: Faulty, make_client: MakeClient) -> None:
+    server = faulty(PREDICTED, listening=False)
+    threading.Timer(0.15, server.listen).start()
+    assert predict(make_client(server.url, retries=5)) == [1]
+    assert server.posts == 1
 
 
 def test_a_host_that_does_not_exist_is_named(make_client: MakeClient) -> None:
@@ -185,7 +180,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used(faulty: Fault
     server = faulty(once)
     client = make_client(server.url, retries=0)
     assert predict(client) == [1]
-    time.sleep(0.1)
+    (time.sleep if isinstance(client, Client) else client.rest)(0.1)
     assert predict(client) == [1]
     assert server.posts == 2
 
@@ -252,10 +247,20 @@ def test_a_closed_client_says_so(faulty: Faulty, make_client: MakeClient) -> Non
         predict(client)
 
 
-def test_a_server_without_tls_is_no_https_server(faulty: Faulty, make_client: MakeClient) -> None:
-    with pytest.raises(ClientError) as caught:
-        predict(make_client(faulty(b"HTTP/1.1 400 Bad\r\n\r\n").url.replace("http:", "https:"), retries=0))
-    assert isinstance(caught.value, NotConnected)
+def test_a_server_without_tls_is_no_https_server(make_client: MakeClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_plainly() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer(400))
+
+        thread = threading.Thread(target=answer_plainly)
+        thread.start()
+        with pytest.raises(NotConnected):
+            predict(make_client(f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0))
+        thread.join(10)
 
 
 # ---- threads and processes
@@ -301,32 +306,52 @@ def test_a_call_that_is_broken_off_leaves_no_connection_with_half_an_answer(faul
 # ---- TLS
 
 
-def test_a_certificate_that_nobody_trusts_is_told_so(make_client: MakeClient, tmp_path: Any) -> None:
-    context = self_signed(tmp_path)
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of its own for 127.0.0.1, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-keyout", key, "-out", certificate, "-days", "1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*map(str, command), *names], check=True, capture_output=True, timeout=60)
+    return certificate, key
+
+
+@pytest.fixture
+def secure(certificate: tuple[Path, Path]) -> Iterator[str]:
+    """The URL of a server that answers each request over TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def shake() -> None:
-            connection, _ = listener.accept()
-            try:
-                context.wrap_socket(connection, server_side=True).close()
-            except OSError:
-                connection.close()
+        def serve() -> None:
+            while True:
+                try:
+                    connection = listener.accept()[0]
+                except OSError:
+                    return
+                try:
+                    with context.wrap_socket(connection, server_side=True) as wrapped:
+                        while wrapped.recv(100_000):
+                            wrapped.sendall(PREDICTED)
+                except OSError:
+                    connection.close()
 
-        thread = threading.Thread(target=shake)
+        thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(NotConnected, match=r"certificate .* is not trusted: .*; give tls="):
-            predict(make_client(f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0))
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)
 
 
-def self_signed(folder: Any) -> ssl.SSLContext:
-    """A server's context with a certificate made by openssl."""
-    import subprocess
+def test_a_certificate_that_nobody_trusts_is_told_so(make_client: MakeClient, secure: str) -> None:
+    with pytest.raises(NotConnected, match=r"certificate .* is not trusted: .*; give tls="):
+        predict(make_client(secure, retries=0))
 
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subject = ["-subj", "/CN=localhost", "-days", "1", "-nodes"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-keyout", str(key), "-out", str(certificate), *subject]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
+
+def test_a_certificate_that_the_caller_trusts_is_taken(
+    make_client: MakeClient, secure: str, certificate: tuple[Path, Path]
+) -> None:
+    client = make_client(secure, tls=ssl.create_default_context(cafile=certificate[0]))
+    assert [predict(client), predict(client)] == [[1], [1]]
+    client.close()

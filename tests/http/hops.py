@@ -20,7 +20,7 @@ Script = Callable[[Reader, Writer], Awaitable[None]]
 
 PATIENCE_S = 10.0
 BIG = 32 * 1024 * 1024
-ROOM = 20 * 1024 * 1024  # what the buffers of four sockets on loopback may hold
+ROOM = 20 * 1024 * 1024
 """More than the buffers of four sockets hold, and far less than BIG."""
 
 

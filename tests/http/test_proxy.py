@@ -72,6 +72,34 @@ def test_hop_by_hop_fields_of_an_answer_do_not_pass() -> None:
         assert name not in head
 
 
+@pytest.mark.parametrize("given", [b"", b"x-request-id: %b\r\n" % (b"i" * 129)], ids=["none", "too long"])
+def test_each_request_without_a_good_id_gets_one_that_upstream_and_client_see(given: bytes) -> None:
+    seen: list[bytes] = []
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        while True:
+            seen.append(_request_id(await read_request(reader)))
+            writer.write(OK)
+
+    async def test() -> None:
+        async with chain(script) as made:
+            reader, writer = await made.connect()
+            answered = []
+            for _ in range(4):  # from the third on the head is known
+                writer.write(get(b"/", given))
+                answered.append(_request_id((await read_answer(reader))[1]))
+            writer.close()
+            assert answered == seen
+            assert len(set(seen)) == 4
+
+    run(test())
+
+
+def _request_id(head: bytes) -> bytes:
+    (line,) = [line for line in head.split(b"\r\n") if line.lower().startswith(b"x-request-id: ")]
+    return line
+
+
 def test_hop_by_hop_fields_of_a_request_do_not_pass() -> None:
     fields = b"connection: x-mine\r\nx-mine: 1\r\nte: trailers\r\nproxy-authorization: b\r\nx-yours: 1\r\nx-yours: 2\r\n"
     request = request_of(get(b"/a?b", b"x-request-id: i\r\n" + fields))
