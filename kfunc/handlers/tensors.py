@@ -61,7 +61,7 @@ def to_array(tensor: Tensor) -> "Array":
         except (TypeError, ValueError, OverflowError):
             pass
         else:
-            if numeric[1] in "fd":
+            if numeric[1] == "f":
                 _require_finite(tensor, array_)
             return array_
     flatten(tensor)
@@ -69,7 +69,7 @@ def to_array(tensor: Tensor) -> "Array":
     try:
         if numeric is not None:
             array_ = np.frombuffer(array(numeric[1], data), numeric[0]).reshape(tensor.shape)
-            if numeric[1] in "fd":
+            if numeric[1] == "f":
                 _require_finite(tensor, array_)
             return array_
         if datatype == "BOOL":
@@ -86,9 +86,9 @@ def to_array(tensor: Tensor) -> "Array":
 
 
 def _require_finite(tensor: Tensor, values: "Array") -> None:
-    """JSON has no infinity: what became one was a number too large for the datatype."""
+    """JSON has no infinity: what became one was too large for FP32. What is too large for FP64 the decoder refuses."""
     data = tensor.data
-    if len(data) <= FEW and tensor.datatype == "FP32":
+    if len(data) <= FEW:
         finite = not data or (max(data) < TOO_LARGE_FP32 and min(data) > -TOO_LARGE_FP32)
     else:
         finite = bool(np.isfinite(values).all())
