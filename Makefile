@@ -3,12 +3,13 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench train clean constraints
+.PHONY: help run test test-parts parts check fuzz bench train clean constraints
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    serve func.yaml on http://127.0.0.1:8080 (ARGS="--port 9000 --quiet")'
 	@echo 'make test   ruff, mypy, the layers and all tests (ARGS="-k batcher -x" goes to pytest)'
+	@echo 'make test-parts  the tests that need programs which take minutes to build'
 	@echo 'make check  only ruff, mypy and the layers'
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
@@ -75,9 +76,17 @@ check: $(TESTING)
 	echo 'layers';      .venv-test/bin/python -m pytest --quiet --no-summary tests/test_layers.py || status=1; \
 	exit $$status
 
+# The real programs that tests talk to, from Debian's packages and Go's modules, into .cache/parts (tests/parts).
+parts: $(TESTING)
+	@.venv-test/bin/python -m tests.parts
+
 # pytest's last lines name each skipped test and its reason.
-test: check $(CLIENTS)
+test: check parts $(CLIENTS)
 	@.venv-test/bin/python -m pytest $(ARGS)
+
+test-parts: check $(CLIENTS)
+	@.venv-test/bin/python -m tests.parts --heavy
+	@.venv-test/bin/python -m pytest -m heavy $(ARGS)
 
 fuzz: $(TESTING)
 	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)

@@ -31,6 +31,9 @@ MAY_IMPORT = {
 
 # Bytes, values and `now` in, values out.
 SANS_IO = {"kfunc.protocol", "kfunc.config", "kfunc.batcher_sidecar.policy", "kfunc.logger_sidecar.events", "kfunc.http.coding"}
+H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
+H2_CORE += ["heads", "limits", "outbox", "patience", "settings", "streams"]
+SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}
 READS_FILES = {"kfunc.config.source"}
 IO = {
     "asyncio",
@@ -206,6 +209,7 @@ def test_only_declared_libraries_are_imported() -> None:
         "aiohttp",
         "click",
         "gunicorn",
+        "hpack",
         "httptools",
         "msgspec",
         "numpy",

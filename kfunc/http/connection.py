@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOREVER = float("inf")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+PREFACE_START = b"PRI"
 LINGER_S = 2.0
 
 # What the connection waits for: it decides what its deadline means.
@@ -34,7 +35,7 @@ class HttpConnection(AnswerWriter):
     __slots__ = (
         ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
-        + ("_reading_paused", "_write_paused")
+        + ("_reading_paused", "_write_paused", "_begun", "_early")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -51,6 +52,8 @@ class HttpConnection(AnswerWriter):
         self._failure: KfuncError | None = None
         self._reading_paused = False
         self._write_paused = False
+        self._begun = False  # it has sent something, and that is HTTP/1.1
+        self._early = b""  # too little to tell the version
         self._waiting: deque[Exchange] = deque()
         self.incoming: Exchange | None = None  # its head is complete, its body is not
         self.current: Exchange | None = None  # the one that is being answered
@@ -102,6 +105,12 @@ class HttpConnection(AnswerWriter):
             return
         if self._failure is not None or state >= LINGER:
             return
+        if data and not self._begun:
+            data = self._early + data
+            if data[:3] == PREFACE_START[: len(data)]:
+                self._change_version(data)
+                return
+            self._begun = True
         if state in (IDLE, ANSWER):  # between two messages
             self._head_bytes = self._slack = 0
         self._segment = len(data)
@@ -114,6 +123,15 @@ class HttpConnection(AnswerWriter):
             if self._head_bytes - self._slack > self._limits.max_header_bytes and self._failure is None:
                 self._break(too_large(self._limits))
 
+    def _change_version(self, data: bytes) -> None:
+        """What came first is, as far as it goes, the preface of HTTP/2 (RFC 9113, 3.3)."""
+        self._early, self.state = data, HEAD
+        if len(data) >= len(PREFACE_START):
+            from kfunc.http.h2.connection import take_over
+
+            self.deadline = FOREVER
+            take_over(self, data)
+
     def _read_plain(self, data: bytes) -> bool:
         """Take a whole request with a plain head, which needs no parser; it is between two messages, and stays so."""
         end = end_of_head(data)
@@ -122,6 +140,7 @@ class HttpConnection(AnswerWriter):
         if plain is None or plain.length != len(data) - end or plain.length > self._limits.max_body_bytes:
             return False
         method, target = plain.start
+        self._begun = True
         self.current = exchange = Exchange(self, method, target, plain.pairs, plain.headers, True)
         exchange.plain = plain
         exchange.memo = plain.memo

@@ -67,6 +67,7 @@ class Exchange:
     on_cancel: Callable[[], None] | None = None
     on_pressure: Callable[[bool], None] | None = None
     note: Any = None
+    trailers: Headers | None = None  # to be sent behind the answer, by HTTP/2; in HTTP/1.1 few clients read them
     error: KfuncError | None = None  # what it was answered with, if by `fail`
     plain: PlainHead | None = None  # HTTP/1.1, kept alive, complete, not HEAD, no field twice
     memo: dict[str, Any] | None = None  # shared by requests with the same head: what was worked out from it

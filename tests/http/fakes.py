@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 from kfunc.config.inference import Limits
 from kfunc.http.connection import HttpConnection
@@ -23,6 +24,10 @@ class RecordingTransport(asyncio.Transport):
         self.closed = False
         self.aborted = False
         self.unsent = 0
+        self.protocol: Any = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.ended
@@ -85,6 +90,7 @@ class Client:
         self.server = server or HttpServer(application, limits)
         self.connection = HttpConnection(self.server)
         self.transport = RecordingTransport()
+        self.transport.set_protocol(self.connection)
         self.connection.connection_made(self.transport)
 
     def send(self, *parts: bytes) -> bytes:
@@ -93,14 +99,14 @@ class Client:
         for part in parts:
             if self.transport.closed:
                 break
-            self.connection.data_received(part)
+            self.transport.protocol.data_received(part)
         return self.transport.sent[before:]
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.server.now += seconds
-        if self.connection.deadline < self.server.now:
-            self.connection.expire()
+        if self.transport.protocol.deadline < self.server.now:
+            self.transport.protocol.expire()
 
     @property
     def over(self) -> bool:

@@ -61,7 +61,6 @@ REFUSED = {
     "HTTP/1.10": (b"GET / HTTP/1.10\r\nhost: a\r\n\r\n", 400),
     "HTTP/2.0": (b"GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
     "HTTP/0.9": (b"GET /\r\n\r\n", 505),
-    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "TLS": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400),
     "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", 501),
     "CONNECT with a path and a body": (b"CONNECT /x HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n", 501),

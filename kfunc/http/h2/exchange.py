@@ -1,0 +1,72 @@
+"""One request of HTTP/2 as an application sees it, and the bound on bodies that wait in memory for their ends."""
+
+from kfunc.http.exchange import Exchange, Transmitter
+from kfunc.http.h2.heads import RequestHead
+from kfunc.http.h2.streams import Stream
+from kfunc.http.wire import Headers
+
+MIN_CHUNK = 1024  # on average; smaller ones are joined, since each costs some 50 bytes
+MANY_CHUNKS = 64
+
+
+class H2Exchange(Exchange):
+    """An Exchange on a stream. `received_trailers` came behind the body."""
+
+    version = "2"
+    admitted = False  # the application has it
+    pressed = False  # it was told to pause
+    counted = False  # its body is in the backlog
+    held_by_receiver = False
+    received_trailers: Headers = []
+
+    def __init__(self, transmitter: Transmitter, stream: Stream, head: RequestHead) -> None:
+        super().__init__(transmitter, head.method, head.target, head.header_list, head.headers, True)
+        self.stream = stream
+        self.memo = head.memo
+
+    def keep_chunk(self, chunk: bytes) -> None:
+        """Keep part of a body that is handed over whole."""
+        chunks = self.chunks
+        if chunks is None:
+            if not self.body:
+                self.body = chunk
+                return
+            self.chunks = chunks = [self.body]
+        chunks.append(chunk)
+        if len(chunks) > MANY_CHUNKS + self.stream.received // MIN_CHUNK:
+            self.chunks = [b"".join(chunks)]
+
+    def join(self) -> None:
+        """The body is whole."""
+        if self.chunks is not None:
+            self.body, self.chunks = b"".join(self.chunks), None
+
+
+class Backlog:
+    """Bodies that are handed over whole and are not whole yet, of all streams of a connection.
+
+    Together they may hold `most` bytes; past that only the oldest goes on, which so comes to its end.
+    """
+
+    __slots__ = ("_bytes", "_most", "_waiting")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+        self._waiting: dict[H2Exchange, int] = {}
+
+    def add(self, exchange: H2Exchange, size: int) -> bool:
+        """Count `size` bytes more; false if the client is to wait with the rest."""
+        exchange.counted = True
+        self._waiting[exchange] = self._waiting.get(exchange, 0) + size
+        self._bytes += size
+        return self._bytes <= self._most or next(iter(self._waiting)) is exchange
+
+    def remove(self, exchange: H2Exchange) -> list[H2Exchange]:
+        """The body is whole, or given up; returns those that may go on."""
+        exchange.counted = False
+        crowded = self._bytes > self._most
+        self._bytes -= self._waiting.pop(exchange)
+        if not crowded or not self._waiting:
+            return []
+        return [next(iter(self._waiting))] if self._bytes > self._most else list(self._waiting)

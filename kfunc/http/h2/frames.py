@@ -1,0 +1,153 @@
+"""Frames of HTTP/2: bytes to frames and back, with the rules on their sizes and streams (RFC 9113, 4 and 6). Sans-IO."""
+
+import struct
+from collections.abc import Iterator
+
+from kfunc.http.h2.faults import FRAME_SIZE_ERROR, PROTOCOL_ERROR, ConnectionFault
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+
+END_STREAM = 0x1
+ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+WITH_PRIORITY = 0x20
+
+ON_STREAM, ON_CONNECTION, ON_EITHER = range(3)
+UNBOUNDED = 1 << 24
+HEAD_BYTES = 9
+NOTHING, CUT_HEAD = -1, 256  # beside the types of frames that are not whole
+MAX_WINDOW = (1 << 31) - 1
+
+# Type -> where it may be, fewest and most bytes of its payload. A PRIORITY of another size is an error of its stream only.
+RULES = {
+    DATA: (ON_STREAM, 0, UNBOUNDED),
+    HEADERS: (ON_STREAM, 0, UNBOUNDED),
+    PRIORITY: (ON_STREAM, 0, UNBOUNDED),
+    RST_STREAM: (ON_STREAM, 4, 4),
+    SETTINGS: (ON_CONNECTION, 0, UNBOUNDED),
+    PUSH_PROMISE: (ON_STREAM, 4, UNBOUNDED),
+    PING: (ON_CONNECTION, 8, 8),
+    GOAWAY: (ON_CONNECTION, 8, UNBOUNDED),
+    WINDOW_UPDATE: (ON_EITHER, 4, 4),
+    CONTINUATION: (ON_STREAM, 0, UNBOUNDED),
+}
+
+Frame = tuple[int, int, int, bytes]
+"""Type, flags, stream, payload."""
+
+_HEAD = struct.Struct(">HBBBL")
+_WORD = struct.Struct(">L")
+_SETTING = struct.Struct(">HL")
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames of at most `max_size` bytes. `partial` is the type of one that is not whole."""
+
+    __slots__ = ("_max_size", "_need", "_rest", "partial", "partial_stream")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._rest = bytearray()
+        self._need = 0
+        self.partial = NOTHING
+        self.partial_stream = 0
+
+    def read(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes. Raises ConnectionFault for one that no rule allows."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._need:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        self.partial = NOTHING
+        at, end = 0, len(data)
+        while end - at >= HEAD_BYTES:
+            high, low, kind, flags, stream_id = _HEAD.unpack_from(data, at)
+            size = high << 8 | low
+            stream_id &= MAX_WINDOW
+            if size > self._max_size:
+                raise ConnectionFault(FRAME_SIZE_ERROR, f"a frame has at most {self._max_size} bytes")
+            if kind != DATA:
+                check_frame(kind, stream_id, size)
+            stop = at + HEAD_BYTES + size
+            if stop > end:
+                self.partial, self.partial_stream = kind, stream_id
+                self._need = stop - at
+                break
+            yield kind, flags, stream_id, data[at + HEAD_BYTES : stop]
+            at = stop
+        else:
+            self._need = HEAD_BYTES
+        if at < end:
+            self._rest += data[at:] if at else data
+            if self.partial == NOTHING:
+                self.partial, self.partial_stream = CUT_HEAD, 0
+
+
+def check_frame(kind: int, stream_id: int, size: int) -> None:
+    """Refuse a frame on the wrong kind of stream or of the wrong size; types that are not known have no rules."""
+    where, least, most = RULES.get(kind, (ON_EITHER, 0, UNBOUNDED))
+    if (where == ON_STREAM and not stream_id) or (where == ON_CONNECTION and stream_id):
+        raise ConnectionFault(PROTOCOL_ERROR, f"a frame of type {kind} on stream {stream_id}")
+    if not least <= size <= most:
+        raise ConnectionFault(FRAME_SIZE_ERROR, f"a frame of type {kind} with {size} bytes")
+
+
+def unpad(payload: bytes) -> bytes:
+    """What is left of the payload of a PADDED frame. Raises ConnectionFault if the padding is longer than the frame."""
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(PROTOCOL_ERROR, "the padding is longer than its frame")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def frame_head(size: int, kind: int, flags: int, stream_id: int) -> bytes:
+    """The nine bytes before a payload of `size` bytes."""
+    return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream_id)
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    """A whole frame."""
+    return frame_head(len(payload), kind, flags, stream_id) + payload
+
+
+def word(payload: bytes) -> int:
+    """The first four bytes, as a number without the reserved bit."""
+    number: int = _WORD.unpack_from(payload)[0]
+    return number & MAX_WINDOW
+
+
+def code_of(payload: bytes, at: int = 0) -> int:
+    """Four bytes, as an error code."""
+    code: int = _WORD.unpack_from(payload, at)[0]
+    return code
+
+
+def rst_stream(stream_id: int, code: int) -> bytes:
+    """Ends one stream."""
+    return frame(RST_STREAM, 0, stream_id, _WORD.pack(code))
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    """Lets the peer send `increment` bytes more."""
+    return frame(WINDOW_UPDATE, 0, stream_id, _WORD.pack(increment))
+
+
+def goaway(last_stream_id: int, code: int, message: bytes = b"") -> bytes:
+    """Ends the connection: streams after `last_stream_id` were not looked at."""
+    return frame(GOAWAY, 0, 0, _WORD.pack(last_stream_id) + _WORD.pack(code) + message)
+
+
+def settings(values: dict[int, int]) -> bytes:
+    """Settings that are not the defaults."""
+    return frame(SETTINGS, 0, 0, b"".join([_SETTING.pack(*item) for item in values.items()]))
+
+
+def read_settings(payload: bytes) -> dict[int, int]:
+    """The last value of each setting in the payload. Raises ConnectionFault for a size that is no multiple of six."""
+    if len(payload) % 6:
+        raise ConnectionFault(FRAME_SIZE_ERROR, "a SETTINGS frame is a list of entries of 6 bytes")
+    return dict(_SETTING.iter_unpack(payload))
