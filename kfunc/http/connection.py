@@ -10,7 +10,7 @@ import httptools
 from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailable
 from kfunc.http.answers import AnswerWriter
 from kfunc.http.exchange import Exchange
-from kfunc.http.head import body_too_large, check_head, head_size, is_plain, refuse_connect, too_large
+from kfunc.http.head import body_too_large, check_head, head_size, is_foreign, is_plain, refuse_connect, too_large
 from kfunc.http.plain import end_of_head
 from kfunc.http.wire import Headers, header_lines
 
@@ -110,6 +110,10 @@ class HttpConnection(AnswerWriter):
             if data[:3] == PREFACE_START[: len(data)]:
                 self._change_version(data)
                 return
+            if is_foreign(data):
+                self.server.count_unread(self)
+                self._close(clean=False)
+                return
             self._begun = True
         if state in (IDLE, ANSWER):  # between two messages
             self._head_bytes = self._slack = 0
@@ -127,7 +131,7 @@ class HttpConnection(AnswerWriter):
         """What came first is, as far as it goes, the preface of HTTP/2 (RFC 9113, 3.3)."""
         self._early, self.state = data, HEAD
         if len(data) >= len(PREFACE_START):
-            from kfunc.http.h2.connection import take_over
+            from kfunc.http.h2.connection import take_over  # most functions never hear of HTTP/2
 
             self.deadline = FOREVER
             take_over(self, data)
@@ -191,8 +195,7 @@ class HttpConnection(AnswerWriter):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        limits = self._limits
-        parser = self._parser
+        limits, parser = self._limits, self._parser
         target, header_list = self._target, self._headers
         if self._head_bytes > limits.max_header_bytes and head_size(target, header_list) > limits.max_header_bytes:
             raise too_large(limits)

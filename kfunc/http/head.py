@@ -21,6 +21,9 @@ SINGLE = frozenset(
     + (b"expect", b"authorization", b"inference-header-content-length", b"upgrade")
 )
 
+# A line that begins with no method and names no version.
+FOREIGN = re.compile(rb"(?!(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT) )[^\s][^\n]*\n")
+
 # With none of these, keep-alive alone tells HTTP/1.1, and the body is as long as Content-Length says.
 UNUSUAL = frozenset((b"connection", b"expect", b"transfer-encoding"))
 
@@ -40,6 +43,15 @@ def refuse_connect() -> Unsupported:
     error = Unsupported("this server is no proxy: CONNECT is not offered")
     error.close = True
     return error
+
+
+def is_foreign(start: bytes) -> bool:
+    """Whether a connection begins with a line that is in no version of HTTP, as a wrong preface of HTTP/2.
+
+    Its sender would not read an answer: it is left without a word (RFC 9113, 3.4).
+    """
+    line = FOREIGN.match(start)
+    return line is not None and b"HTTP/" not in line[0]
 
 
 def head_size(target: bytes, headers: Headers) -> int:

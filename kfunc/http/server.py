@@ -4,13 +4,14 @@ import asyncio
 import logging
 import socket
 import time
+from time import perf_counter
 from typing import Protocol
 
 from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError
 from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
-from kfunc.http.exchange import Application, Exchange
+from kfunc.http.exchange import Application, Exchange, Transmitter
 from kfunc.http.plain import request_heads
 from kfunc.http.wire import status_line
 
@@ -106,6 +107,12 @@ class HttpServer:
         except Exception:
             log.exception("a request failed: %s %s", exchange.method.decode(), exchange.target.decode("latin-1"))
             exchange.fail(KfuncError("internal error; the log of the server says more"))
+
+    def count_unread(self, transmitter: Transmitter) -> None:
+        """Count a request that is too wrong for an answer."""
+        exchange = Exchange(transmitter, b"", b"", [], {}, False)
+        exchange.started_at, exchange.status = perf_counter(), 400
+        self.application.observe(exchange)
 
     async def clients_gone(self, timeout_s: float) -> bool:
         """Wait until no connection is open; false after `timeout_s`."""

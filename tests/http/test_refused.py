@@ -114,6 +114,15 @@ def test_requests_before_a_broken_one_are_answered_first(request_bytes: bytes, s
     assert application.seen == [(b"GET", b"/first", b"")]
 
 
+@pytest.mark.parametrize("line", [b"INVALID CONNECTION PREFACE\r\n\r\n", b"bad\r\n", b"\x16\x03\x01\n", b"\xff HTTP\n"])
+def test_who_begins_with_a_line_of_no_version_of_http_is_left_without_a_word(line: bytes) -> None:
+    client = Client(application := Keeper())
+    assert client.send(line + get(), get()) == b""
+    assert client.over
+    assert application.seen == []
+    assert [exchange.status for exchange in application.ended] == [400]
+
+
 def test_a_broken_request_behind_one_in_progress_waits_for_its_answer() -> None:
     client = Client(application := Keeper(waits=True))
     assert client.send(get(b"/first") + b"bad\r\n\r\n") == b""
@@ -124,7 +133,7 @@ def test_a_broken_request_behind_one_in_progress_waits_for_its_answer() -> None:
 
 def test_after_a_refusal_the_client_may_go_on_sending_until_it_has_read_the_answer() -> None:
     client = Client(Keeper())
-    client.send(b"bad\r\n\r\n")
+    client.send(b"GET bad HTTP/1.1\r\n\r\n")
     assert client.transport.ended
     assert not client.transport.closed
     client.wait(2.5)

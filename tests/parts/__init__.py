@@ -25,6 +25,7 @@ class Part:
 
 
 PARTS = {
+    "curl": Part("usr/bin/curl", debian=("curl",)),
     "h2spec": Part("h2spec", go="github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
 }

@@ -172,9 +172,7 @@ class H2Connection(asyncio.Protocol):
         self._give_up(stream.owner, RequestTimeout("the request's body did not arrive in time"))
 
     def on_malformed(self) -> None:
-        exchange = Exchange(self, b"", b"", [], {}, True)
-        exchange.started_at, exchange.status = perf_counter(), 400
-        self.server.application.observe(exchange)
+        self.server.count_unread(self)
 
     # ---- exchanges
 
