@@ -25,12 +25,20 @@ MAY_IMPORT = {
     "batcher_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "client": {"errors", "protocol", "http", "handlers"},
-    "cli": {"errors", "config", "protocol", "http", "handlers", "client"},
+    "manifests": {"errors", "config"},
+    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests"},
     "__main__": {"cli"},
 }
 
 # Bytes, values and `now` in, values out.
-SANS_IO = {"kfunc.protocol", "kfunc.config", "kfunc.batcher_sidecar.policy", "kfunc.logger_sidecar.events", "kfunc.http.coding"}
+SANS_IO = {
+    "kfunc.protocol",
+    "kfunc.config",
+    "kfunc.manifests",
+    "kfunc.batcher_sidecar.policy",
+    "kfunc.logger_sidecar.events",
+    "kfunc.http.coding",
+}
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
 H2_CORE += ["heads", "limits", "outbox", "patience", "settings", "streams"]
 SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}

@@ -21,6 +21,7 @@ COMMANDS = {
     "validate": ("kfunc.cli.validate:validate", "Check a func.yaml and name every problem in it."),
     "run": ("kfunc.cli.run:run", "Serve the function on this machine, as the pod would."),
     "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
+    "render": ("kfunc.cli.render:render_command", "Render the manifests for Knative and Istio."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

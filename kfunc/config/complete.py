@@ -26,10 +26,11 @@ def complete(function: Function, runtime: str) -> PodConfig:
         "namespace": function.namespace or function.deploy.namespace or DEFAULT_NAMESPACE,
         "model": PodModel(**model),
     }
-    return PodConfig(**{**_given(function.inference), **decided})
+    settings = {name: value for name, value in _given(function.inference).items() if name in PodConfig.__struct_fields__}
+    return PodConfig(**{**settings, **decided})
 
 
 def _given(block: Struct) -> dict[str, Any]:
-    """The fields of a mapping that have a value, by their names: the pod's have the same."""
+    """The fields of a mapping that have a value, by their names: those of the pod have the same."""
     fields = {name: getattr(block, name) for name in block.__struct_fields__}
     return {name: value for name, value in fields.items() if value is not UNSET}

@@ -1,6 +1,7 @@
-"""The `inference` block of func.yaml as msgspec structs: the one definition of kfunc's settings.
+"""The settings that reach the pod, as msgspec structs: the one definition of them.
 
 `kfunc schema`, the validation, the defaults and the pod's `KFUNC_CONFIG` all come from these types.
+The whole `inference` block, with what is for the cluster, is in kfunc.config.inference_block.
 """
 
 from typing import Annotated, Literal
@@ -150,11 +151,3 @@ class Settings(Block, frozen=True, kw_only=True):
         bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
     ] = False
     limits: Limits = Limits()
-
-
-class Inference(Settings, frozen=True, kw_only=True):
-    """kfunc's own block in func.yaml."""
-
-    model: ModelSource
-    batcher: Batcher | UnsetType = UNSET
-    logger: Logger | UnsetType = UNSET

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from kfunc.config.describe import json_schema
-from kfunc.config.inference import Inference, ModelSource
+from kfunc.config.inference import ModelSource
+from kfunc.config.inference_block import Inference
 
 
 def definition(name: str) -> dict[str, Any]:

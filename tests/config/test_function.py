@@ -7,7 +7,8 @@ import pytest
 
 from kfunc.config.describe import json_schema
 from kfunc.config.function import SPEC_VERSION, Function
-from kfunc.config.inference import Inference, ModelSource
+from kfunc.config.inference import ModelSource
+from kfunc.config.inference_block import Inference
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
 
@@ -234,6 +235,7 @@ inference:
   batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}
   logger: {mode: response, sink: "http://broker.example.com/default", content_mode: batched, connections: 2,
            max_retries: 3, max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
+  mode: raw
 """
 
 

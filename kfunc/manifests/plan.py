@@ -1,0 +1,64 @@
+"""What is rendered and what comes of it: the plan that every builder reads, and the part that it returns. Pure."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from kfunc.config.deployment import Mode
+from kfunc.config.function import Function
+from kfunc.config.pod import PodConfig
+
+Manifest = dict[str, Any]
+"""A Kubernetes object; its keys stand in the order in which a person writes them."""
+
+Group = Literal["service", "istio", "eventing", "monitoring"]
+
+
+class Release(Struct, frozen=True):
+    """What a func.yaml cannot know: empty where it is not given.
+
+    `image` and `digest` are of the function's image; `stable` is the revision that has the traffic now.
+    """
+
+    image: str = ""
+    digest: str = ""
+    stable: str = ""
+
+
+class Plan(Struct, frozen=True):
+    """A valid function, with the settings that its pod gets and the way it is run."""
+
+    function: Function
+    config: PodConfig
+    release: Release = Release()
+    mode: Mode = "knative"
+
+    @property
+    def name(self) -> str:
+        """Of the function, its Service and everything that belongs to it."""
+        return self.config.function
+
+    @property
+    def namespace(self) -> str:
+        return self.config.namespace
+
+
+class Note(Struct, frozen=True):
+    """What the user should know of the output, and the command that does something about it."""
+
+    text: str
+    command: str = ""
+
+
+class Part(Struct, frozen=True):
+    """What one builder makes: objects, what to say of them, and the addresses that lead to the function."""
+
+    manifests: list[Manifest] = []
+    notes: list[Note] = []
+    urls: list[str] = []
+
+
+def metadata(plan: Plan, name: str, labels: dict[str, str] | None = None) -> Manifest:
+    """An object's metadata in the function's namespace, with the labels that all of the function's objects have."""
+    own = {"app.kubernetes.io/name": plan.name, "app.kubernetes.io/managed-by": "kfunc"}
+    return {"name": name, "namespace": plan.namespace, "labels": own | (labels or {})}
