@@ -9,7 +9,8 @@ import msgspec
 from bench.load import answers
 from bench.processes import ROOT, BenchError, Process, free_port, python, running, wait_until
 from kfunc.config import pod
-from kfunc.config.inference import Batcher, Limits, Logger
+from kfunc.config.batcher import Batcher
+from kfunc.config.inference import Limits, Logger
 
 MODEL = ROOT / "examples" / "iris" / "model.onnx"
 FLOWER = [5.1, 3.5, 1.4, 0.2]

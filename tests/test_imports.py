@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kfunc.config import pod
-from kfunc.config.inference import Batcher, Limits, Logger
+from kfunc.config.batcher import Batcher
+from kfunc.config.inference import Limits, Logger
 
 ROOT = Path(__file__).parent.parent
 PROCESSES = ("handler", "batcher", "logger")

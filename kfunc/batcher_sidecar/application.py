@@ -9,7 +9,7 @@ import msgspec
 
 from kfunc.batcher_sidecar.merge import Mergeable, merge, read_v1, read_v2, split
 from kfunc.batcher_sidecar.policy import Batch, Policy
-from kfunc.config.inference import Batcher
+from kfunc.config.batcher import Batcher
 from kfunc.errors import BadGateway, KfuncError
 from kfunc.http.exchange import Exchange
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kfunc.batcher_sidecar.application import BatcherApplication
-from kfunc.config.inference import Batcher
+from kfunc.config.batcher import Batcher
 from kfunc.process.sidecar import Parts, start_sidecar
 
 if TYPE_CHECKING:

@@ -45,6 +45,8 @@ def check(kind: type[T], source: Source) -> tuple[T, Checked]:
 def blank(kind: inspect.Type) -> Any:
     """A value that stands in for one that is required and wrong."""
     kind = inner(kind)
+    if isinstance(kind, inspect.UnionType):
+        return blank(kind.types[0])
     if isinstance(kind, inspect.StructType):
         return kind.cls(**{field.name: blank(field.type) for field in kind.fields if field.required})
     if isinstance(kind, inspect.LiteralType):
@@ -80,6 +82,8 @@ class _Walk:
         if value is BROKEN:
             self.invalid.add(path)
             return INVALID
+        if isinstance(kind, inspect.UnionType):
+            return self.either(kind, value, path)
         if isinstance(kind, inspect.StructType) and isinstance(value, dict):
             return self.struct(kind, value, path)
         if isinstance(kind, inspect.ListType) and isinstance(value, list):
@@ -140,6 +144,21 @@ class _Walk:
         if not low or not high:
             return self.reject(path, expected(kind), value)
         return float(value) if isinstance(kind, inspect.FloatType) else value
+
+    def either(self, kind: inspect.UnionType, value: Any, path: FieldPath) -> Any:
+        """A number, or one of some words."""
+        words: tuple[Any, ...] = ()
+        for each in map(inner, kind.types):
+            if isinstance(each, inspect.LiteralType):
+                words = each.values
+                if value in words:
+                    return value
+            elif isinstance(each, inspect.IntType | inspect.FloatType) and is_number(each, value):
+                return self.number(each, value, path)
+        plain = self.source.places[path].plain
+        number = inner(kind.types[0])
+        suggestion = suggest.for_choice(value, words) or suggest.for_type(value, plain, number, path) if self.helpful else ""
+        return self.reject(path, expected(kind), value, suggestion)
 
     def wrong_choice(self, kind: inspect.LiteralType, value: Any, path: FieldPath) -> Any:
         suggestion = suggest.for_choice(value, kind.values) if self.helpful else ""

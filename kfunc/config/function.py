@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from kfunc.config.inference import Block
+from kfunc.config.block import Block
 from kfunc.config.inference_block import Inference
 
 SPEC_VERSION = "0.36.0"

@@ -6,14 +6,15 @@ The whole `inference` block, with what is for the cluster, is in kfunc.config.in
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, UnsetType, field
+
+from kfunc.config.block import Block, PositiveInt
 
 Protocol = Literal["v1", "v2"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 Runtime = Literal["auto", "onnx", "sklearn", "python"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
-PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Workers = Annotated[int, Meta(ge=1, le=256)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
@@ -41,10 +42,6 @@ Sink = Annotated[
         extra_json_schema={"patternErrorMessage": 'expected "http://…", "https://…" or "file:PATH"'},
     ),
 ]
-
-
-class Block(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A mapping of func.yaml; an unknown key in it is an error."""
 
 
 class ModelSettings(Block, frozen=True, kw_only=True):
@@ -94,16 +91,6 @@ class Limits(Block, frozen=True):
     max_concurrency: Annotated[
         PositiveInt, Meta(description="Requests in the model or waiting for it; more are 503 with Retry-After.")
     ] = 1_000
-
-
-class Batcher(Block, frozen=True):
-    """Dynamic batching in front of the model; present: on, absent: off."""
-
-    max_batch_size: Annotated[PositiveInt, Meta(description="Most rows in one call of the model.")] = 32
-    max_latency_ms: Annotated[
-        float, Meta(ge=0, le=60_000, description="Longest wait for a batch to fill; 0: only while a batch is in flight.")
-    ] = 5.0
-    max_queue: Annotated[PositiveInt, Meta(description="Requests waiting; more are 503 with Retry-After.")] = 1_000
 
 
 class Logger(Block, frozen=True):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from kfunc.config.batcher import Batcher
 from kfunc.config.deployment import Mode
-from kfunc.config.inference import Batcher, Logger, ModelSource, Settings
+from kfunc.config.inference import Logger, ModelSource, Settings
 
 
 class Inference(Settings, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kfunc.config.inference import Batcher, Digest, Limits, Logger, ModelSettings, Name, Settings
+from kfunc.config.batcher import Batcher
+from kfunc.config.inference import Digest, Limits, Logger, ModelSettings, Name, Settings
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1

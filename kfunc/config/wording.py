@@ -28,6 +28,9 @@ def expected(kind: inspect.Type) -> str:
     kind = inner(kind)
     if isinstance(kind, inspect.LiteralType):
         return f"one of {', '.join(str(value) for value in kind.values)}"
+    if isinstance(kind, inspect.UnionType):
+        parts = [inner(part) for part in kind.types]
+        return " or ".join(f'"{part.values[0]}"' if isinstance(part, inspect.LiteralType) else expected(part) for part in parts)
     noun = NOUNS[type(kind)]
     if isinstance(kind, inspect.IntType | inspect.FloatType):
         return noun + _bounds(kind)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from kfunc.batcher_sidecar.application import BatcherApplication
-from kfunc.config.inference import Batcher, Limits
+from kfunc.config.batcher import Batcher
+from kfunc.config.inference import Limits
 from kfunc.http.address import Address
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool

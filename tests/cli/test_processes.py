@@ -9,8 +9,9 @@ from kfunc.cli.child import Program
 from kfunc.cli.listening import listen
 from kfunc.cli.processes import MODULES, Endpoints, address, child_environ, present, programs
 from kfunc.config import pod
+from kfunc.config.batcher import Batcher
 from kfunc.config.complete import complete
-from kfunc.config.inference import Batcher, Logger
+from kfunc.config.inference import Logger
 from kfunc.config.load import load_function
 from kfunc.config.pod import PodConfig
 

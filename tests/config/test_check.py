@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+from kfunc.config.block import Block
 from kfunc.config.check import blank, check
 from kfunc.config.function import Function
-from kfunc.config.inference import Block
 from kfunc.config.inference_block import Inference
 from kfunc.config.source import parse_source
 from kfunc.config.wording import inner, pattern_words

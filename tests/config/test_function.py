@@ -112,6 +112,8 @@ def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
 def notation(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "|".join(sorted(schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(notation(each) for each in schema["anyOf"])
     bounds = [f" {sign} {schema[key]:g}" for key, sign in (("minimum", ">="), ("maximum", "<=")) if schema.get(key) is not None]
     pattern = f" {schema['pattern']}" if "pattern" in schema else ""
     return f"{schema['type']}{pattern}{''.join(bounds)}"
