@@ -12,7 +12,7 @@ CACHE = ROOT / ".cache" / "parts"
 
 @dataclass(frozen=True)
 class Part:
-    """A program, built by Go or unpacked from Debian's packages.
+    """A program, built by Go, unpacked from Debian's packages, or installed from Maven's or npm's registry.
 
     `program` is what proves that it is there: a file below the folder that it is fetched into.
     `heavy` ones take minutes, and belong to `make test-parts`.
@@ -21,13 +21,21 @@ class Part:
     program: str
     debian: tuple[str, ...] = ()
     go: str = ""  # "MODULE/PATH@VERSION", or a folder of this repository with a go.mod
+    maven: str = ""  # "GROUP:ARTIFACT:VERSION": its jar and those that it needs
+    npm: str = ""  # "PACKAGE@VERSION"
     heavy: bool = False
 
 
 PARTS = {
+    "azurite": Part("node_modules/.bin/azurite-blob", npm="azurite@3.37.0", heavy=True),
     "curl": Part("usr/bin/curl", debian=("curl",)),
+    "fake-gcs-server": Part("fake-gcs-server", go="github.com/fsouza/fake-gcs-server@v1.56.0", heavy=True),
     "h2spec": Part("h2spec", go="github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"),
+    "kafka": Part("kafka_2.13-3.9.1.jar", maven="org.apache.kafka:kafka_2.13:3.9.1", heavy=True),
+    "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
+    "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
+    "versitygw": Part("versitygw", go="github.com/versity/versitygw/cmd/versitygw@v1.8.0", heavy=True),
 }
 
 

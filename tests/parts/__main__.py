@@ -49,6 +49,10 @@ def fetch(name: str) -> bool:
         try:
             if part.go:
                 build(part.go, into / part.program)
+            elif part.maven:
+                collect(part.maven, into)
+            elif part.npm:
+                install(part.npm, into)
             else:
                 unpack(part.debian, into)
             if not (into / part.program).exists():
@@ -97,6 +101,29 @@ def unpack(packages: tuple[str, ...], into: Path) -> None:
         run("apt-get", "download", "--quiet=2", *dict.fromkeys([*needed, *packages]), folder=Path(path))
         for file in sorted(Path(path).glob("*.deb")):
             run("dpkg-deb", "-x", str(file), str(into))
+
+
+PROJECT = """<project><modelVersion>4.0.0</modelVersion><groupId>kfunc</groupId><artifactId>part</artifactId>
+<version>1</version><dependencies><dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
+</dependency></dependencies></project>"""
+
+
+def collect(artifact: str, into: Path) -> None:
+    """A Java program: its jar and those that it needs, side by side in one folder."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            raise Missing(f"it is a Java program, and there is no {program} here (on Debian: apt-get install maven)")
+    with tempfile.TemporaryDirectory() as path:
+        (Path(path) / "pom.xml").write_text(PROJECT.format(*artifact.split(":")))
+        goal = ("dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime")
+        run("mvn", "--batch-mode", "--quiet", *goal, folder=Path(path))
+
+
+def install(package: str, into: Path) -> None:
+    """A program for Node.js, with its packages."""
+    if shutil.which("npm") is None:
+        raise Missing("it comes from npm's registry, and there is no npm here (on Debian: apt-get install npm)")
+    run("npm", "install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error", f"--prefix={into}", package, folder=into)
 
 
 def simulate(packages: tuple[str, ...]) -> str:
