@@ -11,6 +11,9 @@ from kfunc.http.wire import CONTENT_TYPE_LINES, JSON, Headers, error_body, error
 REQUEST_ID = b"x-request-id"
 MAX_REQUEST_ID = 128
 
+# Each request has its own: heads that differ in nothing else share a memo.
+PER_REQUEST = (REQUEST_ID, b"traceparent", b"tracestate", b"grpc-timeout")
+
 
 class Receiver(Protocol):
     """Takes the body of a request that is handed over before it is complete."""
@@ -70,7 +73,7 @@ class Exchange:
     trailers: Headers | None = None  # to be sent behind the answer, by HTTP/2; in HTTP/1.1 few clients read them
     error: KfuncError | None = None  # what it was answered with, if by `fail`
     plain: PlainHead | None = None  # HTTP/1.1, kept alive, complete, not HEAD, no field twice
-    memo: dict[str, Any] | None = None  # shared by requests with the same head: what was worked out from it
+    memo: dict[str, Any] | None = None  # what was worked out from the head, but for PER_REQUEST; requests share it
     queue_s = 0.0  # waited for a thread or a batch; with compute_s it becomes Server-Timing
     batch_s = 0.0
     compute_s = 0.0  # the model's own time

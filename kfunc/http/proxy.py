@@ -1,7 +1,7 @@
 """Forwarding an exchange to an upstream: small bodies in one piece, large ones streamed both ways."""
 
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import REQUEST_ID, Exchange
+from kfunc.http.exchange import PER_REQUEST, REQUEST_ID, Exchange
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
 from kfunc.http.wire import forwarded_headers, header_lines
 
@@ -21,14 +21,25 @@ def pass_on(exchange: Exchange, pool: UpstreamPool) -> None:
 
 def forwarded_head(exchange: Exchange) -> bytes:
     """The head for the next hop, but for its framing, with an x-request-id in any case."""
-    given = exchange.headers.get(REQUEST_ID)
-    if exchange.plain is not None and (given is None or given is exchange.request_id):
-        fields = exchange.plain.forwarded
+    memo, headers = exchange.memo, exchange.headers
+    if memo is not None:
+        head = memo.get("forward")
+        if head is None:
+            memo["forward"] = head = request_head(exchange, PER_REQUEST)
+        for name in PER_REQUEST[1:]:
+            if name in headers:
+                head += b"%b: %b\r\n" % (name, headers[name])
+    elif exchange.plain is not None and headers.get(REQUEST_ID) is exchange.request_id:
+        return b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, exchange.plain.forwarded)
     else:
-        fields = header_lines([field for field in forwarded_headers(exchange.header_list) if field[0] != REQUEST_ID])
-        given = None
-    head = b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, fields)
-    return head if given is not None else b"%bx-request-id: %b\r\n" % (head, exchange.request_id)
+        head = request_head(exchange, PER_REQUEST[:1])
+    return b"%bx-request-id: %b\r\n" % (head, exchange.request_id)
+
+
+def request_head(exchange: Exchange, without: tuple[bytes, ...]) -> bytes:
+    """Request line and end-to-end fields, but for the framing and for those named."""
+    fields = [field for field in forwarded_headers(exchange.header_list) if field[0] not in without]
+    return b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, header_lines(fields))
 
 
 class Forward:
@@ -57,12 +68,7 @@ class Forward:
         """Write the request."""
         exchange = self.exchange
         self.connection = connection
-        memo = exchange.memo
-        head = memo.get("forward") if memo is not None else None
-        if head is None:
-            head = forwarded_head(exchange)
-            if memo is not None and exchange.headers.get(REQUEST_ID) is exchange.request_id:
-                memo["forward"] = head
+        head = forwarded_head(exchange)
         length = exchange.headers.get(b"content-length")
         if not exchange.complete:
             framing = b"transfer-encoding: chunked" if length is None else b"content-length: " + length

@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError
@@ -54,6 +54,7 @@ class HttpServer:
         self.application = application
         self.limits = limits
         self.heads = request_heads(limits.max_headers, limits.max_header_bytes)
+        self.h2_heads: dict[Any, Any] = {}  # kfunc.http.h2.reading.KnownHeads; most servers need none
         self.outermost = True  # clients come from elsewhere: its answers carry x-request-id
         self.connections: set[Connection] = set()
         self.draining = False

@@ -36,7 +36,7 @@ class H2Connection(asyncio.Protocol):
 
     def __init__(self, server: "HttpServer") -> None:
         self.server = server
-        self.core = H2Core(self, server.limits, server.now)
+        self.core = H2Core(self, server.limits, server.now, server.h2_heads)
         self.deadline = server.now + CHECK_S
         self._backlog = Backlog(server.limits.max_body_bytes)
         self._taking = False  # within data_received, which sends at its end

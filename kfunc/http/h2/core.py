@@ -6,26 +6,26 @@ from kfunc.http.h2.events import Events, HeaderBlock
 from kfunc.http.h2.faults import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
     NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     ConnectionFault,
     StreamFault,
 )
-from kfunc.http.h2.fields import FieldDecoder
-from kfunc.http.h2.heads import RequestHead, check_trailers, malformed, read_head
+from kfunc.http.h2.heads import check_trailers, malformed
 from kfunc.http.h2.limits import (
     CONTROL_FRAMES,
     CONTROL_FRAMES_PER_S,
     EARNED_FRAMES,
     EARNED_RESETS,
     MAX_BLOCK_FRAMES,
-    MAX_KNOWN_HEADS,
     RESETS,
     RESETS_PER_S,
     Allowance,
 )
 from kfunc.http.h2.outbox import Outbox
+from kfunc.http.h2.reading import HeadReader, KnownHeads
 from kfunc.http.h2.settings import (
     DEFAULT_WINDOW,
     MOST_OUR_WINDOW,
@@ -57,7 +57,7 @@ class H2Core:
     `over`: nothing more is read, and the connection is to be closed after the last bytes.
     """
 
-    def __init__(self, events: Events, limits: Limits, now: float) -> None:
+    def __init__(self, events: Events, limits: Limits, now: float, known: KnownHeads | None = None) -> None:
         self.events = events
         self.limits = limits
         self.now = now
@@ -76,8 +76,7 @@ class H2Core:
         self.block: HeaderBlock | None = None
         self._preface = frames.PREFACE
         self.greeted = False
-        self._decoder = FieldDecoder(limits.max_header_bytes)
-        self._heads: dict[bytes, RequestHead] = {}
+        self._heads = HeadReader(limits, {} if known is None else known)
         self._closed = ClosedStreams()
         self._receive_window = OUR_CONNECTION_WINDOW
         self._resets = Allowance(RESETS, RESETS_PER_S, now)
@@ -89,7 +88,7 @@ class H2Core:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes of the client."""
-        over = self.over
+        over = self.over  # mypy takes the attribute to stay as it is
         if over:
             return
         self.now = self.out.now = self.heard_at = now
@@ -141,7 +140,7 @@ class H2Core:
             payload = frames.unpad(payload)
         if flags & frames.WITH_PRIORITY:
             if len(payload) < control.PRIORITY_BYTES:
-                raise ConnectionFault(PROTOCOL_ERROR, "the priority is longer than its frame")
+                raise ConnectionFault(FRAME_SIZE_ERROR, "the priority is longer than its frame")
             if frames.word(payload) == stream_id:  # the block is decoded all the same: its fields enter the table
                 flags |= control.DEPENDS_ON_ITSELF
             payload = payload[control.PRIORITY_BYTES :]
@@ -168,38 +167,18 @@ class H2Core:
         if stream is None and stream_id > self.last_id:
             self._open(flags, stream_id, block)
             return
-        fields, whole = self._decode(block)
+        fields, size = self._heads.decode(block)
         if not self.judge(stream, stream_id, frames.HEADERS) or stream is None:
             return
         if not flags & frames.END_STREAM:
             raise malformed("HEADERS behind the body must end the stream")
-        if not whole:
+        if size > self.limits.max_header_bytes:
             raise StreamFault(ENHANCE_YOUR_CALM, "the trailers are too long")
         self._end_body(stream, check_trailers(fields))
 
-    def _decode(self, block: bytes) -> tuple[Headers, bool]:
-        decoder = self._decoder
-        version = decoder.version
-        decoded = decoder.decode(block)
-        if decoder.version != version:
-            self._heads.clear()
-        return decoded
-
-    def _read_head(self, block: bytes) -> RequestHead:
-        """The head in a block; kept while the same bytes mean the same."""
-        version = self._decoder.version
-        fields, whole = self._decode(block)
-        head = read_head(fields, whole, self.limits)
-        if self._decoder.version == version:
-            head.memo = {}
-            if len(self._heads) >= MAX_KNOWN_HEADS:
-                self._heads.clear()
-            self._heads[block] = head
-        return head
-
     def _open(self, flags: int, stream_id: int, block: bytes) -> None:
         self.last_id = stream_id
-        head = self._heads.get(block) or self._read_head(block)
+        head = self._heads.read(block)
         if flags & control.DEPENDS_ON_ITSELF:
             raise malformed("a stream cannot depend on itself")
         if self.final or len(self.streams) >= OUR_STREAMS:
@@ -287,12 +266,12 @@ class H2Core:
         """Reset a stream for the client's fault; what it makes us reset counts as if it had (CVE-2025-8671)."""
         stream = self.streams.get(stream_id)
         self.spend_reset()
-        if stream is None and stream_id == self.last_id:
-            self.events.on_malformed()
         if stream is not None:
             self._drop(stream, RESET_BY_US)
         else:
             self._closed.remember(stream_id, RESET_BY_US)
+            if stream_id == self.last_id and fault.code != REFUSED_STREAM:
+                self.events.on_malformed()
         self.out.write(frames.rst_stream(stream_id, fault.code))
 
     def reset(self, stream: Stream, code: int) -> None:
@@ -337,7 +316,9 @@ class H2Core:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams are reset")
 
     def spend_control(self) -> None:
-        """Count a frame that moves nothing forward. Raises ConnectionFault when there are too many."""
+        """Count a frame that moves nothing forward. Raises ConnectionFault when there are too many for what was sent."""
+        self._control.earn(self.out.earned)
+        self.out.earned = 0.0
         if not self._control.spend(self.now):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames that carry no request")
 

@@ -49,38 +49,41 @@ class FieldDecoder:
         self._max_size = TABLE_BYTES
         self.version = 0
 
-    def decode(self, block: bytes) -> tuple[Headers, bool]:
-        """The fields of a block, and whether they are all: past `max_list` bytes the rest is only read for the table.
+    def decode(self, block: bytes) -> tuple[Headers, int]:
+        """The fields of a block, and their size (RFC 7541, 4.1): past `max_list` bytes the rest is only read for the table.
 
         Raises ConnectionFault (COMPRESSION_ERROR) for a block that RFC 7541 does not allow.
         """
         fields: Headers = []
-        at, end, room = 0, len(block), self._max_list
+        at, end, size = 0, len(block), 0
         try:
             while at < end:
                 first = block[at]
                 if first >= 0x80:
                     index = first & 0x7F
                     at += 1
-                    if index == 0x7F:
-                        index, at = read_integer(block, at, index)
-                    field = self._entry(index)
+                    if 0 < index < FIRST_DYNAMIC:
+                        field = STATIC[index - 1]
+                    else:
+                        if index == 0x7F:
+                            index, at = read_integer(block, at, index)
+                        field = self._entry(index)
                 elif first >= 0x40:
                     field, at = self._literal(block, at, first & 0x3F, 0x3F)
                     self._add(field)
                 elif first >= 0x20:
-                    if fields or room != self._max_list:
+                    if size:
                         raise broken("a change of the table's size is not at its start")
                     at = self._resize(block, at, first & 0x1F)
                     continue
                 else:
                     field, at = self._literal(block, at, first & 0x0F, 0x0F)
-                room -= len(field[0]) + len(field[1]) + ENTRY_BYTES
-                if room >= 0:
+                size += len(field[0]) + len(field[1]) + ENTRY_BYTES
+                if size <= self._max_list:
                     fields.append(field)
         except IndexError:
             raise broken("it ends within a field") from None
-        return fields, room >= 0
+        return fields, size
 
     def _entry(self, index: int) -> Field:
         if 0 < index < FIRST_DYNAMIC:

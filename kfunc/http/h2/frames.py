@@ -99,7 +99,9 @@ def check_frame(kind: int, stream_id: int, size: int) -> None:
 
 def unpad(payload: bytes) -> bytes:
     """What is left of the payload of a PADDED frame. Raises ConnectionFault if the padding is longer than the frame."""
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise ConnectionFault(FRAME_SIZE_ERROR, "a PADDED frame without the length of its padding")
+    if payload[0] >= len(payload):
         raise ConnectionFault(PROTOCOL_ERROR, "the padding is longer than its frame")
     return payload[1 : len(payload) - payload[0]]
 

@@ -23,15 +23,11 @@ METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
 AUTHORITY = re.compile(rb"[!-?A-~]+")  # no @: user names are not sent (RFC 9113, 8.3.1)
 PATH = re.compile(rb"/[!-~\x80-\xff]*")
-MAX_KNOWN = 1024
-MAX_KEPT = 512
-_known_names: set[bytes] = set()  # names of a head, joined, that were checked
-_known_pseudo: set[tuple[bytes, ...]] = set()
 LENGTH = re.compile(rb"[0-9]{1,15}")
 
 
 class RequestHead:
-    """A request but for its body; one object for all requests of a connection with the same bytes.
+    """A request but for its body; one object may stand for many requests.
 
     `header_list` has `host` (the authority) first and no pseudo-header; `length` is the Content-Length or None.
     `refusal` is the answer to a head that can be read, but not be served. `memo` is for what is worked out from it.
@@ -48,6 +44,12 @@ class RequestHead:
         self.expects = False
         self.refusal: KfuncError | None = None
         self.memo: dict[str, Any] | None = None
+
+    def with_fields(self, fields: Headers) -> "RequestHead":
+        """The same head, with fields of one request, which leave its meaning as it is."""
+        head = RequestHead(self.method, self.target, self.header_list + fields, self.headers | dict(fields))
+        head.length, head.expects, head.refusal, head.memo = self.length, self.expects, self.refusal, self.memo
+        return head
 
 
 def malformed(what: str) -> StreamFault:
@@ -105,36 +107,14 @@ def check_fields(fields: Headers) -> None:
     lines = len(fields) - 1
     if names.count(b"\n") != lines or values.count(b"\n") != lines:
         raise malformed("a field holds a line feed")
-    if names not in _known_names:
-        if NAMES.fullmatch(names) is None:
-            raise malformed("a field's name is not a token in lower case, or a pseudo-header comes after other fields")
-        if len(names) < MAX_KEPT:
-            make_room(_known_names)
-            _known_names.add(names)
+    if NAMES.fullmatch(names) is None:
+        raise malformed("a field's name is not a token in lower case, or a pseudo-header comes after other fields")
     if VALUES.fullmatch(values) is None:
         raise malformed("a field's value holds a control character, or a space at one of its ends")
 
 
-def make_room(known: set[Any]) -> None:
-    """Forget what was checked, before it becomes too much."""
-    if len(known) >= MAX_KNOWN:
-        known.clear()
-
-
 def check_pseudo(pseudo: dict[bytes, bytes]) -> None:
     """Refuse a request without method, scheme or path, or with ones that are none (RFC 9113, 8.3.1)."""
-    values = tuple(pseudo.values())
-    known = (*pseudo, *values)
-    if known in _known_pseudo:
-        return
-    check_pseudo_values(pseudo)
-    if sum(map(len, values)) < MAX_KEPT:
-        make_room(_known_pseudo)
-        _known_pseudo.add(known)
-
-
-def check_pseudo_values(pseudo: dict[bytes, bytes]) -> None:
-    """As `check_pseudo`, for values that were not here before."""
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
     if METHOD.fullmatch(method) is None:
         raise malformed("the :method is missing or not a token")

@@ -1,13 +1,14 @@
 """How much a client may ask for without work to show for it, and how long each thing may take. Sans-IO."""
 
-# Beside what requests and DATA earn.
+# Beside what answers earn.
 RESETS, RESETS_PER_S = 1000.0, 33.0
 CONTROL_FRAMES, CONTROL_FRAMES_PER_S = 2000.0, 200.0
 EARNED_RESETS = 0.5
 EARNED_FRAMES = 8.0
+FRAMES_PER_CHUNK = 2.0  # a part of an answer that is written in parts: a window's update, and a ping to measure the way
+FRAMES_PER_BYTE = 1 / 2048  # updates of windows: of the stream and of the connection, for no less than 4 KiB
 
 MAX_BLOCK_FRAMES = 64  # HEADERS and its CONTINUATION
-MAX_KNOWN_HEADS = 256
 
 DRAIN_QUIET_S = 2.0  # for a moment without a stream, in which a drain is best told
 DRAIN_PING_S = 1.0  # for the answer to the PING of a drain

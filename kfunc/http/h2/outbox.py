@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from kfunc.http.h2.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, frame, frame_head
+from kfunc.http.h2.limits import FRAMES_PER_BYTE, FRAMES_PER_CHUNK
 from kfunc.http.h2.settings import DEFAULT_FRAME, DEFAULT_WINDOW
 from kfunc.http.h2.streams import Stream
 
@@ -19,6 +20,7 @@ class Outbox:
     """
 
     __slots__ = ("_bytes", "_on_room", "_on_sent", "_parts", "_waiting") + (
+        "earned",
         "frame_size",
         "initial_window",
         "now",
@@ -36,6 +38,7 @@ class Outbox:
         self.now = 0.0
         self._on_sent = on_sent
         self._on_room = on_room
+        self.earned = 0.0  # frames without a request that the client may send for what it took
         self._parts: list[bytes | memoryview] = []
         self._bytes = 0  # of DATA in the parts
         self._waiting: dict[Stream, None] = {}
@@ -74,6 +77,7 @@ class Outbox:
         size = len(chunk)
         stream.answered = end
         stream.trailers = trailers
+        self.earned += FRAMES_PER_CHUNK
         most = 0 if self.paused else min(stream.send_window, self.window, self.frame_size)
         if stream.pending_bytes or size > max(most, 0):
             if size:
@@ -99,6 +103,7 @@ class Outbox:
         stream.send_window -= size
         self.window -= size
         self._bytes += size
+        self.earned += size * FRAMES_PER_BYTE
         self._parts += (frame_head(size, DATA, END_STREAM if end else 0, stream.id), chunk)
 
     def _end(self, stream: Stream, flagged: bool) -> None:
@@ -116,7 +121,7 @@ class Outbox:
         moved = True
         while moved and waiting and not self.paused and self._bytes < MOST_AT_ONCE and self.window > 0:
             moved = False
-            for stream in list(waiting) if only is None else [only] * (only in waiting):
+            for stream in list(waiting) if only is None else (only,):
                 moved |= self._send_some(stream)
 
     def _send_some(self, stream: Stream) -> bool:

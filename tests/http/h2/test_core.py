@@ -67,7 +67,8 @@ CONNECTION_FAULTS = [
     ("6.1 padding that is too long", [begin(1), made(DATA, PADDED, 1, b"\x05abc")], PROTOCOL_ERROR, True),
     ("6.2 HEADERS on stream 0", [get(0)], PROTOCOL_ERROR, True),
     ("6.2 padding that is too long", [made(HEADERS, LAST | PADDED, 1, b"\xff" + BLOCK)], PROTOCOL_ERROR, True),
-    ("6.2 a priority that is cut off", [made(HEADERS, LAST | WITH_PRIORITY, 1, b"\0\0")], PROTOCOL_ERROR, True),
+    ("6.2 a priority that is cut off", [made(HEADERS, LAST | WITH_PRIORITY, 1, b"\0\0")], FRAME_SIZE_ERROR, True),
+    ("6.1 padding of no known length", [begin(1), made(DATA, PADDED, 1)], FRAME_SIZE_ERROR, True),
     ("6.5 SETTINGS of a wrong size", [made(SETTINGS, 0, 0, bytes(5))], FRAME_SIZE_ERROR, True),
     ("6.5 an acknowledgement that is not empty", [made(SETTINGS, frames.ACK, 0, bytes(6))], FRAME_SIZE_ERROR, True),
     ("6.5.2 ENABLE_PUSH of 2", [SETTING({2: 2})], PROTOCOL_ERROR, True),
@@ -246,20 +247,6 @@ def test_trailers_that_are_too_long_reset_their_stream() -> None:
     block = b"".join(b"\0\1a\x7f\x81\x1f" + b"x" * 4096 for _ in range(3))
     wire.send(begin(1), made(HEADERS, END_STREAM, 1, block), made(CONTINUATION, 0, 1, block), made(CONTINUATION, 4, 1, b""))
     assert wire.answers[1].reset == ENHANCE_YOUR_CALM
-
-
-def test_heads_with_the_same_bytes_share_a_memo_until_the_table_changes() -> None:
-    wire = Wire()
-    indexed = b"\x82\x86\x84\x41\x01a"  # enters the authority into the table
-    same = b"\x82\x86\x84\xbe"
-    wire.send(
-        *[made(HEADERS, LAST, 1 + 2 * number, block) for number, block in enumerate((indexed, same, same, indexed, same))]
-    )
-    memos = [exchange.memo for exchange in wire.application.exchanges]
-    assert memos[0] is None
-    assert memos[1] is memos[2] is not None
-    assert memos[4] is not memos[2]
-    assert [exchange.headers[b"host"] for exchange in wire.application.exchanges] == [b"a"] * 5
 
 
 def test_a_request_that_is_posted_arrives_with_its_body() -> None:

@@ -1,6 +1,7 @@
 """Answers within the windows of a client that takes them slowly (RFC 9113, 5.2 and 6.9)."""
 
 from kfunc.http.h2 import frames
+from kfunc.http.h2.faults import ENHANCE_YOUR_CALM
 from kfunc.http.h2.outbox import ROOM
 from tests.http.fakes import Keeper
 from tests.http.h2.streamers import Streamer
@@ -87,3 +88,35 @@ def test_a_transport_that_is_full_holds_everything_back() -> None:
     wire.connection.resume_writing()
     wire.read()
     assert (wire.answers[1].body, wire.transport.reading, application.pressure) == (b"abc", True, [True, False])
+
+
+def test_a_client_with_small_windows_may_update_them_as_long_as_it_takes_the_answer() -> None:
+    wire = Wire(application := Keeper(waits=True))
+    wire.send(get(1))
+    body = bytes(10_000_000)
+    application.exchanges[0].respond(200, body, TEXT)
+    wire.read()
+    while not wire.answers[1].ended:
+        before = len(wire.answers[1].body)
+        wire.send(*[frames.window_update(number, 4096) for number in (0, 1)] * 10)
+        assert len(wire.answers[1].body) > before
+    assert (wire.answers[1].body == body, wire.fault) == (True, None)
+
+
+def test_a_client_may_ping_for_each_message_of_a_long_answer() -> None:
+    wire = Wire(application := Streamer(), settings={4: 100_000})
+    wire.send(get(1))
+    application.exchanges[0].start(200, b"")
+    for _ in range(10_000):
+        application.exchanges[0].write(b"message")
+        wire.send(frames.frame(frames.PING, 0, 0, bytes(8)) + frames.window_update(0, 7))
+    assert (len(wire.answers[1].body), wire.fault) == (70_000, None)
+
+
+def test_windows_that_open_by_single_bytes_end_the_connection() -> None:
+    wire = Wire(application := Keeper(waits=True), settings={4: 1})
+    wire.send(get(1))
+    application.exchanges[0].respond(200, BIG, TEXT)
+    for _ in range(3000):
+        wire.send(frames.window_update(1, 1))
+    assert wire.fault == ENHANCE_YOUR_CALM
