@@ -56,15 +56,23 @@ def parse_revision(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--image", metavar="IMAGE", default="", callback=parse_image, help="The function's image; else func.yaml's.")
 @click.option("--image-digest", metavar="DIGEST", default="", callback=parse_digest, help="sha256:… of the image.")
 @click.option("--stable", metavar="REVISION", default="", callback=parse_revision, help="The revision that keeps the traffic.")
+@click.option("--weight", metavar="PERCENT", type=click.IntRange(0, 100), help="The new revision's part; else the first step.")
 def render_command(
-    path: Path, output: str, only: Group | None, mode: Mode | None, image: str, image_digest: str, stable: str
+    path: Path,
+    output: str,
+    only: Group | None,
+    mode: Mode | None,
+    image: str,
+    image_digest: str,
+    stable: str,
+    weight: int | None,
 ) -> int:
     """Render the manifests of the function in DIR (default: here).
 
     Without -o they are printed, the Knative Service first. What they need of the cluster, and the
     addresses of the function, are said on standard error.
     """
-    plan = load_plan(find(path), Release(image, image_digest, stable), mode)
+    plan = load_plan(find(path), Release(image, image_digest, stable, weight), mode)
     rendered = render(plan, only)
     if output == STANDARD_OUTPUT:
         click.echo(text([manifest for manifests in rendered.files.values() for manifest in manifests]), nl=False)

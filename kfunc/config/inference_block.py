@@ -7,9 +7,13 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
 from kfunc.config.deployment import Mode
 from kfunc.config.inference import Logger, ModelSource, Settings
+from kfunc.config.monitoring import Monitoring
+from kfunc.config.raw import Raw
+from kfunc.config.traffic import Traffic
 
 
 class Inference(Settings, frozen=True, kw_only=True):
@@ -21,3 +25,14 @@ class Inference(Settings, frozen=True, kw_only=True):
     mode: Annotated[
         Mode, Meta(description="A Knative Service, or a Deployment with what belongs to it for clusters without Knative.")
     ] = "knative"
+    raw: Annotated[Raw, Meta(description="Scaling and replacement of pods with `mode: raw`.")] = Raw()
+    traffic: (
+        Annotated[Traffic, Meta(description="How a new revision gets its requests; present: Istio's part is rendered.")]
+        | UnsetType
+    ) = UNSET
+    access: Annotated[Access, Meta(description="Who may call the function; absent: everybody.")] | UnsetType = UNSET
+    egress: (
+        Annotated[Egress, Meta(description="Hosts that the function may call; absent: all; needs a sidecar in the pod.")]
+        | UnsetType
+    ) = UNSET
+    monitoring: Annotated[Monitoring, Meta(description="Scraping, alerts and a dashboard; `{}` is enough.")] | UnsetType = UNSET

@@ -6,6 +6,7 @@ MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
 LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 # The distribution specification's grammar of a reference; the digest is sha256 only.
 IMAGE = re.compile(
     r"(?:(?:[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
@@ -28,6 +29,17 @@ def is_service_name(text: str) -> bool:
 def is_subdomain(text: str) -> bool:
     """Labels with dots between them: most names in Kubernetes."""
     return len(text) <= MAX_SUBDOMAIN and SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_label_key(text: str) -> bool:
+    """The key of a Kubernetes label or annotation, with or without a prefix."""
+    prefix, slash, name = text.rpartition("/")
+    return QUALIFIED.fullmatch(name) is not None and (is_subdomain(prefix) or not slash)
+
+
+def is_label_value(text: str) -> bool:
+    """The value of a Kubernetes label."""
+    return not text or QUALIFIED.fullmatch(text) is not None
 
 
 def service_name(text: str) -> str:

@@ -5,7 +5,17 @@ A rule is a generator of findings and stands in `RULES`; each file of rules has 
 
 from collections.abc import Callable, Iterator
 
-from kfunc.config import environment_rules, inference_rules, metadata_rules, scaling_rules, volume_rules
+from kfunc.config import (
+    access_rules,
+    environment_rules,
+    inference_rules,
+    match_rules,
+    metadata_rules,
+    raw_rules,
+    scaling_rules,
+    traffic_rules,
+    volume_rules,
+)
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 
@@ -15,6 +25,10 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     *volume_rules.RULES,
     *scaling_rules.RULES,
     *inference_rules.RULES,
+    *traffic_rules.RULES,
+    *match_rules.RULES,
+    *access_rules.RULES,
+    *raw_rules.RULES,
 )
 
 

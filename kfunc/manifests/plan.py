@@ -17,12 +17,14 @@ Group = Literal["service", "istio", "eventing", "monitoring"]
 class Release(Struct, frozen=True):
     """What a func.yaml cannot know: empty where it is not given.
 
-    `image` and `digest` are of the function's image; `stable` is the revision that has the traffic now.
+    `image` and `digest` are of the function's image; `stable` is the revision that has the traffic now,
+    `weight` the percent that the new one gets beside it.
     """
 
     image: str = ""
     digest: str = ""
     stable: str = ""
+    weight: int | None = None
 
 
 class Plan(Struct, frozen=True):

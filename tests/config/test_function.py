@@ -1,5 +1,6 @@
 """The shared part of func.yaml against Knative Functions' schema for specVersion 0.36.0, as a table of its keys."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from kfunc.config.function import SPEC_VERSION, Function
 from kfunc.config.inference import ModelSource
 from kfunc.config.inference_block import Inference
 from kfunc.config.load import read_function
-from kfunc.config.source import parse_source
+from kfunc.config.source import Source, parse_source
 
 ENV_NAME = "string ^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 QUANTITY = "string ^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
@@ -139,8 +140,10 @@ def test_the_shared_part_requires_what_knative_requires() -> None:
     assert {path for path in required(SCHEMA) if not path.startswith("inference")} == KNATIVE_REQUIRED
 
 
-def test_of_kfuncs_own_part_only_the_models_uri_is_required() -> None:
-    assert {path for path in required(SCHEMA) if path.startswith("inference")} == {
+def test_of_kfuncs_own_part_only_the_models_uri_is_required_but_in_entries_that_are_given() -> None:
+    optional = ("[]", ".cookie", ".tls")
+    own = {path for path in required(SCHEMA) if path.startswith("inference")}
+    assert {path for path in own if not any(part in path for part in optional)} == {
         "inference",
         "inference.model",
         "inference.model.uri",
@@ -238,14 +241,83 @@ inference:
   logger: {mode: response, sink: "http://broker.example.com/default", content_mode: batched, connections: 2,
            max_retries: 3, max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
   mode: raw
+  monitoring:
+    interval_s: 30
+    labels: {release: prometheus}
+    alerts: {p99_ms: 100, error_ratio: 0.1, cold_start_s: 5, queue_ratio: 0.5, spool_ratio: 0.5}
+    dashboard_labels: {grafana_dashboard: "yes"}
+  access:
+    at: pod
+    jwt:
+      - issuer: https://auth.example.com
+        jwks_uri: https://auth.example.com/keys
+        audiences: [iris]
+        header: x-token
+        header_prefix: "Token "
+        query: token
+      - {issuer: own, jwks: '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'}
+    subjects: ["team-*"]
+    claims: {groups: [ml, "*"]}
+    principals: ["cluster.local/ns/web/sa/*"]
+    namespaces: [web]
+    paths: ["/v2/*"]
+    public_paths: [/v2/health/ready]
+    strict_mtls: true
+  egress: [{host: "*.example.com"}, {host: db.example.com, port: 5432, protocol: tcp}]
 """
+CANARY = """
+  raw:
+    autoscaler: hpa
+    cpu: 50
+    metrics: [{name: kfunc_p99_seconds, target: 0.2, kind: pods}]
+    cooldown_s: 60
+    drain_s: 5
+    max_unavailable: 50
+    zones: false
+  traffic:
+    via: istio
+    strategy: canary
+    steps: [10, 100]
+    hosts: [iris.example.org]
+    gateway_selector: {istio: other}
+    gateway_namespace: gateways
+    tls: {secret: iris-tls, mutual: true, redirect: false, min_version: "1.3"}
+    timeout_s: 90
+    connections: {max_connections: 10, max_pending: 20, max_requests: 30, max_requests_per_connection: 40,
+                  connect_timeout_s: 1, idle_timeout_s: 60}
+    outliers: {consecutive_errors: 3, interval_s: 5, ejection_s: 10, max_percent: 20}
+"""
+BLUE_GREEN = """
+  raw:
+    triggers:
+      - {kind: prometheus, target: 10, address: "http://prometheus:9090", query: "sum(up)"}
+      - {kind: kafka, target: 10, address: "kafka:9092", topic: flowers, group: iris, authentication: kafka}
+      - {kind: nats, target: 10, address: "nats:8222", topic: flowers, group: iris, account: A}
+      - {kind: rabbitmq, target: 10, address: "amqp://rabbitmq:5672/", topic: flowers}
+  traffic: {strategy: blue-green, preview_host: new.example.org, gateways: [gateways/public]}
+"""
+AB = """
+  traffic:
+    strategy: ab
+    variants:
+      - {name: a, revision: iris-1, weight: 50}
+      - name: b
+        weight: 50
+        match:
+          - headers: {x-team: {exact: ml}, x-user: {prefix: test-}, x-id: {regex: "[0-9]+"}}
+            cookie: {name: group, value: b}
+            query: {v: {exact: b}, w: {prefix: b}, x: {regex: "b+"}}
+            source: {namespace: web, labels: {app: shop}}
+"""
+FILES = [parse_source((EVERYTHING + alternative).encode()) for alternative in (CANARY, BLUE_GREEN, AB)]
 
 
-def test_a_file_with_every_setting_is_valid() -> None:
-    assert read_function(parse_source(EVERYTHING.encode())).deploy.options.scale.target == 10.5
+@pytest.mark.parametrize("source", FILES)
+def test_a_file_with_every_setting_of_a_strategy_is_valid(source: Source) -> None:
+    assert read_function(source).deploy.options.scale.target == 10.5
 
 
-def test_that_file_has_indeed_every_setting() -> None:
+def test_those_files_have_indeed_every_setting() -> None:
     def paths(value: Any, path: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -256,10 +328,10 @@ def test_that_file_has_indeed_every_setting() -> None:
         else:
             yield path
 
-    given = set(paths(parse_source(EVERYTHING.encode()).value))
+    given = {path for source in FILES for path in paths(source.value)}
     wanted = {path for path, _ in leaves(SCHEMA)}
-    assert {path for path in wanted if not path.endswith(".*")} - given == set()
-    assert all(any(one.startswith(path.removesuffix("*")) for one in given) for path in wanted if path.endswith(".*"))
+    forms = {path: re.compile(re.escape(path).replace(r"\*", ".+")) for path in wanted}
+    assert {path for path, form in forms.items() if not any(form.fullmatch(one) for one in given)} == set()
 
 
 @pytest.mark.parametrize("key", ["template", "root", "imageDigest", "envs", "labels"])

@@ -1,0 +1,56 @@
+// Istio's own opinion of its resources: a JSON object a line in, a JSON list of complaints a line out.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"istio.io/istio/pilot/pkg/config/kube/crd"
+	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/resource"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+const longestLine = 64 << 20
+
+func main() {
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, longestLine)
+	out := json.NewEncoder(os.Stdout)
+	for lines.Scan() {
+		if err := out.Encode(complaints(lines.Bytes())); err != nil {
+			panic(err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		panic(err)
+	}
+}
+
+// complaints of the webhook about one resource; an empty list is approval. Warnings count.
+func complaints(text []byte) []string {
+	var object crd.IstioKind
+	if err := json.Unmarshal(text, &object); err != nil {
+		return []string{err.Error()}
+	}
+	kind := schema.FromAPIVersionAndKind(object.APIVersion, object.Kind)
+	found, exists := collections.Istio.FindByGroupVersionAliasesKind(resource.FromKubernetesGVK(&kind))
+	if !exists {
+		return []string{fmt.Sprintf("Istio has no %s", kind)}
+	}
+	config, err := crd.ConvertObject(found, &object, "cluster.local")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	said := []string{}
+	warning, err := found.ValidateConfig(*config)
+	if warning != nil {
+		said = append(said, "warning: "+warning.Error())
+	}
+	if err != nil {
+		said = append(said, err.Error())
+	}
+	return said
+}
