@@ -4,7 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from kfunc.config.inference import Block, Seconds
+from kfunc.config.block import Block
+from kfunc.config.inference import Seconds
 
 Ratio = Annotated[float, Meta(gt=0, le=1)]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from kfunc.config.inference import Block
+from kfunc.config.block import Block
 from kfunc.config.traffic import Step
 
 Autoscaler = Literal["auto", "hpa", "keda", "none"]

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from kfunc.config.inference import Block, Seconds
+from kfunc.config.block import Block
+from kfunc.config.inference import Seconds
 
 Via = Literal["istio", "knative"]
 Strategy = Literal["canary", "blue-green", "ab"]
