@@ -10,7 +10,8 @@ from bench.load import answers
 from bench.processes import ROOT, BenchError, Process, free_port, python, running, wait_until
 from kfunc.config import pod
 from kfunc.config.batcher import Batcher
-from kfunc.config.inference import Limits, Logger
+from kfunc.config.inference import Limits
+from kfunc.config.logger import Logger
 
 MODEL = ROOT / "examples" / "iris" / "model.onnx"
 FLOWER = [5.1, 3.5, 1.4, 0.2]

@@ -14,7 +14,8 @@ import pytest
 
 from kfunc.config import pod
 from kfunc.config.batcher import Batcher
-from kfunc.config.inference import Limits, Logger
+from kfunc.config.inference import Limits
+from kfunc.config.logger import Logger
 
 ROOT = Path(__file__).parent.parent
 PROCESSES = ("handler", "batcher", "logger")

@@ -7,8 +7,8 @@ import click
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kfunc.config.inference import Logger
 from kfunc.config.locations import file_path
+from kfunc.config.logger import Logger
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from kfunc.config.block import Block, PositiveInt
+from kfunc.config.block import Block, Name, PositiveInt
 
 Protocol = Literal["v1", "v2"]
 Accelerator = Literal["auto", "cpu", "cuda"]
@@ -18,28 +18,11 @@ Execution = Literal["auto", "loop", "thread", "process"]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Workers = Annotated[int, Meta(ge=1, le=256)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
-Connections = Annotated[int, Meta(ge=1, le=256)]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$",
-        extra_json_schema={
-            "patternErrorMessage": 'expected at most 128 letters, digits, "-", "_" and ".", a letter or digit at both ends'
-        },
-    ),
-]
 Digest = Annotated[
     str,
     Meta(
         pattern=r"^sha256:[0-9a-f]{64}$",
         extra_json_schema={"patternErrorMessage": 'expected "sha256:" and 64 hexadecimal digits in lower case'},
-    ),
-]
-Sink = Annotated[
-    str,
-    Meta(
-        pattern=r"^(https?://|file:).+$",
-        extra_json_schema={"patternErrorMessage": 'expected "http://…", "https://…" or "file:PATH"'},
     ),
 ]
 
@@ -91,32 +74,6 @@ class Limits(Block, frozen=True):
     max_concurrency: Annotated[
         PositiveInt, Meta(description="Requests in the model or waiting for it; more are 503 with Retry-After.")
     ] = 1_000
-
-
-class Logger(Block, frozen=True):
-    """Requests and responses as CloudEvents; present: on, absent: off."""
-
-    mode: Annotated[Literal["all", "request", "response"], Meta(description="Which of the two events of a call are sent.")] = (
-        "all"
-    )
-    sink: Annotated[Sink, Meta(description="Where events go: an http(s):// URL or file:PATH (JSON lines).")] | UnsetType = UNSET
-    content_mode: Annotated[
-        Literal["structured", "batched"],
-        Meta(description="An http(s) sink gets one event in each request, or, where it takes such, many as a JSON array."),
-    ] = "structured"
-    connections: Annotated[
-        Connections, Meta(description="Connections to an http(s) sink; over 1 events come in order, over more faster.")
-    ] = 1
-    max_retries: Annotated[
-        int, Meta(ge=0, description="Answers of an http(s) sink to try an event again after; then it is dropped and counted.")
-    ] = 100
-    max_queue: Annotated[PositiveInt, Meta(description="Events waiting for the sink; more are dropped and counted.")] = 10_000
-    max_queue_bytes: Annotated[
-        PositiveInt, Meta(description="Bytes of waiting events; at more, new ones are dropped and counted.")
-    ] = 64 * 1024 * 1024
-    max_body_bytes: Annotated[int, Meta(ge=0, description="Bytes of a body kept in its event; the rest is cut and marked.")] = (
-        256 * 1024
-    )
 
 
 class Settings(Block, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
 from kfunc.config.deployment import Mode
-from kfunc.config.inference import Logger, ModelSource, Settings
+from kfunc.config.inference import ModelSource, Settings
+from kfunc.config.logger import Logger
 from kfunc.config.monitoring import Monitoring
 from kfunc.config.raw import Raw
 from kfunc.config.traffic import Traffic

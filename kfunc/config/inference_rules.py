@@ -10,8 +10,8 @@ from msgspec import UNSET
 from kfunc.config.field_path import show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.inference import Logger
 from kfunc.config.locations import SCHEME, file_path
+from kfunc.config.logger import Logger
 
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")

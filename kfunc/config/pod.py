@@ -11,7 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.config.batcher import Batcher
-from kfunc.config.inference import Digest, Limits, Logger, ModelSettings, Name, Settings
+from kfunc.config.block import Name
+from kfunc.config.inference import Digest, Limits, ModelSettings, Settings
+from kfunc.config.logger import Logger
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1

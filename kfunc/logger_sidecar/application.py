@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.http.exchange import Exchange
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead, UpstreamPool

@@ -11,7 +11,7 @@ from os import urandom
 from time import monotonic, perf_counter, time
 from typing import Protocol
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.logger_sidecar.events import CallRecord, EventWriter
 from kfunc.logger_sidecar.sinks import Sink
 from kfunc.telemetry.metrics import Metrics

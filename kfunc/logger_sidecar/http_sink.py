@@ -8,7 +8,7 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.posting import PostConnection
 from kfunc.protocol.cloudevents import BATCH_CONTENT_TYPE, CONTENT_TYPE
@@ -51,7 +51,7 @@ class HttpSink:
             parts.netloc.rpartition("@")[2].encode(),
             BATCH_CONTENT_TYPE if self._batched else CONTENT_TYPE,
         )
-        self._max_tries = settings.max_retries + 1
+        self._max_tries = (settings.max_retries or 100) + 1
         self._tries: dict[bytes, int] = {}
         self._connections: list[PostConnection | None] = [None] * settings.connections
         self._window = self.batch_size  # requests in one write: fewer for a server that closes in between

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.application import LoggerApplication
 from kfunc.logger_sidecar.delivery import Delivery

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from kfunc.config.inference import Logger
 from kfunc.config.locations import file_path
+from kfunc.config.logger import Logger
 from kfunc.errors import StartupError
 
 

@@ -7,8 +7,8 @@ import pytest
 from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.run import run
 from kfunc.config.complete import complete
-from kfunc.config.inference import Logger
 from kfunc.config.load import load_function
+from kfunc.config.logger import Logger
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 

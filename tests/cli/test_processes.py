@@ -11,8 +11,8 @@ from kfunc.cli.processes import MODULES, Endpoints, address, child_environ, pres
 from kfunc.config import pod
 from kfunc.config.batcher import Batcher
 from kfunc.config.complete import complete
-from kfunc.config.inference import Logger
 from kfunc.config.load import load_function
+from kfunc.config.logger import Logger
 from kfunc.config.pod import PodConfig
 
 

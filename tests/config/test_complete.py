@@ -6,8 +6,9 @@ from msgspec import Struct
 from kfunc.config import pod
 from kfunc.config.batcher import Batcher
 from kfunc.config.complete import complete
-from kfunc.config.inference import Limits, Logger, ModelSource, Settings
+from kfunc.config.inference import Limits, ModelSource, Settings
 from kfunc.config.load import read_function
+from kfunc.config.logger import Logger
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.source import parse_source
 

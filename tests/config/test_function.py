@@ -141,7 +141,7 @@ def test_the_shared_part_requires_what_knative_requires() -> None:
 
 
 def test_of_kfuncs_own_part_only_the_models_uri_is_required_but_in_entries_that_are_given() -> None:
-    optional = ("[]", ".cookie", ".tls")
+    optional = ("[]", ".cookie", ".tls", ".shadow")
     own = {path for path in required(SCHEMA) if path.startswith("inference")}
     assert {path for path in own if not any(part in path for part in optional)} == {
         "inference",
@@ -238,8 +238,36 @@ inference:
   limits: {max_body_bytes: 1000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
   batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}
-  logger: {mode: response, sink: "http://broker.example.com/default", content_mode: batched, connections: 2,
-           max_retries: 3, max_queue: 5, max_queue_bytes: 100, max_body_bytes: 10}
+  logger:
+    mode: response
+    sink: http://broker.example.com/default
+    sinks:
+    - {to: "file:a.jsonl", name: a, content_mode: binary, compat: kserve, order: any, connections: 2, max_retries: 3,
+       dead_letter: "file:dead.jsonl", rotate_bytes: 1000, rotate_keep: 2}
+    sample: 0.5
+    paths: ["/v2/*"]
+    models: [iris]
+    headers: [x-user]
+    redact: [ssn]
+    redact_with: drop
+    max_queue: 10
+    max_queue_bytes: 100000
+    max_body_bytes: 1000
+    content_mode: batched
+    compat: none
+    order: strict
+    connections: 2
+    max_retries: 5
+    rotate_bytes: 1000
+    rotate_keep: 2
+    dead_letter: file:dead.jsonl
+    spool: pvc://events/iris
+    spool_max_bytes: 100000000
+    spool_segment_bytes: 1000000
+    spool_sync: true
+    overflow: file:overflow.jsonl
+    on_full: block
+    shadow: {to: "http://candidate.example.com", sample: 0.1, compare: true}
   mode: raw
   monitoring:
     interval_s: 30

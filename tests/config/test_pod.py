@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfunc.config.batcher import Batcher
-from kfunc.config.inference import Limits, Logger
+from kfunc.config.inference import Limits
+from kfunc.config.logger import Logger
 from kfunc.config.pod import MAX_BYTES, VARIABLE, VERSION, PodConfig, PodModel, decode, encode
 from kfunc.errors import ConfigError, Problem
 
@@ -215,5 +216,5 @@ def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> No
         "import sys, kfunc.config.pod\nprint(*sorted(name for name in sys.modules if name.startswith(('kfunc', 'ruamel'))))"
     )
     loaded = run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    modules = ("config", "config.batcher", "config.block", "config.inference", "config.pod", "errors")
+    modules = ("config", "config.batcher", "config.block", "config.inference", "config.logger", "config.pod", "errors")
     assert loaded == ["kfunc", *(f"kfunc.{module}" for module in modules)]

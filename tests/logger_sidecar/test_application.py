@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from kfunc.config.inference import Limits, Logger
+from kfunc.config.inference import Limits
+from kfunc.config.logger import Logger
 from kfunc.http.address import Address
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool

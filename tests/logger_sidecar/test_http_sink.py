@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.logger_sidecar.delivery import Delivery
 from kfunc.logger_sidecar.events import CallRecord, EventWriter, Payload
 from kfunc.logger_sidecar.http_sink import HttpSink

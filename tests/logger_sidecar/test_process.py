@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.config.inference import Limits, Logger
+from kfunc.config.inference import Limits
+from kfunc.config.logger import Logger
 from kfunc.config.pod import VARIABLE, PodConfig, PodModel, encode
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.config.inference import Logger
+from kfunc.config.logger import Logger
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.file_sink import FileSink
 from kfunc.logger_sidecar.sinks import Sink, open_sink

@@ -1,0 +1,202 @@
+"""The CloudEvents of a spooled call. Sans-IO.
+
+Events are written when they are delivered. What is the same in all events of a path is encoded once.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from kfunc.logger_sidecar.naming import KFUNC, KSERVE, Naming
+from kfunc.logger_sidecar.record import (
+    HAS_REQUEST,
+    HAS_RESPONSE,
+    NO_BODIES,
+    NO_GRPC,
+    REQUEST_REDACTED,
+    RESPONSE_REDACTED,
+    CallRecord,
+    Origin,
+    Payload,
+)
+from kfunc.protocol.cloudevents import OCTETS, encode_data, is_json, open_event
+
+MAX_OPENINGS = 1024
+MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
+MAX_INTEGER = 2**31 - 1  # CloudEvents, 3.2: Integer
+DATA = b',"data":'
+MAX_TYPE = 256
+LINE_FEED, RETURN = b"\n\r"
+# What needs no escape in a JSON string.
+PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
+
+Attributes = dict[str, str | int | bool]
+
+
+class Event:
+    """One event of a call, in the forms that sinks need. `id` is unique, and the same at each try."""
+
+    __slots__ = ("_writer", "call", "is_response")
+
+    def __init__(self, writer: "EventWriter", call: CallRecord, is_response: bool) -> None:
+        self._writer = writer
+        self.call = call
+        self.is_response = is_response
+
+    @property
+    def id(self) -> str:
+        """The event's own id: unique in its source, but for KServe's names, where both events of a call share it."""
+        return self._writer.identifier(self.call, self.is_response)
+
+    @property
+    def data(self) -> bytes:
+        """The body as it is kept, not encoded in any way."""
+        return (self.call.response if self.is_response else self.call.request).body
+
+    @property
+    def key(self) -> bytes:
+        """What both events of a call have in common: its correlation id. For partitions."""
+        return self.call.correlation
+
+    def structured(self) -> bytes:
+        """The whole event as JSON (JSON Event Format, 3) without a line end."""
+        return self._writer.encode(self.call, self.is_response)
+
+    def attributes(self) -> Attributes:
+        """All attributes but `specversion`; `datacontenttype` is the type of `data`."""
+        return self._writer.attributes(self.call, self.is_response)
+
+
+class EventWriter:
+    """Makes the events of one origin for one sink. `extensions` are attributes that every event gets."""
+
+    def __init__(self, origin: Origin, compat: str = "none", extensions: Mapping[str, str] | None = None) -> None:
+        self._origin = origin
+        self._prefix = origin.run.encode()
+        self._naming: Naming = KSERVE if compat == "kserve" else KFUNC
+        self._extensions = dict(extensions or {})
+        self._openings: dict[tuple[bytes, bool, str | bytes], bytes] = {}
+        self._second = (-1, b"")
+
+    def events(self, call: CallRecord) -> list[Event]:
+        """The events of a call, the request's first."""
+        flags = call.flags
+        if flags & HAS_REQUEST:
+            return [Event(self, call, False), Event(self, call, True)] if flags & HAS_RESPONSE else [Event(self, call, False)]
+        return [Event(self, call, True)]
+
+    def identifier(self, call: CallRecord, is_response: bool) -> str:
+        """The id of one of a call's events."""
+        return f"{self._origin.run}-{self._number(call, is_response)}"
+
+    def _number(self, call: CallRecord, is_response: bool) -> int:
+        return 2 * call.number + (is_response and not self._naming.shared_id)
+
+    def attributes(self, call: CallRecord, is_response: bool) -> Attributes:
+        """What `encode` writes, but for `specversion` and the data."""
+        payload = call.response if is_response else call.request
+        opening, more, _ = self._open(call, is_response, payload)
+        result: Attributes = msgspec.json.decode(self._head(call, is_response, opening) + more + b"}")
+        del result["specversion"]
+        return result
+
+    def encode(self, call: CallRecord, is_response: bool) -> bytes:
+        """The structured event."""
+        payload = call.response if is_response else call.request
+        body = payload.body
+        opening = self._openings.get((call.target, is_response, payload.content_type))
+        plain = payload.size == len(body) and not (payload.coding or payload.json_length or call.flags > 3)
+        if opening is not None and plain and is_json(body) and not (LINE_FEED in body or RETURN in body):
+            return b'%b,"data":%b}' % (self._head(call, is_response, opening), body)
+        opening, more, data = self._open(call, is_response, payload)
+        return b"%b%b%b}" % (self._head(call, is_response, opening), more, data)
+
+    def _head(self, call: CallRecord, is_response: bool, opening: bytes) -> bytes:
+        """All attributes of an event but those of how to read its body."""
+        time_us = call.time_us + call.duration_us if is_response else call.time_us
+        whole, micros = divmod(time_us, 1_000_000)
+        if self._second[0] != whole:
+            self._second = (whole, b'","time":"%b.' % _second(whole).encode())
+        tail = call.correlation
+        if not tail.isalnum() and tail.translate(None, PLAIN):
+            tail = _escaped(tail)
+        head = b'%b%d%b%06dZ","correlationid":"%b"' % (opening, self._number(call, is_response), self._second[1], micros, tail)
+        if call.traceparent:
+            head = b'%b,"traceparent":"%b"' % (head, _escaped(call.traceparent))
+            if call.tracestate:
+                head = b'%b,"tracestate":"%b"' % (head, _escaped(call.tracestate))
+        if is_response:
+            head = b'%b,"statuscode":%d,"durationus":%d' % (head, call.status, min(call.duration_us, MAX_INTEGER))
+            if call.grpc_status != NO_GRPC:
+                head = b'%b,"grpcstatus":%d' % (head, call.grpc_status)
+        if call.headers or self._naming.shared_id:
+            head += self._naming.headers(call, is_response)
+        return head
+
+    def _open(self, call: CallRecord, is_response: bool, payload: Payload) -> tuple[bytes, bytes, bytes]:
+        """How any event begins, what says how to read its body, and its body."""
+        target, body = call.target, payload.body
+        more = _how_to_read(payload, call.flags, is_response)
+        truncated = payload.size > len(body)  # a part of JSON is not JSON
+        kind, data = encode_data(body, OCTETS if truncated and body else payload.content_type.decode("latin-1"))
+        opening = self._openings.get((target, is_response, kind)) or self._opening(target, is_response, kind)
+        if len(self._openings) < MAX_OPENINGS and len(opening) <= MAX_OPENING:
+            self._openings[target, is_response, kind] = opening
+            if data.startswith(DATA) and len(payload.content_type) <= MAX_TYPE:
+                self._openings[target, is_response, payload.content_type] = opening
+        return opening, more, data
+
+    def _opening(self, target: bytes, is_response: bool, kind: str) -> bytes:
+        """What events of one path and type have in common, as far as the number in their ids."""
+        attributes = {**self._naming.fixed(self._origin, target, is_response), **self._extensions, "datacontenttype": kind}
+        return b'%b,"id":"%b-' % (open_event(attributes), self._prefix)
+
+
+def event_maker(compat: str, extensions: Mapping[str, str] | None = None) -> Callable[[Origin, CallRecord], list[Event]]:
+    """Makes events of calls from any origin, the same origin's by one writer."""
+    writers: dict[Origin, EventWriter] = {}
+
+    def make(origin: Origin, call: CallRecord) -> list[Event]:
+        writer = writers.get(origin)
+        if writer is None:
+            if len(writers) >= 16:
+                writers.clear()
+            writer = writers[origin] = EventWriter(origin, compat, extensions)
+        return writer.events(call)
+
+    return make
+
+
+def _escaped(text: bytes) -> bytes:
+    return msgspec.json.encode(text.decode("latin-1"))[1:-1]
+
+
+def _how_to_read(payload: Payload, flags: int, is_response: bool) -> bytes:
+    """Attributes for a body that is not as its type alone says: cut, compressed, or with binary tensors behind its JSON."""
+    lines = b""
+    if payload.size > len(payload.body):
+        size = min(payload.size, MAX_INTEGER)
+        lines = b',"bodysize":%d' % size if flags & NO_BODIES else b',"truncated":true,"bodysize":%d' % size
+    if payload.digest:
+        lines += b',"bodydigest":"%b"' % payload.digest
+    if flags & (RESPONSE_REDACTED if is_response else REQUEST_REDACTED):
+        lines += b',"redacted":true'
+    if payload.coding:
+        lines += b',"contentencoding":"%b"' % _escaped(payload.coding)
+    if payload.json_length.isdigit() and len(payload.json_length) <= 9:
+        lines += b',"inferenceheaderlen":%d' % int(payload.json_length)
+    return lines
+
+
+def _second(whole: int) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC without a fraction and zone (CloudEvents, 3.1: `time`)."""
+    days, rest = divmod(whole, 86_400)
+    # Days since the epoch → year, month, day: eras of 400 years that begin on 1 March.
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    date = day - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (month <= 2)
+    return f"{year:04}-{month:02}-{date:02}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

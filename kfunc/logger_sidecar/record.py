@@ -1,0 +1,176 @@
+"""How a call lies in the spool: its record, the blocks that hold records, and the head of a segment. Sans-IO.
+
+A segment is a file: a head, then blocks, each a checksum over whole records. What a crash or a disk damages is found
+by the checksum; reading ends before it. Numbers are little-endian.
+"""
+
+import struct
+from collections.abc import Iterator
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+MAGIC = b"kfspool1"
+SEGMENT_HEAD = struct.Struct("<8sII")  # magic, length of the origin, its CRC-32
+BLOCK_MARK = 0x4B464231
+BLOCK_HEAD = struct.Struct("<IIIQ")  # mark, length of the records, CRC-32 of position and records, position in the log
+POSITION = struct.Struct("<Q")
+# length, number, time and duration in µs, HTTP status, gRPC status, flags, lengths of the texts and of both bodies,
+# sizes of both bodies as they passed
+RECORD_HEAD = struct.Struct("<IQQIHhHIIIQQ")
+MAX_RECORD = 64 * 1024 * 1024
+NO_GRPC = -1
+TEXTS = 13
+
+# Flags of a record.
+HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, RESPONSE_REDACTED = 1, 2, 4, 8, 16
+
+
+class Origin(Struct, frozen=True, omit_defaults=True):
+    """Who wrote a segment: events say so, even if another revision sends them."""
+
+    run: str
+    """Random, of one life of a process: the events' ids are made of it and of the number of a call."""
+
+    function: str = "function"
+    namespace: str = "default"
+    revision: str = ""
+    model: str = ""
+    version: str = ""
+
+
+class Payload(Struct, gc=False):
+    """One side's body as it passed, up to what is kept of it, and the fields that say how to read it.
+
+    `size` is all that passed, bytes. `json_length` is Inference-Header-Content-Length: what follows that many
+    bytes of JSON are binary tensors. `digest` is of all that passed, where not all is kept.
+    """
+
+    body: bytes = b""
+    size: int = 0
+    content_type: bytes = b"application/json"
+    coding: bytes = b""
+    json_length: bytes = b""
+    digest: bytes = b""
+
+
+class CallRecord(Struct, gc=False):
+    """A call as it passed. Times are in µs, `time_us` since the epoch; `headers` is a JSON object, or empty."""
+
+    target: bytes
+    correlation: bytes
+    traceparent: bytes
+    tracestate: bytes
+    time_us: int
+    duration_us: int
+    status: int
+    request: Payload
+    response: Payload
+    headers: bytes = b""
+    grpc_status: int = NO_GRPC
+    flags: int = HAS_REQUEST | HAS_RESPONSE
+    number: int = 0
+
+
+def encode_record(call: CallRecord) -> bytes:
+    """The bytes of a call; they may be appended to others."""
+    request, response = call.request, call.response
+    texts = b"\0".join((
+        *(call.target, call.correlation, call.traceparent, call.tracestate, call.headers),
+        *(request.content_type, request.coding, request.json_length, request.digest),
+        *(response.content_type, response.coding, response.json_length, response.digest),
+    ))  # fmt: skip
+    if texts.count(b"\0") != TEXTS - 1:
+        raise ValueError("a text of the record has a NUL in it")
+    sent, received = len(request.body), len(response.body)
+    head = RECORD_HEAD.pack(
+        *(RECORD_HEAD.size + len(texts) + sent + received, call.number, call.time_us),
+        *(min(call.duration_us, 0xFFFFFFFF), call.status, call.grpc_status, call.flags),
+        *(len(texts), sent, received, request.size, response.size),
+    )
+    return b"".join((head, texts, request.body, response.body))
+
+
+def decode_records(data: bytes) -> Iterator[CallRecord]:
+    """The calls in `data`, which begins with a record; it ends where no whole record follows."""
+    at, end = 0, len(data)
+    while at + RECORD_HEAD.size <= end:
+        length, number, time_us, duration_us, status, grpc, flags, texts, sent, received, *sizes = RECORD_HEAD.unpack_from(
+            data, at
+        )
+        if length != RECORD_HEAD.size + texts + sent + received or at + length > end:
+            return
+        start = at + RECORD_HEAD.size
+        parts = data[start : start + texts].split(b"\0")
+        if len(parts) != TEXTS:
+            return
+        start += texts
+        request = Payload(data[start : start + sent], sizes[0], *parts[5:9])
+        start += sent
+        response = Payload(data[start : start + received], sizes[1], *parts[9:])
+        target, correlation, traceparent, tracestate, headers = parts[:5]
+        yield CallRecord(
+            *(target, correlation, traceparent, tracestate, time_us, duration_us, status),
+            *(request, response, headers, grpc, flags, number),
+        )
+        at += length
+
+
+def whole_records(data: bytes | memoryview, most: int) -> int:
+    """How many bytes of `data` are whole records, at most `most`, but one record in any case."""
+    at, end = 0, len(data)
+    while at + RECORD_HEAD.size <= end:
+        length = int.from_bytes(data[at : at + 4], "little")
+        if length < RECORD_HEAD.size or at + length > end or (at and at + length > most):
+            break
+        at += length
+    return at
+
+
+def encode_segment_head(origin: Origin) -> bytes:
+    """What a segment begins with."""
+    text = msgspec.json.encode(origin)
+    return SEGMENT_HEAD.pack(MAGIC, len(text), crc32(text)) + text
+
+
+def decode_segment_head(data: bytes) -> tuple[Origin, int] | None:
+    """Who wrote a segment, and where its blocks begin; None if that is not readable."""
+    if len(data) < SEGMENT_HEAD.size:
+        return None
+    magic, length, checksum = SEGMENT_HEAD.unpack_from(data)
+    text = data[SEGMENT_HEAD.size : SEGMENT_HEAD.size + length]
+    if magic != MAGIC or len(text) != length or crc32(text) != checksum:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Origin), SEGMENT_HEAD.size + length
+    except msgspec.MsgspecError:
+        return None
+
+
+def encode_block_head(position: int, records: bytes | memoryview) -> bytes:
+    """What goes before `records`, which stand at `position` in the log, to make them a block."""
+    checksum = crc32(records, crc32(POSITION.pack(position)))
+    return BLOCK_HEAD.pack(BLOCK_MARK, len(records), checksum, position)
+
+
+class Block(Struct, gc=False):
+    """Records as a segment holds them. `end` is where the next block begins in the file."""
+
+    position: int
+    records: bytes
+    end: int
+
+
+def decode_block(data: bytes, at: int = 0) -> Block | None:
+    """The block at `at` of a segment; None if there is no whole one."""
+    if at + BLOCK_HEAD.size > len(data):
+        return None
+    mark, length, checksum, position = BLOCK_HEAD.unpack_from(data, at)
+    start = at + BLOCK_HEAD.size
+    if mark != BLOCK_MARK or start + length > len(data):
+        return None
+    records = data[start : start + length]
+    if crc32(records, crc32(POSITION.pack(position))) != checksum:
+        return None
+    return Block(position, records, start + length)

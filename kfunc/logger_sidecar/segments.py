@@ -1,0 +1,96 @@
+"""The spool's files: names, what is in them, where damage begins. Reads and writes files; all formats are `record.py`'s."""
+
+import os
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from kfunc.logger_sidecar.record import (
+    BLOCK_HEAD,
+    SEGMENT_HEAD,
+    Block,
+    CallRecord,
+    Origin,
+    decode_block,
+    decode_records,
+    decode_segment_head,
+)
+
+SUFFIX = ".seg"
+MAX_ORIGIN = 64 * 1024
+
+
+def segment_name(position: int) -> str:
+    """The file of the segment whose first record stands at `position` in the log: names sort as the log goes."""
+    return f"{position:020d}{SUFFIX}"
+
+
+def segment_paths(folder: str) -> list[tuple[int, str]]:
+    """Positions and paths of a folder's segments, oldest first; an absent folder has none."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    numbers = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+    return sorted((int(number), os.path.join(folder, number + SUFFIX)) for number in numbers if number.isdigit())
+
+
+class SegmentReader:
+    """Reads a segment block by block, also one that is still being written. Raises OSError.
+
+    `origin` is None where the head is not readable. `at` is where the next block begins in the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.origin: Origin | None = None
+        self.at = 0
+        head = decode_segment_head(os.pread(self._descriptor, SEGMENT_HEAD.size + MAX_ORIGIN, 0))
+        if head is not None:
+            self.origin, self.at = head
+
+    def next_block(self) -> Block | None:
+        """The next block; None where no whole one follows (yet)."""
+        head = os.pread(self._descriptor, BLOCK_HEAD.size, self.at)
+        if self.origin is None or len(head) < BLOCK_HEAD.size:
+            return None
+        length = BLOCK_HEAD.unpack(head)[1]
+        if self.at + BLOCK_HEAD.size + length > self.size():
+            return None
+        block = decode_block(os.pread(self._descriptor, BLOCK_HEAD.size + length, self.at))
+        if block is not None:
+            self.at += block.end
+        return block
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class SpooledCall(Struct):
+    """A call and who wrote it."""
+
+    origin: Origin
+    call: CallRecord
+
+
+def read_folder(folder: str) -> Iterator[SpooledCall]:
+    """All calls that lie in a spool's folder, oldest first, whether they are delivered or not. Raises OSError.
+
+    Damaged parts are left out: of a segment all that follows the damage.
+    """
+    for _, path in segment_paths(folder):
+        try:
+            reader = SegmentReader(path)
+        except FileNotFoundError:  # delivered and deleted meanwhile
+            continue
+        try:
+            while reader.origin is not None and (block := reader.next_block()) is not None:
+                for call in decode_records(block.records):
+                    yield SpooledCall(reader.origin, call)
+        finally:
+            reader.close()
