@@ -181,6 +181,10 @@ class BatcherApplication:
                 self._retries.add()
                 Forward(member.exchange, self._pool)
 
+    def forget(self, call: "Merged") -> None:
+        """Drop a call that waits for a connection."""
+        self._pool.forget(call)
+
     # ---- what may be merged
 
     def _path(self, target: bytes) -> Path | None:
@@ -281,9 +285,23 @@ class Merged(WholeAnswer):
         self._path = path
         self._batch = batch
         self._body = body
+        self._connection: UpstreamConnection | None = None
+        for member in batch.items:
+            member.exchange.on_cancel = self.on_cancel
+
+    def on_cancel(self) -> None:
+        """One of those who wait is gone. With the last of them goes the reason for the call."""
+        if not all(member.exchange.cancelled for member in self._batch.items):
+            return
+        if self._connection is None:
+            self._application.forget(self)
+        else:
+            self._connection.abort()
+        self._application.completed(self._path, len(self._batch.items), self._batch)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """Write the merged request with the fields that all members agree on."""
+        self._connection = connection
         members = self._batch.items
         first = members[0].exchange
         common = set(first.header_list).intersection(*(member.exchange.header_list for member in members[1:]))

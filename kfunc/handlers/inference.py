@@ -208,8 +208,9 @@ class Inference:
     # ---- what waits
 
     def spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work in a task; what it raises is the answer."""
+        """Do the work in a task, as long as the client waits; what it raises is the answer."""
         task = asyncio.get_running_loop().create_task(answered(exchange, work))
+        exchange.on_cancel = task.cancel
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

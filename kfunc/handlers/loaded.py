@@ -255,6 +255,8 @@ class LoadedModel:
         try:
             return await task
         except asyncio.CancelledError:
+            if context.cancelled:
+                raise
             raise DeadlineExceeded("the model did not answer in time (timeout_s)") from None
         finally:
             context.compute_s = perf_counter() - began_at

@@ -67,7 +67,7 @@ class Exchange:
     chunked = False  # the answer is
     forwarded = False  # the answer is another server's, its Date too
     receiver: Receiver | None = None
-    on_cancel: Callable[[], None] | None = None
+    on_cancel: Callable[[], object] | None = None
     on_pressure: Callable[[bool], None] | None = None
     note: Any = None
     trailers: Headers | None = None  # to be sent behind the answer, by HTTP/2; in HTTP/1.1 few clients read them

@@ -480,6 +480,28 @@ def test_a_client_that_leaves_a_call_alone_breaks_it_off_and_the_next_is_served(
     serve(test)
 
 
+def test_a_batch_is_broken_off_when_the_last_of_its_clients_leaves() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: bool(pod.upstream.calls))
+        tasks = [asyncio.create_task(pod.send(V1, {"instances": [n]})) for n in (1, 2)]
+        await pod.waiting(2)
+        pod.upstream.gate.set()
+        await first
+        pod.upstream.gate.clear()
+        await pod.waits(lambda: len(pod.upstream.calls) == 2)
+        tasks[0].cancel()
+        await asyncio.sleep(0.05)
+        assert not pod.upstream.gone.is_set()
+        tasks[1].cancel()
+        await asyncio.wait_for(pod.upstream.gone.wait(), 20)
+        pod.upstream.gate.set()
+        assert (await pod.send(V1, {"instances": [3]})).status == 200
+
+    serve(test)
+
+
 def test_a_path_that_is_too_long_to_be_remembered_is_not_merged_and_not_asked_about() -> None:
     async def test(pod: Pod) -> None:
         for name in ("a" * 500, "b" * 5000):

@@ -1,10 +1,11 @@
 """Requests and answers in other forms than plain JSON: content codings and binary tensors, and where they are worked on."""
 
+import asyncio
 import gzip
 import json
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from kfunc.config.inference import Limits
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.inference import LARGE
 from kfunc.handlers.loaded import LoadedModel
+from kfunc.http.exchange import Exchange
 from kfunc.protocol.messages import TensorSpec
+from tests.handlers.conftest import Answers
 
 INFER, PREDICT = "/v2/models/iris/infer", "/v1/models/iris:predict"
 X = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
@@ -189,3 +192,31 @@ def test_what_was_read_of_a_head_serves_all_requests_with_it(asked: Ask) -> None
     assert form_of(exchange(accept_encoding=b"gzip")) is form_of(exchange(accept_encoding=b"gzip"))
     assert not form_of(exchange(accept_encoding=b"gzip")).unusual
     assert form_of(exchange(content_encoding=b"gzip")).unusual
+
+
+class Sleepy(Doubling):
+    """Knows that it was cancelled."""
+
+    cancelled = False
+
+    async def predict(self, inputs: Any) -> Any:  # type: ignore[override]
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+def test_a_call_that_nobody_waits_for_is_cancelled_in_the_handler(caller: Ask, configured: Callable[..., Any]) -> None:
+    application = caller(LoadedModel(configured(), handler := Sleepy())).application
+
+    async def test() -> None:
+        exchange = Exchange(Answers(), b"POST", INFER.encode(), [], {}, True)
+        exchange.body, exchange.complete = json.dumps({"inputs": [X]}).encode(), True
+        application.handle(exchange)
+        await asyncio.sleep(0.01)
+        exchange.cancel()
+        await asyncio.wait(asyncio.all_tasks() - {cast("asyncio.Task[None]", asyncio.current_task())})
+
+    asyncio.run(test())
+    assert handler.cancelled
