@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from msgspec import UNSET, Struct
 
 from kfunc.config import pod
 from kfunc.config.complete import complete
-from kfunc.config.function import Env
+from kfunc.config.function import Env, Function
 from kfunc.config.load import load_function
-from kfunc.config.locations import file_path
+from kfunc.config.locations import claim, file_path
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.layout import detect, find_models
@@ -48,17 +48,37 @@ def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
     file = find(path)
     function = load_function(file)
     directory = file.parent.resolve()
-    source = function.inference.model
-    runtime, why = choose_runtime(model_file(directory, source.uri), source.runtime)
+    if function.inference.server is not UNSET:
+        image = function.inference.server.image
+        raise StartupError(f"{file} has {image} as its main container: `kfunc run` starts only kfunc's own handler")
+    runtime, why = runtime_of(function, directory)
     variables = {**run_variables(function.run.envs, environ), **_overrides(environ)}
     config = pod.decode({**_overrides(variables), pod.VARIABLE: pod.encode(complete(function, runtime))})
     model = model_file(directory, config.model.uri)
     if not model.exists():
+        if claim(function.inference.model.uri):
+            raise ModelLoadError(
+                f"the model is on a claim of the cluster: with {OVERRIDE}MODEL_URI=PATH a local copy is served"
+            )
         raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
     for runtime in {each.runtime for each in find_models(model, config.model.name, config.model.version, config.model.runtime)}:
         check_packages(runtime)
     kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
     return LocalFunction(directory, config, why, kept)
+
+
+def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
+    """The runtime of a function's model and why that one; of what only the cluster has, as far as its name says.
+
+    Raises ModelLoadError.
+    """
+    source = function.inference.model
+    if function.inference.server is not UNSET:
+        return "auto", f"{function.inference.server.image} runs it"
+    found = claim(source.uri)
+    if found and source.runtime == "auto" and not PurePath(found[1]).suffix:
+        return "auto", "the pod sees what the claim holds"
+    return choose_runtime(model_file(directory, source.uri), source.runtime)
 
 
 def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:

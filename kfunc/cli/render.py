@@ -6,7 +6,7 @@ from typing import get_args
 import click
 import msgspec
 
-from kfunc.cli.function import choose_runtime, find, model_file
+from kfunc.cli.function import find, runtime_of
 from kfunc.cli.validate import check
 from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
@@ -87,8 +87,7 @@ def load_plan(file: Path, release: Release, mode: Mode | None = None) -> Plan:
     """The plan of a valid func.yaml. Raises StartupError and its kinds."""
     check(file)
     function = load_function(file)
-    model = function.inference.model
-    runtime, _ = choose_runtime(model_file(file.parent, model.uri), model.runtime)
+    runtime, _ = runtime_of(function, file.parent)
     return Plan(function, complete(function, runtime), release, mode or function.inference.mode)
 
 

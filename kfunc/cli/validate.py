@@ -6,11 +6,12 @@ from typing import Any
 import click
 import msgspec
 
-from kfunc.cli.function import choose_runtime, find, model_file
+from kfunc.cli.function import choose_runtime, find, model_file, runtime_of
 from kfunc.cli.processes import present
 from kfunc.config.complete import complete
 from kfunc.config.field_path import show_path
 from kfunc.config.load import load_function, read_function
+from kfunc.config.locations import claim
 from kfunc.config.report import to_json
 from kfunc.config.source import Source, load_source
 from kfunc.errors import ConfigError, ModelLoadError, Problem
@@ -63,8 +64,8 @@ def check(file: Path) -> None:
 def _model_problems(source: Source, directory: Path) -> list[Problem]:
     """What is wrong with the model as far as the source names one, other problems or not."""
     uri, runtime = _value(source, *MODEL, "uri"), _value(source, *MODEL, "runtime")
-    if not isinstance(uri, str):
-        return []
+    if not isinstance(uri, str) or claim(uri) or _value(source, "inference", "server") is not None:
+        return []  # it is on the cluster
     path = (*MODEL, "uri")
     place = source.place(path)
     problems = []
@@ -89,6 +90,6 @@ def _value(source: Source, *path: str) -> Any:
 def _summary(file: Path) -> str:
     function = load_function(file)
     model = function.inference.model
-    runtime, why = choose_runtime(model_file(file.parent, model.uri), model.runtime)
+    runtime, why = runtime_of(function, file.parent)
     config = complete(function, runtime)
     return f"{file} is valid: {config.function}, {model.uri} with {runtime} ({why}); processes: {', '.join(present(config))}"

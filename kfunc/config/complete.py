@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 
 from kfunc.config.function import Function
 from kfunc.config.inference import Runtime
-from kfunc.config.locations import file_path
+from kfunc.config.locations import claim_mount, file_path
 from kfunc.config.names import service_name
 from kfunc.config.pod import PodConfig, PodModel
 
@@ -14,20 +14,28 @@ DEFAULT_NAMESPACE = "default"
 
 
 def complete(function: Function, runtime: str) -> PodConfig:
-    """The pod's settings; `runtime` is the one that runs the model, never `auto`. A file: URI becomes its path."""
+    """The pod's settings; `runtime` is the one that runs the model, never `auto`.
+
+    A file: URI becomes its path, and a pvc: URI the path where the claim is mounted.
+    """
     source = function.inference.model
     name = function.name or service_name("")
     model = {
         **{"name": name, **_given(source)},
-        **{"uri": file_path(source.uri) or source.uri, "runtime": cast(Runtime, runtime)},
+        **{"uri": claim_mount(source.uri) or file_path(source.uri) or source.uri, "runtime": cast(Runtime, runtime)},
     }
     decided = {
         "function": name,
-        "namespace": function.namespace or function.deploy.namespace or DEFAULT_NAMESPACE,
+        "namespace": namespace_of(function),
         "model": PodModel(**model),
     }
     settings = {name: value for name, value in _given(function.inference).items() if name in PodConfig.__struct_fields__}
     return PodConfig(**{**settings, **decided})
+
+
+def namespace_of(function: Function) -> str:
+    """Where the function is deployed."""
+    return function.namespace or function.deploy.namespace or DEFAULT_NAMESPACE
 
 
 def _given(block: Struct) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kfunc.config.block import Block
 from kfunc.config.inference_block import Inference
+from kfunc.config.quantity import Quantity
 
 SPEC_VERSION = "0.36.0"
 
@@ -43,13 +44,6 @@ LabelValue = Annotated[
     Meta(
         pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
         extra_json_schema={"patternErrorMessage": 'expected letters, digits, "-", "_" and ".", a letter or digit at both ends'},
-    ),
-]
-Quantity = Annotated[
-    str,
-    Meta(
-        pattern=r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$",
-        extra_json_schema={"patternErrorMessage": 'expected a quantity such as "250m" of cpu or "512Mi" of memory'},
     ),
 ]
 

@@ -9,11 +9,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
-from kfunc.config.deployment import Mode
+from kfunc.config.deployment import Gpu, Mode, Port, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
 from kfunc.config.inference import ModelSource, Settings
+from kfunc.config.knative import Eventing, Scaling, Timeouts
 from kfunc.config.logger import Logger
 from kfunc.config.monitoring import Monitoring
+from kfunc.config.quantity import Quantity
 from kfunc.config.raw import Raw
+from kfunc.config.server import Server
 from kfunc.config.traffic import Traffic
 
 
@@ -37,3 +40,16 @@ class Inference(Settings, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     monitoring: Annotated[Monitoring, Meta(description="Scraping, alerts and a dashboard; `{}` is enough.")] | UnsetType = UNSET
+    port: Annotated[Port, Meta(description="The pod's port for requests.")] = 8080
+    visibility: Annotated[Visibility, Meta(description="Whether the function has an address outside the cluster.")] = "public"
+    gpu: Gpu | UnsetType = UNSET
+    devices: Annotated[dict[str, Quantity], Meta(description='Further resources of nodes, as sgx.intel.com/epc: "10Mi".')] = {}
+    server: Server | UnsetType = UNSET
+    scaling: Scaling = Scaling()
+    timeouts: Timeouts = Timeouts()
+    resources: Sidecars = Sidecars()
+    scheduling: Scheduling = Scheduling()
+    security: Security = Security()
+    storage: Storage = Storage()
+    eventing: Eventing = Eventing()
+    telemetry: Telemetry | UnsetType = UNSET

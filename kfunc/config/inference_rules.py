@@ -10,8 +10,9 @@ from msgspec import UNSET
 from kfunc.config.field_path import show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.locations import SCHEME, file_path
+from kfunc.config.locations import SCHEME, claim, file_path
 from kfunc.config.logger import Logger
+from kfunc.config.names import is_subdomain
 
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -24,8 +25,16 @@ def model_is_in_reach(function: Function) -> Iterator[Finding]:
     uri = function.inference.model.uri
     if not uri.isprintable() or uri != uri.strip():
         yield Finding(URI, f"expected a path without control characters and outer spaces, found {show_text(uri)}")
+    elif on_claim := claim(uri):
+        yield from _claim_is_named(*on_claim)
     elif (scheme := SCHEME.match(uri)) and scheme[1] != "file":
-        yield Finding(URI, f'"{scheme[1]}:" is not supported: a model is a file or folder', "give a path, or file:///PATH")
+        if function.inference.server is not UNSET:
+            return  # the server finds its model by itself
+        yield Finding(
+            URI,
+            f'"{scheme[1]}:" is not supported: a model is a file or folder',
+            "give a path, or file:///PATH or pvc://CLAIM/PATH",
+        )
     elif (path := file_path(uri)) is None:
         yield Finding(URI, "a file: URI names no other machine", 'write "file:///PATH"')
     elif not path.isprintable():
@@ -37,6 +46,13 @@ def model_is_in_reach(function: Function) -> Iterator[Finding]:
     elif not path.startswith("/") and normpath(path).split("/")[0] == "..":
         message = "the path leaves the function's folder, and only that is in the image"
         yield Finding(URI, message, "move the model into the folder")
+
+
+def _claim_is_named(name: str, path: str) -> Iterator[Finding]:
+    if not is_subdomain(name):
+        yield Finding(URI, f'expected "pvc://CLAIM/PATH" with the name of a claim, found {show_text(name)}')
+    if ".." in path.split("/") or "//" in path or path.startswith("/"):
+        yield Finding(URI, f"the path leaves its claim, or is not a plain one: {show_text(path)}", 'write it without ".."')
 
 
 def pickles_are_trusted(function: Function) -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 import re
 
+from kfunc.config.places import MODELS
+
+CLAIM = "pvc://"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -20,3 +23,17 @@ def file_path(uri: str) -> str | None:
 
         rest = unquote(rest)
     return rest or None
+
+
+def claim(uri: str) -> tuple[str, str] | None:
+    """The claim of `pvc://NAME/path` and the path within it; None for another URI."""
+    if not uri.startswith(CLAIM):
+        return None
+    name, _, path = uri.removeprefix(CLAIM).partition("/")
+    return name, path
+
+
+def claim_mount(uri: str) -> str:
+    """The path in the pod of a model on a claim; empty for another URI."""
+    found = claim(uri)
+    return "/".join(part for part in (MODELS, *found) if part) if found else ""

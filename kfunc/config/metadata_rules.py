@@ -12,7 +12,7 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.inference import Runtime
-from kfunc.config.names import IMAGE, MAX_LABEL, REGISTRY, is_label, is_service_name, is_subdomain, service_name
+from kfunc.config.names import IMAGE, MAX_LABEL, REGISTRY, is_label, is_label_key, is_service_name, is_subdomain, service_name
 
 # Those of Knative Functions 1.x (`func languages`).
 RUNTIMES = ("python", "go", "node", "typescript", "quarkus", "rust", "springboot")
@@ -20,15 +20,6 @@ OWN_RUNTIME = "python"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}", re.ASCII)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
-SCALING_ANNOTATIONS = {
-    "min-scale": "deploy.options.scale.min",
-    "minScale": "deploy.options.scale.min",
-    "max-scale": "deploy.options.scale.max",
-    "maxScale": "deploy.options.scale.max",
-    "metric": "deploy.options.scale.metric",
-    "target": "deploy.options.scale.target",
-    "target-utilization-percentage": "deploy.options.scale.utilization",
-}
 
 
 def name_is_a_service_name(function: Function) -> Iterator[Finding]:
@@ -137,27 +128,23 @@ def labels_are_single_and_short(function: Function) -> Iterator[Finding]:
         seen.setdefault(label.key, number)
 
 
-def annotations_are_not_settings(function: Function) -> Iterator[Finding]:
-    """One setting has one place: Knative's webhook refuses scaling annotations on a Service."""
+def annotations_have_keys(function: Function) -> Iterator[Finding]:
+    """Kubernetes' form of a key."""
     for key in function.deploy.annotations:
-        path: FieldPath = ("deploy", "annotations", key)
-        prefix, slash, name = key.rpartition("/")
-        if not re.fullmatch(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", name) or (slash and not is_subdomain(prefix)):
-            yield Finding(path, 'expected an annotation key such as "team" or "example.com/team"', at_key=True)
-        elif prefix == "autoscaling.knative.dev" and name in SCALING_ANNOTATIONS:
-            yield Finding(path, "this is a setting of its own", f"use {SCALING_ANNOTATIONS[name]}", at_key=True)
+        if not is_label_key(key):
+            message = 'expected an annotation key such as "team" or "example.com/team"'
+            yield Finding(("deploy", "annotations", key), message, at_key=True)
 
 
 def texts_are_one_line(function: Function) -> Iterator[Finding]:
     """A line end or control character in these would end up in a build file or on a command line."""
-    build, run, subscriptions = function.build, function.run, function.deploy.subscriptions
+    build, run = function.build, function.run
     texts: list[tuple[FieldPath, str]] = [
         (("runtime",), function.runtime),
         (("build", "git", "url"), build.git.url),
         (("build", "git", "revision"), build.git.revision),
         (("build", "git", "contextDir"), build.git.context_dir),
         *((("build", "buildpacks", number), name) for number, name in enumerate(build.buildpacks)),
-        *((("deploy", "subscriptions", number, "source"), one.source) for number, one in enumerate(subscriptions)),
     ]
     if run.kafka is not UNSET:
         texts += [
@@ -187,7 +174,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     images_are_references,
     versions_and_dates_are_such,
     labels_are_single_and_short,
-    annotations_are_not_settings,
+    annotations_have_keys,
     texts_are_one_line,
     probe_paths_are_paths,
 )

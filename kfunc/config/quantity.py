@@ -2,6 +2,18 @@
 
 import re
 from fractions import Fraction
+from typing import Annotated
+
+from msgspec import Meta
+
+# Knative Functions' pattern; what it lets through is read by parse_quantity.
+Quantity = Annotated[
+    str,
+    Meta(
+        pattern=r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$",
+        extra_json_schema={"patternErrorMessage": 'expected a quantity such as "250m" of cpu or "512Mi" of memory'},
+    ),
+]
 
 # apimachinery, resource.Quantity: a decimal number, then a binary suffix, a decimal suffix or an exponent.
 NUMBER = r"[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})"

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 
 from kfunc.config import (
     access_rules,
+    deployment_rules,
     environment_rules,
+    eventing_rules,
     inference_rules,
+    knative_rules,
     match_rules,
     metadata_rules,
     raw_rules,
     scaling_rules,
+    server_rules,
     traffic_rules,
     volume_rules,
 )
@@ -29,6 +33,10 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     *match_rules.RULES,
     *access_rules.RULES,
     *raw_rules.RULES,
+    *deployment_rules.RULES,
+    *knative_rules.RULES,
+    *server_rules.RULES,
+    *eventing_rules.RULES,
 )
 
 

@@ -5,9 +5,10 @@ from fractions import Fraction
 
 from msgspec import UNSET
 
+from kfunc.config.deployment import Shares
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
-from kfunc.config.function import Function
+from kfunc.config.function import Function, Requests, ResourceLimits
 from kfunc.config.quantity import parse_quantity
 
 SCALE = ("deploy", "options", "scale")
@@ -42,28 +43,29 @@ def resources_are_quantities(function: Function) -> Iterator[Finding]:
         (("limits", "memory"), resources.limits.memory),
     )
     for path, text in quantities:
-        if text:
-            judge = _cpu if path[1] == "cpu" else _memory
-            yield from judge(text, (*RESOURCES, *path))
+        judge = cpu_findings if path[1] == "cpu" else memory_findings
+        yield from judge(text, (*RESOURCES, *path))
 
 
-def _cpu(text: str, path: FieldPath) -> Iterator[Finding]:
+def cpu_findings(text: str, path: FieldPath) -> Iterator[Finding]:
+    """What is wrong with an amount of CPU; empty text is none."""
     cores = parse_quantity(text)
-    if cores is None or cores <= 0:
+    if text and (cores is None or cores <= 0):
         yield Finding(path, f'expected cores such as "1" or "250m", found {show_text(text)}')
-    elif cores > MOST_CORES:
+    elif cores is not None and cores > MOST_CORES:
         digits = text.rstrip("numkKMGTPEi")
         yield Finding(path, f"{text} is {float(cores):g} cores", f'did you mean "{digits}m"?')
 
 
-def _memory(text: str, path: FieldPath) -> Iterator[Finding]:
+def memory_findings(text: str, path: FieldPath) -> Iterator[Finding]:
+    """What is wrong with an amount of memory; empty text is none."""
     size = parse_quantity(text)
-    if size is None or size <= 0:
+    if text and (size is None or size <= 0):
         digits = text.rstrip("numkKMGTPEBbgti")
         unit = UNITS.get(text.removeprefix(digits).lower())
         suggestion = f'did you mean "{digits}{unit}"?' if unit and parse_quantity(f"{digits}{unit}") else ""
         yield Finding(path, f'expected bytes such as "512Mi", found {show_text(text)}', suggestion)
-    elif size < LEAST_MEMORY:
+    elif size is not None and size < LEAST_MEMORY:
         digits = text.rstrip("numkK")
         yield Finding(path, f"{text} is {_plain(size)} bytes, too little for a process", f'did you mean "{digits}Mi"?')
 
@@ -74,12 +76,17 @@ def _plain(value: Fraction) -> str:
 
 def requests_are_within_limits(function: Function) -> Iterator[Finding]:
     """What is guaranteed cannot be more than what is allowed."""
-    requests, limits = function.deploy.options.resources.requests, function.deploy.options.resources.limits
+    resources = function.deploy.options.resources
+    yield from requests_findings(resources.requests, resources.limits, RESOURCES)
+
+
+def requests_findings(requests: Requests | Shares, limits: ResourceLimits | Shares, path: FieldPath) -> Iterator[Finding]:
+    """Requests of one container that are more than its limits."""
     for key, request, limit in ("cpu", requests.cpu, limits.cpu), ("memory", requests.memory, limits.memory):
         wanted, allowed = parse_quantity(request), parse_quantity(limit)
         if wanted is not None and allowed is not None and wanted > allowed:
             message = f"the request is {request}, more than the limit, which is {limit}"
-            yield Finding((*RESOURCES, "requests", key), message, "raise the limit or lower the request")
+            yield Finding((*path, "requests", key), message, "raise the limit or lower the request")
 
 
 def concurrency_fills_batches(function: Function) -> Iterator[Finding]:

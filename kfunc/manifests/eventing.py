@@ -1,8 +1,82 @@
 """Knative Eventing: where the function's events go, and which events reach it. Pure."""
 
-from kfunc.manifests.plan import Part, Plan
+from typing import Any
+
+from msgspec import UNSET
+
+from kfunc.config.brokers import SCHEME
+from kfunc.config.function import Subscription
+from kfunc.config.knative import Delivery
+from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
+
+BINDING_NOTE = (
+    "the SinkBinding must be there before the Service: a revision whose name is given cannot change afterwards; "
+    "kubectl apply -f knative/eventing.yaml first"
+)
 
 
 def build(plan: Plan) -> Part:
-    """Triggers for the subscriptions of func.yaml."""
-    return Part()
+    """A SinkBinding where func.yaml asks for one, and a Trigger for each subscription."""
+    manifests, notes = [], []
+    if plan.function.inference.eventing.sink_binding:
+        manifests.append(sink_binding(plan))
+        notes.append(Note(BINDING_NOTE))
+    elif plan.config.logger is not None and plan.config.logger.sink is UNSET:
+        notes.append(Note("the logger has no sink: events go to the broker default; inference.logger.sink names another"))
+    subscriptions = plan.function.deploy.subscriptions
+    manifests += [trigger(plan, number, subscription) for number, subscription in enumerate(subscriptions)]
+    return Part(manifests, notes)
+
+
+def sink_binding(plan: Plan) -> Manifest:
+    """Puts K_SINK into the containers, found at apply."""
+    eventing = plan.function.inference.eventing
+    spec: Manifest = {"subject": subject(plan), "sink": destination(eventing.sink_binding)}
+    if eventing.ce_overrides:
+        spec["ceOverrides"] = {"extensions": eventing.ce_overrides}
+    return {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "SinkBinding",
+        "metadata": metadata(plan, f"{plan.name}-events"),
+        "spec": spec,
+    }
+
+
+def trigger(plan: Plan, number: int, subscription: Subscription) -> Manifest:
+    """Events of a broker as requests to the function; its answers go back to the broker."""
+    spec: Manifest = {"broker": subscription.source}
+    if subscription.filters:
+        spec["filter"] = {"attributes": subscription.filters}
+    spec["subscriber"] = {"ref": {key: value for key, value in subject(plan).items() if key != "namespace"}}
+    delivery = delivery_of(plan.function.inference.eventing.delivery)
+    return {
+        "apiVersion": "eventing.knative.dev/v1",
+        "kind": "Trigger",
+        "metadata": metadata(plan, f"{plan.name}-{number}"),
+        "spec": spec | ({"delivery": delivery} if delivery else {}),
+    }
+
+
+def subject(plan: Plan) -> Manifest:
+    """What events come from and go to."""
+    if plan.mode == "raw":
+        return {"apiVersion": "v1", "kind": "Service", "name": plan.name}
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": plan.name}
+
+
+def delivery_of(delivery: Delivery) -> Manifest:
+    """How a broker tries again."""
+    backoff: Any = UNSET if delivery.backoff_s is UNSET else f"PT{delivery.backoff_s:g}S"
+    dead: Manifest = {} if not delivery.dead_letter else {"deadLetterSink": destination(delivery.dead_letter)}
+    given: Manifest = {"retry": delivery.retry, "backoffPolicy": delivery.backoff, "backoffDelay": backoff}
+    return {name: value for name, value in given.items() if value is not UNSET} | dead
+
+
+def destination(text: str) -> Manifest:
+    """`broker:NAME`, `service:NAME` or a URL as Knative's Destination."""
+    kind, _, name = text.partition(":")
+    if text.startswith(SCHEME):
+        return {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": name}}
+    if kind == "service":
+        return {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}}
+    return {"uri": text}

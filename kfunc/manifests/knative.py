@@ -1,9 +1,101 @@
 """The Knative Service of a function. Pure."""
 
-from kfunc.manifests.plan import Part, Plan, metadata
+import hashlib
+import math
+
+import msgspec
+from msgspec import UNSET
+
+from kfunc.config.knative import MAX_TIMEOUT_S
+from kfunc.manifests.annotations import scaling_notes, service_annotations, template_annotations
+from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
+from kfunc.manifests.pod import pod
+
+MARGIN_S = 5
+"""Between our own answer that it took too long and Knative's, which says less."""
+RESPONSE_START_S = 300
+"""Knative's default for the first byte, which would end a longer call."""
+VISIBILITY = "networking.knative.dev/visibility"
+DOMAIN_LABEL = "func.domain"
 
 
 def build(plan: Plan) -> Part:
     """The Service, with what it needs of the cluster."""
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": metadata(plan, plan.name)}
-    return Part([service])
+    visibility = plan.function.inference.visibility
+    labels = {label.key: label.value for label in plan.function.deploy.labels}
+    own = ({VISIBILITY: visibility} if visibility == "cluster-local" else {}) | _domain(plan)
+    annotations = service_annotations(plan)
+    service = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": metadata(plan, plan.name, labels | own) | ({"annotations": annotations} if annotations else {}),
+        "spec": {"template": template(plan), "traffic": traffic(plan)},
+    }
+    return Part([service], pod(plan).notes + scaling_notes(plan) + accelerator_notes(plan), [url(plan)])
+
+
+def template(plan: Plan) -> Manifest:
+    """What a revision is made from; its name is the Service's and a hash of all the rest."""
+    labels = {label.key: label.value for label in plan.function.deploy.labels}
+    annotations = template_annotations(plan)
+    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | labels}
+    described |= {"annotations": annotations} if annotations else {}
+    spec = revision_settings(plan) | pod(plan).spec
+    digest = hashlib.sha256(msgspec.json.encode({"metadata": described, "spec": spec}, order="deterministic")).hexdigest()
+    return {"metadata": {"name": f"{plan.name}-{digest[:8]}"} | described, "spec": spec}
+
+
+def revision(plan: Plan) -> str:
+    """The name of the revision that the plan makes."""
+    name: str = template(plan)["metadata"]["name"]
+    return name
+
+
+def revision_settings(plan: Plan) -> Manifest:
+    """Concurrency and times. The longest time is the pod's grace as well, so that requests in flight can finish."""
+    function = plan.function
+    concurrency = function.deploy.options.resources.limits.concurrency
+    timeouts = function.inference.timeouts
+    longest = max(plan.config.timeout_s, plan.config.grace_s)
+    timeout = min(MAX_TIMEOUT_S, math.ceil(longest) + MARGIN_S)
+    start = timeouts.response_start_s
+    settings = {
+        "containerConcurrency": concurrency,
+        "timeoutSeconds": timeout,
+        "responseStartTimeoutSeconds": timeout if start is UNSET and timeout > RESPONSE_START_S else start,
+        "idleTimeoutSeconds": timeouts.idle_s,
+    }
+    return {name: value for name, value in settings.items() if value is not UNSET}
+
+
+def traffic(plan: Plan) -> list[Manifest]:
+    """All of it to the newest revision, or to the stable one, with the new one at its own host beside it."""
+    stable = plan.release.stable
+    if not stable or stable == revision(plan):
+        return [{"latestRevision": True, "percent": 100}]
+    return [
+        {"revisionName": stable, "percent": 100, "tag": "stable"},
+        {"revisionName": revision(plan), "percent": 0, "tag": "candidate"},
+    ]
+
+
+def url(plan: Plan) -> str:
+    """The Service's own address, as far as it can be known without the cluster."""
+    if plan.function.inference.visibility == "cluster-local":
+        return f"http://{plan.name}.{plan.namespace}.svc.cluster.local"
+    domain = plan.function.domain or "DOMAIN"
+    where = "" if plan.function.domain else " (DOMAIN: kubectl get configmap config-domain -n knative-serving -o yaml)"
+    return f"http://{plan.name}.{plan.namespace}.{domain}{where}"
+
+
+def accelerator_notes(plan: Plan) -> list[Note]:
+    """A device that is used but not asked for is not in the pod."""
+    inference = plan.function.inference
+    if plan.config.accelerator in ("auto", "cpu") or inference.gpu is not UNSET or inference.devices:
+        return []
+    return [Note(f"inference.accelerator is {plan.config.accelerator}, and no GPU is asked for: add gpu: {{count: 1}}")]
+
+
+def _domain(plan: Plan) -> dict[str, str]:
+    """The label by which the cluster's config-domain chooses the domain, as the func CLI has it."""
+    return {DOMAIN_LABEL: plan.function.domain} if plan.function.domain else {}

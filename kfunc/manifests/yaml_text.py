@@ -12,6 +12,8 @@ PLAIN = re.compile(
     r"(?:--?(?=[A-Za-z]))?[A-Za-z_/](?:[A-Za-z0-9_./@+~^()$%=,;-]|:(?=[^\s:])| (?=[A-Za-z0-9_./@+~^()$%=,;-]))*(?<![:,])",
     re.ASCII,
 )
+WORD = re.compile(r"-{0,2}[A-Za-z_/][A-Za-z0-9_./-]*", re.ASCII)
+MAX_SHORT = 60
 QUANTITY = re.compile(r"[0-9]{1,15}(?:m|k|M|G|T|Ki|Mi|Gi|Ti|s|h)", re.ASCII)
 # What some YAML reader takes for a boolean, null or number although it starts with a letter.
 WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -27,7 +29,7 @@ def _mapping(value: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for key, inside in value.items():
         shown = scalar(key)
-        if isinstance(inside, (dict, list)) and inside:
+        if isinstance(inside, (dict, list)) and inside and not _is_short(inside):
             lines.append(f"{shown}:")
             lines += [f"  {line}" if line else "" for line in _block(inside)]
         else:
@@ -42,18 +44,18 @@ def _block(value: dict[str, Any] | list[Any]) -> list[str]:
         return _mapping(value)
     lines: list[str] = []
     for item in value:
-        first, *rest = _block(item) if isinstance(item, (dict, list)) and item else _leaf(item)
+        first, *rest = _block(item) if isinstance(item, (dict, list)) and item and not _is_short(item) else _leaf(item)
         lines.append(f"- {first}")
         lines += [f"  {line}" if line else "" for line in rest]
     return lines
 
 
 def _leaf(value: Any) -> list[str]:
-    """The lines of a scalar or an empty collection."""
+    """The lines of a scalar, of an empty mapping, or of a list that fits on one line."""
     if isinstance(value, dict):
         return ["{}"]
     if isinstance(value, list):
-        return ["[]"]
+        return [f"[{', '.join(value)}]"]
     if isinstance(value, str) and (style := _literal(value)):
         return [style, *value.removesuffix("\n").split("\n")]
     return [scalar(value)]
@@ -77,6 +79,12 @@ def is_plain(text: str) -> bool:
     if QUANTITY.fullmatch(text):
         return True
     return PLAIN.fullmatch(text) is not None and text.lower() not in WORDS
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a list is written as `[python, -m, kfunc]`: a few simple words."""
+    words = isinstance(value, list) and all(isinstance(item, str) and WORD.fullmatch(item) for item in value)
+    return words and sum(map(len, value)) <= MAX_SHORT and all(is_plain(item) for item in value)
 
 
 def _literal(text: str) -> str:

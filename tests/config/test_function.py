@@ -141,7 +141,7 @@ def test_the_shared_part_requires_what_knative_requires() -> None:
 
 
 def test_of_kfuncs_own_part_only_the_models_uri_is_required_but_in_entries_that_are_given() -> None:
-    optional = ("[]", ".cookie", ".tls", ".shadow")
+    optional = ("[]", ".cookie", ".tls", ".shadow", ".server", ".telemetry")
     own = {path for path in required(SCHEMA) if path.startswith("inference")}
     assert {path for path in own if not any(part in path for part in optional)} == {
         "inference",
@@ -206,7 +206,7 @@ run:
 deploy:
   namespace: models
   image: registry.example.com/team/iris@sha256:0000000000000000000000000000000000000000000000000000000000000000
-  annotations: {example.com/owner: "a team", autoscaling.knative.dev/window: 60s}
+  annotations: {example.com/owner: "a team", autoscaling.knative.dev/metric-aggregation-algorithm: linear}
   options:
     scale: {min: 1, max: 5, metric: rps, target: 10.5, utilization: 70}
     resources: {requests: {cpu: 250m, memory: 256Mi}, limits: {cpu: "1", memory: 1Gi, concurrency: 100}}
@@ -229,7 +229,7 @@ inference:
     trust: true
     digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
   protocols: [v2]
-  accelerator: cpu
+  accelerator: cuda
   workers: 2
   timeout_s: 30
   hang_timeout_s: 10
@@ -292,6 +292,35 @@ inference:
     public_paths: [/v2/health/ready]
     strict_mtls: true
   egress: [{host: "*.example.com"}, {host: db.example.com, port: 5432, protocol: tcp}]
+  port: 8081
+  visibility: cluster-local
+  gpu: {count: 2, mig: 1g.5gb, vendor: nvidia}
+  devices: {sgx.intel.com/epc: 10Mi}
+  server: {kind: triton, image: example.com/triton:1, command: [tritonserver], args: [--model-repository=/models], port: 9000,
+           other_ports: [9001], ready_path: /v2/health/ready, sidecar_image: example.com/kfunc:1}
+  scaling: {initial: 1, activation: 2, window_s: 60, panic_window_percentage: 10, panic_threshold_percentage: 200,
+            scale_down_delay_s: 5, retention_s: 5, burst_capacity: 200, progress_deadline_s: 600, rollout_duration_s: 60}
+  timeouts: {response_start_s: 10, idle_s: 10}
+  resources:
+    batcher: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 100m, memory: 64Mi}}
+    logger: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 100m, memory: 64Mi}}
+    queue_proxy: {requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 100m, memory: 64Mi}}
+  scheduling:
+    node_selector: {disktype: ssd}
+    tolerations: [{key: gpu, operator: Equal, value: "yes", effect: NoExecute, toleration_s: 60}]
+    spread: zone
+    priority_class: high
+    runtime_class: nvidia
+  security: {run_as_user: 1000, read_only_root: false}
+  storage: {env_secret: s3, file_secret: gcs}
+  eventing: {sink_binding: "broker:default", ce_overrides: {team: ml}, broker_ingress: "http://kafka-broker-ingress.knative-eventing",
+             delivery: {retry: 3, backoff: exponential, backoff_s: 0.5, dead_letter: "service:dead"}}
+  telemetry: {otlp_endpoint: "http://collector:4318", sample_ratio: 0.1, attributes: {deployment.environment.name: test}}
+"""
+
+# What excludes something in the files above.
+OTHERWISE = """\
+inference: {model: {uri: m.onnx}, scaling: {resource_metric: cpu}}
 """
 CANARY = """
   raw:
@@ -338,11 +367,12 @@ AB = """
             source: {namespace: web, labels: {app: shop}}
 """
 FILES = [parse_source((EVERYTHING + alternative).encode()) for alternative in (CANARY, BLUE_GREEN, AB)]
+FILES.append(parse_source(OTHERWISE.encode()))
 
 
 @pytest.mark.parametrize("source", FILES)
-def test_a_file_with_every_setting_of_a_strategy_is_valid(source: Source) -> None:
-    assert read_function(source).deploy.options.scale.target == 10.5
+def test_a_file_with_every_setting_that_goes_together_is_valid(source: Source) -> None:
+    assert read_function(source).inference.model.uri
 
 
 def test_those_files_have_indeed_every_setting() -> None:

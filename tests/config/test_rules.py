@@ -80,7 +80,7 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     (MODEL + 'run: {kafka: {brokers: "a\\nb", topic: t, consumerGroup: g}}\n', 2, 24, "run.kafka.brokers",
      'expected one line of text, found "a\\nb"', ""),
     (MODEL + 'deploy: {subscriptions: [{source: "a\\e"}]}\n', 2, 35, "deploy.subscriptions[0].source",
-     'expected one line of text, found "a\\u001b"', ""),
+     'expected the name of a broker, found "a\\u001b"', ""),
     (MODEL + "deploy: {healthEndpoints: {liveness: live}}\n", 2, 38, "deploy.healthEndpoints.liveness",
      'expected a path such as "/v2/health/ready", found "live"', 'did you mean "/live"?'),
     # Environment.

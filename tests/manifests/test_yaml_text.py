@@ -75,9 +75,7 @@ def test_lists_and_lines_are_indented_as_people_do() -> None:
 spec:
   containers:
     - name: handler
-      args:
-        - -a
-        - b
+      args: [-a, b]
       empty: {}
   text: |
     one

@@ -1,0 +1,112 @@
+"""The environment of the containers. Pure.
+
+Kubernetes replaces `$(NAME)` in values by other variables, so that every value is written in a form
+that comes out as what func.yaml says.
+"""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from kfunc.config import pod
+from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
+from kfunc.config.function import Env
+from kfunc.config.places import SCRATCH
+from kfunc.config.pod import PodConfig
+from kfunc.manifests.plan import Manifest, Plan
+
+FROM_KEY = re.compile(r"\{\{\s*(secret|configMap):([-.\w]+):([-._a-zA-Z0-9]+)\s*\}\}")
+FROM_ALL = re.compile(r"\{\{\s*(secret|configMap):([-.\w]+)\s*\}\}")
+
+
+def literal(text: str) -> str:
+    """A value that Kubernetes reads as `text` itself: `$(A)` is written `$$(A)`."""
+    return text.replace("$", "$$") if "$(" in text or "$$" in text else text
+
+
+def settings(plan: Plan) -> str:
+    """The value of KFUNC_CONFIG: what differs from the defaults, which the pod's kfunc has as well."""
+    config = with_sink(plan)
+    first = {"version": config.version, "function": config.function, "namespace": config.namespace}
+    model = {"name": config.model.name, "uri": config.model.uri}
+    return msgspec.json.encode(first | {"model": {}} | given(config) | {"model": model | given(config.model)}).decode()
+
+
+def given(block: Struct) -> dict[str, Any]:
+    """The fields of a mapping that have another value than their default."""
+    result = {}
+    for field in msgspec.structs.fields(block):
+        value = getattr(block, field.name)
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if value is not UNSET and value != default:
+            result[field.name] = given(value) if isinstance(value, Struct) else msgspec.to_builtins(value)
+    return result
+
+
+def with_sink(plan: Plan) -> PodConfig:
+    """The settings with a broker's address for its name; without any sink it is the namespace's broker `default`."""
+    logger, eventing = plan.config.logger, plan.function.inference.eventing
+    if logger is None or eventing.sink_binding:
+        return plan.config
+    sink = DEFAULT if logger.sink is UNSET else logger.sink
+    if not sink.startswith(SCHEME):
+        return plan.config
+    url = broker_url(sink, plan.namespace, eventing.broker_ingress)
+    return msgspec.structs.replace(plan.config, logger=msgspec.structs.replace(logger, sink=url))
+
+
+def own_variables(plan: Plan, *, sidecar: bool) -> list[Manifest]:
+    """Of a container that runs kfunc: the settings, func.yaml's single ones, and telemetry's."""
+    result = [{"name": pod.VARIABLE, "value": literal(settings(plan))}]
+    if sidecar:
+        envs = [env for env in plan.function.run.envs if env.name is not UNSET and env.name.startswith("KFUNC_")]
+        return result + telemetry(plan) + variables(envs)
+    return result + handler_variables(plan)
+
+
+def handler_variables(plan: Plan) -> list[Manifest]:
+    """Of the main container: all of func.yaml's, after those that they may replace."""
+    named = variables(plan.function.run.envs)
+    names = {variable["name"] for variable in named}
+    defaults = [{"name": "HOME", "value": SCRATCH}, *telemetry(plan)]
+    return [variable for variable in defaults if variable["name"] not in names] + named
+
+
+def variables(envs: list[Env]) -> list[Manifest]:
+    """Variables with a name, each with its text or the place where it stands."""
+    return [{"name": env.name, **_value(env.value)} for env in envs if env.name is not UNSET and env.value is not UNSET]
+
+
+def _value(text: str) -> dict[str, Any]:
+    if match := FROM_KEY.fullmatch(text):
+        kind, name, key = match.groups()
+        return {"valueFrom": {f"{kind}KeyRef": {"name": name, "key": key}}}
+    return {"value": literal(text)}
+
+
+def sources(plan: Plan) -> list[Manifest]:
+    """All keys of Secrets and ConfigMaps, as the handler's variables."""
+    found = [FROM_ALL.fullmatch(env.value) for env in plan.function.run.envs if env.name is UNSET and env.value is not UNSET]
+    result = [{f"{match[1]}Ref": {"name": match[2]}} for match in found if match]
+    secret = plan.function.inference.storage.env_secret
+    return result + ([{"secretRef": {"name": secret}}] if secret else [])
+
+
+def telemetry(plan: Plan) -> list[Manifest]:
+    """OpenTelemetry's variables."""
+    given = plan.function.inference.telemetry
+    if given is UNSET:
+        return []
+    attributes = {"service.namespace": plan.namespace, **given.attributes}
+    values = {
+        "OTEL_SERVICE_NAME": plan.name,
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{name}={quote(value, safe='')}" for name, value in attributes.items()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": given.otlp_endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": f"{given.sample_ratio:g}",
+    }
+    return [{"name": name, "value": literal(value)} for name, value in values.items()]

@@ -1,0 +1,79 @@
+"""The pod's specification that a Knative Service and a Deployment share. Pure."""
+
+from msgspec import UNSET, Struct
+
+from kfunc.config.deployment import Toleration
+from kfunc.manifests.containers import containers
+from kfunc.manifests.features import feature
+from kfunc.manifests.plan import Manifest, Note, Plan
+from kfunc.manifests.volumes import claim_notes, volumes
+
+TOPOLOGY = {"zone": "topology.kubernetes.io/zone", "node": "kubernetes.io/hostname"}
+
+
+class Pod(Struct, frozen=True):
+    """A pod's spec, and the feature flags that Knative takes it with."""
+
+    spec: Manifest
+    notes: list[Note]
+
+
+def pod(plan: Plan) -> Pod:
+    """The pod with all its containers; nothing that only one of the two kinds of service takes."""
+    deploy = plan.function.deploy
+    mounted = volumes(plan)
+    spec: Manifest = {"serviceAccountName": deploy.service_account_name} if deploy.service_account_name else {}
+    if not deploy.service_account_name:
+        spec["automountServiceAccountToken"] = False  # nothing here talks to Kubernetes
+    spec["enableServiceLinks"] = False  # a Service called "kfunc" would put KFUNC_… variables into the pod
+    if deploy.image_pull_secret:
+        spec["imagePullSecrets"] = [{"name": deploy.image_pull_secret}]
+    spec["containers"] = containers(plan, mounted)
+    if mounted:
+        spec["volumes"] = [volume.volume() for volume in mounted]
+    nodes, notes = scheduling(plan)
+    return Pod(spec | nodes, claim_notes(mounted) + notes)
+
+
+def scheduling(plan: Plan) -> tuple[Manifest, list[Note]]:
+    """Which nodes the pods go to."""
+    given = plan.function.inference.scheduling
+    spec: Manifest = {}
+    if given.node_selector:
+        spec["nodeSelector"] = given.node_selector
+    if given.tolerations:
+        spec["tolerations"] = [_toleration(toleration) for toleration in given.tolerations]
+    if given.spread is not UNSET:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": TOPOLOGY[given.spread],
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": plan.name}},
+            }
+        ]
+    if given.priority_class:
+        spec["priorityClassName"] = given.priority_class
+    if given.runtime_class:
+        spec["runtimeClassName"] = given.runtime_class
+    return spec, [feature(FLAGS[field][0], f"inference.scheduling.{FLAGS[field][1]}") for field in spec]
+
+
+FLAGS = {
+    "nodeSelector": ("kubernetes.podspec-nodeselector", "node_selector"),
+    "tolerations": ("kubernetes.podspec-tolerations", "tolerations"),
+    "topologySpreadConstraints": ("kubernetes.podspec-topologyspreadconstraints", "spread"),
+    "priorityClassName": ("kubernetes.podspec-priorityclassname", "priority_class"),
+    "runtimeClassName": ("kubernetes.podspec-runtimeclassname", "runtime_class"),
+}
+
+
+def _toleration(toleration: Toleration) -> Manifest:
+    given = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": "" if toleration.effect is UNSET else toleration.effect,
+        "tolerationSeconds": "" if toleration.toleration_s is UNSET else toleration.toleration_s,
+    }
+    return {key: value for key, value in given.items() if value != ""}

@@ -1,0 +1,94 @@
+"""The volumes of the pod, and where each container has them. Pure."""
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct
+
+from kfunc.config.function import Volume
+from kfunc.config.locations import claim
+from kfunc.config.places import CREDENTIALS, MODELS, SCRATCH, SOCKETS, SPOOL
+from kfunc.config.pod import PodConfig
+from kfunc.manifests.features import feature
+from kfunc.manifests.plan import Manifest, Note, Plan
+
+CLAIMS = "kubernetes.podspec-persistent-volume-claim"
+CLAIM_WRITES = "kubernetes.podspec-persistent-volume-write"
+SOCKETS_SIZE = "1Mi"
+MEBIBYTE = 1024 * 1024
+
+Container = Literal["handler", "batcher", "logger"]
+
+
+class Mounted(Struct, frozen=True):
+    """A volume, the containers that have it, its path in them; `field` is what func.yaml calls it."""
+
+    name: str
+    source: dict[str, Any]
+    path: str
+    containers: tuple[Container, ...]
+    read_only: bool = False
+    field: str = ""
+
+    def volume(self) -> Manifest:
+        return {"name": self.name, **self.source}
+
+    def mount(self) -> Manifest:
+        return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if self.read_only else {})
+
+
+def volumes(plan: Plan) -> list[Mounted]:
+    """All volumes, kfunc's own first."""
+    inference, config = plan.function.inference, plan.config
+    result = []
+    own: tuple[Container, ...] = ("handler",) if inference.server is UNSET else ()
+    own += sidecars_of(config)
+    if len(own) > 1:
+        memory: dict[str, Any] = {"medium": "Memory", "sizeLimit": SOCKETS_SIZE}
+        result.append(Mounted("sockets", {"emptyDir": memory}, SOCKETS, own))
+    if all(volume.path != SCRATCH for volume in plan.function.run.volumes):
+        result.append(Mounted("tmp", {"emptyDir": {}}, SCRATCH, ("handler",)))
+    if config.logger is not None:
+        size = config.logger.max_queue_bytes * 5 // 4 // MEBIBYTE + 1
+        result.append(Mounted("spool", {"emptyDir": {"sizeLimit": f"{size}Mi"}}, SPOOL, ("logger",)))
+    if secret := inference.storage.file_secret:
+        result.append(Mounted("storage", {"secret": {"secretName": secret}}, CREDENTIALS, ("handler",), read_only=True))
+    if found := claim(inference.model.uri):
+        claimed: dict[str, Any] = {"claimName": found[0], "readOnly": True}
+        result.append(
+            Mounted(
+                "model", {"persistentVolumeClaim": claimed}, f"{MODELS}/{found[0]}", ("handler",), True, "inference.model.uri"
+            )
+        )
+    return result + [_given(number, volume) for number, volume in enumerate(plan.function.run.volumes)]
+
+
+def sidecars_of(config: PodConfig) -> tuple[Container, ...]:
+    """The sidecars that the function has, the inner one first."""
+    given: tuple[tuple[Container, object], ...] = (("batcher", config.batcher), ("logger", config.logger))
+    return tuple(name for name, block in given if block is not None)
+
+
+def _given(number: int, volume: Volume) -> Mounted:
+    """One of func.yaml's own; Secrets and ConfigMaps are never written."""
+    name, path, field = f"volume-{number}", str(volume.path), f"run.volumes[{number}]"
+    if volume.secret is not UNSET:
+        return Mounted(name, {"secret": {"secretName": volume.secret}}, path, ("handler",), True, field)
+    if volume.config_map is not UNSET:
+        return Mounted(name, {"configMap": {"name": volume.config_map}}, path, ("handler",), True, field)
+    if volume.persistent_volume_claim is not UNSET:
+        claimed = volume.persistent_volume_claim
+        source: dict[str, Any] = {"claimName": claimed.claim_name} | ({"readOnly": True} if claimed.read_only else {})
+        return Mounted(name, {"persistentVolumeClaim": source}, path, ("handler",), claimed.read_only, field)
+    given = volume.empty_dir
+    empty = {} if given is UNSET else {"medium": given.medium, "sizeLimit": given.size_limit}
+    return Mounted(name, {"emptyDir": {key: value for key, value in empty.items() if value}}, path, ("handler",), False, field)
+
+
+def claim_notes(mounted: list[Mounted]) -> list[Note]:
+    """The feature flags that claims need."""
+    notes = []
+    for volume in mounted:
+        if "persistentVolumeClaim" in volume.source:
+            notes.append(feature(CLAIMS, volume.field))
+            notes += [] if volume.read_only else [feature(CLAIM_WRITES, volume.field)]
+    return notes
