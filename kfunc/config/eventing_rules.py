@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from kfunc.config.brokers import DEFAULT, broker_name
+from kfunc.config.brokers import DEFAULT, SCHEME, broker_name
 from kfunc.config.complete import namespace_of
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function, Subscription
+from kfunc.config.logger import Logger
 from kfunc.config.names import is_label, is_service_name, is_subdomain
 from kfunc.config.urls import is_http_url
 
@@ -56,11 +57,19 @@ def brokers_have_addresses(function: Function) -> Iterator[Finding]:
     if dead and not is_destination(dead):
         path = (*EVENTING, "delivery", "dead_letter")
         yield Finding(path, f'expected "broker:NAME", "service:NAME" or a URL, found {show_text(dead)}')
-    if logger is not UNSET and logger.sink is not UNSET and logger.sink.startswith("broker:"):
-        namespace, name = broker_name(logger.sink, "default")
-        if not is_label(namespace) or not is_subdomain(name):
-            message = f'expected "broker:NAME" or "broker:NAMESPACE/NAME", found {show_text(logger.sink)}'
-            yield Finding(("inference", "logger", "sink"), message)
+    for path, sink in sinks(logger):
+        namespace, name = broker_name(sink, "default")
+        if sink.startswith(SCHEME) and not (is_label(namespace) and is_subdomain(name)):
+            yield Finding(path, f'expected "broker:NAME" or "broker:NAMESPACE/NAME", found {show_text(sink)}')
+
+
+def sinks(logger: Logger | UnsetType) -> list[tuple[FieldPath, str]]:
+    """Where the logger's events go, and where func.yaml says it."""
+    if logger is UNSET:
+        return []
+    path: FieldPath = ("inference", "logger")
+    several = [((*path, "sinks", number, "to"), sink.to) for number, sink in enumerate(logger.sinks)]
+    return several if logger.sink is UNSET else [((*path, "sink"), logger.sink), *several]
 
 
 def subscriptions_end(function: Function) -> Iterator[Finding]:
@@ -83,8 +92,9 @@ def _feeds_itself(function: Function, subscription: Subscription) -> bool:
     if logger is UNSET:
         return False
     namespace = namespace_of(function)
-    sink = logger.sink if logger.sink is not UNSET else bound or DEFAULT
-    same = sink.startswith("broker:") and broker_name(sink, namespace) == (namespace, subscription.source)
+    targets = [sink for _, sink in sinks(logger)] or [bound or DEFAULT]
+    own = (namespace, subscription.source)
+    same = any(sink.startswith(SCHEME) and broker_name(sink, namespace) == own for sink in targets)
     wanted = subscription.filters.get("type", "")
     return same and (not wanted or wanted.startswith(OWN_TYPES))
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
-from kfunc.config.field_path import show_text
+from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.locations import SCHEME, claim, file_path
@@ -26,7 +26,7 @@ def model_is_in_reach(function: Function) -> Iterator[Finding]:
     if not uri.isprintable() or uri != uri.strip():
         yield Finding(URI, f"expected a path without control characters and outer spaces, found {show_text(uri)}")
     elif on_claim := claim(uri):
-        yield from _claim_is_named(*on_claim)
+        yield from _claim_is_named(URI, *on_claim)
     elif (scheme := SCHEME.match(uri)) and scheme[1] != "file":
         if function.inference.server is not UNSET:
             return  # the server finds its model by itself
@@ -48,11 +48,18 @@ def model_is_in_reach(function: Function) -> Iterator[Finding]:
         yield Finding(URI, message, "move the model into the folder")
 
 
-def _claim_is_named(name: str, path: str) -> Iterator[Finding]:
+def spool_is_in_reach(function: Function) -> Iterator[Finding]:
+    """A folder, or a claim and a folder of it."""
+    logger = function.inference.logger
+    if logger is not UNSET and logger.spool is not UNSET and (on_claim := claim(logger.spool)):
+        yield from _claim_is_named(("inference", "logger", "spool"), *on_claim)
+
+
+def _claim_is_named(where: FieldPath, name: str, path: str) -> Iterator[Finding]:
     if not is_subdomain(name):
-        yield Finding(URI, f'expected "pvc://CLAIM/PATH" with the name of a claim, found {show_text(name)}')
-    if ".." in path.split("/") or "//" in path or path.startswith("/"):
-        yield Finding(URI, f"the path leaves its claim, or is not a plain one: {show_text(path)}", 'write it without ".."')
+        yield Finding(where, f'expected "pvc://CLAIM/PATH" with the name of a claim, found {show_text(name)}')
+    if ".." in path.split("/") or "//" in path or path.startswith("/") or not path.isprintable():
+        yield Finding(where, f"expected a path within the claim, found {show_text(path)}", 'write it without ".." and "//"')
 
 
 def pickles_are_trusted(function: Function) -> Iterator[Finding]:
@@ -133,6 +140,7 @@ def _sink_fault(sink: str) -> tuple[str, str] | None:
 
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     model_is_in_reach,
+    spool_is_in_reach,
     pickles_are_trusted,
     protocols_are_single,
     times_fit_together,

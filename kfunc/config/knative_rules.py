@@ -9,10 +9,9 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.knative import MAX_TIMEOUT_S
+from kfunc.config.names import MAX_FUNCTION, MAX_LABEL, service_name
 from kfunc.config.places import KNATIVE_PORTS, MANAGEMENT_PORTS
 
-MAX_NAME = 54
-"""A revision is called NAME-xxxxxxxx, and that has at most 63 characters."""
 SCALING: FieldPath = ("inference", "scaling")
 SCALE: FieldPath = ("deploy", "options", "scale")
 SETTINGS = {
@@ -47,9 +46,9 @@ ALGORITHMS = ("linear", "weighted-exponential", "weightedExponential")
 
 def names_leave_room_for_revisions(function: Function) -> Iterator[Finding]:
     """The revision's name is the function's and a hash."""
-    if function.inference.mode == "knative" and MAX_NAME < len(function.name) <= 63:
-        message = f"a revision is called NAME-xxxxxxxx: expected at most {MAX_NAME} characters, found {len(function.name)}"
-        yield Finding(("name",), message, "shorten it")
+    if function.inference.mode == "knative" and MAX_FUNCTION < len(function.name) <= MAX_LABEL:
+        message = f"a revision is called NAME-xxxxxxxx: expected at most {MAX_FUNCTION} characters, found {len(function.name)}"
+        yield Finding(("name",), message, f"did you mean {show_text(service_name(function.name))}?")
 
 
 def times_are_within_knatives(function: Function) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 import re
 
 MAX_LABEL = 63
+MAX_FUNCTION = 54
+"""Of a function's name: its revisions are called NAME-xxxxxxxx."""
 MAX_SUBDOMAIN = 253
 LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
@@ -47,4 +49,4 @@ def service_name(text: str) -> str:
     dashed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if dashed and not dashed[0].isalpha():
         dashed = f"f-{dashed}"
-    return dashed[:MAX_LABEL].rstrip("-") or "function"
+    return dashed[:MAX_FUNCTION].rstrip("-") or "function"

@@ -2,14 +2,12 @@
 
 SOCKETS = "/run/kfunc"
 """The Unix sockets between the containers."""
-SPOOL = "/var/spool/kfunc"
-"""The logger's events that wait."""
 CREDENTIALS = "/var/run/secrets/kfunc/storage"
 CONFIGURATION = "/etc/kfunc"
 MODELS = "/mnt/models"
 """Claims of pvc:// models, one folder each."""
 SCRATCH = "/tmp"  # noqa: S108, the pod's own
-FOLDERS = (SOCKETS, SPOOL, CREDENTIALS, CONFIGURATION, MODELS)
+FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS)
 
 MANAGEMENT_PORTS = {"logger": 9095, "batcher": 9096, "handler": 9097}
 # Knative's: queue-proxy, its metrics, its profiling and administration.

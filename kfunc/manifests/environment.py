@@ -10,10 +10,13 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from kfunc.config import pod
 from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
 from kfunc.config.function import Env
+from kfunc.config.locations import claim
+from kfunc.config.logger import SPOOL_PATH, SinkSettings
 from kfunc.config.places import SCRATCH
 from kfunc.config.pod import PodConfig
 from kfunc.manifests.plan import Manifest, Plan
@@ -29,7 +32,7 @@ def literal(text: str) -> str:
 
 def settings(plan: Plan) -> str:
     """The value of KFUNC_CONFIG: what differs from the defaults, which the pod's kfunc has as well."""
-    config = with_sink(plan)
+    config = for_the_cluster(plan)
     first = {"version": config.version, "function": config.function, "namespace": config.namespace}
     model = {"name": config.model.name, "uri": config.model.uri}
     return msgspec.json.encode(first | {"model": {}} | given(config) | {"model": model | given(config.model)}).decode()
@@ -46,16 +49,28 @@ def given(block: Struct) -> dict[str, Any]:
     return result
 
 
-def with_sink(plan: Plan) -> PodConfig:
-    """The settings with a broker's address for its name; without any sink it is the namespace's broker `default`."""
+def for_the_cluster(plan: Plan) -> PodConfig:
+    """The settings with a broker's address for its name, the broker `default` without any sink, the spool on its volume."""
     logger, eventing = plan.config.logger, plan.function.inference.eventing
-    if logger is None or eventing.sink_binding:
+    if logger is None:
         return plan.config
-    sink = DEFAULT if logger.sink is UNSET else logger.sink
-    if not sink.startswith(SCHEME):
-        return plan.config
-    url = broker_url(sink, plan.namespace, eventing.broker_ingress)
-    return msgspec.structs.replace(plan.config, logger=msgspec.structs.replace(logger, sink=url))
+    sinks, sink = [_addressed(each, plan) for each in logger.sinks], logger.sink
+    if sink is UNSET and not sinks and not eventing.sink_binding:
+        sink = DEFAULT
+    if sink is not UNSET:
+        sink = address(sink, plan)
+    spool = logger.spool if logger.spool is UNSET or claim(logger.spool) else SPOOL_PATH
+    return replace(plan.config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool))
+
+
+def address(sink: str, plan: Plan) -> str:
+    """Where a sink is: of a broker the address that takes its events."""
+    ingress = plan.function.inference.eventing.broker_ingress
+    return broker_url(sink, plan.namespace, ingress) if sink.startswith(SCHEME) else sink
+
+
+def _addressed(sink: SinkSettings, plan: Plan) -> SinkSettings:
+    return replace(sink, to=address(sink.to, plan))
 
 
 def own_variables(plan: Plan, *, sidecar: bool) -> list[Manifest]:

@@ -21,7 +21,7 @@ def build(plan: Plan) -> Part:
     if plan.function.inference.eventing.sink_binding:
         manifests.append(sink_binding(plan))
         notes.append(Note(BINDING_NOTE))
-    elif plan.config.logger is not None and plan.config.logger.sink is UNSET:
+    elif plan.config.logger is not None and plan.config.logger.sink is UNSET and not plan.config.logger.sinks:
         notes.append(Note("the logger has no sink: events go to the broker default; inference.logger.sink names another"))
     subscriptions = plan.function.deploy.subscriptions
     manifests += [trigger(plan, number, subscription) for number, subscription in enumerate(subscriptions)]

@@ -6,7 +6,9 @@ from msgspec import UNSET, Struct
 
 from kfunc.config.function import Volume
 from kfunc.config.locations import claim
-from kfunc.config.places import CREDENTIALS, MODELS, SCRATCH, SOCKETS, SPOOL
+from kfunc.config.logger import SPOOL_PATH as SPOOL
+from kfunc.config.logger import Logger, volume_bytes
+from kfunc.config.places import CREDENTIALS, MODELS, SCRATCH, SOCKETS
 from kfunc.config.pod import PodConfig
 from kfunc.manifests.features import feature
 from kfunc.manifests.plan import Manifest, Note, Plan
@@ -20,7 +22,7 @@ Container = Literal["handler", "batcher", "logger"]
 
 
 class Mounted(Struct, frozen=True):
-    """A volume, the containers that have it, its path in them; `field` is what func.yaml calls it."""
+    """A volume, or its folder `sub_path`, the containers that have it, its path in them; `field` is its name in func.yaml."""
 
     name: str
     source: dict[str, Any]
@@ -28,12 +30,14 @@ class Mounted(Struct, frozen=True):
     containers: tuple[Container, ...]
     read_only: bool = False
     field: str = ""
+    sub_path: str = ""
 
     def volume(self) -> Manifest:
         return {"name": self.name, **self.source}
 
     def mount(self) -> Manifest:
-        return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if self.read_only else {})
+        within = {"subPath": self.sub_path} if self.sub_path else {}
+        return {"name": self.name, "mountPath": self.path} | within | ({"readOnly": True} if self.read_only else {})
 
 
 def volumes(plan: Plan) -> list[Mounted]:
@@ -48,8 +52,7 @@ def volumes(plan: Plan) -> list[Mounted]:
     if all(volume.path != SCRATCH for volume in plan.function.run.volumes):
         result.append(Mounted("tmp", {"emptyDir": {}}, SCRATCH, ("handler",)))
     if config.logger is not None:
-        size = config.logger.max_queue_bytes * 5 // 4 // MEBIBYTE + 1
-        result.append(Mounted("spool", {"emptyDir": {"sizeLimit": f"{size}Mi"}}, SPOOL, ("logger",)))
+        result.append(_spool(config.logger))
     if secret := inference.storage.file_secret:
         result.append(Mounted("storage", {"secret": {"secretName": secret}}, CREDENTIALS, ("handler",), read_only=True))
     if found := claim(inference.model.uri):
@@ -60,6 +63,15 @@ def volumes(plan: Plan) -> list[Mounted]:
             )
         )
     return result + [_given(number, volume) for number, volume in enumerate(plan.function.run.volumes)]
+
+
+def _spool(logger: Logger) -> Mounted:
+    """Where events wait: a claim that outlives the pod, or a folder that outlives the container."""
+    if logger.spool is not UNSET and (found := claim(logger.spool)):
+        source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": found[0]}}
+        return Mounted("spool", source, SPOOL, ("logger",), False, "inference.logger.spool", found[1])
+    size = -(-volume_bytes(logger) // MEBIBYTE)
+    return Mounted("spool", {"emptyDir": {"sizeLimit": f"{size}Mi"}}, SPOOL, ("logger",))
 
 
 def sidecars_of(config: PodConfig) -> tuple[Container, ...]:

@@ -40,7 +40,7 @@ def test_the_fields_are_those_that_the_func_cli_wants(kfunc: Command, tmp_path: 
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("iris", "iris"), ("My Model_2", "my-model-2"), ("2nd", "f-2nd"), ("Ä", "function"), ("a" * 80, "a" * 63)],
+    [("iris", "iris"), ("My Model_2", "my-model-2"), ("2nd", "f-2nd"), ("Ä", "function"), ("a" * 80, "a" * 54)],
 )
 def test_the_name_is_the_folder_s_as_kubernetes_can_have_it(kfunc: Command, tmp_path: Path, folder: str, name: str) -> None:
     kfunc("init", tmp_path / folder)
