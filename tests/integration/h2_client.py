@@ -11,6 +11,8 @@ import h2.events
 import h2.exceptions
 from h2.errors import ErrorCodes
 
+from kfunc.http.h2 import frames
+
 Fields = Iterable[tuple[str, str]]
 WINDOW = 2**24
 
@@ -51,8 +53,9 @@ class H2Client(asyncio.Protocol):
         self.core = h2.connection.H2Connection(config)
         self.leaving = False
         self._answers: dict[int, tuple[Answer, asyncio.Future[Answer]]] = {}
-        self._room: asyncio.Future[Any] | None = None
-        self.ended: h2.events.ConnectionTerminated | None = None
+        self._short_of_room: list[asyncio.Future[None]] = []
+        self.ended: int | None = None  # the code of GOAWAY
+        self._reader = frames.FrameReader(WINDOW)
 
     @classmethod
     async def connect(cls, port: int) -> "H2Client":
@@ -99,8 +102,9 @@ class H2Client(asyncio.Protocol):
                 await self._wait_for_room(future)
 
     async def _wait_for_room(self, answer: "asyncio.Future[Answer]") -> None:
-        self._room = asyncio.get_running_loop().create_future()
-        await asyncio.wait([answer, self._room], return_when=asyncio.FIRST_COMPLETED)
+        room = asyncio.get_running_loop().create_future()
+        self._short_of_room.append(room)
+        await asyncio.wait([answer, room], return_when=asyncio.FIRST_COMPLETED)
 
     async def answer(self, stream_id: int) -> Answer:
         """Raises Unsent or Broken where there is none."""
@@ -139,19 +143,25 @@ class H2Client(asyncio.Protocol):
             self._fail(stream_id, Broken("the connection is gone"))
 
     def data_received(self, data: bytes) -> None:
-        for event in self.core.receive_data(data):
-            self._take(event)
+        for kind, flags, stream_id, payload in self._reader.read(data):
+            if kind == frames.GOAWAY:  # the library would take nothing that comes behind it
+                self._leave(frames.word(payload), frames.code_of(payload, 4))
+                continue
+            for event in self.core.receive_data(frames.frame(kind, flags, stream_id, payload)):
+                self._take(event)
         self._flush()
 
+    def _leave(self, last_stream_id: int, code: int) -> None:
+        self.leaving, self.ended = True, code
+        for stream_id in list(self._answers):
+            if stream_id > last_stream_id:
+                self._fail(stream_id, Unsent("behind the last stream"))
+
     def _take(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self.leaving, self.ended = True, event
-            for stream_id in list(self._answers):
-                if event.last_stream_id is not None and stream_id > event.last_stream_id:
-                    self._fail(stream_id, Unsent("behind the last stream"))
-        elif isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
-            if self._room is not None and not self._room.done():
-                self._room.set_result(None)
+        if isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
+            waiting, self._short_of_room = self._short_of_room, []
+            for room in waiting:
+                room.set_result(None)
         else:
             stream_id = getattr(event, "stream_id", 0)
             if stream_id in self._answers:

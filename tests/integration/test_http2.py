@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from h2.errors import ErrorCodes
 
-from tests.integration.h2_client import Answer, Broken, H2Client
+from tests.integration.h2_client import Answer, Broken, H2Client, Unsent
 from tests.integration.test_run import V2, Run, make_function
 from tests.parts import environment, program
 
@@ -242,6 +242,37 @@ def test_a_request_that_is_given_up_is_cancelled_in_the_model(slow: Run, how: st
 
     talk(slow, conversation)
     slow.wait_for(lambda: " 499 " in slow.out)
+
+
+# ---- the end
+
+
+def test_what_was_sent_before_the_client_knew_of_the_end_is_answered(tmp_path: Path) -> None:
+    """Two connections with 16 streams each, always busy. h2load counts what it cannot send any more as errors."""
+    answered, sent = [0], [0]
+
+    async def stream(client: H2Client) -> None:
+        while True:
+            try:
+                stream_id = client.begin("POST", INFER, JSON, end=False)
+            except Unsent:
+                return
+            sent[0] += 1
+            await client.send(stream_id, json.dumps(V2).encode())
+            assert (await client.answer(stream_id)).status == 200
+            answered[0] += 1
+
+    async def test(run: Run) -> None:
+        clients = [await H2Client.connect(run.port) for _ in range(2)]
+        asyncio.get_running_loop().call_later(0.5, run.process.terminate)
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*[stream(client) for client in clients for _ in range(16)])
+        assert [client.ended for client in clients] == [ErrorCodes.NO_ERROR] * 2
+
+    with Run(make_function(tmp_path), "--quiet").wait_until_ready() as run:
+        asyncio.run(test(run))
+        assert (run.process.wait(20), run.err) == (0, "")
+    assert sent == answered != [0]
 
 
 def test_a_client_that_opens_with_nonsense_is_left_at_once(served: Run) -> None:
