@@ -227,6 +227,7 @@ def test_only_declared_libraries_are_imported() -> None:
         "yarl",
         "zstandard",
     }
-    optional = {"joblib", "onnxruntime", "skops", "sklearn"}
+    sinks = {"aio_pika", "aiokafka", "aiormq", "nats", "obstore", "pyarrow"}
+    optional = {"joblib", "onnxruntime", "skops", "sklearn"} | sinks
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

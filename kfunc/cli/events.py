@@ -8,27 +8,25 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.config.locations import file_path
-from kfunc.config.logger import Logger
+from kfunc.config.logger import Logger, sinks_of
 from kfunc.config.pod import PodConfig
+from kfunc.config.sink_addresses import SinkFault
+from kfunc.config.sink_addresses import parse_sink as read_address
 from kfunc.errors import StartupError
 
 STATE_FOLDER = ".kfunc"
 FILE_NAME = "events.jsonl"
-SCHEMES = ("http://", "https://", "file:")
 
 
 def parse_sink(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """The value of `--sink`; a relative path is meant from where the command was typed."""
     if value is None:
         return None
-    if not value.startswith(SCHEMES) or value in SCHEMES:
-        raise click.BadParameter(f"{value!r} is not http://…, https://… or file:PATH")
-    if not value.startswith("file:"):
-        return value
-    path = file_path(value)
-    if path is None:
-        raise click.BadParameter(f"{value!r} names no file of this machine; use file:PATH")
-    return file_uri(Path(path).resolve())
+    try:
+        address = read_address(value)
+    except SinkFault as fault:
+        raise click.BadParameter(str(fault)) from None
+    return file_uri(Path(address.path).resolve()) if address.scheme == "file" else value
 
 
 def file_uri(path: Path) -> str:
@@ -41,14 +39,18 @@ def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig
     if config.logger is None and sink is None:
         return config
     logger = config.logger or Logger()
-    if sink is None and logger.sink is not UNSET:
+    if sink is None and (logger.sink is not UNSET or logger.sinks):
         return config
+    logger = replace(logger, sinks=[])  # a sink on the command line is the only one
     return replace(config, logger=replace(logger, sink=sink or file_uri(_state_folder(directory) / FILE_NAME)))
 
 
 def where(logger: Logger, directory: Path) -> str:
-    """The sink for a reader: a URL, or the path of the file; relative ones are relative to the function's folder."""
-    sink = str(logger.sink)
+    """The sinks for a reader: URLs, or the paths of files; relative ones are relative to the function's folder."""
+    return ", ".join(_where(sink.to, directory) for sink in sinks_of(logger))
+
+
+def _where(sink: str, directory: Path) -> str:
     return str(directory / (file_path(sink) or "")) if sink.startswith("file:") else sink
 
 

@@ -31,7 +31,9 @@ LONGEST_PARENT = 107 - len("/kfunc-xxxxxxxx/handler.4194304")
 @click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--sink", metavar="URL", callback=parse_sink, help="Send events there: http(s)://… or file:PATH.")
+@click.option(
+    "--sink", metavar="URL", callback=parse_sink, help="Send events there: http(s)://…, file:PATH, nats://… (docs/logger.md)."
+)
 @click.option("--quiet", is_flag=True, help="Print the ready line and problems only, not each request.")
 def run(directory: Path, port: int, host: str, sink: str | None, quiet: bool) -> int:
     """Serve the function in DIR (default: here) until Ctrl-C.

@@ -11,7 +11,7 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function, Subscription
 from kfunc.config.logger import Logger
-from kfunc.config.names import is_label, is_service_name, is_subdomain
+from kfunc.config.names import is_service_name, is_subdomain
 from kfunc.config.urls import is_http_url
 
 EVENTING: FieldPath = ("inference", "eventing")
@@ -47,7 +47,7 @@ def is_destination(text: str) -> bool:
 
 def brokers_have_addresses(function: Function) -> Iterator[Finding]:
     """Where events go that are posted, and those that are not delivered."""
-    eventing, logger = function.inference.eventing, function.inference.logger
+    eventing = function.inference.eventing
     if not is_http_url(eventing.broker_ingress):
         message = (
             f"expected a URL such as http://kafka-broker-ingress.knative-eventing, found {show_text(eventing.broker_ingress)}"
@@ -57,10 +57,6 @@ def brokers_have_addresses(function: Function) -> Iterator[Finding]:
     if dead and not is_destination(dead):
         path = (*EVENTING, "delivery", "dead_letter")
         yield Finding(path, f'expected "broker:NAME", "service:NAME" or a URL, found {show_text(dead)}')
-    for path, sink in sinks(logger):
-        namespace, name = broker_name(sink, "default")
-        if sink.startswith(SCHEME) and not (is_label(namespace) and is_subdomain(name)):
-            yield Finding(path, f'expected "broker:NAME" or "broker:NAMESPACE/NAME", found {show_text(sink)}')
 
 
 def sinks(logger: Logger | UnsetType) -> list[tuple[FieldPath, str]]:

@@ -1,9 +1,7 @@
 """Rules for the `inference` block: where the model may be, what is safe to open, times and sizes that fit together."""
 
-import re
 from collections.abc import Callable, Iterator
 from posixpath import normpath
-from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
@@ -11,13 +9,11 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.locations import SCHEME, claim, file_path
-from kfunc.config.logger import Logger
 from kfunc.config.names import is_subdomain
 
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")
 LEAST_HANG_S = 1.0
-SINK = ("inference", "logger", "sink")
 
 
 def model_is_in_reach(function: Function) -> Iterator[Finding]:
@@ -99,45 +95,6 @@ def events_fit_into_the_queue(function: Function) -> Iterator[Finding]:
         yield Finding(("inference", "logger", "max_queue_bytes"), message)
 
 
-def sink_is_an_address(function: Function) -> Iterator[Finding]:
-    """Events go to a URL with a host, or into a file."""
-    logger = function.inference.logger
-    if logger is UNSET or logger.sink is UNSET or not logger.sink:
-        return
-    if fault := _sink_fault(logger.sink):
-        yield Finding(SINK, *fault)
-
-
-def file_is_no_http_sink(function: Function) -> Iterator[Finding]:
-    """A file takes lines, over no connection."""
-    logger = function.inference.logger
-    if logger is UNSET or logger.sink is UNSET or not logger.sink.startswith("file:"):
-        return
-    for name in ("content_mode", "connections"):
-        if getattr(logger, name) != getattr(Logger(), name):
-            yield Finding(("inference", "logger", name), "this is for an http(s) sink, and the sink is a file", "remove it")
-
-
-def _sink_fault(sink: str) -> tuple[str, str] | None:
-    example = 'expected a URL such as "http://broker.example.com/events"'
-    if not sink.isprintable() or re.search(r"\s", sink):
-        return f"{example}, found {show_text(sink)}", "write spaces as %20"
-    if sink.startswith("file:"):
-        path = file_path(sink)
-        usable = path and path.isprintable() and not path.endswith("/")
-        return None if usable else ("expected a file on this machine", 'write "file:events.jsonl"')
-    try:
-        url = urlsplit(sink)
-        host, port = url.hostname, url.port
-    except ValueError:
-        return f"{example}, found {show_text(sink)}", "check host and port"
-    if not host or port == 0:
-        return f"{example}, found {show_text(sink)}", "it needs a host"
-    if url.username is not None:
-        return "a URL in func.yaml has no user or password in it", "func.yaml is no place for secrets: remove them"
-    return None
-
-
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     model_is_in_reach,
     spool_is_in_reach,
@@ -145,6 +102,4 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     protocols_are_single,
     times_fit_together,
     events_fit_into_the_queue,
-    sink_is_an_address,
-    file_is_no_http_sink,
 )

@@ -28,10 +28,25 @@ Field = Annotated[
 Sink = Annotated[
     str,
     Meta(
-        pattern=r"^(https?://|file:).+$",
-        extra_json_schema={"patternErrorMessage": 'expected "http://…", "https://…" or "file:PATH"'},
+        pattern=r"^((https?|nats|kafka|amqps?|s3|gs|az)://|broker:|file:).+$",
+        extra_json_schema={
+            "patternErrorMessage": 'expected "broker:NAME", "http(s)://…", "file:PATH", "nats://…", "kafka://…", '
+            '"amqp(s)://…", "s3://…", "gs://…" or "az://…"'
+        },
     ),
 ]
+TokenFile = Annotated[
+    str,
+    Meta(
+        pattern=r"^/.+$",
+        description="A token for http(s) sinks, sent as Bearer and read again when it changes.",
+        extra_json_schema={"patternErrorMessage": "expected an absolute path"},
+    ),
+]
+Format = Literal["jsonl", "parquet"]
+BatchEvents = Annotated[int, Meta(ge=1, le=100_000, description="Most events in one object of a store.")]
+BatchBytes = Annotated[int, Meta(ge=1, le=64 * 1024 * 1024, description="About the most bytes of bodies in one object.")]
+BatchSeconds = Annotated[float, Meta(ge=0, le=3600, description="How long the events of one object are collected.")]
 Volume = Annotated[
     str,
     Meta(
@@ -44,7 +59,7 @@ Volume = Annotated[
 class SinkSettings(Block, frozen=True, kw_only=True):
     """One sink; what is not said here is as the logger's field of the same name says."""
 
-    to: Annotated[Sink, Meta(description="Where events go: an http(s):// URL or file:PATH (JSON lines).")]
+    to: Annotated[Sink, Meta(description="Where events go: `broker:NAME`, a URL, or `file:PATH` (docs/logger.md, Sinks).")]
     name: Annotated[Name, Meta(description="Name in metrics and of its progress.")] | UnsetType = UNSET
     content_mode: Annotated[ContentMode, Meta(description="As the logger's, for this sink.")] | UnsetType = UNSET
     compat: Annotated[Compat, Meta(description="As the logger's, for this sink.")] | UnsetType = UNSET
@@ -54,6 +69,11 @@ class SinkSettings(Block, frozen=True, kw_only=True):
     dead_letter: Annotated[Sink, Meta(description="As the logger's, for this sink.")] | UnsetType = UNSET
     rotate_bytes: Annotated[int, Meta(ge=0, description="A file of this size is put aside; 0: it grows.")] | UnsetType = UNSET
     rotate_keep: Annotated[int, Meta(ge=1, le=1000, description="Files put aside that are kept.")] | UnsetType = UNSET
+    token_file: TokenFile | UnsetType = UNSET
+    format: Annotated[Format, Meta(description="Of the objects in a store.")] | UnsetType = UNSET
+    batch_events: BatchEvents | UnsetType = UNSET
+    batch_bytes: BatchBytes | UnsetType = UNSET
+    batch_s: BatchSeconds | UnsetType = UNSET
 
 
 class Shadow(Block, frozen=True, kw_only=True):
@@ -77,7 +97,10 @@ class Logger(Block, frozen=True):
     mode: Annotated[
         Mode, Meta(description="Which of the two events of a call are sent; `metadata`: both, without the bodies.")
     ] = "all"
-    sink: Annotated[Sink, Meta(description="Where events go: an http(s):// URL or file:PATH (JSON lines).")] | UnsetType = UNSET
+    sink: (
+        Annotated[Sink, Meta(description="Where events go: `broker:NAME`, a URL, or `file:PATH` (docs/logger.md, Sinks).")]
+        | UnsetType
+    ) = UNSET
     sinks: Annotated[list[SinkSettings], Meta(description="Several sinks, each with its own progress.")] = []
     sample: Annotated[Share, Meta(description="Share of the calls that are logged, the same for all of a trace.")] = 1.0
     paths: Annotated[list[Pattern], Meta(description="Only calls of these paths; `*` stands for any characters.")] = []
@@ -121,6 +144,11 @@ class Logger(Block, frozen=True):
         256 * 1024 * 1024
     )
     rotate_keep: Annotated[int, Meta(ge=1, le=1000, description="Files put aside that are kept.")] = 4
+    token_file: TokenFile | UnsetType = UNSET
+    format: Annotated[Format, Meta(description="Of the objects in a store; `parquet` needs the extra of that name.")] = "jsonl"
+    batch_events: BatchEvents = 10_000
+    batch_bytes: BatchBytes = 8 * 1024 * 1024
+    batch_s: BatchSeconds = 60.0
     dead_letter: (
         Annotated[Sink, Meta(description="Where events go that a sink refuses; without one they are dropped and counted.")]
         | UnsetType

@@ -17,6 +17,7 @@ from kfunc.config import (
     raw_rules,
     scaling_rules,
     server_rules,
+    sink_rules,
     traffic_rules,
     volume_rules,
 )
@@ -29,6 +30,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     *volume_rules.RULES,
     *scaling_rules.RULES,
     *inference_rules.RULES,
+    *sink_rules.RULES,
     *traffic_rules.RULES,
     *match_rules.RULES,
     *access_rules.RULES,

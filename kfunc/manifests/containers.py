@@ -12,6 +12,7 @@ from kfunc.config.deployment_rules import GPU_RESOURCES
 from kfunc.config.function import Requests, ResourceLimits
 from kfunc.config.places import MANAGEMENT_PORTS, SOCKETS
 from kfunc.config.server import Server, ready_path, server_port
+from kfunc.config.sink_addresses import sink_variables
 from kfunc.manifests.environment import handler_variables, literal, own_variables, sources
 from kfunc.manifests.images import function_image, sidecar_image
 from kfunc.manifests.plan import Manifest, Plan
@@ -54,6 +55,7 @@ def outer_port(plan: Plan) -> int:
 
 def _own(plan: Plan, name: Container, inner: tuple[Container, ...]) -> Manifest:
     """A container that runs kfunc; `inner` are those behind it, the innermost first."""
+    credentials = sink_variables(plan.config.logger) if name == "logger" and plan.config.logger else ()
     server = plan.function.inference.server
     outermost = name == ("handler", *sidecars_of(plan.config))[-1]
     arguments = [f"--listen=0.0.0.0:{outer_port(plan)}" if outermost else f"--listen=unix:{SOCKETS}/{name}"]
@@ -69,7 +71,7 @@ def _own(plan: Plan, name: Container, inner: tuple[Container, ...]) -> Manifest:
         # -P: a file of the function's that is named like a module must not shadow it.
         "command": ["python", "-P", "-m", MODULES[name]],
         "args": arguments,
-        "env": own_variables(plan, sidecar=name != "handler"),
+        "env": own_variables(plan, sidecar=name != "handler", prefixes=("KFUNC_", *credentials)),
         "envFrom": sources(plan) if name == "handler" else [],
     }
 

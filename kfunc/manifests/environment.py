@@ -59,8 +59,10 @@ def for_the_cluster(plan: Plan) -> PodConfig:
         sink = DEFAULT
     if sink is not UNSET:
         sink = address(sink, plan)
+    ends = {name: getattr(logger, name) for name in ("dead_letter", "overflow") if getattr(logger, name) is not UNSET}
+    ends = {name: address(each, plan) for name, each in ends.items()}
     spool = logger.spool if logger.spool is UNSET or claim(logger.spool) else SPOOL_PATH
-    return replace(plan.config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool))
+    return replace(plan.config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool, **ends))
 
 
 def address(sink: str, plan: Plan) -> str:
@@ -70,14 +72,15 @@ def address(sink: str, plan: Plan) -> str:
 
 
 def _addressed(sink: SinkSettings, plan: Plan) -> SinkSettings:
-    return replace(sink, to=address(sink.to, plan))
+    dead_letter = sink.dead_letter if sink.dead_letter is UNSET else address(sink.dead_letter, plan)
+    return replace(sink, to=address(sink.to, plan), dead_letter=dead_letter)
 
 
-def own_variables(plan: Plan, *, sidecar: bool) -> list[Manifest]:
-    """Of a container that runs kfunc: the settings, func.yaml's single ones, and telemetry's."""
+def own_variables(plan: Plan, *, sidecar: bool, prefixes: tuple[str, ...] = ("KFUNC_",)) -> list[Manifest]:
+    """Of a container that runs kfunc: the settings, telemetry's, and those of func.yaml whose names begin so."""
     result = [{"name": pod.VARIABLE, "value": literal(settings(plan))}]
     if sidecar:
-        envs = [env for env in plan.function.run.envs if env.name is not UNSET and env.name.startswith("KFUNC_")]
+        envs = [env for env in plan.function.run.envs if env.name is not UNSET and env.name.startswith(prefixes)]
         return result + telemetry(plan) + variables(envs)
     return result + handler_variables(plan)
 

@@ -47,7 +47,7 @@ def test_the_help_lists_every_command(kfunc: Command) -> None:
         (["run", "--queit"], "Did you mean '--quiet'?"),
         (["run", "--port", "http"], "Invalid value for '--port'"),
         (["run", "--port", "65536"], "Invalid value for '--port'"),
-        (["run", "--sink", "kafka://x"], "is not http://…, https://… or file:PATH"),
+        (["run", "--sink", "kafka://x"], "'kafka://x' has no topic after its host"),
         (["invoke", "--protocol", "v3"], "Invalid value for '--protocol'"),
         (["invoke", "--data", "[]", "--file", "x"], "exclude each other"),
         (["init", "--runtime", "onnx", "--name", "x", "/nowhere/x"], "--runtime onnx needs --model"),

@@ -63,6 +63,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(config: PodCo
         (None, None),
         ("http://broker/events", "http://broker/events"),
         ("https://broker", "https://broker"),
+        ("broker:default", "broker:default"),
+        ("nats://host/subject", "nats://host/subject"),
         ("file:/var/events.jsonl", "file:/var/events.jsonl"),
         ("file:events.jsonl", f"file:{Path.cwd()}/events.jsonl"),
         ("file:///var/a%20b%25.jsonl", "file:/var/a%20b%25.jsonl"),
@@ -86,7 +88,7 @@ def test_a_sink_is_shown_as_a_url_or_a_path(value: str, shown: str) -> None:
     assert where(Logger(sink=value), Path("/srv")) == shown
 
 
-@pytest.mark.parametrize("value", ["", "broker", "kafka://broker", "http://", "file:", "broker:default"])
+@pytest.mark.parametrize("value", ["", "broker", "kafka://broker", "http://", "file:", "broker:A B"])
 def test_what_is_no_sink_is_refused(value: str) -> None:
     with pytest.raises(click.BadParameter):
         parse_sink(click.Context(run), run.params[0], value)

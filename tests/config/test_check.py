@@ -138,7 +138,8 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      'expected "sha256:" and 64 hexadecimal digits in lower case, found the string "' + "A" * 59 + '…"',
      'did you mean "sha256:aaa'),
     ("inference: {model: {uri: m}, logger: {sink: broker}}\n", 1, 45, "inference.logger.sink",
-     'expected "http://…", "https://…" or "file:PATH", found the string "broker"', ""),
+     'expected "broker:NAME", "http(s)://…", "file:PATH", "nats://…", "kafka://…", "amqp(s)://…", "s3://…", '
+     '"gs://…" or "az://…", found the string "broker"', ""),
 ]  # fmt: skip
 
 

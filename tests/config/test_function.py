@@ -242,8 +242,10 @@ inference:
     mode: response
     sink: http://broker.example.com/default
     sinks:
-    - {to: "file:a.jsonl", name: a, content_mode: binary, compat: kserve, order: any, connections: 2, max_retries: 3,
-       dead_letter: "file:dead.jsonl", rotate_bytes: 1000, rotate_keep: 2}
+    - {to: "http://events.example.com", name: a, content_mode: binary, compat: kserve, order: any, connections: 2,
+       max_retries: 3, dead_letter: "file:dead.jsonl", token_file: /oidc/token}
+    - {to: "file:a.jsonl", rotate_bytes: 1000, rotate_keep: 2}
+    - {to: "s3://bucket/events", format: parquet, batch_events: 100, batch_bytes: 100000, batch_s: 5}
     sample: 0.5
     paths: ["/v2/*"]
     models: [iris]
@@ -260,6 +262,11 @@ inference:
     max_retries: 5
     rotate_bytes: 1000
     rotate_keep: 2
+    token_file: /oidc/token
+    format: parquet
+    batch_events: 100
+    batch_bytes: 100000
+    batch_s: 5
     dead_letter: file:dead.jsonl
     spool: pvc://events/iris
     spool_max_bytes: 100000000

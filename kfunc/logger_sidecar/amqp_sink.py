@@ -1,0 +1,117 @@
+"""Events published over AMQP 0-9-1 (RabbitMQ): durable, confirmed by the broker, with their id as message id."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from kfunc.config.logger import SinkSettings
+from kfunc.logger_sidecar.contract import Outcome, Retry, SinkContext
+from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
+from kfunc.protocol.cloudevents import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from aio_pika import Message
+    from aio_pika.abc import AbstractConnection, AbstractExchange
+
+CONNECT_S = 5.0
+CONFIRMED_S = 10.0
+PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+class AmqpSink:
+    """One connection. `?queue=NAME` makes a durable queue where there is none; an exchange must be there.
+
+    With order one event at a time is under way: the broker may return one and take the next.
+    """
+
+    max_events = 256
+    max_bytes = 4 * 1024 * 1024
+    linger_s = 0.0
+
+    def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
+        self._address = address = read_address(settings, context)
+        self._routing_key = address.options.get("routing_key") or address.options.get("queue") or f"kfunc.{context.function}"
+        self._binary = settings.content_mode == "binary"
+        self._environ = context.environ
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+
+    async def open(self) -> None:
+        """Connect, and see that queue or exchange are there."""
+        await self._connected()
+
+    async def _connected(self) -> "AbstractExchange":
+        if self._exchange is not None and self._connection is not None and not self._connection.is_closed:
+            return self._exchange
+        import aio_pika
+
+        await self.close()
+        quiet("aio_pika", "aiormq")
+        address, environ = self._address, self._environ
+        host, _, port = address.hosts.rpartition(":")
+        self._connection = connection = await aio_pika.connect(
+            host=host or address.hosts,
+            port=int(port) if host else PORTS[address.scheme],
+            login=address.user or environ.get("AMQP_USERNAME", "guest"),
+            password=address.password or environ.get("AMQP_PASSWORD", "guest"),
+            virtualhost=address.path,
+            ssl=address.secure,
+            ssl_context=trust(environ) if address.secure else None,
+            timeout=CONNECT_S,
+        )
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        if "exchange" in address.options:
+            self._exchange = await channel.get_exchange(address.options["exchange"])
+        else:
+            await channel.declare_queue(address.options["queue"], durable=True)
+            self._exchange = channel.default_exchange
+        return self._exchange
+
+    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+        """Publish; None for those that the broker has confirmed."""
+        exchange = await self._connected()
+        if not in_order:
+            return list(await asyncio.gather(*[self._publish(exchange, event) for event in events]))
+        outcomes: list[Outcome] = []
+        for event in events:
+            outcomes.append(await self._publish(exchange, event))
+            if outcomes[-1] is not None:
+                break
+        return outcomes
+
+    async def _publish(self, exchange: "AbstractExchange", event: Event) -> Outcome:
+        from aiormq.exceptions import AMQPError, DeliveryError, PublishError
+
+        try:
+            await exchange.publish(self._message(event), self._routing_key, mandatory=True, timeout=CONFIRMED_S)
+        except PublishError:
+            return Retry(f"no queue takes the routing key {self._routing_key}: bind one", answered=False)
+        except DeliveryError:
+            return Retry("the broker did not accept it (nack)")
+        except (AMQPError, OSError, RuntimeError, TimeoutError) as error:
+            self._exchange = None  # the channel may be what is broken
+            return Retry(f"AMQP: {error or type(error).__name__}", answered=False)
+        return None
+
+    def _message(self, event: Event) -> "Message":
+        from aio_pika import DeliveryMode, Message
+
+        common: dict[str, Any] = {"delivery_mode": DeliveryMode.PERSISTENT, "message_id": event.id, "app_id": "kfunc"}
+        common["correlation_id"] = event.key.decode("latin-1")[:120]
+        if not self._binary:
+            return Message(event.structured(), content_type=CONTENT_TYPE.decode(), **common)
+        attributes = event.attributes()
+        content_type = str(attributes.get("datacontenttype", ""))
+        return Message(event.data, content_type=content_type, headers=application_properties(attributes), **common)
+
+    async def close(self) -> None:
+        """Leave; what is not confirmed is known elsewhere."""
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            await connection.close()
+
+
+def application_properties(attributes: dict[str, str | int | bool]) -> dict[str, Any]:
+    """An event's attributes as properties in binary mode (AMQP Protocol Binding, 3.1)."""
+    properties: dict[str, Any] = {"cloudEvents:specversion": "1.0"}
+    return properties | {f"cloudEvents:{name}": value for name, value in attributes.items() if name != "datacontenttype"}

@@ -1,0 +1,162 @@
+"""Events published to NATS JetStream: each is acknowledged when the stream has it, and known again by its id."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from kfunc.config.logger import SinkSettings
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
+from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
+from kfunc.protocol.cloudevents import CONTENT_TYPE, header_fields
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+
+CONNECT_S = 5.0
+ACKNOWLEDGED_S = 10.0
+# Codes of JetStream's errors (ADR-1): the event is at fault, and not the stream.
+TOO_LARGE = 10_054
+
+
+class NatsSink:
+    """One connection to NATS; the subject is to belong to a stream, or `?stream=NAME` makes one for it.
+
+    With order one event at a time is under way: JetStream may refuse one and take the next.
+    """
+
+    max_events = 512
+    max_bytes = 4 * 1024 * 1024
+    linger_s = 0.0
+
+    def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
+        self._address = address = read_address(settings, context)
+        self._subject = address.path
+        self._stream = address.options.get("stream", "")
+        self._binary = settings.content_mode == "binary"
+        self._environ = context.environ
+        self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._lost: asyncio.Future[None]
+
+    async def open(self) -> None:
+        """Connect, and make the stream where the address names one that is not there."""
+        await self._connected()
+
+    async def _connected(self) -> "JetStreamContext":
+        if self._jetstream is not None and self._client is not None and self._client.is_connected:
+            return self._jetstream
+        import nats
+        from nats.js.errors import NotFoundError
+
+        await self.close()
+        quiet("nats")
+        environ, address = self._environ, self._address
+        self._lost = lost = asyncio.get_running_loop().create_future()
+
+        async def on_loss() -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                self._client = client = await nats.connect(
+                    [f"nats://{host}" for host in address.hosts.split(",")],
+                    name="kfunc-logger",
+                    allow_reconnect=False,  # what was under way is to be sent again by whoever knows of it
+                    connect_timeout=int(CONNECT_S),
+                    error_cb=_ignore,
+                    disconnected_cb=on_loss,
+                    closed_cb=on_loss,
+                    tls=trust(environ) if address.secure else None,
+                    user=address.user or environ.get("NATS_USER"),
+                    password=address.password or environ.get("NATS_PASSWORD"),
+                    token=environ.get("NATS_TOKEN"),
+                    user_credentials=environ.get("NATS_CREDS"),
+                )
+        except TimeoutError:
+            raise ConnectionError(f"NATS at {address.hosts} cannot be reached") from None
+        self._jetstream = jetstream = client.jetstream(timeout=CONNECT_S)
+        if self._stream:
+            try:
+                await jetstream.stream_info(self._stream)
+            except NotFoundError:
+                await jetstream.add_stream(name=self._stream, subjects=[self._subject])
+        return jetstream
+
+    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+        """Publish; None for those that the stream has acknowledged."""
+        jetstream = await self._connected()
+        if in_order:
+            outcomes: list[Outcome] = []
+            for event in events:
+                outcome = (await self._publish(jetstream, [event]))[0]
+                outcomes.append(outcome)
+                if isinstance(outcome, Retry):
+                    break
+            return outcomes
+        return await self._publish(jetstream, events)
+
+    async def _publish(self, jetstream: "JetStreamContext", events: list[Event]) -> list[Outcome]:
+        from nats.errors import MaxPayloadError
+
+        futures: list[asyncio.Future[Any] | Refused] = []
+        for event in events:
+            headers = {"Nats-Msg-Id": message_id(event)}
+            if self._binary:
+                attributes = event.attributes()
+                headers |= {name.decode(): value.decode() for name, value in header_fields(attributes)}
+                headers["content-type"] = str(attributes.get("datacontenttype", ""))
+                payload = event.data
+            else:
+                headers["content-type"] = CONTENT_TYPE.decode()
+                payload = event.structured()
+            try:
+                futures.append(await jetstream.publish_async(self._subject, payload, headers=headers))
+            except MaxPayloadError:
+                futures.append(Refused(f"{len(payload)} bytes are more than the server's max_payload"))
+        waiting = [each for each in futures if isinstance(each, asyncio.Future)]
+        if waiting:
+            every = asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.wait((every, self._lost), timeout=ACKNOWLEDGED_S, return_when=asyncio.FIRST_COMPLETED)
+            every.add_done_callback(_forget)
+            every.cancel()
+        return [each if isinstance(each, Refused) else _outcome(each, self._subject) for each in futures]
+
+    async def close(self) -> None:
+        """Leave; nothing waits here that is not known elsewhere."""
+        client, self._client, self._jetstream = self._client, None, None
+        if client is not None and not client.is_closed:
+            await client.close()
+
+
+def message_id(event: Event) -> str:
+    """What JetStream knows an event by; both events of a call have one id in KServe's names."""
+    return f"{event.id}-{'response' if event.is_response else 'request'}"
+
+
+def _outcome(future: "asyncio.Future[Any]", subject: str) -> Outcome:
+    from nats.js.errors import APIError, NoStreamResponseError
+
+    if future.cancelled() or not future.done():
+        return Retry("NATS did not acknowledge it: the connection was lost, or it takes too long", answered=False)
+    error = future.exception()
+    if error is None:
+        return None
+    if isinstance(error, NoStreamResponseError):
+        return Retry(f"no stream takes the subject {subject}: make one, or name it with ?stream=NAME", answered=False)
+    if isinstance(error, APIError):
+        if error.err_code == TOO_LARGE:
+            return Refused(str(error.description), error.code or 0)
+        return Retry(f"JetStream: {error.description}", answered=False)
+    return Retry(f"NATS: {error}", answered=False)
+
+
+def _forget(every: "asyncio.Future[Any]") -> None:
+    """What each of them came to is looked at one by one."""
+    if not every.cancelled():
+        every.exception()
+
+
+async def _ignore(error: Exception) -> None:
+    """Whoever delivers sees it and says it."""
