@@ -12,7 +12,7 @@ from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
 from kfunc.config.inference import Digest
 from kfunc.config.load import load_function
-from kfunc.config.names import IMAGE, is_service_name
+from kfunc.config.names import is_image, is_service_name
 from kfunc.errors import StartupError
 from kfunc.manifests.outputs import HEADER, Rendered, render, text
 from kfunc.manifests.plan import Group, Plan, Release
@@ -28,7 +28,7 @@ STANDARD_OUTPUT = "-"
 
 def parse_image(_: click.Context, __: click.Parameter, value: str) -> str:
     """The value of `--image`."""
-    if value and not IMAGE.fullmatch(value):
+    if value and not is_image(value):
         raise click.BadParameter(f"{value!r} is not an image such as registry.example.com/team/iris:1")
     return value
 

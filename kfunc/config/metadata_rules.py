@@ -12,7 +12,16 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.inference import Runtime
-from kfunc.config.names import IMAGE, MAX_LABEL, REGISTRY, is_label, is_label_key, is_service_name, is_subdomain, service_name
+from kfunc.config.names import (
+    MAX_LABEL,
+    is_image,
+    is_label,
+    is_label_key,
+    is_registry,
+    is_service_name,
+    is_subdomain,
+    service_name,
+)
 
 # Those of Knative Functions 1.x (`func languages`).
 RUNTIMES = ("python", "go", "node", "typescript", "quarkus", "rust", "springboot")
@@ -79,16 +88,16 @@ def images_are_references(function: Function) -> Iterator[Finding]:
         *((("build", "builderImages", name), image) for name, image in build.builder_images.items()),
     ]
     for path, image in images:
-        if image and not IMAGE.fullmatch(image):
-            yield _not_a_reference(path, image, IMAGE, 'an image such as "registry.example.com/team/iris:1"')
-    if function.registry and not REGISTRY.fullmatch(function.registry):
-        yield _not_a_reference(("registry",), function.registry, REGISTRY, 'a registry such as "registry.example.com/team"')
+        if image and not is_image(image):
+            yield _not_a_reference(path, image, is_image, 'an image such as "registry.example.com/team/iris:1"')
+    if function.registry and not is_registry(function.registry):
+        yield _not_a_reference(("registry",), function.registry, is_registry, 'a registry such as "registry.example.com/team"')
 
 
-def _not_a_reference(path: FieldPath, text: str, grammar: re.Pattern[str], words: str) -> Finding:
+def _not_a_reference(path: FieldPath, text: str, fits: Callable[[str], bool], words: str) -> Finding:
     bare = SCHEME.sub("", text.strip())
     for candidate in bare, bare.lower():
-        if grammar.fullmatch(candidate):
+        if fits(candidate):
             return Finding(path, f"expected {words}, found {show_text(text)}", f"did you mean {show_text(candidate)}?")
     return Finding(path, f"expected {words}, found {show_text(text)}")
 

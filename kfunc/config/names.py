@@ -9,6 +9,7 @@ MAX_SUBDOMAIN = 253
 LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+MAX_REPOSITORY = 255
 # The distribution specification's grammar of a reference; the digest is sha256 only.
 IMAGE = re.compile(
     r"(?:(?:[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
@@ -31,6 +32,22 @@ def is_service_name(text: str) -> bool:
 def is_subdomain(text: str) -> bool:
     """Labels with dots between them: most names in Kubernetes."""
     return len(text) <= MAX_SUBDOMAIN and SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_image(text: str) -> bool:
+    """A reference as registries and Knative both take it: a repository has at least two characters."""
+    if not IMAGE.fullmatch(text):
+        return False
+    before, colon, tag = text.partition("@")[0].rpartition(":")
+    name = before if colon and "/" not in tag else text.partition("@")[0]
+    first, slash, rest = name.partition("/")
+    repository = rest if slash and ("." in first or ":" in first) else name
+    return 2 <= len(repository) <= MAX_REPOSITORY and repository == repository.lower()
+
+
+def is_registry(text: str) -> bool:
+    """A registry, perhaps with the first part of a repository."""
+    return REGISTRY.fullmatch(text) is not None
 
 
 def is_label_key(text: str) -> bool:

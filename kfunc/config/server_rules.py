@@ -7,7 +7,7 @@ from msgspec import UNSET
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.names import IMAGE
+from kfunc.config.names import is_image
 from kfunc.config.places import KNATIVE_PORTS, MANAGEMENT_PORTS
 from kfunc.config.server import KNOWN, Server, server_ports
 
@@ -20,7 +20,7 @@ def server_images_are_references(function: Function) -> Iterator[Finding]:
     if server is UNSET:
         return
     for key, image in ("image", server.image), ("sidecar_image", server.sidecar_image):
-        if image and not IMAGE.fullmatch(image):
+        if image and not is_image(image):
             yield Finding((*SERVER, key), f'expected an image such as "example.com/team/server:1", found {show_text(image)}')
     inference = function.inference
     if not server.sidecar_image and (inference.batcher is not UNSET or inference.logger is not UNSET):

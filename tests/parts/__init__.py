@@ -32,6 +32,7 @@ PARTS = {
     "fake-gcs-server": Part("fake-gcs-server", go="github.com/fsouza/fake-gcs-server@v1.56.0", heavy=True),
     "h2spec": Part("h2spec", go="github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"),
     "kafka": Part("kafka_2.13-3.9.1.jar", maven="org.apache.kafka:kafka_2.13:3.9.1", heavy=True),
+    "knative-oracle": Part("knative-oracle", go="tests/oracles/knative"),
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
