@@ -1,15 +1,20 @@
 """`kfunc render`: the manifests of a function, on standard output or as files."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 import click
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
-from kfunc.cli.function import find, runtime_of
+from kfunc.cli.function import TEMPLATE, find, runtime_of
 from kfunc.cli.validate import check
 from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
+from kfunc.config.function import Function
 from kfunc.config.inference import Digest
 from kfunc.config.load import load_function
 from kfunc.config.names import is_image, is_service_name
@@ -72,7 +77,7 @@ def render_command(
     Without -o they are printed, the Knative Service first. What they need of the cluster, and the
     addresses of the function, are said on standard error.
     """
-    plan = load_plan(find(path), Release(image, image_digest, stable, weight), mode)
+    plan = load_plan(find(path), Release(image, image_digest, stable, weight), mode, os.environ)
     rendered = render(plan, only)
     if output == STANDARD_OUTPUT:
         click.echo(text([manifest for manifests in rendered.files.values() for manifest in manifests]), nl=False)
@@ -83,12 +88,25 @@ def render_command(
     return 0
 
 
-def load_plan(file: Path, release: Release, mode: Mode | None = None) -> Plan:
-    """The plan of a valid func.yaml. Raises StartupError and its kinds."""
+def load_plan(file: Path, release: Release, mode: Mode | None, environ: Mapping[str, str]) -> Plan:
+    """The plan of a valid func.yaml; `{{ env:NAME }}` is replaced from `environ`. Raises StartupError and its kinds."""
     check(file)
-    function = load_function(file)
+    function = with_local_variables(load_function(file), environ)
     runtime, _ = runtime_of(function, file.parent)
     return Plan(function, complete(function, runtime), release, mode or function.inference.mode)
+
+
+def with_local_variables(function: Function, environ: Mapping[str, str]) -> Function:
+    """The function with the values that its variables have on this machine. Raises StartupError for one that is not set."""
+    envs = []
+    for env in function.run.envs:
+        found = TEMPLATE.fullmatch(env.value) if env.value is not UNSET else None
+        if found and found[1] == "env":
+            if found[2] not in environ:
+                raise StartupError(f"run.envs takes {found[2]} from the environment, and it is not set: export {found[2]}=…")
+            env = replace(env, value=environ[found[2]])
+        envs.append(env)
+    return replace(function, run=replace(function.run, envs=envs))
 
 
 def write_files(directory: Path, rendered: Rendered) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec import Struct
 
 from kfunc.cli.function import choose_runtime, find, model_file, runtime_of
 from kfunc.cli.processes import present
@@ -16,6 +17,8 @@ from kfunc.config.report import to_json
 from kfunc.config.source import Source, load_source
 from kfunc.errors import ConfigError, ModelLoadError, Problem
 from kfunc.handlers.registry import RUNTIMES
+from kfunc.manifests.outputs import render
+from kfunc.manifests.plan import Plan, Release
 
 EPILOG = """\b
 Example:
@@ -24,6 +27,7 @@ Example:
 """
 MODEL = ("inference", "model")
 INVALID = 2
+PLACEHOLDER = "image"
 
 
 @click.command(epilog=EPILOG)
@@ -33,6 +37,7 @@ def validate(path: Path, output: str) -> int:
     """Check the func.yaml in DIR (default: here), or FILE, and that its model is there.
 
     Each problem is named with line, column, field and what to do. Exit status 2 if there is any.
+    Of a valid file it says what the cluster must allow for it, with the command that does.
     """
     file = find(path)
     try:
@@ -42,7 +47,15 @@ def validate(path: Path, output: str) -> int:
             raise
         click.echo(msgspec.json.encode({"valid": False, "problems": to_json(error)}))
         return INVALID
-    click.echo(b'{"valid":true,"problems":[]}' if output == "json" else _summary(file))
+    valid = _valid(file)
+    needs = [note for note in render(valid.plan).notes if note.command]
+    if output == "json":
+        listed = [{"text": note.text, "command": note.command} for note in needs]
+        click.echo(msgspec.json.encode({"valid": True, "problems": [], "needs": listed}))
+        return 0
+    click.echo(valid.summary)
+    for note in needs:
+        click.echo(f"{note.text}:\n  {note.command}")
     return 0
 
 
@@ -87,9 +100,19 @@ def _value(source: Source, *path: str) -> Any:
     return value
 
 
-def _summary(file: Path) -> str:
+class Valid(Struct, frozen=True):
+    """A file without problems: its plan, and what it is in one line."""
+
+    plan: Plan
+    summary: str
+
+
+def _valid(file: Path) -> Valid:
     function = load_function(file)
-    model = function.inference.model
+    uri = function.inference.model.uri
     runtime, why = runtime_of(function, file.parent)
     config = complete(function, runtime)
-    return f"{file} is valid: {config.function}, {model.uri} with {runtime} ({why}); processes: {', '.join(present(config))}"
+    parts = f"{config.function}, {uri} with {runtime} ({why}); processes: {', '.join(present(config))}"
+    # An image may be named later, by --image.
+    plan = Plan(function, config, Release(image=PLACEHOLDER), function.inference.mode)
+    return Valid(plan, f"{file} is valid: {parts}")

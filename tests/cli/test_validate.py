@@ -15,7 +15,30 @@ def test_a_valid_file_is_one_line_that_names_the_runtime_and_the_processes(kfunc
 
 
 def test_a_valid_file_has_no_problems_in_json(kfunc: Command, folder: Path) -> None:
-    assert json.loads(kfunc("validate", folder, "--output", "json").out) == {"valid": True, "problems": []}
+    assert json.loads(kfunc("validate", folder, "--output", "json").out) == {"valid": True, "problems": [], "needs": []}
+
+
+def test_what_the_cluster_must_allow_is_told_with_the_command_that_does(kfunc: Command, folder: Path) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML + "  scheduling: {node_selector: {disktype: ssd}}\n  scaling: {initial: 0}\n")
+    lines = kfunc("validate", folder).out.splitlines()[1:]
+    assert lines == [
+        "inference.scheduling.node_selector needs Knative's feature kubernetes.podspec-nodeselector:",
+        "  kubectl patch configmap config-features -n knative-serving --type merge "
+        """-p '{"data":{"kubernetes.podspec-nodeselector":"enabled"}}'""",
+        "inference.scaling.initial: 0 needs Knative's setting allow-zero-initial-scale:",
+        "  kubectl patch configmap config-autoscaler -n knative-serving --type merge "
+        """-p '{"data":{"allow-zero-initial-scale":"true"}}'""",
+    ]
+    needs = json.loads(kfunc("validate", folder, "--output", "json").out)["needs"]
+    assert [need["command"].split()[3] for need in needs] == ["config-features", "config-autoscaler"]
+
+
+@pytest.mark.parametrize(
+    "more", ["  server: {kind: triton, image: example.com/triton:1, sidecar_image: example.com/kfunc:1}\n", ""]
+)
+def test_a_model_that_only_the_cluster_has_is_not_looked_for(kfunc: Command, folder: Path, more: str) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", "pvc://models/iris") + more)
+    assert kfunc("validate", folder).status == 0
 
 
 def test_the_file_itself_can_be_named(kfunc: Command, folder: Path) -> None:
