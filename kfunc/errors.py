@@ -132,6 +132,15 @@ class DeadlineExceeded(KfuncError):
     status = 504
 
 
+class Relayed(KfuncError):
+    """What another server answered with `status`, told on in another protocol."""
+
+    def __init__(self, message: str, status: int, retry_after: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
 class StartupError(KfuncError):
     """A process cannot start, and starting it again will not help: exit status 2."""
 

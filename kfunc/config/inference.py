@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from kfunc.config.block import Block, Name, PositiveInt
 
-Protocol = Literal["v1", "v2"]
+Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 Runtime = Literal["auto", "onnx", "sklearn", "python"]
 Execution = Literal["auto", "loop", "thread", "process"]
@@ -81,7 +81,7 @@ class Settings(Block, frozen=True, kw_only=True):
 
     protocols: Annotated[
         list[Protocol],
-        Meta(min_length=1, description="REST protocols that are served.", extra_json_schema={"default": ["v1", "v2"]}),
+        Meta(min_length=1, description="Protocols that are served: REST v1 and v2, and grpc, which needs v2.", extra_json_schema={"default": ["v1", "v2"]}),
     ] = field(default_factory=lambda: ["v1", "v2"])
     accelerator: Annotated[Accelerator, Meta(description="Device; `auto` takes the best that the runtime offers.")] = "auto"
     workers: Annotated[Workers, Meta(description="Handler processes; more than 1 are managed by gunicorn.")] = 1

@@ -3,7 +3,7 @@
 Inference is `inference.py`'s; what the server and its models say of themselves is here.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolv
 from kfunc.http.exchange import Exchange
 from kfunc.protocol import v2
 from kfunc.protocol.contract import Model
+from kfunc.protocol.messages import InferRequest, InferResponse
 from kfunc.telemetry.requests import RequestRecorder
 
 EXTENSIONS = ["binary_tensor_data", "kfunc.cloudevents", "kfunc.content_coding", "kfunc.openapi"]
@@ -81,6 +82,14 @@ class Application:
         if exchange.method not in endpoint.methods:
             raise MethodNotAllowed(f"this path takes {endpoint.allow}", endpoint.allow)
         endpoint.answer(exchange, endpoint)
+
+    def infer(self, exchange: Exchange, request: InferRequest) -> InferResponse | Awaitable[InferResponse]:
+        """Inference that another protocol has decoded; `exchange` asks for it by REST's path. Raises KfuncError."""
+        endpoint = self._endpoints.get(exchange.target) or self._resolve(exchange.target)
+        exchange.note = endpoint
+        slot = endpoint.slot
+        request.model_name, request.model_version = slot.name, slot.version
+        return (slot.model or slot.taken()).infer(request, exchange)
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""

@@ -7,6 +7,7 @@ import socket
 import time
 
 from kfunc.config.pod import PodConfig
+from kfunc.grpc.offer import offer, prepare
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
 from kfunc.handlers.repository import Repository
@@ -74,10 +75,14 @@ async def serve(
     repository = Repository(config)
     application = Application(config, recorder, crew.is_complete, repository)
     server = HttpServer(application, config.limits)
+    if "grpc" in config.protocols:
+        offer(server, application.infer)
     if not crew.joins_late:
         await server.start(listener)
     others = ModelManagement(config, repository)
     management = await serve_management(metrics.metrics, manage, arguments.scrape, others)
+    if management is not None and "grpc" in config.protocols:
+        offer(management)
     stopped = asyncio.ensure_future(life.stop.wait())
     began_at = time.monotonic()
     loading = asyncio.ensure_future(repository.open())
@@ -92,6 +97,8 @@ async def serve(
             await server.start(listener)
         metrics.cold_start_s = seconds_since_start()
         life.watch(config.hang_timeout_s, repository.stuck)
+        if "grpc" in config.protocols and not arguments.listen.path:
+            prepare()
         await stopped
     await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
     recorder.flush()

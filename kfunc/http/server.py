@@ -4,11 +4,12 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
 from kfunc.config.inference import Limits
-from kfunc.errors import KfuncError
+from kfunc.errors import KfuncError, Unsupported
 from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application, Exchange, Transmitter
@@ -44,6 +45,22 @@ class Connection(Protocol):
         """Finish what is open, and close."""
 
 
+class NotServed:
+    """Answers calls of gRPC where there is none."""
+
+    stream_above = 2**62
+
+    def handle(self, exchange: Exchange) -> None:
+        """Say what is to be done."""
+        raise Unsupported("gRPC is not served here; inference.protocols: [v1, v2, grpc] in func.yaml offers it")
+
+    def observe(self, exchange: Exchange) -> None:
+        """Such calls are not counted."""
+
+
+NOT_SERVED = NotServed()
+
+
 class HttpServer:
     """Serves one application on one listening socket.
 
@@ -54,6 +71,8 @@ class HttpServer:
         self.application = application
         self.limits = limits
         self.heads = request_heads(limits.max_headers, limits.max_header_bytes)
+        self.grpc: Callable[[bytes], Application] = lambda target: NOT_SERVED
+        """What answers the calls of a gRPC method, by its path."""
         self.h2_heads: dict[Any, Any] = {}  # kfunc.http.h2.reading.KnownHeads; most servers need none
         self.outermost = True  # clients come from elsewhere: its answers carry x-request-id
         self.connections: set[Connection] = set()
@@ -99,10 +118,10 @@ class HttpServer:
         if not self.connections and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def dispatch(self, exchange: Exchange) -> None:
-        """Hand an exchange to the application; what it raises becomes the answer."""
+    def dispatch(self, exchange: Exchange, application: Application | None = None) -> None:
+        """Hand an exchange to the application, or to another one; what it raises becomes the answer."""
         try:
-            self.application.handle(exchange)
+            (application or self.application).handle(exchange)
         except KfuncError as error:
             exchange.fail(error)
         except Exception:

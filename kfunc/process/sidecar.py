@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kfunc.config import pod
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
+from kfunc.grpc.offer import offer, prepare
 from kfunc.http.address import Address, listen
 from kfunc.http.exchange import Application
 from kfunc.http.server import HttpServer
@@ -54,11 +55,15 @@ def start_sidecar(
 
     async def main(life: Life) -> None:
         server = HttpServer(build(parts), config.limits)
+        if "grpc" in config.protocols:
+            offer(server)
         parts.pool.start()
         await server.start(listener)
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
         life.watch(config.hang_timeout_s)
         keep_memory()
+        if "grpc" in config.protocols and not arguments.listen.path:
+            prepare()
         await life.stop.wait()
         ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)

@@ -110,7 +110,8 @@ class H2Connection(asyncio.Protocol):
     # ---- events of the core
 
     def on_request(self, stream: Stream, head: RequestHead, complete: bool) -> None:
-        stream.owner = exchange = H2Exchange(self, stream, head)
+        application = self.server.grpc(head.target) if head.grpc else self.server.application
+        stream.owner = exchange = H2Exchange(self, stream, head, application)
         if head.refusal is not None:
             exchange.complete = complete
             self._refuse(exchange, head.refusal)
@@ -120,14 +121,17 @@ class H2Connection(asyncio.Protocol):
         else:
             if head.expects:
                 self.core.out.headers(stream, CONTINUE)
-            if head.length is not None and head.length > self.server.application.stream_above:
+            if application.stream_above < 0:  # both sides speak for as long as they like
+                stream.patient = True
+                self._admit(exchange)
+            elif head.length is not None and head.length > application.stream_above:
                 self._admit(exchange)
 
     def on_body(self, stream: Stream, chunk: bytes) -> None:
         exchange: H2Exchange = stream.owner
         if exchange.cancelled:
             return  # it is answered, but not all of the answer is sent
-        if stream.received > self.server.limits.max_body_bytes:
+        if stream.received > self.server.limits.max_body_bytes and not stream.patient:
             self._give_up(exchange, body_too_large(self.server.limits))
         elif exchange.receiver is not None:
             exchange.receiver.on_chunk(chunk)
@@ -135,7 +139,7 @@ class H2Connection(asyncio.Protocol):
             exchange.keep_chunk(chunk)
             if exchange.admitted:
                 return
-            if stream.received > self.server.application.stream_above:
+            if stream.received > exchange.application.stream_above:
                 self._release(exchange)
                 self._admit(exchange)
             elif stream.received != stream.expected and not self._backlog.add(exchange, len(chunk)):
@@ -179,7 +183,7 @@ class H2Connection(asyncio.Protocol):
     def _admit(self, exchange: H2Exchange) -> None:
         exchange.admitted = True
         exchange.started_at = perf_counter()
-        self.server.dispatch(exchange)
+        self.server.dispatch(exchange, exchange.application)
 
     def _refuse(self, exchange: H2Exchange, error: KfuncError) -> None:
         """Answer in place of the application."""
@@ -204,12 +208,12 @@ class H2Connection(asyncio.Protocol):
 
     def _observe(self, exchange: H2Exchange) -> None:
         exchange.started_at = exchange.started_at or perf_counter()
-        self.server.application.observe(exchange)
+        exchange.application.observe(exchange)
 
     def _ended(self, exchange: Exchange) -> None:
         """`exchange` is answered."""
         exchange.cancelled = True  # nothing more may be written in its name
-        self.server.application.observe(exchange)
+        cast(H2Exchange, exchange).application.observe(exchange)
         if self.server.draining:
             self.core.drain(self.server.now)
         self._send()
@@ -268,7 +272,7 @@ class H2Connection(asyncio.Protocol):
     def reset(self, exchange: Exchange) -> None:
         exchange.cancelled = True
         self.core.reset(cast(H2Exchange, exchange).stream, INTERNAL_ERROR)
-        self.server.application.observe(exchange)
+        cast(H2Exchange, exchange).application.observe(exchange)
         self._send()
 
     def hold(self, exchange: Exchange, paused: bool) -> None:

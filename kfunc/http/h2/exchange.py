@@ -1,6 +1,7 @@
 """One request of HTTP/2 as an application sees it, and the bound on bodies that wait in memory for their ends."""
 
-from kfunc.http.exchange import Exchange, Transmitter
+from kfunc.errors import KfuncError
+from kfunc.http.exchange import Application, Exchange, Transmitter
 from kfunc.http.h2.heads import RequestHead
 from kfunc.http.h2.streams import Stream
 from kfunc.http.wire import Headers
@@ -10,7 +11,7 @@ MANY_CHUNKS = 64
 
 
 class H2Exchange(Exchange):
-    """An Exchange on a stream. `received_trailers` came behind the body."""
+    """An Exchange on a stream, for `application`. `received_trailers` came behind the body."""
 
     version = "2"
     admitted = False  # the application has it
@@ -19,10 +20,22 @@ class H2Exchange(Exchange):
     held_by_receiver = False
     received_trailers: Headers = []
 
-    def __init__(self, transmitter: Transmitter, stream: Stream, head: RequestHead) -> None:
+    def __init__(self, transmitter: Transmitter, stream: Stream, head: RequestHead, application: Application) -> None:
         super().__init__(transmitter, head.method, head.target, head.header_list, head.headers, True)
         self.stream = stream
         self.memo = head.memo
+        self.grpc = head.grpc
+        self.application = application
+
+    def fail(self, error: KfuncError) -> None:
+        """As for any exchange; a call of gRPC that has no answer yet ends with the error's status."""
+        if not self.grpc or self.status or self.cancelled:
+            super().fail(error)
+            return
+        from kfunc.protocol.grpc.status import OPENING, failure
+
+        self.error = error
+        self.respond(200, b"", b"", [*OPENING, *failure(error)])
 
     def keep_chunk(self, chunk: bytes) -> None:
         """Keep part of a body that is handed over whole."""

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from kfunc.config.inference import Limits
-from kfunc.errors import ExpectationFailed, InvalidRequest, KfuncError
+from kfunc.errors import ExpectationFailed, InvalidRequest, KfuncError, UnsupportedMediaType
 from kfunc.http.h2.faults import PROTOCOL_ERROR, StreamFault
 from kfunc.http.head import SINGLE, body_too_large, refuse_connect, too_large
 from kfunc.http.wire import Headers
@@ -23,6 +23,7 @@ METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*")
 AUTHORITY = re.compile(rb"[!-?A-~]+")  # no @: user names are not sent (RFC 9113, 8.3.1)
 PATH = re.compile(rb"/[!-~\x80-\xff]*")
+GRPC = re.compile(rb"application/grpc(?:\+proto)?(?: *;.*)?", re.IGNORECASE)
 LENGTH = re.compile(rb"[0-9]{1,15}")
 
 
@@ -31,9 +32,10 @@ class RequestHead:
 
     `header_list` has `host` (the authority) first and no pseudo-header; `length` is the Content-Length or None.
     `refusal` is the answer to a head that can be read, but not be served. `memo` is for what is worked out from it.
+    `grpc`: a call begins, and its errors are to be gRPC's.
     """
 
-    __slots__ = ("expects", "header_list", "headers", "length", "memo", "method", "refusal", "target")
+    __slots__ = ("expects", "grpc", "header_list", "headers", "length", "memo", "method", "refusal", "target")
 
     def __init__(self, method: bytes, target: bytes, header_list: Headers, headers: dict[bytes, bytes]) -> None:
         self.method = method
@@ -42,6 +44,7 @@ class RequestHead:
         self.headers = headers
         self.length: int | None = None
         self.expects = False
+        self.grpc = False
         self.refusal: KfuncError | None = None
         self.memo: dict[str, Any] | None = None
 
@@ -49,6 +52,7 @@ class RequestHead:
         """The same head, with fields of one request, which leave its meaning as it is."""
         head = RequestHead(self.method, self.target, self.header_list + fields, self.headers | dict(fields))
         head.length, head.expects, head.refusal, head.memo = self.length, self.expects, self.refusal, self.memo
+        head.grpc = self.grpc
         return head
 
 
@@ -72,7 +76,7 @@ def read_head(fields: Headers, whole: bool, limits: Limits) -> RequestHead:
     regular = fields[len(pseudo) :]
     method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     if not whole:
-        return refused(method, target, too_large(limits))
+        return refused(method, target, too_large(limits), dict(regular).get(b"content-type", b""))
     check_fields(regular)
     check_pseudo(pseudo)
     host = pseudo.get(b":authority", b"")
@@ -91,10 +95,11 @@ def read_head(fields: Headers, whole: bool, limits: Limits) -> RequestHead:
     return head
 
 
-def refused(method: bytes, target: bytes, error: KfuncError) -> RequestHead:
+def refused(method: bytes, target: bytes, error: KfuncError, content_type: bytes) -> RequestHead:
     """A head that is answered with `error`, whatever else is in it."""
     head = RequestHead(method, target, [], {})
     head.refusal = error
+    head.grpc = GRPC.fullmatch(content_type) is not None
     return head
 
 
@@ -164,6 +169,11 @@ def complete(head: RequestHead, limits: Limits) -> None:
     expect = headers.get(b"expect")
     if expect is not None:
         head.expects = True
+    kind = headers.get(b"content-type", b"")
+    if kind[:16].lower() == b"application/grpc":
+        head.grpc = GRPC.fullmatch(kind) is not None
+        if not head.grpc:
+            head.refusal = UnsupportedMediaType("of gRPC only application/grpc and application/grpc+proto are read here")
     if head.method == b"CONNECT":
         head.refusal = refuse_connect()
     elif len(head.header_list) > limits.max_headers:

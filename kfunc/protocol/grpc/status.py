@@ -38,6 +38,11 @@ _TO_ESCAPE = re.compile(rb"[^ -$&-~]")
 
 Fields = list[tuple[bytes, bytes]]
 
+CONTENT_TYPE = b"application/grpc"
+ACCEPTED = (b"grpc-accept-encoding", b"identity,gzip,deflate")
+OPENING: Fields = [(b"content-type", CONTENT_TYPE), ACCEPTED]
+"""The fields that begin an answer."""
+
 GOOD: Fields = [(b"grpc-status", b"0")]
 
 

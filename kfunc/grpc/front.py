@@ -1,0 +1,102 @@
+"""Which method a call asks for, and what answers it. A server's `grpc`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from kfunc.errors import Unsupported
+from kfunc.grpc.asked import Asked
+from kfunc.grpc.unary import InferCall, QuestionCall
+from kfunc.http.exchange import Application, Exchange
+from kfunc.http.server import HttpServer
+from kfunc.protocol.grpc.methods import METHODS, Method
+from kfunc.protocol.grpc.plans import Plans
+from kfunc.protocol.grpc.services import INFERENCE
+from kfunc.protocol.messages import InferRequest, InferResponse
+
+Direct = Callable[[Exchange, InferRequest], InferResponse | Awaitable[InferResponse]]
+"""Inference without a detour over REST's bytes. Raises KfuncError."""
+
+WHOLE_BODIES = 2**62
+
+
+class GrpcFront:
+    """Answers the calls that come to `server`, by asking its application."""
+
+    def __init__(self, server: HttpServer, direct: Direct | None = None) -> None:
+        self.application = server.application
+        self.limits = server.limits
+        self.direct = direct
+        self.plans = Plans()
+        self._server = server
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._methods: dict[bytes, Application] = {f"/{INFERENCE}/ModelInfer".encode(): Infer(self)}
+        self._methods |= {path.encode(): Questions(self, method) for path, method in METHODS.items()}
+        self._unknown = Unknown(self)
+
+    def select(self, target: bytes) -> Application:
+        """What answers calls of a method."""
+        return self._methods.get(target, self._unknown)
+
+    def ask(self, asked: Asked) -> None:
+        """Hand REST's request to the application; what it raises becomes the answer."""
+        self._server.dispatch(asked)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do the work in a task."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def count(self, exchange: Exchange) -> None:
+        """Record a call that had ended before anything was asked."""
+        if exchange.note is None:
+            if exchange.error is not None:
+                exchange.status = exchange.error.status
+            self.application.observe(exchange)
+
+
+class Unary:
+    """The calls of a unary method: a body of one message."""
+
+    stream_above = WHOLE_BODIES
+
+    def __init__(self, front: GrpcFront) -> None:
+        self.front = front
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin to answer."""
+        raise TypeError("a method has its own")
+
+    def observe(self, exchange: Exchange) -> None:
+        """The call has ended; most are recorded as what was asked in their place."""
+        self.front.count(exchange)
+
+
+class Infer(Unary):
+    """ModelInfer."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin to answer."""
+        InferCall(self.front, exchange).begin()
+
+
+class Questions(Unary):
+    """A method of METHODS."""
+
+    def __init__(self, front: GrpcFront, method: Method) -> None:
+        super().__init__(front)
+        self._method = method
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin to answer."""
+        QuestionCall(self.front, exchange, self._method).begin()
+
+
+class Unknown(Unary):
+    """Calls of what is not there."""
+
+    def handle(self, exchange: Exchange) -> None:
+        """Say so."""
+        raise Unsupported(f"no method {exchange.target.decode('latin-1')!r} here; server reflection lists what there is")
