@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from socket import socket
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from kfunc.cli.child import Program
 from kfunc.config import pod
@@ -25,6 +25,13 @@ def present(config: PodConfig) -> list[str]:
     """The processes that the configuration asks for, outermost first."""
     wanted = {"logger": config.logger is not None, "batcher": config.batcher is not None, "handler": True}
     return [name for name in MODULES if wanted[name]]
+
+
+def with_grpc(config: PodConfig) -> PodConfig:
+    """The configuration with gRPC, which costs nothing here: one port serves it beside REST. It needs V2."""
+    if "v2" not in config.protocols or "grpc" in config.protocols:
+        return config
+    return structs.replace(config, protocols=[*config.protocols, "grpc"])
 
 
 def programs(

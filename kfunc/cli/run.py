@@ -13,7 +13,7 @@ import kfunc.errors
 from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.function import LocalFunction, load_local
 from kfunc.cli.listening import listen, url
-from kfunc.cli.processes import Endpoints, address, child_environ, present, programs
+from kfunc.cli.processes import Endpoints, address, child_environ, present, programs, with_grpc
 from kfunc.cli.supervisor import Supervisor, catch_signals, say
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
@@ -43,7 +43,7 @@ def run(directory: Path, port: int, host: str, sink: str | None, quiet: bool) ->
     """
     function = load_local(directory, os.environ)
     listener = listen(host, port)
-    config = with_sink(function.config, function.directory, sink)
+    config = with_grpc(with_sink(function.config, function.directory, sink))
     management = {name: listen("127.0.0.1", 0) for name in present(config)}
     if not quiet:
         _introduce(function, config, management)
@@ -83,7 +83,9 @@ def _announcer(base_url: str) -> Callable[[], None]:
 
 def _introduce(function: LocalFunction, config: PodConfig, management: dict[str, socket]) -> None:
     model = config.model
-    click.echo(f"{config.function}: {model.uri} with {model.runtime} ({function.why}), REST {', '.join(config.protocols)}")
+    served = f"REST {', '.join(each for each in config.protocols if each != 'grpc')}"
+    served += " and gRPC" if "grpc" in config.protocols else ""
+    click.echo(f"{config.function}: {model.uri} with {model.runtime} ({function.why}), {served}")
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
     click.echo(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
     if config.logger is not None:

@@ -81,7 +81,11 @@ class Settings(Block, frozen=True, kw_only=True):
 
     protocols: Annotated[
         list[Protocol],
-        Meta(min_length=1, description="Protocols that are served: REST v1 and v2, and grpc, which needs v2.", extra_json_schema={"default": ["v1", "v2"]}),
+        Meta(
+            min_length=1,
+            description="Protocols that are served: REST v1 and v2, and grpc, which needs v2.",
+            extra_json_schema={"default": ["v1", "v2"]},
+        ),
     ] = field(default_factory=lambda: ["v1", "v2"])
     accelerator: Annotated[Accelerator, Meta(description="Device; `auto` takes the best that the runtime offers.")] = "auto"
     workers: Annotated[Workers, Meta(description="Handler processes; more than 1 are managed by gunicorn.")] = 1

@@ -76,6 +76,13 @@ def protocols_are_single(function: Function) -> Iterator[Finding]:
             yield Finding(("inference", "protocols", number), f"{show_text(protocol)} is already in the list", "remove it")
 
 
+def grpc_needs_v2(function: Function) -> Iterator[Finding]:
+    """A call of gRPC travels through the pod as a V2 request."""
+    protocols = function.inference.protocols
+    if "grpc" in protocols and "v2" not in protocols:
+        yield Finding(("inference", "protocols", protocols.index("grpc")), "grpc needs v2", "add v2")
+
+
 def times_fit_together(function: Function) -> Iterator[Finding]:
     """Waiting for a batch is part of the time for an answer; a hang is longer than a slow call."""
     inference = function.inference
@@ -100,6 +107,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     spool_is_in_reach,
     pickles_are_trusted,
     protocols_are_single,
+    grpc_needs_v2,
     times_fit_together,
     events_fit_into_the_queue,
 )

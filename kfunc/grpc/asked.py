@@ -37,10 +37,9 @@ class Asker(Protocol):
 
 
 class Asked(Exchange):
-    """An exchange that no connection carries. `grpc_status` is the code that the call ends with."""
+    """An exchange that no connection carries."""
 
     complete = True
-    grpc_status: int | None = None
 
     def __init__(self, outer: Exchange, asker: Asker, method: bytes, target: bytes, head: AskedHead | None) -> None:
         headers = outer.headers

@@ -111,7 +111,7 @@ class Execution:
         answer: asyncio.Future[Arrays] = loop.create_future()
         timer = loop.call_later(timeout_s, _expire, answer)
         watch = LoopWatch(loop) if call is None and self._on_gil_held is not None and self._mode == "auto" else None
-        job = loop.run_in_executor(self._executor, self._in_thread, inputs, size, context, watch, call, perf_counter())
+        job = loop.run_in_executor(self._executor, self._in_thread, inputs, size, context, watch, call, perf_counter(), answer)
         self._in_threads += 1
         self._settle()
         job.add_done_callback(lambda done: self._left_thread(done, answer))
@@ -136,9 +136,10 @@ class Execution:
         watch: "LoopWatch | None",
         call: "Call | None",
         queued_at: float,
+        answer: "asyncio.Future[Arrays]",
     ) -> "Arrays":
-        if context.cancelled:
-            return {}
+        if context.cancelled or answer.done():
+            return {}  # nobody waits any more
         began_at = monotonic()
         self._running.add(began_at)
         started_at = perf_counter()
@@ -193,9 +194,14 @@ class LoopWatch:
         self._timer.cancel()
 
 
+def too_late() -> DeadlineExceeded:
+    """The time for an answer is over."""
+    return DeadlineExceeded("the model did not answer in time (timeout_s, or the caller's deadline)")
+
+
 def _expire(answer: "asyncio.Future[Arrays]") -> None:
     if not answer.done():
-        answer.set_exception(DeadlineExceeded("the model did not answer in time (timeout_s)"))
+        answer.set_exception(too_late())
 
 
 def _pass_on(job: "asyncio.Future[Arrays]", answer: "asyncio.Future[Arrays]") -> None:

@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import DeadlineExceeded, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
+from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
 from kfunc.handlers.contract import Handler
-from kfunc.handlers.execution import Execution
+from kfunc.handlers.execution import Execution, too_late
 from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.registry import create, runtime_of
@@ -20,6 +20,7 @@ from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.datatypes import JSON
+from kfunc.protocol.grpc.status import decode_timeout
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ log = logging.getLogger("kfunc.model")
 
 PREDICT = ("preprocess", "predict", "postprocess")
 EXPLAIN = ("preprocess", "explain")
+TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
 
 
 def load_handler(config: PodConfig) -> Handler:
@@ -230,14 +232,15 @@ class LoadedModel:
         call: "Callable[[Arrays], Arrays] | None" = None,
     ) -> InferResponse:
         """Run the async `steps`; or `call`, or else the model, in a thread."""
+        timeout_s = seconds_left(context, self._timeout_s)
         if self._in_flight >= self._limit:
             raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
         self._in_flight += 1
         try:
             if steps is not None:
-                outputs = await self._run_async(steps, arrays, context)
+                outputs = await self._run_async(steps, arrays, timeout_s, context)
             else:
-                outputs = await self._execution.run_in_thread(arrays, size, self._timeout_s, context, call)
+                outputs = await self._execution.run_in_thread(arrays, size, timeout_s, context, call)
         except KfuncError:
             raise
         except Exception as error:
@@ -248,16 +251,16 @@ class LoadedModel:
                 self.close()
         return to_response(request, self.metadata, outputs)
 
-    async def _run_async(self, steps: "list[Step]", arrays: "Arrays", context: Context) -> "Arrays":
+    async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, task.cancel)
+        timer = asyncio.get_running_loop().call_later(timeout_s, task.cancel)
         began_at = perf_counter()
         try:
             return await task
         except asyncio.CancelledError:
             if context.cancelled:
                 raise
-            raise DeadlineExceeded("the model did not answer in time (timeout_s)") from None
+            raise too_late() from None
         finally:
             context.compute_s = perf_counter() - began_at
             timer.cancel()
@@ -282,6 +285,21 @@ class LoadedModel:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._handler, IsolatedHandler):
             self._handler.close()
+
+
+def seconds_left(context: Context, most: float) -> float:
+    """The time for an answer: `most`, or what the caller gives it. Raises DeadlineExceeded where that is over."""
+    deadline = context.deadline
+    if deadline:
+        most = min(most, deadline - asyncio.get_running_loop().time())
+    elif TIMEOUT in context.headers:
+        try:
+            most = min(most, decode_timeout(context.headers[TIMEOUT]))
+        except InvalidRequest:
+            pass  # only callers of gRPC say so, and a process before this one has read it
+    if most <= 0:
+        raise too_late()
+    return most
 
 
 def _model_failed() -> ModelFailed:

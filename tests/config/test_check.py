@@ -119,7 +119,7 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     ("inference: {model: {uri: m, runtime: ONNX}}\n", 1, 38, "inference.model.runtime",
      'expected one of auto, onnx, python, sklearn, found the string "ONNX"', 'did you mean "onnx"?'),
     ("inference: {model: {uri: m}, protocols: [v1, V2]}\n", 1, 46, "inference.protocols[1]",
-     'expected one of v1, v2, found the string "V2"', 'did you mean "v2"?'),
+     'expected one of grpc, v1, v2, found the string "V2"', 'did you mean "v2"?'),
     ("inference: {model: {uri: m, runtime: 3}}\n", 1, 38, "inference.model.runtime",
      "expected one of auto, onnx, python, sklearn, found the integer 3", ""),
     ("inference: {model: {uri: m}, accelerator: }\n", 1, 30, "inference.accelerator",

@@ -185,7 +185,7 @@ def test_the_three_processes_of_the_pod_run(served: Run) -> None:
 
 def test_the_first_lines_say_what_runs_and_the_last_that_it_is_ready(served: Run) -> None:
     lines = served.out.partition("ready: ")[0].splitlines()
-    assert lines[0] == "iris: ./model.onnx with onnx (the name ends in .onnx), REST v1, v2"
+    assert lines[0] == "iris: ./model.onnx with onnx (the name ends in .onnx), REST v1, v2 and gRPC"
     assert lines[1].startswith("metrics: logger http://127.0.0.1:")
     assert lines[2] == f"events: {served.folder}/.kfunc/events.jsonl"
     assert served.out.count("ready: ") == 1
