@@ -346,7 +346,10 @@ def test_a_fault_of_the_handler_is_500_and_shows_nothing_of_it(asked: Callable[.
     "text", ["import time\ndef predict(a): time.sleep(1)", "import asyncio\nasync def predict(a): await asyncio.sleep(9)"]
 )
 def test_an_answer_that_takes_too_long_is_504(asked: Callable[..., Any], text: str) -> None:
-    assert asked(text, tensor([1]), timeout_s=0.1) == (504, {"error": "the model did not answer in time (timeout_s, or the caller's deadline)"})
+    assert asked(text, tensor([1]), timeout_s=0.1) == (
+        504,
+        {"error": "the model did not answer in time (timeout_s, or the caller's deadline)"},
+    )
 
 
 def test_requests_past_the_limit_are_503(python: Callable[..., LoadedModel]) -> None:
