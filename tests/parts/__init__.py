@@ -12,7 +12,7 @@ CACHE = ROOT / ".cache" / "parts"
 
 @dataclass(frozen=True)
 class Part:
-    """A program, built by Go, unpacked from Debian's packages, or installed from Maven's or npm's registry.
+    """A program or files: built by Go, from Go modules, Debian's packages, or the registries of Maven and npm.
 
     `program` is what proves that it is there: a file below the folder that it is fetched into.
     `heavy` ones take minutes, and belong to `make test-parts`.
@@ -23,18 +23,38 @@ class Part:
     go: str = ""  # "MODULE/PATH@VERSION", or a folder of this repository with a go.mod
     maven: str = ""  # "GROUP:ARTIFACT:VERSION": its jar and those that it needs
     npm: str = ""  # "PACKAGE@VERSION"
+    files: tuple[str, ...] = ()  # "MODULE@VERSION:PATH": files of Go modules, side by side
     heavy: bool = False
 
 
 PARTS = {
     "azurite": Part("node_modules/.bin/azurite-blob", npm="azurite@3.37.0", heavy=True),
     "curl": Part("usr/bin/curl", debian=("curl",)),
+    # CustomResourceDefinitions of what is rendered and not Kubernetes' own.
+    "crds": Part(
+        "customresourcedefinitions.gen.yaml",
+        files=(
+            "istio.io/api@v1.31.4:kubernetes/customresourcedefinitions.gen.yaml",
+            "github.com/kedacore/keda/v2@v2.21.0:config/crd/bases/keda.sh_scaledobjects.yaml",
+            *(
+                f"github.com/prometheus-operator/prometheus-operator@v0.85.0:example/prometheus-operator-crd/{kind}.yaml"
+                for kind in (
+                    "monitoring.coreos.com_podmonitors",
+                    "monitoring.coreos.com_servicemonitors",
+                    "monitoring.coreos.com_prometheusrules",
+                )
+            ),
+        ),
+    ),
     "fake-gcs-server": Part("fake-gcs-server", go="github.com/fsouza/fake-gcs-server@v1.56.0", heavy=True),
     "h2spec": Part("h2spec", go="github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"),
+    "istio-oracle": Part("istio-oracle", go="tests/oracles/istio"),
     "kafka": Part("kafka_2.13-3.9.1.jar", maven="org.apache.kafka:kafka_2.13:3.9.1", heavy=True),
     "knative-oracle": Part("knative-oracle", go="tests/oracles/knative"),
+    "kubernetes-oracle": Part("kubernetes-oracle", go="tests/oracles/kubernetes"),
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
+    "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
     "versitygw": Part("versitygw", go="github.com/versity/versitygw/cmd/versitygw@v1.8.0", heavy=True),
 }

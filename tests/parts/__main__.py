@@ -1,12 +1,14 @@
 """`python -m tests.parts [--heavy] [NAME …]`: fetch what is missing. What cannot be had is named, and the tests skip it."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from zlib import crc32
 
 from tests.parts import CACHE, PARTS, ROOT, Part, folder
 
@@ -28,9 +30,15 @@ def main() -> int:
 
 
 def there(name: str) -> bool:
-    """Whether the part is here, in the version that is asked for. A program of this repository is always built again."""
+    """Whether the part is here, in the version that is asked for."""
     stamp = folder(name) / ".part"
-    return not is_own(PARTS[name]) and stamp.is_file() and stamp.read_text() == repr(PARTS[name])
+    return stamp.is_file() and stamp.read_text() == version(PARTS[name])
+
+
+def version(part: Part) -> str:
+    """What the part is made from; of a program of this repository, its sources as well."""
+    sources = sorted((ROOT / part.go).glob("*")) if is_own(part) else []
+    return repr(part) + "".join(f" {file.name}:{crc32(file.read_bytes())}" for file in sources)
 
 
 def is_own(part: Part) -> bool:
@@ -40,8 +48,7 @@ def is_own(part: Part) -> bool:
 def fetch(name: str) -> bool:
     """Fetch one part; False, with a line that says why, where it cannot be had."""
     part = PARTS[name]
-    if not is_own(part):
-        print(f"fetching {name}", flush=True)
+    print(f"{'building' if is_own(part) else 'fetching'} {name}", flush=True)
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{name}-") as made:
         into = Path(made) / name
@@ -49,6 +56,8 @@ def fetch(name: str) -> bool:
         try:
             if part.go:
                 build(part.go, into / part.program)
+            elif part.files:
+                copy(part.files, into)
             elif part.maven:
                 collect(part.maven, into)
             elif part.npm:
@@ -60,7 +69,7 @@ def fetch(name: str) -> bool:
         except (Missing, OSError, subprocess.CalledProcessError) as error:
             print(f"skipped: {name}: {reason(error)}; tests that need it are skipped", file=sys.stderr, flush=True)
             return False
-        (into / ".part").write_text(repr(part))
+        (into / ".part").write_text(version(part))
         shutil.rmtree(folder(name), ignore_errors=True)
         into.rename(folder(name))
     return True
@@ -89,6 +98,16 @@ def build(source: str, program: Path) -> None:
     with tempfile.TemporaryDirectory() as path:
         run("go", "install", source, GOBIN=path)
         shutil.move(next(Path(path).iterdir()), program)
+
+
+def copy(files: tuple[str, ...], into: Path) -> None:
+    """Files of Go modules."""
+    if shutil.which("go") is None:
+        raise Missing("it is in a Go module, and there is no go here (on Debian: apt-get install golang)")
+    for file in files:
+        module, _, path = file.partition(":")
+        told = json.loads(run("go", "mod", "download", "-json", module, folder=into))
+        shutil.copy(Path(told["Dir"]) / path, into)
 
 
 def unpack(packages: tuple[str, ...], into: Path) -> None:

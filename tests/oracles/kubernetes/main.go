@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/api/pod"
@@ -55,7 +56,7 @@ func main() {
 // complaints of the API server about one object; an empty list is approval.
 func complaints(text []byte, decoder runtime.Decoder, custom definitions) []string {
 	var content map[string]any
-	if err := json.Unmarshal(text, &content); err != nil {
+	if err := utiljson.Unmarshal(text, &content); err != nil { // whole numbers as integers, as the API server has them
 		return []string{err.Error()}
 	}
 	if definition, found := custom[kindOf(content)]; found {

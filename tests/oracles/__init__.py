@@ -1,0 +1,35 @@
+"""Programs that say whether a cluster would take a manifest: made of what the cluster itself runs (tests.parts builds them)."""
+
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+class Oracle:
+    """A running oracle: an object a line in, its complaints a line out."""
+
+    def __init__(self, program: Path, *arguments: Path) -> None:
+        self._process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def complaints(self, manifest: Any) -> list[str]:
+        """What it has against the manifest; an empty list is approval."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(manifest) + "\n")
+        self._process.stdin.flush()
+        said: list[str] = json.loads(self._process.stdout.readline())
+        return said
+
+    def all_complaints(self, manifests: Iterable[Any]) -> list[str]:
+        """Of several manifests, each with kind and name."""
+        return [
+            f"{manifest['kind']} {manifest['metadata']['name']}: {said}"
+            for manifest in manifests
+            for said in self.complaints(manifest)
+        ]
+
+    def close(self) -> None:
+        """End it. It ends by itself at the end of its input."""
+        self._process.communicate()
