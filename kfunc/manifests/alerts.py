@@ -96,7 +96,7 @@ def _batcher(plan: Plan, limits: Alerts, most: int) -> Alert:
         "1m",
         "warning",
         f"{plan.namespace}/{plan.name} batches too slowly",
-        f"The batcher's queue is {{{{ $value | humanizePercentage }}}} full; at 100 % it answers 503.",
+        "The batcher's queue is {{ $value | humanizePercentage }} full; at 100 % it answers 503.",
     )
 
 

@@ -69,11 +69,11 @@ def entries(plan: Plan) -> list[Manifest]:
 
 def entry(plan: Plan, prefix: str) -> Manifest:
     """One of them."""
-    port: Manifest = {"name": "http", "port": 80}
     if plan.mode == "raw":
-        spec: Manifest = {"selector": {"app.kubernetes.io/name": plan.name}, "ports": [port | {"targetPort": "http"}]}
-    else:
-        spec = {"type": "ExternalName", "externalName": LOCAL_SERVICE, "ports": [port]}
+        ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+        spec: Manifest = {"selector": {"app.kubernetes.io/name": plan.name}, "ports": ports}
+    else:  # the port is named as Knative names it: HTTP/1.1 and HTTP/2
+        spec = {"type": "ExternalName", "externalName": LOCAL_SERVICE, "ports": [{"name": "http2", "port": 80}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, label(plan, prefix)), "spec": spec}
 
 

@@ -7,10 +7,13 @@ address that Prometheus asks is made from the pod's.
 from msgspec import UNSET
 
 from kfunc.config.monitoring import Monitoring
+from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.manifests.alerts import alerts
+from kfunc.manifests.containers import outer_port
 from kfunc.manifests.dashboard import dashboard_json
 from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Part, Plan, metadata
+from kfunc.manifests.queries import queries
 
 OPERATOR = "monitoring.coreos.com/v1"
 GRAFANA = {"grafana_dashboard": "1"}
@@ -38,7 +41,7 @@ def build(plan: Plan) -> Part:
 
 def pod_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:
     """Of a Knative Service's pods: one target a pod, by its port for requests, asked at its management port."""
-    port = management_port(plan)
+    port = MANAGEMENT_PORTS[queries(plan).outermost]
     endpoint = {
         "path": "/metrics",
         "interval": f"{monitoring.interval_s}s",

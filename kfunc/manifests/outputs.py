@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from kfunc.config.deployment import Mode
-from kfunc.manifests import eventing, knative
+from kfunc.manifests import access, egress, eventing, istio, knative, monitoring, raw
 from kfunc.manifests.plan import Group, Manifest, Note, Part, Plan
 from kfunc.manifests.yaml_text import write
 
@@ -27,17 +27,23 @@ class Output(Struct, frozen=True):
 # In the order in which they are printed: kn reads the first document of a stream, and that is the Service.
 OUTPUTS: tuple[Output, ...] = (
     Output("service", "knative/service.yaml", ("knative",), knative.build),
+    Output("service", "raw/deployment.yaml", ("raw",), raw.build),
     Output("eventing", "knative/eventing.yaml", ("knative",), eventing.build),
+    Output("istio", "istio/traffic.yaml", ("knative", "raw"), istio.build),
+    Output("istio", "istio/access.yaml", ("knative", "raw"), access.build),
+    Output("istio", "istio/egress.yaml", ("knative", "raw"), egress.build),
+    Output("monitoring", "monitoring/monitoring.yaml", ("knative", "raw"), monitoring.build),
 )
 
 
 class Rendered(Struct, frozen=True):
-    """Manifests by the path of their file; the paths that this function has no manifests for; what to say."""
+    """Manifests by the path of their file; the paths that this function has no manifests for; what to say; other files."""
 
     files: dict[str, list[Manifest]]
     unused: list[str]
     notes: list[Note]
     urls: list[str]
+    texts: dict[str, str] = {}
 
 
 def render(plan: Plan, only: Group | None = None) -> Rendered:
@@ -46,6 +52,7 @@ def render(plan: Plan, only: Group | None = None) -> Rendered:
     unused: list[str] = []
     notes: list[Note] = []
     urls: list[str] = []
+    texts: dict[str, str] = {}
     for output in OUTPUTS:
         if only not in (None, output.group):
             continue
@@ -56,7 +63,8 @@ def render(plan: Plan, only: Group | None = None) -> Rendered:
             unused.append(output.path)
         notes += [note for note in part.notes if note not in notes]
         urls += part.urls
-    return Rendered(files, [path for path in unused if path not in files], notes, urls)
+        texts |= part.texts
+    return Rendered(files, [path for path in unused if path not in files], notes, urls, texts)
 
 
 def text(manifests: list[Manifest]) -> str:

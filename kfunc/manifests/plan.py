@@ -53,11 +53,15 @@ class Note(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """What one builder makes: objects, what to say of them, and the addresses that lead to the function."""
+    """What one builder makes: objects, what to say of them, and the addresses that lead to the function.
+
+    `texts` are further files, by their paths below `-o`.
+    """
 
     manifests: list[Manifest] = []
     notes: list[Note] = []
     urls: list[str] = []
+    texts: dict[str, str] = {}
 
 
 def metadata(plan: Plan, name: str, labels: dict[str, str] | None = None) -> Manifest:

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from kfunc.manifests.plan import Plan
+from kfunc.manifests.volumes import Container, sidecars_of
 
 RATE = "5m"
 
@@ -11,7 +12,7 @@ class Queries(Struct, frozen=True):
     """Queries of a function whose requests arrive at the component `outermost`."""
 
     selector: str
-    outermost: str
+    outermost: Container
 
     def metric(self, name: str, *labels: str) -> str:
         """A metric of the function."""
@@ -43,5 +44,5 @@ class Queries(Struct, frozen=True):
 
 def queries(plan: Plan) -> Queries:
     """The function's queries."""
-    outermost = "logger" if plan.config.logger else "batcher" if plan.config.batcher else "handler"
-    return Queries(f'namespace="{plan.namespace}",function="{plan.name}"', outermost)
+    chain: tuple[Container, ...] = ("handler", *sidecars_of(plan.config))
+    return Queries(f'namespace="{plan.namespace}",function="{plan.name}"', chain[-1])
