@@ -112,10 +112,11 @@ def with_local_variables(function: Function, environ: Mapping[str, str]) -> Func
 def write_files(directory: Path, rendered: Rendered) -> None:
     """Write each file, and remove those of an earlier rendering that are not rendered any more. Raises StartupError."""
     try:
-        for path, manifests in rendered.files.items():
+        contents = {path: text(manifests) for path, manifests in rendered.files.items()} | rendered.texts
+        for path, content in contents.items():
             file = directory / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text(manifests), encoding="utf-8")
+            file.write_text(content, encoding="utf-8")
             click.echo(f"wrote {file}", err=True)
         for path in rendered.unused:
             file = directory / path

@@ -96,6 +96,17 @@ def istio_settings_have_istio(function: Function) -> Iterator[Finding]:
         yield Finding((*TRAFFIC, "via"), "with mode: raw there is no Knative Service", "write via: istio")
 
 
+def public_settings_have_a_public_function(function: Function) -> Iterator[Finding]:
+    """A function that only the cluster reaches has no host outside."""
+    traffic = _traffic(function)
+    if traffic is None or function.inference.visibility == "public":
+        return
+    for key in ("hosts", "preview_host", "gateways", "tls"):
+        if getattr(traffic, key) != getattr(Traffic(), key):
+            message = f"{key} is for callers from outside, and visibility is {function.inference.visibility}"
+            yield Finding((*TRAFFIC, key), message, "remove it, or write visibility: public", at_key=True)
+
+
 def names_leave_room_for_tags(function: Function) -> Iterator[Finding]:
     """Each revision has a host of its own, made of its tag and the function's name."""
     traffic = _traffic(function)
@@ -180,6 +191,7 @@ def times_are_of_use(function: Function) -> Iterator[Finding]:
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     strategies_have_what_they_need,
     istio_settings_have_istio,
+    public_settings_have_a_public_function,
     names_leave_room_for_tags,
     hosts_are_free,
     gateways_are_single,

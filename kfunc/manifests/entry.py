@@ -29,14 +29,20 @@ def domain(plan: Plan) -> str:
     return plan.function.domain or DEFAULT_DOMAIN
 
 
+def is_public(plan: Plan) -> bool:
+    """Whether anything outside of the cluster reaches the function."""
+    return plan.function.inference.visibility == "public"
+
+
 def public_hosts(plan: Plan, prefix: str = LIVE) -> list[str]:
     """The names that people use from outside."""
     traffic = traffic_of(plan)
+    if not is_public(plan):
+        return []
     if prefix == PREVIEW and traffic.preview_host is not UNSET:
         return [traffic.preview_host]
-    if prefix == PREVIEW:
-        return [f"{label(plan, PREVIEW)}.{plan.namespace}.{domain(plan)}"]
-    return traffic.hosts or [f"{label(plan, LIVE)}.{plan.namespace}.{domain(plan)}"]
+    made = [f"{label(plan, prefix)}.{plan.namespace}.{domain(plan)}"]
+    return made if prefix == PREVIEW else traffic.hosts or made
 
 
 def local_hosts(plan: Plan, prefix: str = LIVE) -> list[str]:
@@ -48,7 +54,8 @@ def local_hosts(plan: Plan, prefix: str = LIVE) -> list[str]:
 def own_gateway(plan: Plan) -> bool:
     """Whether the function has a Gateway of its own: for TLS, or because there is no Knative's."""
     traffic = traffic_of(plan)
-    return traffic.tls is not UNSET or (plan.mode == "raw" and not traffic.gateways)
+    needed = traffic.tls is not UNSET or (plan.mode == "raw" and not traffic.gateways)
+    return needed and is_public(plan)
 
 
 def gateways(plan: Plan) -> list[str]:
@@ -56,19 +63,19 @@ def gateways(plan: Plan) -> list[str]:
     traffic = traffic_of(plan)
     outside = [f"{plan.namespace}/{plan.name}"] if own_gateway(plan) else traffic.gateways or [INGRESS_GATEWAY]
     inside = [LOCAL_GATEWAY] if plan.mode == "knative" else []
-    return [*outside, *(gateway for gateway in inside if gateway not in outside), MESH]
+    return list(dict.fromkeys([*(outside if is_public(plan) else []), *inside, MESH]))
 
 
 def urls(plan: Plan, prefix: str = LIVE) -> list[str]:
-    """The addresses of the hosts from outside."""
-    scheme = "https" if traffic_of(plan).tls is not UNSET else "http"
-    return [f"{scheme}://{host}" for host in public_hosts(plan, prefix)]
+    """The addresses of the hosts from outside, or the one within the cluster where there are none."""
+    scheme = "https" if own_gateway(plan) and traffic_of(plan).tls is not UNSET else "http"
+    return [f"{scheme}://{host}" for host in public_hosts(plan, prefix)] or [f"http://{local_hosts(plan, prefix)[0]}"]
 
 
 def notes(plan: Plan) -> list[Note]:
     """What has to be true of names before a request arrives."""
     said = []
-    if not plan.function.domain and not traffic_of(plan).hosts:
+    if is_public(plan) and not plan.function.domain and not traffic_of(plan).hosts:
         text = f"func.yaml names no domain, so that hosts end in {DEFAULT_DOMAIN}: give domain, or inference.traffic.hosts"
         said.append(Note(text, "kubectl get configmap config-domain -n knative-serving -o yaml"))
     return said

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import UNSET
 
 from kfunc.config.knative import MAX_TIMEOUT_S
+from kfunc.manifests import mesh
 from kfunc.manifests.annotations import scaling_notes, service_annotations, template_annotations
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
 from kfunc.manifests.pod import pod
+from kfunc.manifests.split import service_traffic, split, traffic_of
 
 MARGIN_S = 5
 """Between our own answer that it took too long and Knative's, which says less."""
@@ -29,7 +31,7 @@ def build(plan: Plan) -> Part:
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": metadata(plan, plan.name, labels | own) | ({"annotations": annotations} if annotations else {}),
-        "spec": {"template": template(plan), "traffic": traffic(plan)},
+        "spec": {"template": template(plan), "traffic": service_traffic(plan, revision(plan))},
     }
     return Part([service], pod(plan).notes + scaling_notes(plan) + accelerator_notes(plan), [url(plan)])
 
@@ -37,8 +39,8 @@ def build(plan: Plan) -> Part:
 def template(plan: Plan) -> Manifest:
     """What a revision is made from; its name is the Service's and a hash of all the rest."""
     labels = {label.key: label.value for label in plan.function.deploy.labels}
-    annotations = template_annotations(plan)
-    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | labels}
+    annotations = template_annotations(plan) | mesh.pod_annotations(plan)
+    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | labels | mesh.pod_labels(plan)}
     described |= {"annotations": annotations} if annotations else {}
     spec = revision_settings(plan) | pod(plan).spec
     digest = hashlib.sha256(msgspec.json.encode({"metadata": described, "spec": spec}, order="deterministic")).hexdigest()
@@ -68,19 +70,23 @@ def revision_settings(plan: Plan) -> Manifest:
     return {name: value for name, value in settings.items() if value is not UNSET}
 
 
-def traffic(plan: Plan) -> list[Manifest]:
-    """All of it to the newest revision, or to the stable one, with the new one at its own host beside it."""
-    stable = plan.release.stable
-    if not stable or stable == revision(plan):
-        return [{"latestRevision": True, "percent": 100}]
-    return [
-        {"revisionName": stable, "percent": 100, "tag": "stable"},
-        {"revisionName": revision(plan), "percent": 0, "tag": "candidate"},
-    ]
+def settled(plan: Plan) -> Plan:
+    """The plan without a release beside itself: a stable revision that is the one rendered has everything."""
+    if plan.mode != "knative" or not plan.release.stable or plan.release.stable != revision(plan):
+        return plan
+    return msgspec.structs.replace(plan, release=msgspec.structs.replace(plan.release, stable="", weight=None))
 
 
 def url(plan: Plan) -> str:
-    """The Service's own address, as far as it can be known without the cluster."""
+    """The Service's own address, as far as it can be known without the cluster, and what answers there."""
+    shares = split(plan)
+    which = f" ({shares[0].revision or 'the new revision'}, and nothing else)" if len(shares) > 1 else ""
+    if traffic_of(plan).via == "knative":
+        which = ""
+    return _address(plan) + which
+
+
+def _address(plan: Plan) -> str:
     if plan.function.inference.visibility == "cluster-local":
         return f"http://{plan.name}.{plan.namespace}.svc.cluster.local"
     domain = plan.function.domain or "DOMAIN"

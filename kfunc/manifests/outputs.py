@@ -48,6 +48,7 @@ class Rendered(Struct, frozen=True):
 
 def render(plan: Plan, only: Group | None = None) -> Rendered:
     """All manifests of a plan, or those of one group."""
+    plan = knative.settled(plan)
     files: dict[str, list[Manifest]] = {}
     unused: list[str] = []
     notes: list[Note] = []

@@ -55,7 +55,7 @@ def service_traffic(plan: Plan, revision: str) -> list[Manifest]:
     """
     shares = split(plan)
     if len(shares) == 1:
-        return [{"revisionName": revision, "percent": 100}]
+        return [{"latestRevision": True, "percent": 100}]
     pinned = traffic_of(plan).via == "istio"
     return [
         {

@@ -300,7 +300,6 @@ inference:
     strict_mtls: true
   egress: [{host: "*.example.com"}, {host: db.example.com, port: 5432, protocol: tcp}]
   port: 8081
-  visibility: cluster-local
   gpu: {count: 2, mig: 1g.5gb, vendor: nvidia}
   devices: {sgx.intel.com/epc: 10Mi}
   server: {kind: triton, image: example.com/triton:1, command: [tritonserver], args: [--model-repository=/models], port: 9000,
@@ -361,6 +360,7 @@ BLUE_GREEN = """
   traffic: {strategy: blue-green, preview_host: new.example.org, gateways: [gateways/public]}
 """
 AB = """
+  visibility: cluster-local
   traffic:
     strategy: ab
     variants:
