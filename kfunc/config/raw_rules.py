@@ -9,13 +9,14 @@ from kfunc.config.access_rules import is_url
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.names import is_subdomain
+from kfunc.config.names import MAX_LABEL, is_subdomain
 from kfunc.config.raw import Raw, Trigger
 from kfunc.config.traffic_rules import labels_are_labels
 
 RAW: FieldPath = ("inference", "raw")
 MONITORING: FieldPath = ("inference", "monitoring")
 LEAST_TARGET = 0.001
+LONGEST_NAME = MAX_LABEL - len("-candidate")
 MAX_TEXT = 1024
 NEEDED: dict[str, tuple[str, ...]] = {
     "prometheus": (),
@@ -114,6 +115,13 @@ def scaling_has_room(function: Function) -> Iterator[Finding]:
         yield Finding(("deploy", "options", "scale", "max"), message, "give the most pods, or remove it for 10")
 
 
+def names_leave_room(function: Function) -> Iterator[Finding]:
+    """The Deployment of a new revision, and the Service for metrics, have longer names."""
+    if function.inference.mode == "raw" and len(function.name) > LONGEST_NAME:
+        message = f"with mode: raw a name has at most {LONGEST_NAME} characters, this has {len(function.name)}"
+        yield Finding(("name",), message, "a new revision's Deployment is NAME-candidate")
+
+
 def monitoring_labels_are_labels(function: Function) -> Iterator[Finding]:
     """The Prometheus Operator and Grafana select by them."""
     monitoring = function.inference.monitoring
@@ -128,5 +136,6 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     metrics_can_be_asked_for,
     triggers_can_be_read,
     scaling_has_room,
+    names_leave_room,
     monitoring_labels_are_labels,
 )

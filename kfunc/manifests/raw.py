@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import UNSET
 
 from kfunc.config.places import MANAGEMENT_PORTS
+from kfunc.config.raw_rules import LONGEST_NAME
+from kfunc.errors import StartupError
 from kfunc.manifests import mesh
 from kfunc.manifests.autoscaling import autoscaler, fewest, scales
 from kfunc.manifests.gateway import instance
@@ -25,6 +27,8 @@ MARGIN_S = 5
 
 def build(plan: Plan) -> Part:
     """Everything that runs, keeps and scales the pods. Beside a stable Deployment the rendered one has its share's name."""
+    if len(plan.name) > LONGEST_NAME:
+        raise StartupError(f"the name {plan.name} is too long for a Deployment's parts: at most {LONGEST_NAME} characters")
     name = deployment_name(plan)
     scaler = autoscaler(plan, name)
     made = [deployment(plan, name), service(plan)]

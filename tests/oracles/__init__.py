@@ -6,21 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from kfunc.manifests.yaml_text import write
+
 
 class Oracle:
-    """A running oracle: an object a line in, its complaints a line out."""
+    """A running oracle: a manifest a line in, its complaints and the manifest as it was read a line out."""
 
     def __init__(self, program: Path, *arguments: Path) -> None:
         self._process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def complaints(self, manifest: Any) -> list[str]:
-        """What it has against the manifest; an empty list is approval."""
+        """What it has against the manifest as we write it; an empty list is approval."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(manifest) + "\n")
+        self._process.stdin.write(json.dumps(write(manifest)) + "\n")
         self._process.stdin.flush()
-        said: list[str] = json.loads(self._process.stdout.readline())
-        return said
+        answer = json.loads(self._process.stdout.readline())
+        said: list[str] = answer["complaints"]
+        return said if answer["value"] == manifest else ["it is read as something else", *said]
 
     def all_complaints(self, manifests: Iterable[Any]) -> list[str]:
         """Of several manifests, each with kind and name."""

@@ -1,4 +1,5 @@
-// Istio's own opinion of its resources: a JSON object a line in, a JSON list of complaints a line out.
+// Istio's own opinion of its resources: a line in is a manifest's YAML as a JSON string, a line out
+// {"complaints": […], "value": the manifest as Istio reads it}.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 )
 
 const longestLine = 64 << 20
@@ -20,13 +22,30 @@ func main() {
 	lines.Buffer(nil, longestLine)
 	out := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
-		if err := out.Encode(complaints(lines.Bytes())); err != nil {
+		if err := out.Encode(judge(lines.Bytes())); err != nil {
 			panic(err)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		panic(err)
 	}
+}
+
+type answer struct {
+	Complaints []string        `json:"complaints"`
+	Value      json.RawMessage `json:"value"`
+}
+
+func judge(line []byte) answer {
+	var text string
+	if err := json.Unmarshal(line, &text); err != nil {
+		panic(err)
+	}
+	value, err := yaml.YAMLToJSONStrict([]byte(text))
+	if err != nil {
+		return answer{Complaints: []string{"not YAML: " + err.Error()}}
+	}
+	return answer{complaints(value), value}
 }
 
 // complaints of the webhook about one resource; an empty list is approval. Warnings count.

@@ -1,4 +1,5 @@
-// Kubernetes' own opinion of manifests: an object a line in, a JSON list of complaints a line out.
+// Kubernetes' own opinion of manifests: a line in is a manifest's YAML as a JSON string, a line out
+// {"complaints": […], "value": the manifest as Kubernetes reads it}.
 //
 // Kinds of Kubernetes itself go through its defaulting and validation, others through the
 // CustomResourceDefinitions in the files named as arguments, CEL rules included. Unknown fields are complaints.
@@ -25,6 +26,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/policy"
 	policyvalidation "k8s.io/kubernetes/pkg/apis/policy/validation"
 
+	"sigs.k8s.io/yaml"
+
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
 	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
@@ -44,13 +47,30 @@ func main() {
 	lines.Buffer(nil, longestLine)
 	out := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
-		if err := out.Encode(complaints(lines.Bytes(), decoder, custom)); err != nil {
+		if err := out.Encode(judge(lines.Bytes(), decoder, custom)); err != nil {
 			panic(err)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		panic(err)
 	}
+}
+
+type answer struct {
+	Complaints []string        `json:"complaints"`
+	Value      json.RawMessage `json:"value"`
+}
+
+func judge(line []byte, decoder runtime.Decoder, custom definitions) answer {
+	var text string
+	if err := json.Unmarshal(line, &text); err != nil {
+		panic(err)
+	}
+	value, err := yaml.YAMLToJSONStrict([]byte(text))
+	if err != nil {
+		return answer{Complaints: []string{"not YAML: " + err.Error()}}
+	}
+	return answer{complaints(value, decoder, custom), value}
 }
 
 // complaints of the API server about one object; an empty list is approval.
@@ -79,6 +99,9 @@ func validate(object runtime.Object) field.ErrorList {
 		options := pod.GetValidationOptionsFromPodTemplate(&object.Spec.Template, nil)
 		return appsvalidation.ValidateDeployment(object, options)
 	case *core.Service:
+		if object.Spec.ClusterIP == core.ClusterIPNone { // the API server fills in the second form of it
+			object.Spec.ClusterIPs = []string{core.ClusterIPNone}
+		}
 		return corevalidation.ValidateServiceCreate(object)
 	case *core.ConfigMap:
 		return corevalidation.ValidateConfigMap(object)
