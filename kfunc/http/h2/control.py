@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kfunc.http.h2.core import H2Core
 
 PRIORITY_BYTES = 5
+SETTINGS_BYTES = 60  # what a client says is hardly more; what is counts as so many frames more
 DEPENDS_ON_ITSELF = 0x100  # beside the flags of a HEADERS frame
 DRAIN_PING = b"kfunc/go"
 
@@ -39,7 +40,7 @@ def on_settings(core: "H2Core", flags: int, stream_id: int, payload: bytes) -> N
             raise ConnectionFault(FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS is empty")
         core.acknowledged = True
         return
-    core.spend_control()
+    core.spend_control(1.0 + len(payload) // SETTINGS_BYTES)
     values = frames.read_settings(payload)
     check_settings(values)
     out = core.out

@@ -315,11 +315,11 @@ class H2Core:
         if not self._resets.spend(self.now):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams are reset")
 
-    def spend_control(self) -> None:
-        """Count a frame that moves nothing forward. Raises ConnectionFault when there are too many for what was sent."""
+    def spend_control(self, count: float = 1.0) -> None:
+        """Count frames that move nothing forward. Raises ConnectionFault when there are too many for what was sent."""
         self._control.earn(self.out.earned)
         self.out.earned = 0.0
-        if not self._control.spend(self.now):
+        if not self._control.spend(self.now, count):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames that carry no request")
 
     # ---- the end of the connection

@@ -25,14 +25,14 @@ class Allowance:
         self._rate = rate
         self._at = now
 
-    def spend(self, now: float) -> bool:
-        """Use one; false if there is none."""
-        if self._left < 1.0:
+    def spend(self, now: float, count: float = 1.0) -> bool:
+        """Use `count`; false if there are not so many."""
+        if self._left < count:
             self._left = min(self._burst, self._left + (now - self._at) * self._rate)
             self._at = now
-        if self._left < 1.0:
+        if self._left < count:
             return False
-        self._left -= 1.0
+        self._left -= count
         return True
 
     def earn(self, count: float) -> None:
