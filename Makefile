@@ -29,7 +29,7 @@ foreign = .venv-$(1)/ready-$(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -
 CLIENTS := $(call foreign,conformance)
 PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
 # make bench needs the peers only if it measures them: they are named, or nothing is.
-MEASURED := $(filter --help throughput peers images hops startup memory imports paths micro,$(ARGS))
+MEASURED := $(filter --help throughput peers images h2 hops startup memory imports paths micro,$(ARGS))
 NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images,$(MEASURED)),$(PEERS)),$(PEERS))
 
 # $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,
@@ -94,18 +94,18 @@ fuzz: $(TESTING)
 train: $(TRAINING)
 	@for script in examples/*/train.py; do echo "$$script"; .venv-train/bin/python "$$script" || exit 1; done
 
-bench: $(BENCHING) $(NEEDED_PEERS) .cache/bin/wrk
+bench: $(BENCHING) $(NEEDED_PEERS) .cache/bin/wrk .cache/bin/h2load
 	@.venv-bench/bin/python -m compileall -q kfunc bench
 	@PATH="$(CURDIR)/.cache/bin:$$PATH" .venv-bench/bin/python -m bench $(ARGS)
 
-# The load generator: the machine's own wrk, or Debian's package unpacked here (needs no root).
-.cache/bin/wrk:
-	@mkdir -p .cache/bin .cache/deb
-	@if path=$$(command -v wrk); then ln -s "$$path" $@; exit; fi; \
-	echo 'fetching wrk'; \
-	cd .cache/deb && apt-get download --quiet=2 wrk libluajit-5.1-2 && for deb in *.deb; do dpkg -x "$$deb" . || exit 1; done || { \
-		echo 'make bench needs the load generator wrk (on Debian: apt-get install wrk)' >&2; exit 2; }; \
-	cd ../.. && printf '#!/bin/sh\nhere=$$(dirname "$$0")/../deb\nLD_LIBRARY_PATH=$$(echo "$$here"/usr/lib/*-linux-gnu) exec "$$here/usr/bin/wrk" "$$@"\n' >$@ && chmod +x $@
+# The load generators: the machine's own, or those of tests/parts behind a line of shell that names their libraries.
+.cache/bin/wrk: part = wrk
+.cache/bin/h2load: part = nghttp2
+.cache/bin/wrk .cache/bin/h2load:
+	@mkdir -p .cache/bin
+	@if path=$$(command -v $(@F)); then ln -sf "$$path" $@; exit; fi; \
+	CI=true "$(PYTHON)" -m tests.parts $(part) || { echo 'make bench needs the load generator $(@F)' >&2; exit 2; }; \
+	printf '#!/bin/sh\nhere=$$(dirname "$$0")/../parts/$(part)\nLD_LIBRARY_PATH=$$(echo "$$here"/usr/lib/*-linux-gnu) exec "$$here/usr/bin/$(@F)" "$$@"\n' >$@ && chmod +x $@
 
 # Exact versions of everything, from fresh installs: test.txt decides, the others are parts of it.
 constraints:

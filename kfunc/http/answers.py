@@ -29,7 +29,7 @@ class AnswerWriter(asyncio.Protocol):
 
     def _own_lines(self, exchange: Exchange) -> bytes:
         """The fields that the server adds to each answer: who asked, and where the time went."""
-        lines = timing_line(exchange) if exchange.compute_s or exchange.batch_s else b""
+        lines = b"server-timing: %b\r\n" % timing(exchange) if exchange.compute_s or exchange.batch_s else b""
         return b"x-request-id: %b\r\n%b" % (exchange.request_id, lines) if self.server.outermost else lines
 
     def _head(self, exchange: Exchange, lines: bytes) -> bytes:
@@ -85,8 +85,8 @@ class AnswerWriter(asyncio.Protocol):
         self._ended(exchange)
 
 
-def timing_line(exchange: Exchange) -> bytes:
+def timing(exchange: Exchange) -> bytes:
     """Milliseconds in the queue, in the batch and in the model (Server-Timing, W3C)."""
     if exchange.batch_s:
-        return b"server-timing: batch;dur=%.2f\r\n" % (exchange.batch_s * 1e3)
-    return b"server-timing: queue;dur=%.2f, compute;dur=%.2f\r\n" % (exchange.queue_s * 1e3, exchange.compute_s * 1e3)
+        return b"batch;dur=%.2f" % (exchange.batch_s * 1e3)
+    return b"queue;dur=%.2f, compute;dur=%.2f" % (exchange.queue_s * 1e3, exchange.compute_s * 1e3)

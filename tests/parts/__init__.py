@@ -4,8 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "parts"
 
@@ -56,6 +54,7 @@ PARTS = {
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
     "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
+    "wrk": Part("usr/bin/wrk", debian=("wrk",)),
     "versitygw": Part("versitygw", go="github.com/versity/versitygw/cmd/versitygw@v1.8.0", heavy=True),
 }
 
@@ -69,6 +68,8 @@ def program(name: str, path: str = "") -> Path:
     """The part's program, or the file at `path` in its folder. Skips the test where the part is missing."""
     found = folder(name) / (path or PARTS[name].program)
     if not found.exists():
+        import pytest  # `make bench` fetches parts without it
+
         command = "make test-parts" if PARTS[name].heavy else "make parts"
         pytest.skip(f"{name} is not here: {command} fetches it")
     return found

@@ -2,9 +2,9 @@
 
 from http import HTTPStatus
 
-from kfunc.http.answers import timing_line
+from kfunc.http.answers import timing
 from kfunc.http.exchange import REQUEST_ID, Exchange
-from kfunc.http.h2.fields import encode_field, encode_lines, encode_name, integer
+from kfunc.http.h2.fields import LONG_STRING, encode_field, encode_lines, encode_name, integer
 
 STATUS = {status.value: encode_field(b":status", b"%d" % status) for status in HTTPStatus}
 CONTINUE = STATUS[100]
@@ -12,6 +12,7 @@ NO_BODY = (204, 304)
 
 LENGTH_NAME = encode_name(b"content-length")
 REQUEST_ID_NAME = encode_name(REQUEST_ID)
+TIMING_NAME = encode_name(b"server-timing")
 
 
 def answer_block(exchange: Exchange, lines: bytes, length: int | None, date_line: bytes, outermost: bool) -> bytes:
@@ -21,22 +22,17 @@ def answer_block(exchange: Exchange, lines: bytes, length: int | None, date_line
     """
     status = exchange.status
     block = STATUS.get(status) or encode_field(b":status", b"%d" % status)
-    if not exchange.forwarded:
-        block += encode_lines(date_line)
-    if lines:
-        block += encode_lines(lines)
+    block += encode_lines(lines if exchange.forwarded else date_line + lines)
     if outermost:
-        identifier = exchange.request_id
-        block += b"%b%b%b" % (REQUEST_ID_NAME, integer(len(identifier), 7), identifier)
+        block += named(REQUEST_ID_NAME, exchange.request_id)
     if exchange.compute_s or exchange.batch_s:
-        block += encode_lines_anew(timing_line(exchange))
+        block += named(TIMING_NAME, timing(exchange))
     if length is None or status in NO_BODY:
         return block
-    digits = b"%d" % length
-    return b"%b%b%c%b" % (block, LENGTH_NAME, len(digits), digits)
+    return block + named(LENGTH_NAME, b"%d" % length)
 
 
-def encode_lines_anew(line: bytes) -> bytes:
-    """One line that will hardly come again."""
-    name, _, value = line.partition(b": ")
-    return encode_field(name, value[:-2])
+def named(name: bytes, value: bytes) -> bytes:
+    """A field whose name is encoded already."""
+    size = len(value)
+    return b"%b%c%b" % (name, size, value) if size < LONG_STRING else b"%b%b%b" % (name, integer(size, 7), value)

@@ -235,18 +235,16 @@ class H2Connection(asyncio.Protocol):
 
     def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
         self._at_work()
-        stream = cast(H2Exchange, exchange).stream
+        out, stream = self.core.out, cast(H2Exchange, exchange).stream
         exchange.sent_length = length = len(body)
         block = self._block(exchange, lines, length)
-        trailers = encode_fields(exchange.trailers) if exchange.trailers else b""
-        out = self.core.out
-        if not length or exchange.method == b"HEAD" or exchange.status in NO_BODY:
-            out.headers(stream, block, end=not trailers)
-            if trailers:
-                out.headers(stream, trailers, end=True)
-        else:
-            out.headers(stream, block)
-            out.data(stream, body, end=True, trailers=trailers)
+        if exchange.method == b"HEAD" or exchange.status in NO_BODY:
+            body = b""
+        if exchange.trailers or not out.whole(stream, block, body):
+            trailers = encode_fields(exchange.trailers or [])
+            out.headers(stream, block, end=not body and not trailers)
+            if body or trailers:
+                out.data(stream, body, end=True, trailers=trailers)
         self._ended(exchange)
 
     def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None:
@@ -265,7 +263,7 @@ class H2Connection(asyncio.Protocol):
 
     def send_end(self, exchange: Exchange) -> None:
         self._at_work()
-        trailers = encode_fields(exchange.trailers) if exchange.trailers else b""
+        trailers = encode_fields(exchange.trailers or [])
         self.core.out.data(cast(H2Exchange, exchange).stream, b"", end=True, trailers=trailers)
         self._ended(exchange)
 

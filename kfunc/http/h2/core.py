@@ -287,6 +287,7 @@ class H2Core:
     def _drop(self, stream: Stream, state: int) -> None:
         self._close(stream, state)
         self.events.on_cancelled(stream)
+        stream.owner = None  # it knows its stream: without this both would wait for the garbage collector
 
     def _sent(self, stream: Stream) -> None:
         """The answer is sent; a client that is still sending may stop (RFC 9113, 8.1)."""
@@ -297,6 +298,7 @@ class H2Core:
             self._close(stream, RESET_BY_US)
         else:
             self._close(stream, ENDED)
+        stream.owner = None
 
     def _close(self, stream: Stream, state: int) -> None:
         stream.state = state

@@ -19,6 +19,7 @@ FIRST_DYNAMIC = len(STATIC) + 1
 TABLE_BYTES = 4096  # our SETTINGS_HEADER_TABLE_SIZE, the default
 ENTRY_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 MAX_INTEGER_SHIFT = 28
+LONG_STRING = 0x7F  # bytes: its length does not fit into one
 MAX_KEPT_STRING = 128
 MAX_KEPT = 4096
 
@@ -146,7 +147,7 @@ def read_string(block: bytes, at: int) -> tuple[bytes, int]:
     first = block[at]
     at += 1
     size = first & 0x7F
-    if size == 0x7F:
+    if size == LONG_STRING:
         size, at = read_integer(block, at, size)
     stop = at + size
     text = block[at:stop]

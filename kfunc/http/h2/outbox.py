@@ -72,6 +72,28 @@ class Outbox:
         if end:
             self._on_sent(stream)
 
+    def whole(self, stream: Stream, block: bytes, body: bytes) -> bool:
+        """A whole answer without trailers, where nothing holds it back; false if something does."""
+        size, most = len(body), self.frame_size
+        if (
+            not 0 < size <= most
+            or size > stream.send_window
+            or size > self.window
+            or len(block) > most
+            or self.paused
+            or self.shrink_table
+        ):
+            return False
+        self.window -= size
+        self._bytes += size
+        number = stream.id
+        self._parts.append(
+            b"%b%b%b%b"
+            % (frame_head(len(block), HEADERS, END_HEADERS, number), block, frame_head(size, DATA, END_STREAM, number), body)
+        )
+        self._on_sent(stream)
+        return True
+
     def data(self, stream: Stream, chunk: bytes, end: bool, trailers: bytes = b"") -> None:
         """The next bytes of an answer, and with `end` its last ones, `trailers` behind them."""
         size = len(chunk)
