@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from socket import socket
 
 from msgspec import Struct, structs
@@ -39,7 +40,7 @@ def programs(
 ) -> list[Program]:
     """How to start each process, outermost first, in `directory` and with `environ`."""
     names = present(config)
-    environ = {**environ, pod.VARIABLE: pod.encode(config)}
+    environ = {**environ, pod.VARIABLE: variable(config, endpoints.folder)}
     result = []
     for name, inner in zip(names, [*names[1:], None], strict=True):
         manage = endpoints.management[name].fileno()
@@ -57,6 +58,16 @@ def programs(
             arguments.append(f"--listen=unix:{endpoints.folder}/{name}")
         result.append(Program(name, arguments, environ, directory, inherited))
     return result
+
+
+def variable(config: PodConfig, folder: str) -> str:
+    """The value of KFUNC_CONFIG; settings too long for it are written into `folder`."""
+    text = pod.encode(config)
+    if len(text.encode()) <= pod.MAX_VARIABLE_BYTES:
+        return text
+    file = Path(folder, "config.json")
+    file.write_text(text, encoding="utf-8")
+    return f"{pod.IN_FILE}{file}"
 
 
 def child_environ(environ: Mapping[str, str], package_root: str, import_path: list[str]) -> dict[str, str]:

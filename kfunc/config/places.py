@@ -4,7 +4,7 @@ SOCKETS = "/run/kfunc"
 """The Unix sockets between the containers."""
 CREDENTIALS = "/var/run/secrets/kfunc/storage"
 CONFIGURATION = "/etc/kfunc"
-MODELS = "/mnt/models"
+MODELS = "/mnt/claims"
 """Claims of pvc:// models, one folder each."""
 SCRATCH = "/tmp"  # noqa: S108, the pod's own
 FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS)

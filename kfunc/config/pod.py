@@ -17,7 +17,11 @@ from kfunc.config.logger import Logger
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 1_000_000
+"""Of the settings as JSON: about what a ConfigMap holds."""
+MAX_VARIABLE_BYTES = 64 * 1024
+"""Longer ones are a file, and KFUNC_CONFIG is `@` and its path."""
+IN_FILE = "@"
 VARIABLE = "KFUNC_CONFIG"
 
 
@@ -41,7 +45,7 @@ class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def encode(config: PodConfig) -> str:
-    """The value of `KFUNC_CONFIG`. Raises ConfigError over 64 KiB."""
+    """The settings as JSON. Raises ConfigError over MAX_BYTES."""
     encoded = msgspec.json.encode(config)
     if len(encoded) > MAX_BYTES:
         raise ConfigError([Problem(f"the configuration is {len(encoded)} bytes, the limit is {MAX_BYTES}")], VARIABLE)

@@ -2,7 +2,6 @@
 
 import logging
 import mmap
-import os
 import pickle
 import signal
 import socket
@@ -16,6 +15,7 @@ from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
 from kfunc.handlers.loaded import explainer, explains, load_here, pipeline
+from kfunc.process.settings import environment
 
 log = logging.getLogger("kfunc.model")
 
@@ -32,7 +32,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
     connection = socket.socket(fileno=descriptor)
     page = mmap.mmap(ready_descriptor, 1)
     try:
-        handler = load_here(pod.decode(os.environ))
+        handler = load_here(pod.decode(environment()))
         page[0] = handler.ready()
     except StartupError as error:
         send_frame(connection, error.message)

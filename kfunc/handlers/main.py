@@ -1,6 +1,5 @@
 """The handler's main: one process by itself, several under gunicorn."""
 
-import os
 from typing import TYPE_CHECKING
 
 from kfunc.config import pod
@@ -9,6 +8,7 @@ from kfunc.handlers.serving import LOAD_HANG_S, Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, report, run
+from kfunc.process.settings import environment
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
@@ -21,7 +21,7 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
     """The handler's main; the exit status."""
     try:
         arguments = parse_arguments(PROGRAM, argv, upstream=False, manage=MANAGE)
-        config = pod.decode(os.environ)
+        config = pod.decode(environment())
         if config.workers > 1:
             from kfunc.handlers.gunicorn import manage_workers
 

@@ -15,8 +15,8 @@ from kfunc.config.server import Server, ready_path, server_port
 from kfunc.config.sink_addresses import sink_variables
 from kfunc.manifests.environment import handler_variables, literal, own_variables, sources
 from kfunc.manifests.images import function_image, sidecar_image
-from kfunc.manifests.plan import Manifest, Plan
-from kfunc.manifests.volumes import Container, Mounted, sidecars_of
+from kfunc.manifests.plan import Container, Manifest, Plan
+from kfunc.manifests.volumes import Mounted, sidecars_of
 
 MODULES: dict[Container, str] = {
     "handler": "kfunc.handlers",

@@ -4,6 +4,7 @@ Kubernetes replaces `$(NAME)` in values by other variables, so that every value 
 that comes out as what func.yaml says.
 """
 
+import hashlib
 import re
 from typing import Any
 from urllib.parse import quote
@@ -17,10 +18,11 @@ from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
 from kfunc.config.function import Env
 from kfunc.config.locations import claim
 from kfunc.config.logger import SPOOL_PATH, SinkSettings
-from kfunc.config.places import SCRATCH
+from kfunc.config.places import CONFIGURATION, SCRATCH
 from kfunc.config.pod import PodConfig
-from kfunc.manifests.plan import Manifest, Plan
+from kfunc.manifests.plan import Manifest, Plan, metadata
 
+FILE = "config.json"
 FROM_KEY = re.compile(r"\{\{\s*(secret|configMap):([-.\w]+):([-._a-zA-Z0-9]+)\s*\}\}")
 FROM_ALL = re.compile(r"\{\{\s*(secret|configMap):([-.\w]+)\s*\}\}")
 
@@ -36,6 +38,21 @@ def settings(plan: Plan) -> str:
     first = {"version": config.version, "function": config.function, "namespace": config.namespace}
     model = {"name": config.model.name, "uri": config.model.uri}
     return msgspec.json.encode(first | {"model": {}} | given(config) | {"model": model | given(config.model)}).decode()
+
+
+def fits(text: str) -> bool:
+    """Whether settings fit into a variable; longer ones are in a ConfigMap."""
+    return len(literal(text).encode()) <= pod.MAX_VARIABLE_BYTES
+
+
+def configuration(plan: Plan) -> Manifest | None:
+    """The ConfigMap of settings that are too long for a variable, named by their hash."""
+    text = settings(plan)
+    if fits(text):
+        return None
+    name = f"{plan.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(plan, name)}
+    return about | {"immutable": True, "data": {FILE: text}}
 
 
 def given(block: Struct) -> dict[str, Any]:
@@ -78,7 +95,8 @@ def _addressed(sink: SinkSettings, plan: Plan) -> SinkSettings:
 
 def own_variables(plan: Plan, *, sidecar: bool, prefixes: tuple[str, ...] = ("KFUNC_",)) -> list[Manifest]:
     """Of a container that runs kfunc: the settings, telemetry's, and those of func.yaml whose names begin so."""
-    result = [{"name": pod.VARIABLE, "value": literal(settings(plan))}]
+    text = settings(plan)
+    result = [{"name": pod.VARIABLE, "value": literal(text) if fits(text) else f"{pod.IN_FILE}{CONFIGURATION}/{FILE}"}]
     if sidecar:
         envs = [env for env in plan.function.run.envs if env.name is not UNSET and env.name.startswith(prefixes)]
         return result + telemetry(plan) + variables(envs)

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from kfunc.config.knative import MAX_TIMEOUT_S
 from kfunc.manifests import mesh
 from kfunc.manifests.annotations import scaling_notes, service_annotations, template_annotations
+from kfunc.manifests.environment import configuration
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
 from kfunc.manifests.pod import pod
 from kfunc.manifests.split import service_traffic, split, traffic_of
@@ -18,6 +19,7 @@ MARGIN_S = 5
 RESPONSE_START_S = 300
 """Knative's default for the first byte, which would end a longer call."""
 VISIBILITY = "networking.knative.dev/visibility"
+APPLY = "kubectl apply -f knative/service.yaml"
 DOMAIN_LABEL = "func.domain"
 
 
@@ -33,7 +35,12 @@ def build(plan: Plan) -> Part:
         "metadata": metadata(plan, plan.name, labels | own) | ({"annotations": annotations} if annotations else {}),
         "spec": {"template": template(plan), "traffic": service_traffic(plan, revision(plan))},
     }
-    return Part([service], pod(plan).notes + scaling_notes(plan) + accelerator_notes(plan), [url(plan)])
+    notes = pod(plan).notes + scaling_notes(plan) + accelerator_notes(plan)
+    if settings := configuration(plan):
+        notes.append(
+            Note(f"the settings are in the ConfigMap {settings['metadata']['name']}: kn applies only the Service", APPLY)
+        )
+    return Part([service, *([settings] if settings else [])], notes, [url(plan)])
 
 
 def template(plan: Plan) -> Manifest:

@@ -11,6 +11,7 @@ from kfunc.config.pod import PodConfig
 Manifest = dict[str, Any]
 """A Kubernetes object; its keys stand in the order in which a person writes them."""
 
+Container = Literal["handler", "batcher", "logger"]
 Group = Literal["service", "istio", "eventing", "monitoring"]
 
 

@@ -1,6 +1,6 @@
 """The volumes of the pod, and where each container has them. Pure."""
 
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import UNSET, Struct
 
@@ -8,17 +8,16 @@ from kfunc.config.function import Volume
 from kfunc.config.locations import claim
 from kfunc.config.logger import SPOOL_PATH as SPOOL
 from kfunc.config.logger import Logger, volume_bytes
-from kfunc.config.places import CREDENTIALS, MODELS, SCRATCH, SOCKETS
+from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODELS, SCRATCH, SOCKETS
 from kfunc.config.pod import PodConfig
+from kfunc.manifests.environment import configuration
 from kfunc.manifests.features import feature
-from kfunc.manifests.plan import Manifest, Note, Plan
+from kfunc.manifests.plan import Container, Manifest, Note, Plan
 
 CLAIMS = "kubernetes.podspec-persistent-volume-claim"
 CLAIM_WRITES = "kubernetes.podspec-persistent-volume-write"
 SOCKETS_SIZE = "1Mi"
 MEBIBYTE = 1024 * 1024
-
-Container = Literal["handler", "batcher", "logger"]
 
 
 class Mounted(Struct, frozen=True):
@@ -49,6 +48,9 @@ def volumes(plan: Plan) -> list[Mounted]:
     if len(own) > 1:
         memory: dict[str, Any] = {"medium": "Memory", "sizeLimit": SOCKETS_SIZE}
         result.append(Mounted("sockets", {"emptyDir": memory}, SOCKETS, own))
+    if settings_map := configuration(plan):
+        source = {"configMap": {"name": settings_map["metadata"]["name"]}}
+        result.append(Mounted("configuration", source, CONFIGURATION, own, read_only=True))
     if all(volume.path != SCRATCH for volume in plan.function.run.volumes):
         result.append(Mounted("tmp", {"emptyDir": {}}, SCRATCH, ("handler",)))
     if config.logger is not None:

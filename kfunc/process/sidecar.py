@@ -1,6 +1,5 @@
 """The life that both sidecars share: listen, connect, watch, drain, exit."""
 
-import os
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
+from kfunc.process.settings import environment
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -45,7 +45,7 @@ def start_sidecar(
     """Run a sidecar whose application `build` makes; the exit status."""
     try:
         arguments = parse_arguments(f"kfunc.{component}_sidecar", argv, upstream=True, manage=manage)
-        config = pod.decode(os.environ, needs_model=False)
+        config = pod.decode(environment(), needs_model=False)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
         parts = Parts(config, component, arguments.upstream or Address(), access_log=arguments.access_log)

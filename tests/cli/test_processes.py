@@ -90,6 +90,15 @@ def test_every_process_gets_the_whole_configuration(config: PodConfig, endpoints
         assert program.directory == "/srv"
 
 
+def test_settings_too_long_for_a_variable_are_a_file_beside_the_sockets(
+    config: PodConfig, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    endpoints.folder = str(tmp_path)
+    long = msgspec.structs.replace(config, function="x" * 70_000)
+    assert started(long, endpoints)["handler"].environ[pod.VARIABLE] == f"@{tmp_path}/config.json"
+    assert pod.decode({pod.VARIABLE: (tmp_path / "config.json").read_text()}) == long
+
+
 @pytest.mark.parametrize(
     ("environ", "import_path", "python_path"),
     [

@@ -283,10 +283,10 @@ def test_what_fits_together_is_left_alone(problems_of: Callable[[str], list[Prob
     assert [problem.message for problem in problems_of(text)] == []
 
 
-def test_settings_that_do_not_fit_into_the_pods_variable_are_told(problems_of: Callable[[str], list[Problem]]) -> None:
-    (problem,) = problems_of(URI % ("m" * 70_000))
+def test_settings_that_do_not_fit_into_a_configmap_are_told(problems_of: Callable[[str], list[Problem]]) -> None:
+    (problem,) = problems_of(URI % ("m" * 1_000_000))
     assert (problem.line, problem.path, problem.suggestion) == (1, "inference", "shorten its longest text")
-    assert problem.message.endswith("bytes, the limit is 65536")
+    assert problem.message.endswith("bytes, the limit is 1000000")
 
 
 def test_rules_still_speak_where_other_values_are_wrong(problems_of: Callable[[str], list[Problem]]) -> None:

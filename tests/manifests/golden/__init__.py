@@ -1,0 +1,24 @@
+"""Functions with the manifests that they are known to give: NAME.func.yaml and NAME.yaml."""
+
+from pathlib import Path
+
+from kfunc.manifests.outputs import render, text
+from kfunc.manifests.plan import Release
+from tests.manifests.conftest import plan_of
+
+FOLDER = Path(__file__).parent
+STABLE = "# --stable "
+
+
+def sources() -> dict[str, str]:
+    """The functions by their names."""
+    return {path.name.removesuffix(".func.yaml"): path.read_text() for path in sorted(FOLDER.glob("*.func.yaml"))}
+
+
+def rendered(source: str) -> str:
+    """All that `kfunc render` makes of a function: each file after its path, then what it says."""
+    stable = source.partition(STABLE)[2].partition("\n")[0] if source.startswith(STABLE) else ""
+    result = render(plan_of(source, Release(stable=stable)))
+    files = [f"## {path}\n{text(manifests)}" for path, manifests in result.files.items()]
+    notes = [f"## note: {note.text}\n" for note in result.notes] + [f"## url: {url}\n" for url in result.urls]
+    return "".join(files + notes)
