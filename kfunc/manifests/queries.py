@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from kfunc.manifests.plan import Plan
-from kfunc.manifests.volumes import Container, sidecars_of
+from kfunc.manifests.plan import Container, Plan
+from kfunc.manifests.volumes import sidecars_of
 
 RATE = "5m"
 
