@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import PER_REQUEST, Exchange
+from kfunc.http.exchange import PER_REQUEST, Exchange, Transmitter
 from kfunc.http.wire import Headers
 
 JSON_LENGTH = b"inference-header-content-length"
@@ -41,9 +41,8 @@ class Asked(Exchange):
 
     complete = True
 
-    def __init__(self, outer: Exchange, asker: Asker, method: bytes, target: bytes, head: AskedHead | None) -> None:
+    def __init__(self, outer: Exchange, taker: Transmitter, method: bytes, target: bytes, head: AskedHead | None) -> None:
         headers = outer.headers
-        taker = Taker(asker)
         if head is None:  # whoever answers wants to read no more of it than metadata
             super().__init__(taker, method, target, outer.header_list, headers, True)
         else:
@@ -94,22 +93,27 @@ class Taker:
         """The request's body is here already."""
 
 
-def head_of(outer: Exchange, target: bytes, json_length: int | None) -> AskedHead:
-    """The head that passes a call's metadata on; `json_length` of a V2 request whose tensors are in binary."""
+def head_of(outer: Exchange, target: bytes, json_length: int | None, accept: bytes = b"") -> AskedHead:
+    """The head that passes a call's metadata on to `target`, always with the same `accept`.
+
+    `json_length` is that of a V2 request whose tensors are in binary.
+    """
     memo = outer.memo
     if memo is None:
-        return _make(outer, json_length)
+        return _make(outer, json_length, accept)
     heads: dict[tuple[bytes, int | None], AskedHead] = memo.setdefault("asked", {})
     head = heads.get((target, json_length))
     if head is None:
         if len(heads) >= MAX_HEADS:
             heads.clear()
-        heads[target, json_length] = head = _make(outer, json_length)
+        heads[target, json_length] = head = _make(outer, json_length, accept)
     return head
 
 
-def _make(outer: Exchange, json_length: int | None) -> AskedHead:
+def _make(outer: Exchange, json_length: int | None, accept: bytes) -> AskedHead:
     passed = [field for field in outer.header_list if field[0] not in NOT_PASSED and field[0] not in PER_REQUEST]
+    if accept:
+        passed.append((b"accept", accept))
     if json_length is None:
         return AskedHead([*passed, (b"content-type", b"application/json")])
     length = (JSON_LENGTH, b"%d" % json_length)

@@ -1,12 +1,11 @@
 """A call with one message each way: asked as REST, answered once, ended by its deadline or by its client."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kfunc.errors import BadGateway, DeadlineExceeded, InvalidRequest, KfuncError, PayloadTooLarge, Unsupported
-from kfunc.grpc.asked import Asked
+from kfunc.grpc.asked import Asked, Taker
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import header_lines
 from kfunc.protocol.grpc.framing import HEAD_BYTES, head, only_message
@@ -14,8 +13,6 @@ from kfunc.protocol.grpc.status import CANCELLED, GOOD, OK, OPENING, code_of, de
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
-
-log = logging.getLogger("kfunc.grpc")
 
 CODINGS = (b"gzip", b"deflate")
 LARGE = 256 * 1024  # bytes: more is inflated and deflated in a thread
@@ -72,7 +69,7 @@ class Call:
             return
         from kfunc.http.coding import inflate
 
-        self._coding = coding = self._given_coding()
+        self._coding = coding = given_coding(self.outer)
         limit = self.front.limits.max_body_bytes
         try:
             message = inflate(body[HEAD_BYTES:], coding, min(limit, LARGE))
@@ -82,14 +79,6 @@ class Call:
             self.spawn(self._inflate_later(body[HEAD_BYTES:], limit))
         else:
             self.take(message, 0)
-
-    def _given_coding(self) -> bytes:
-        coding = self.outer.headers.get(b"grpc-encoding", b"identity")
-        if coding == b"identity":
-            raise InvalidRequest("the message says that it is compressed, and grpc-encoding does not say how")
-        if coding not in CODINGS:
-            raise Unsupported(f"the grpc-encoding {coding.decode('latin-1')[:40]!r} is not read here; gzip and deflate are")
-        return coding
 
     async def _inflate_later(self, compressed: bytes, limit: int) -> None:
         from kfunc.http.coding import inflate
@@ -114,8 +103,7 @@ class Call:
             self._broken()
 
     def _broken(self) -> None:
-        log.exception("a call failed: %s", self.outer.target.decode("latin-1"))
-        self.fail(KfuncError("internal error; the log of the server says more"))
+        self.fail(self.front.broken(self.outer))
 
     # ---- the answer
 
@@ -196,12 +184,22 @@ class Call:
         outer.on_cancel = None
         if self._timer is not None:
             self._timer.cancel()
-        asked = self.asked or Asked(outer, self, b"POST", outer.target, None)
+        asked = self.asked or Asked(outer, Taker(self), b"POST", outer.target, None)
         self.asked = None
         asked.status, asked.grpc_status, asked.cancelled = status, code, True
         outer.queue_s, outer.batch_s, outer.compute_s = asked.queue_s, asked.batch_s, asked.compute_s
         self.front.application.observe(asked)
         return True
+
+
+def given_coding(outer: Exchange) -> bytes:
+    """How the call's compressed messages are. Raises InvalidRequest, Unsupported."""
+    coding = outer.headers.get(b"grpc-encoding", b"identity")
+    if coding == b"identity":
+        raise InvalidRequest("the message says that it is compressed, and grpc-encoding does not say how")
+    if coding not in CODINGS:
+        raise Unsupported(f"the grpc-encoding {coding.decode('latin-1')[:40]!r} is not read here; gzip and deflate are")
+    return coding
 
 
 def metadata_of(lines: bytes) -> bytes:

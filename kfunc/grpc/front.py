@@ -1,23 +1,36 @@
 """Which method a call asks for, and what answers it. A server's `grpc`."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from kfunc.errors import Unsupported
+from kfunc.errors import KfuncError, Unsupported
 from kfunc.grpc.asked import Asked
+from kfunc.grpc.infer_stream import InferStream
+from kfunc.grpc.observers import Reflection, Watch
+from kfunc.grpc.stream import StreamCall
 from kfunc.grpc.unary import InferCall, QuestionCall
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer
 from kfunc.protocol.grpc.methods import METHODS, Method
 from kfunc.protocol.grpc.plans import Plans
-from kfunc.protocol.grpc.services import INFERENCE
+from kfunc.protocol.grpc.services import HEALTH, INFERENCE, REFLECTION
 from kfunc.protocol.messages import InferRequest, InferResponse
 
 Direct = Callable[[Exchange, InferRequest], InferResponse | Awaitable[InferResponse]]
 """Inference without a detour over REST's bytes. Raises KfuncError."""
 
+log = logging.getLogger("kfunc.grpc")
+
 WHOLE_BODIES = 2**62
+TICK_S = 0.5
+
+STREAMS: dict[str, type[StreamCall]] = {
+    f"/{INFERENCE}/ModelStreamInfer": InferStream,
+    f"/{HEALTH}/Watch": Watch,
+    **{f"/{name}/ServerReflectionInfo": Reflection for name in REFLECTION},
+}
 
 
 class GrpcFront:
@@ -32,11 +45,31 @@ class GrpcFront:
         self._tasks: set[asyncio.Task[None]] = set()
         self._methods: dict[bytes, Application] = {f"/{INFERENCE}/ModelInfer".encode(): Infer(self)}
         self._methods |= {path.encode(): Questions(self, method) for path, method in METHODS.items()}
+        self._methods |= {path.encode(): Streams(self, kind) for path, kind in STREAMS.items()}
         self._unknown = Unknown(self)
+        self.streams: set[StreamCall] = set()
+        self._ticking: asyncio.TimerHandle | None = None
 
     def select(self, target: bytes) -> Application:
         """What answers calls of a method."""
         return self._methods.get(target, self._unknown)
+
+    def broken(self, exchange: Exchange) -> KfuncError:
+        """The answer to a call that failed through a fault of ours."""
+        log.exception("a call failed: %s", exchange.target.decode("latin-1"))
+        return KfuncError("internal error; the log of the server says more")
+
+    def watch(self) -> None:
+        """Let streams know of the time, as long as there are any."""
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        for stream in list(self.streams):
+            stream.tick(draining=self._server.draining)
+        if self.streams:
+            self.watch()
 
     def ask(self, asked: Asked) -> None:
         """Hand REST's request to the application; what it raises becomes the answer."""
@@ -92,6 +125,21 @@ class Questions(Unary):
     def handle(self, exchange: Exchange) -> None:
         """Begin to answer."""
         QuestionCall(self.front, exchange, self._method).begin()
+
+
+class Streams(Unary):
+    """A method with streams: handed over at once."""
+
+    stream_above = -1
+
+    def __init__(self, front: GrpcFront, kind: type[StreamCall]) -> None:
+        super().__init__(front)
+        self._kind = kind
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin to answer."""
+        self._kind(self.front, exchange).begin()
+        self.front.watch()
 
 
 class Unknown(Unary):

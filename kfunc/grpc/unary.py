@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from kfunc.grpc.asked import JSON_LENGTH, Asked, error_of, field_of, head_of
+from kfunc.grpc.asked import JSON_LENGTH, Asked, Taker, error_of, field_of, head_of
 from kfunc.grpc.call import Call, Parts
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.grpc import schema
@@ -46,7 +46,7 @@ class InferCall(Call):
         if direct is None:
             self._ask_rest(request, target, memo)
             return
-        self.asked = asked = Asked(self.outer, self, b"POST", target, None)
+        self.asked = asked = Asked(self.outer, Taker(self), b"POST", target, None)
         answer = direct(asked, request)
         if type(answer) is InferResponse:
             self.succeed(response_parts(answer, raw=self._raw))
@@ -60,7 +60,7 @@ class InferCall(Call):
         text = memo.get("json")
         if text is None:
             memo["json"] = text = request_head(with_raw_data(request))
-        self.asked = asked = Asked(self.outer, self, b"POST", target, head_of(self.outer, target, len(text)))
+        self.asked = asked = Asked(self.outer, Taker(self), b"POST", target, head_of(self.outer, target, len(text)))
         asked.body = b"".join([text, *[tensor.data for tensor in request.inputs]])
         self.front.ask(asked)
 
@@ -87,7 +87,7 @@ class QuestionCall(Call):
         self._message = schema.decode(self._method.takes, data, at)
         question = self._method.ask(self._message)
         head = head_of(self.outer, question.target, None)
-        self.asked = asked = Asked(self.outer, self, question.method, question.target, head)
+        self.asked = asked = Asked(self.outer, Taker(self), question.method, question.target, head)
         asked.body = question.body
         self.front.ask(asked)
 

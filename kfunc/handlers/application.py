@@ -58,6 +58,7 @@ class Application:
             Action.MODEL_METADATA: self._model_metadata,
             Action.MODEL_READY: self._model_ready,
             Action.INFER: infer,
+            Action.INFER_STREAM: self._inference.stream,
             Action.INDEX: self._index,
             Action.V1_LIST: self._model_list,
             Action.V1_STATUS: self._v1_status,

@@ -18,7 +18,7 @@ class Handler:
     """A model: `load` once, then `preprocess` → `predict` → `postprocess` for every request.
 
     Arrays are named as `inputs` says and have the datatypes and shapes given there, the batch
-    dimension included. Any of these methods may be an `async def`. Raise `kfunc.errors.InvalidRequest`
+    dimension included. Any of these methods may be an `async def`, and `predict` may yield. Raise `kfunc.errors.InvalidRequest`
     for input that is wrong; any other exception is answered with 500 and logged.
     """
 
@@ -43,7 +43,10 @@ class Handler:
         return inputs
 
     def predict(self, inputs: "Arrays") -> "Arrays | np.ndarray[Any, Any]":
-        """The model's outputs by name; a plain array is the only output. Do not write into `inputs`: binary ones refuse it."""
+        """The model's outputs by name; a plain array is the only output. Do not write into `inputs`: binary ones refuse it.
+
+        With `yield` instead of `return` the answer goes in parts: each is sent when it is there.
+        """
         raise TypeError(f"{type(self).__name__} has no predict method")
 
     def postprocess(self, outputs: "Arrays") -> "Arrays":

@@ -123,6 +123,11 @@ class Execution:
                 watch.stop()
                 self._judge_gil(watch)
 
+    def do_later(self, work: Callable[[], None]) -> None:
+        """Do something in a thread that nobody waits for."""
+        if self._executor is not None:
+            asyncio.get_running_loop().run_in_executor(self._executor, work)
+
     def _left_thread(self, job: "asyncio.Future[Arrays]", answer: "asyncio.Future[Arrays]") -> None:
         self._in_threads -= 1
         self._settle()

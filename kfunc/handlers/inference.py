@@ -74,7 +74,7 @@ class Inference:
         self.either = Codec(self._decode_either, binary="v2" in config.protocols)
         self._config = config
         self._events: Events | None = None
-        self._limit = config.limits.max_body_bytes
+        self.limit = config.limits.max_body_bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def load_encoders(self) -> None:
@@ -118,6 +118,13 @@ class Inference:
         else:
             exchange.respond(200, body)
 
+    def stream(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Decode, ask the model, send its answer in parts."""
+        from kfunc.handlers.streaming import answer
+
+        exchange.note = endpoint
+        self.spawn(exchange, answer(self, exchange, endpoint))
+
     # ---- requests in another form
 
     def _answer_unusual(self, exchange: Exchange, endpoint: Endpoint, form: Form) -> None:
@@ -129,9 +136,9 @@ class Inference:
             from kfunc.http.coding import inflate
 
             try:
-                body = inflate(body, form.coding, min(self._limit, LARGE))
+                body = inflate(body, form.coding, min(self.limit, LARGE))
             except PayloadTooLarge:
-                if self._limit <= LARGE:
+                if self.limit <= LARGE:
                     raise
                 self.spawn(exchange, self._inflate_later(exchange, endpoint, form))
                 return
@@ -140,7 +147,7 @@ class Inference:
     async def _inflate_later(self, exchange: Exchange, endpoint: Endpoint, form: Form) -> None:
         from kfunc.http.coding import inflate
 
-        body = await asyncio.get_running_loop().run_in_executor(None, inflate, exchange.body, form.coding, self._limit)
+        body = await asyncio.get_running_loop().run_in_executor(None, inflate, exchange.body, form.coding, self.limit)
         self._read(exchange, endpoint, form, body)
 
     def _read(self, exchange: Exchange, endpoint: Endpoint, form: Form, body: bytes) -> None:

@@ -15,6 +15,7 @@ from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
 from kfunc.handlers.loaded import explainer, explains, load_here, pipeline
+from kfunc.handlers.parts import yields
 from kfunc.process.settings import environment
 
 log = logging.getLogger("kfunc.model")
@@ -33,6 +34,8 @@ def main(descriptor: int, ready_descriptor: int) -> None:
     page = mmap.mmap(ready_descriptor, 1)
     try:
         handler = load_here(pod.decode(environment()))
+        if yields(handler):
+            raise StartupError("a predict that yields runs in the handler's own process: model.execution must not be process")
         page[0] = handler.ready()
     except StartupError as error:
         send_frame(connection, error.message)

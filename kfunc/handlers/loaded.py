@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +14,7 @@ from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution, too_late
 from kfunc.handlers.isolation import IsolatedHandler
+from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import InputCheck, to_response
@@ -145,6 +146,7 @@ class LoadedModel:
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs
         )
+        self._yields = yields(handler)
         self._check = InputCheck(handler.inputs, exact_datatypes=handler.exact_datatypes)
         predict, explain = steps_of(handler, PREDICT), steps_of(handler, EXPLAIN)
         self._async_predict = predict if any(awaited for _, awaited in predict) else None
@@ -200,6 +202,8 @@ class LoadedModel:
         if request.inputs and request.inputs[0].datatype == JSON:
             request = v1.typed(request, self.metadata)
         arrays = self._check.arrays(request)
+        if self._yields:
+            raise Unsupported("this model answers in parts: ask by ModelStreamInfer, or POST to /v2/models/NAME/infer_stream")
         execution = self._execution
         size = 0
         for array in arrays.values():
@@ -233,9 +237,7 @@ class LoadedModel:
     ) -> InferResponse:
         """Run the async `steps`; or `call`, or else the model, in a thread."""
         timeout_s = seconds_left(context, self._timeout_s)
-        if self._in_flight >= self._limit:
-            raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
-        self._in_flight += 1
+        self._enter()
         try:
             if steps is not None:
                 outputs = await self._run_async(steps, arrays, timeout_s, context)
@@ -246,10 +248,18 @@ class LoadedModel:
         except Exception as error:
             raise _model_failed() from error
         finally:
-            self._in_flight -= 1
-            if self._retired and not self._in_flight:
-                self.close()
+            self._leave()
         return to_response(request, self.metadata, outputs)
+
+    def _enter(self) -> None:
+        if self._in_flight >= self._limit:
+            raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
+        self._in_flight += 1
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if self._retired and not self._in_flight:
+            self.close()
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
@@ -265,9 +275,29 @@ class LoadedModel:
             context.compute_s = perf_counter() - began_at
             timer.cancel()
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
-        """No runtime of this version answers in parts."""
-        raise Unsupported("this model does not answer in parts")
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
+        """Each part when it is there; the one answer of a model that does not yield."""
+        if request.inputs and request.inputs[0].datatype == JSON:
+            request = v1.typed(request, self.metadata)
+        return self._parts(request, self._check.arrays(request), context)
+
+    async def _parts(self, request: InferRequest, arrays: "Arrays", context: Context) -> AsyncGenerator[InferResponse]:
+        if not self._yields:
+            yield await self._wait(request, arrays, 0, context, self._async_predict)
+            return
+        self._enter()
+        steps = steps_of(self._handler, PREDICT)
+        stream = parts_of(steps, arrays, self._execution, context, lambda: seconds_left(context, self._timeout_s))
+        try:
+            async for outputs in stream:
+                yield to_response(request, self.metadata, outputs)
+        except KfuncError:
+            raise
+        except Exception as error:
+            raise _model_failed() from error
+        finally:
+            await stream.aclose()
+            self._leave()
 
     def stuck(self) -> bool:
         """Whether a call has run past hang_timeout_s; those in a worker process are ended there."""

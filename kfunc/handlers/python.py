@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +66,20 @@ def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
             return _named(await call(inputs), only)
 
         return call_async
+    if inspect.isasyncgenfunction(method):
+
+        async def parts_async(inputs: "Arrays") -> "AsyncIterator[Arrays]":
+            async for part in call(inputs):
+                yield _named(part, only)
+
+        return parts_async
+    if inspect.isgeneratorfunction(method):
+
+        def parts(inputs: "Arrays") -> "Iterator[Arrays]":
+            for part in call(inputs):
+                yield _named(part, only)
+
+        return parts
     return lambda inputs: _named(call(inputs), only)
 
 

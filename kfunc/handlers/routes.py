@@ -20,6 +20,7 @@ class Action(Enum):
     MODEL_METADATA = "model metadata"
     MODEL_READY = "model ready"
     INFER = "infer"
+    INFER_STREAM = "infer stream"
     V1_LIST = "v1 list"
     V1_STATUS = "v1 status"
     V1_PREDICT = "v1 predict"
@@ -31,9 +32,12 @@ class Action(Enum):
 
 V1_ACTIONS = frozenset((Action.V1_LIST, Action.V1_STATUS, Action.V1_PREDICT, Action.V1_EXPLAIN))
 V2_ACTIONS = frozenset(
-    (Action.SERVER_METADATA, Action.MODEL_LIST, Action.MODEL_METADATA, Action.MODEL_READY, Action.INFER, Action.INDEX)
+    (Action.SERVER_METADATA, Action.MODEL_LIST, Action.MODEL_METADATA, Action.MODEL_READY, Action.INFER)
+    + (Action.INFER_STREAM, Action.INDEX)
 )
-POSTED = frozenset((Action.INFER, Action.V1_PREDICT, Action.V1_EXPLAIN, Action.INDEX, Action.LOAD, Action.UNLOAD))
+POSTED = frozenset(
+    (Action.INFER, Action.INFER_STREAM, Action.V1_PREDICT, Action.V1_EXPLAIN, Action.INDEX, Action.LOAD, Action.UNLOAD)
+)
 
 
 class Route(Struct, frozen=True):
@@ -54,7 +58,12 @@ FIXED = {
     ("v2", "repository", "index"): Route(Action.INDEX),
     ("v1", "models"): Route(Action.V1_LIST),
 }
-V2_ENDS = {(): Action.MODEL_METADATA, ("ready",): Action.MODEL_READY, ("infer",): Action.INFER}
+V2_ENDS = {
+    (): Action.MODEL_METADATA,
+    ("ready",): Action.MODEL_READY,
+    ("infer",): Action.INFER,
+    ("infer_stream",): Action.INFER_STREAM,
+}
 V1_VERBS = {"": Action.V1_STATUS, "predict": Action.V1_PREDICT, "explain": Action.V1_EXPLAIN}
 REPOSITORY_ENDS = {"load": Action.LOAD, "unload": Action.UNLOAD}
 

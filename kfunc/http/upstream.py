@@ -230,6 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, chunk: bytes) -> None:
         if self._streaming:
+            self.deadline = self.pool.now + self.pool.timeout_s  # a stream may go on for as long as it moves
             if self.call is not None:
                 self.call.on_chunk(chunk)
         else:

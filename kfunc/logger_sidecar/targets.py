@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-CALLS = (b"/infer", b":predict", b":explain", b"/generate", b"/generate_stream")
+CALLS = (b"/infer", b"/infer_stream", b":predict", b":explain", b"/generate", b"/generate_stream")
 OPENAI = (b"/chat/completions", b"/completions", b"/embeddings", b"/rerank", b"/responses")
 
 

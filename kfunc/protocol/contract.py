@@ -5,7 +5,7 @@ compose by wrapping one another. `infer` gives its answer at once where nothing 
 fast model costs neither a task nor a coroutine, and an awaitable where something does.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Protocol
 
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -57,5 +57,5 @@ class Model(Protocol):
     def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Why the model answers as it does, in outputs of its own. Raises Unsupported where it does not tell."""
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
-        """Answer in parts. Raises Unsupported where the model answers at once."""
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
+        """The answer in parts; a model that answers at once gives one. Raises as `infer` does, or when iterated."""

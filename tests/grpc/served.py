@@ -16,6 +16,7 @@ from kfunc.grpc.front import Direct
 from kfunc.grpc.offer import offer
 from kfunc.http.exchange import Exchange
 from kfunc.http.server import HttpServer
+from kfunc.protocol import parts
 from tests.protocol.grpc.library import ModelInferRequest, message
 
 SERVICE = "inference.GRPCInferenceService"
@@ -133,3 +134,28 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it did not come")
+
+
+def answer_of(exchange: Exchange, index: int = 0) -> tuple[bytes, int]:
+    """What echo would answer, with a parameter `index`."""
+    length = int(exchange.headers[b"inference-header-content-length"])
+    document = json.loads(exchange.body[:length])
+    names = ("name", "datatype", "shape", "parameters")
+    outputs = [{name: tensor[name] for name in names} for tensor in document["inputs"]]
+    told = {"model_name": "m", "id": document.get("id", ""), "parameters": {"index": index}, "outputs": outputs}
+    head = json.dumps(told).encode()
+    return head + exchange.body[length:], len(head)
+
+
+def streams(count: int) -> Answer:
+    """A model that answers in parts."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.start(200, b"content-type: application/vnd.kfunc.parts\r\n")
+        for index in range(count):
+            part = parts.encode(*answer_of(exchange, index))
+            exchange.write(part[:7])
+            exchange.write(part[7:])
+        exchange.finish()
+
+    return answer

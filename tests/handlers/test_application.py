@@ -1,7 +1,7 @@
 """The REST application: every path, what it answers, and what it answers when it cannot."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Doubler:
     def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         return self.infer(request, context)
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         raise Unsupported("no parts")
 
 
@@ -286,7 +286,7 @@ class Cache:
         self._known[key] = response = await answer
         return response
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         return self._model.stream(request, context)  # type: ignore[no-any-return]
 
 
@@ -319,7 +319,7 @@ class Sequence:
         ]
         return InferRequest(inputs, request.id, None, request.outputs)
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         raise Unsupported("no parts")
 
 

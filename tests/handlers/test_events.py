@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class Twice:
     def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
         raise Unsupported("this model does not explain")
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         raise ModelFailed("no parts")
 
 

@@ -1,7 +1,7 @@
 """Models and versions of one function: what is found, loaded, changed while requests come, and refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Loaded:
 
     explain = infer
 
-    def stream(self, request: InferRequest, context: Context) -> AsyncIterator[InferResponse]:
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         raise Unsupported("no parts")
 
     def stuck(self) -> bool:
