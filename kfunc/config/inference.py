@@ -13,6 +13,7 @@ from kfunc.config.block import Block, Name, PositiveInt
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 Runtime = Literal["auto", "onnx", "sklearn", "python"]
+LogFormat = Literal["text", "json"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -95,6 +96,9 @@ class Settings(Block, frozen=True, kw_only=True):
         Meta(description="A loop or a model call that takes longer is stuck: the handler is restarted."),
     ] = 60.0
     grace_s: Annotated[Seconds, Meta(description="Time to finish requests in flight after SIGTERM.")] = 30.0
+    log_format: Annotated[
+        LogFormat, Meta(description="Log and access lines for people, or as JSON objects for collectors.")
+    ] = "text"
     model_management: Annotated[
         bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
     ] = False

@@ -19,7 +19,7 @@ class Alerts(Block, frozen=True):
     error_ratio: Annotated[Ratio, Meta(description="Part of the answers that are 5xx, for 5 minutes.")] = 0.01
     cold_start_s: Annotated[Seconds, Meta(description="From a process's start until its model answered.")] = 30.0
     queue_ratio: Annotated[Ratio, Meta(description="Part of the batcher's queue that is full, for 1 minute.")] = 0.8
-    spool_ratio: Annotated[Ratio, Meta(description="Part of the logger's queue or spool that is full, for 5 minutes.")] = 0.8
+    spool_ratio: Annotated[Ratio, Meta(description="Part of the logger's spool that is full, for 5 minutes.")] = 0.8
 
 
 class Monitoring(Block, frozen=True):

@@ -17,6 +17,7 @@ from kfunc.handlers.isolation import Description, receive_frame, send_bytes, sen
 from kfunc.handlers.loaded import explainer, explains, load_here, pipeline
 from kfunc.handlers.parts import yields
 from kfunc.process.settings import environment
+from kfunc.telemetry import log_lines
 
 log = logging.getLogger("kfunc.model")
 
@@ -26,14 +27,16 @@ FAILED = ("failed", "the model failed; the log of the handler says more")
 
 def main(descriptor: int, ready_descriptor: int) -> None:
     """Serve calls on the socket `descriptor`; whether the model is ready is written into the shared page."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_lines.configure()
     # The end of the parent's socket is the end of this process; a group's signals are for the parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection = socket.socket(fileno=descriptor)
     page = mmap.mmap(ready_descriptor, 1)
     try:
-        handler = load_here(pod.decode(environment()))
+        config = pod.decode(environment())
+        log_lines.use(config.log_format)
+        handler = load_here(config)
         if yields(handler):
             raise StartupError("a predict that yields runs in the handler's own process: model.execution must not be process")
         page[0] = handler.ready()

@@ -9,6 +9,7 @@ from kfunc.http.address import listen
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, report, run
 from kfunc.process.settings import environment
+from kfunc.telemetry import log_lines
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
@@ -22,6 +23,7 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
     try:
         arguments = parse_arguments(PROGRAM, argv, upstream=False, manage=MANAGE)
         config = pod.decode(environment())
+        log_lines.use(config.log_format)
         if config.workers > 1:
             from kfunc.handlers.gunicorn import manage_workers
 

@@ -94,9 +94,10 @@ class Entry:
 class Repository:
     """What a function serves. Until `open` has read the folder, only the default model's slot is there, empty."""
 
-    def __init__(self, config: PodConfig, load: Load | None = None) -> None:
+    def __init__(self, config: PodConfig, load: Load | None = None, on_failure: Callable[[], None] = lambda: None) -> None:
         self._config = config
         self._load_one: Load = load or _load_one
+        self._on_failure = on_failure
         self._default = Entry(config.model.name, config.model.version)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
         self._complete = False
@@ -218,6 +219,7 @@ class Repository:
             try:
                 models = await asyncio.get_running_loop().run_in_executor(None, self._load_all, name)
             except ModelLoadError as error:
+                self._on_failure()
                 raise InvalidRequest(f"the model {name} cannot be loaded: {error.message}") from None
             if name not in models:
                 raise NotFound(f"no model {name!r} in the repository")

@@ -32,6 +32,9 @@ class HandlerMetrics:
         self.metrics.gauge(
             "kfunc_cold_start_seconds", "From the process's start until the model was ready.", lambda: self.cold_start_s
         )
+        self.load_failures = self.metrics.counter(
+            "kfunc_model_load_failures_total", "Loads of a model that failed while others were served."
+        )
 
 
 class Crew:
@@ -72,7 +75,7 @@ async def serve(
 ) -> None:
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log)
-    repository = Repository(config)
+    repository = Repository(config, on_failure=metrics.load_failures.add)
     application = Application(config, recorder, crew.is_complete, repository)
     server = HttpServer(application, config.limits)
     if "grpc" in config.protocols:

@@ -36,7 +36,7 @@ def alerts(plan: Plan) -> list[Alert]:
     if plan.config.batcher is not None:
         made.append(_batcher(plan, limits, plan.config.batcher.max_queue))
     if plan.config.logger is not None:
-        made += _logger(plan, limits, plan.config.logger.max_queue)
+        made += _logger(plan, limits, plan.config.logger.spool_max_bytes)
     return made
 
 
@@ -100,7 +100,7 @@ def _batcher(plan: Plan, limits: Alerts, most: int) -> Alert:
     )
 
 
-def _logger(plan: Plan, limits: Alerts, most: int) -> list[Alert]:
+def _logger(plan: Plan, limits: Alerts, most_bytes: int) -> list[Alert]:
     asked, where = queries(plan), f"{plan.namespace}/{plan.name}"
     return [
         Alert(
@@ -113,10 +113,10 @@ def _logger(plan: Plan, limits: Alerts, most: int) -> list[Alert]:
         ),
         Alert(
             "KfuncSpoolFilling",
-            f"max({asked.metric('kfunc_events_waiting')}) / {most} > {limits.spool_ratio:g}",
+            f"max({asked.metric('kfunc_spool_bytes')}) / {most_bytes} > {limits.spool_ratio:g}",
             "5m",
             "warning",
             f"{where} cannot get rid of its events",
-            "The logger's queue is {{ $value | humanizePercentage }} full; at 100 % events are dropped.",
+            "The logger's spool is {{ $value | humanizePercentage }} full: the sink is down, or too slow.",
         ),
     ]

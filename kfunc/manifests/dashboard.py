@@ -84,6 +84,7 @@ def _event_panels(asked: Queries) -> list[Panel]:
     rates = {kind: f"sum(rate({asked.metric(f'kfunc_events_{kind}_total')}[{RATE}]))" for kind in kinds}
     return [
         Panel("Events", "eps", rates),
+        Panel("Spool", "bytes", {"{{pod}}": f"max by (pod) ({asked.metric('kfunc_spool_bytes')})"}),
         Panel("Events waiting", "short", {"{{pod}}": f"max by (pod) ({asked.metric('kfunc_events_waiting')})"}),
     ]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import uvloop
 from kfunc.errors import ConfigError, StartupError
 from kfunc.http.server import HttpServer
 from kfunc.process.watcher import STOP_SIGNALS
+from kfunc.telemetry import log_lines
 
 BEAT_S = 0.5
 RECONNECT_S = 0.1
@@ -65,7 +65,7 @@ class Life:
 
 def run(main: Main, heartbeat: Pulse | None) -> int:
     """Run `main` to its end. The exit status: 0, or 2 for a StartupError, whose message is printed."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    log_lines.configure()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     life = Life(heartbeat)
@@ -100,9 +100,9 @@ def report(error: StartupError) -> None:
     problems = error.problems if isinstance(error, ConfigError) else []
     for problem in problems:
         hint = f" ({problem.suggestion})" if problem.suggestion else ""
-        sys.stderr.write(f"error: {error.args[0].partition(':')[0]}: {problem.message}{hint}\n")
+        sys.stderr.write(log_lines.error_line(f"{error.args[0].partition(':')[0]}: {problem.message}{hint}"))
     if not problems:
-        sys.stderr.write(f"error: {error.message}\n")
+        sys.stderr.write(log_lines.error_line(error.message))
 
 
 async def wind_down(server: HttpServer, *, inner: bool, grace_s: float) -> None:

@@ -16,6 +16,7 @@ from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.settings import environment
+from kfunc.telemetry import log_lines
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -46,6 +47,7 @@ def start_sidecar(
     try:
         arguments = parse_arguments(f"kfunc.{component}_sidecar", argv, upstream=True, manage=manage)
         config = pod.decode(environment(), needs_model=False)
+        log_lines.use(config.log_format)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
         parts = Parts(config, component, arguments.upstream or Address(), access_log=arguments.access_log)

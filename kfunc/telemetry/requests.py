@@ -1,9 +1,10 @@
 """What every process records of its requests: counts by status, durations, and the access line."""
 
 from bisect import bisect_left
-from time import perf_counter
+from time import perf_counter, time
 
 from kfunc.http.exchange import Exchange
+from kfunc.telemetry import log_lines
 from kfunc.telemetry.access_log import AccessLog
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
 
@@ -16,6 +17,25 @@ def is_probe(exchange: Exchange) -> bool:
         return False
     target = exchange.target
     return target.startswith(b"/v2/health/") or (target.endswith(b"/ready") and target.startswith(b"/v2/models/"))
+
+
+def access_line(exchange: Exchange, status: int, duration_s: float) -> str:
+    """What is said of a request, with a line end; no header and no body is in it."""
+    target = exchange.target.decode("latin-1") or "-"
+    method = exchange.method.decode("latin-1") or "-"
+    if not log_lines.is_json():
+        return f"{method} {target} {status} {duration_s * 1e3:.2f} ms {exchange.sent_length} B\n"
+    fields = {
+        "level": "info",
+        "logger": "kfunc.access",
+        "method": method,
+        "path": target,
+        "status": status,
+        "duration_ms": round(duration_s * 1e3, 3),
+        "bytes": exchange.sent_length,
+        "request_id": exchange.request_id.decode("latin-1"),
+    }
+    return log_lines.line(time(), fields) + "\n"
 
 
 class RequestRecorder:
@@ -45,9 +65,7 @@ class RequestRecorder:
             values[self._durations.index + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
             values[self._durations.sum_index] += duration_s
         if self._access_log is not None:
-            target = exchange.target.decode("latin-1") or "-"
-            method = exchange.method.decode("latin-1") or "-"
-            self._access_log.add(f"{method} {target} {status} {duration_s * 1e3:.2f} ms {exchange.sent_length} B\n")
+            self._access_log.add(access_line(exchange, status, duration_s))
 
     def flush(self) -> None:
         """Write the access lines that wait, as far as they can be written now."""

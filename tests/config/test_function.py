@@ -235,6 +235,7 @@ inference:
   hang_timeout_s: 10
   grace_s: 5
   model_management: true
+  log_format: json
   limits: {max_body_bytes: 1000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
   batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}

@@ -237,6 +237,16 @@ def test_a_load_that_fails_leaves_what_there_is(make: Make, tmp_path: Path, load
     assert [each.closed for each in loads.made] == [False, True]
 
 
+def test_a_load_that_fails_is_told(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> None:
+    failures: list[None] = []
+    put(tmp_path / "1/m.onnx")
+    repository = opened(Repository(configured(str(tmp_path), "auto"), loads, lambda: failures.append(None)))
+    put(tmp_path / "2/m.onnx", b"broken")
+    with pytest.raises(InvalidRequest):
+        asyncio.run(repository.load("iris"))
+    assert len(failures) == 1
+
+
 @pytest.mark.parametrize("change", ["load", "unload"])
 def test_what_is_not_there_cannot_be_changed(make: Make, change: str) -> None:
     repository = opened(make("1/m.onnx"))
