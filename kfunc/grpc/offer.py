@@ -24,5 +24,10 @@ def offer(server: HttpServer, direct: "Direct | None" = None) -> None:
 
 
 def prepare() -> None:
-    """Import what the first call would wait for."""
-    asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "kfunc.grpc.front")
+    """Import what the first call would wait for: HTTP/2 as well."""
+    asyncio.get_running_loop().run_in_executor(None, _import)
+
+
+def _import() -> None:
+    for name in ("kfunc.http.h2.connection", "kfunc.grpc.front"):
+        importlib.import_module(name)

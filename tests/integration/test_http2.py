@@ -15,7 +15,7 @@ import pytest
 from h2.errors import ErrorCodes
 
 from tests.integration.h2_client import Answer, Broken, H2Client, Unsent
-from tests.integration.test_run import V2, Run, make_function
+from tests.integration.test_run import FUNC_YAML, V2, Run, make_function
 from tests.parts import environment, program
 
 INFER, PREDICT = "/v2/models/iris/infer", "/v1/models/iris:predict"
@@ -57,7 +57,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with Run(make_function(tmp_path_factory.mktemp("served"))) as run:
+    text = FUNC_YAML.replace("model:", "protocols: [v1, v2, grpc]\n  model:")
+    with Run(make_function(tmp_path_factory.mktemp("served"), text)) as run:
         yield run.wait_until_ready()
         assert run.end() == 0
         assert run.err == ""
@@ -204,7 +205,7 @@ def test_curl_and_h2load_are_served(served: Run, tmp_path: Path) -> None:
     assert "2000 succeeded, 0 failed, 0 errored, 0 timeout" in printed.stdout
 
 
-def test_every_case_of_h2spec_passes_in_front_of_the_chain(served: Run) -> None:
+def test_every_case_of_h2spec_passes_in_front_of_the_chain_with_grpc(served: Run) -> None:
     command = [str(program("h2spec")), "-h", "127.0.0.1", "-p", str(served.port), "-o", "3", "-P", "/v2/models/iris"]
     output = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S).stdout
     assert re.search(r"(\d+) tests, \1 passed, 0 skipped, 0 failed", output), output[-3000:]

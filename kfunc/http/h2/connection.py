@@ -240,8 +240,8 @@ class H2Connection(asyncio.Protocol):
         block = self._block(exchange, lines, length)
         if exchange.method == b"HEAD" or exchange.status in NO_BODY:
             body = b""
-        if exchange.trailers or not out.whole(stream, block, body):
-            trailers = encode_fields(exchange.trailers or [])
+        trailers = encode_fields(exchange.trailers) if exchange.trailers else b""
+        if not out.whole(stream, block, body, trailers):
             out.headers(stream, block, end=not body and not trailers)
             if body or trailers:
                 out.data(stream, body, end=True, trailers=trailers)

@@ -17,7 +17,6 @@ class H2Exchange(Exchange):
     admitted = False  # the application has it
     pressed = False  # it was told to pause
     counted = False  # its body is in the backlog
-    held_by_receiver = False
     received_trailers: Headers = []
 
     def __init__(self, transmitter: Transmitter, stream: Stream, head: RequestHead, application: Application) -> None:

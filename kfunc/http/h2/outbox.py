@@ -72,25 +72,20 @@ class Outbox:
         if end:
             self._on_sent(stream)
 
-    def whole(self, stream: Stream, block: bytes, body: bytes) -> bool:
-        """A whole answer without trailers, where nothing holds it back; false if something does."""
+    def whole(self, stream: Stream, block: bytes, body: bytes, trailers: bytes) -> bool:
+        """A whole answer, where nothing holds it back; false if something does."""
         size, most = len(body), self.frame_size
-        if (
-            not 0 < size <= most
-            or size > stream.send_window
-            or size > self.window
-            or len(block) > most
-            or self.paused
-            or self.shrink_table
-        ):
+        if not 0 < size <= most or size > stream.send_window or size > self.window:
+            return False
+        if len(block) > most or len(trailers) > most or self.paused or self.shrink_table:
             return False
         self.window -= size
         self._bytes += size
         number = stream.id
-        self._parts.append(
-            b"%b%b%b%b"
-            % (frame_head(len(block), HEADERS, END_HEADERS, number), block, frame_head(size, DATA, END_STREAM, number), body)
-        )
+        head = frame_head(len(block), HEADERS, END_HEADERS, number)
+        self._parts += (head, block, frame_head(size, DATA, 0 if trailers else END_STREAM, number), body)
+        if trailers:
+            self._parts += (frame_head(len(trailers), HEADERS, END_HEADERS | END_STREAM, number), trailers)
         self._on_sent(stream)
         return True
 
