@@ -90,10 +90,10 @@ def render_command(
 
 def load_plan(file: Path, release: Release, mode: Mode | None, environ: Mapping[str, str]) -> Plan:
     """The plan of a valid func.yaml; `{{ env:NAME }}` is replaced from `environ`. Raises StartupError and its kinds."""
-    check(file)
-    function = with_local_variables(load_function(file), environ)
+    check(file, mode)
+    function = with_local_variables(load_function(file, mode), environ)
     runtime, _ = runtime_of(function, file.parent)
-    return Plan(function, complete(function, runtime), release, mode or function.inference.mode)
+    return Plan(function, complete(function, runtime), release, function.inference.mode)
 
 
 def with_local_variables(function: Function, environ: Mapping[str, str]) -> Function:
@@ -104,9 +104,18 @@ def with_local_variables(function: Function, environ: Mapping[str, str]) -> Func
         if found and found[1] == "env":
             if found[2] not in environ:
                 raise StartupError(f"run.envs takes {found[2]} from the environment, and it is not set: export {found[2]}=…")
-            env = replace(env, value=environ[found[2]])
+            env = replace(env, value=_text(found[2], environ[found[2]]))
         envs.append(env)
     return replace(function, run=replace(function.run, envs=envs))
+
+
+def _text(name: str, value: str) -> str:
+    """A variable's value, if a manifest can have it. Raises StartupError."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise StartupError(f"run.envs takes {name} from the environment, and its value is not UTF-8") from None
+    return value
 
 
 def write_files(directory: Path, rendered: Rendered) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from kfunc.cli.function import choose_runtime, find, model_file, runtime_of
 from kfunc.cli.processes import present
 from kfunc.config.complete import complete
+from kfunc.config.deployment import Mode
 from kfunc.config.field_path import show_path
 from kfunc.config.load import load_function, read_function
 from kfunc.config.locations import claim
@@ -59,12 +60,12 @@ def validate(path: Path, output: str) -> int:
     return 0
 
 
-def check(file: Path) -> None:
-    """Raises ConfigError with all problems of a func.yaml, its model's among them."""
+def check(file: Path, mode: Mode | None = None) -> None:
+    """Raises ConfigError with all problems of a func.yaml, its model's among them; `mode` is another than its own."""
     source = load_source(file)
     problems = []
     try:
-        read_function(source)
+        read_function(source, mode)
     except ConfigError as error:
         problems = error.problems
     reported = {problem.path for problem in problems}

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from kfunc.config.check import check
+from kfunc.config.deployment import Mode
 from kfunc.config.field_path import FieldPath, show_path
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
@@ -16,17 +17,22 @@ from kfunc.errors import ConfigError, Problem
 MAX_PROBLEMS = 100
 
 
-def load_function(path: Path) -> Function:
-    """Read and validate the file at `path`; without a name it gets its folder's. Raises ConfigError."""
-    function = read_function(load_source(path))
+def load_function(path: Path, mode: Mode | None = None) -> Function:
+    """Read and validate the file at `path`; without a name it gets its folder's. Raises ConfigError.
+
+    `mode` is another than the file's own: what it says must hold with that.
+    """
+    function = read_function(load_source(path), mode)
     if function.name:
         return function
-    return msgspec.structs.replace(function, name=service_name(path.absolute().parent.name))
+    return replace(function, name=service_name(path.absolute().parent.name))
 
 
-def read_function(source: Source) -> Function:
+def read_function(source: Source, mode: Mode | None = None) -> Function:
     """The function that a source describes, its name empty where there is none; pure. Raises ConfigError."""
     function, checked = check(Function, source)
+    if mode is not None:
+        function = replace(function, inference=replace(function.inference, mode=mode))
     problems = [*source.problems, *checked.problems]
     problems += [_place(finding, source) for finding in findings(function) if not _doubtful(finding, checked.invalid)]
     if problems:

@@ -127,6 +127,20 @@ def test_a_variable_of_this_machine_is_in_the_manifest_as_the_func_cli_has_it(
     assert '- name: A\n              value: "yes"\n' in kfunc("render", folder).out
 
 
+def test_a_variable_that_is_no_text_is_refused(kfunc: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE + 'run: {envs: [{name: A, value: "{{ env:HERE }}"}]}\n')
+    monkeypatch.setenv("HERE", "\udcff")
+    assert kfunc("render", folder).err == "error: run.envs takes HERE from the environment, and its value is not UTF-8\n"
+
+
+def test_the_rules_of_a_mode_hold_where_the_command_line_asks_for_it(kfunc: Command, folder: Path) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE + "  mode: raw\n  timeout_s: 700\n")
+    assert kfunc("validate", folder).status == 0
+    result = kfunc("render", folder, "--mode", "knative")
+    assert (result.status, result.out) == (2, "")
+    assert "inference.timeout_s: Knative's longest time is 600 s, found 700" in result.err
+
+
 def test_a_folder_that_cannot_be_written_is_said(kfunc: Command, folder: Path) -> None:
     result = kfunc("render", folder, "-o", folder / "func.yaml")
     assert result.status == 2
