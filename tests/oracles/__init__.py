@@ -17,9 +17,13 @@ class Oracle:
 
     def complaints(self, manifest: Any) -> list[str]:
         """What it has against the manifest as we write it; an empty list is approval."""
+        return self.answer(write(manifest), manifest)
+
+    def answer(self, question: Any, manifest: Any) -> list[str]:
+        """What it has against a manifest that is asked about in a form of its own."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(write(manifest)) + "\n")
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         said: list[str] = answer["complaints"]

@@ -33,6 +33,7 @@ PARTS = {
         "customresourcedefinitions.gen.yaml",
         files=(
             "istio.io/api@v1.31.4:kubernetes/customresourcedefinitions.gen.yaml",
+            "knative.dev/serving@v0.48.1:config/core/300-resources/service.yaml",
             "github.com/kedacore/keda/v2@v2.21.0:config/crd/bases/keda.sh_scaledobjects.yaml",
             *(
                 f"github.com/prometheus-operator/prometheus-operator@v0.85.0:example/prometheus-operator-crd/{kind}.yaml"

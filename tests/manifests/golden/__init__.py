@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kfunc.manifests.outputs import render, text
 from kfunc.manifests.plan import Release
-from tests.manifests.conftest import plan_of
+from tests.manifests import plan_of
 
 FOLDER = Path(__file__).parent
 STABLE = "# --stable "

@@ -1,6 +1,5 @@
-// What Knative's own webhook says of a Service: one JSON object on each line of standard input is
-// {"yaml": the text of a manifest, "features": [flags that are on]}; the answer is a line
-// {"errors": "…", "value": the manifest as Kubernetes reads it}, with empty errors where it is accepted.
+// What Knative's own webhook says of a Service: a line in is {"yaml": the manifest's text, "features":
+// [flags that are on]}, a line out {"complaints": […], "value": the manifest as Kubernetes reads it}.
 package main
 
 import (
@@ -24,8 +23,8 @@ type question struct {
 }
 
 type answer struct {
-	Errors string          `json:"errors"`
-	Value  json.RawMessage `json:"value,omitempty"`
+	Complaints []string        `json:"complaints"`
+	Value      json.RawMessage `json:"value"`
 }
 
 // The scanner's longest line: a manifest that has a string of 1 MB, with its escapes.
@@ -54,22 +53,22 @@ func main() {
 func judge(asked question) answer {
 	plain, err := yaml.ToJSON([]byte(asked.YAML))
 	if err != nil {
-		return answer{Errors: "not YAML: " + err.Error()}
+		return answer{[]string{"not YAML: " + err.Error()}, nil}
 	}
 	service := &servingv1.Service{}
 	decoder := json.NewDecoder(bytes.NewReader(plain))
 	decoder.DisallowUnknownFields() // the API server prunes them: a typing error of ours would go unnoticed
 	if err := decoder.Decode(service); err != nil {
-		return answer{Errors: "not a Service: " + err.Error(), Value: plain}
+		return answer{[]string{"not a Service: " + err.Error()}, plain}
 	}
 	ctx := apis.WithinCreate(config.ToContext(context.Background(), settings(asked.Features)))
 	service.SetDefaults(ctx)
 	found := service.Validate(ctx)
 	if found != nil {
 		// Warnings as well: what Knative calls insecure is not what we want to render.
-		return answer{Errors: found.Error(), Value: plain}
+		return answer{[]string{found.Error()}, plain}
 	}
-	return answer{Value: plain}
+	return answer{[]string{}, plain}
 }
 
 // The cluster's configuration, with the given flags on; "allow-zero-initial-scale" is the autoscaler's.

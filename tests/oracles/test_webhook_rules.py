@@ -9,11 +9,11 @@ import pytest
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
 from kfunc.errors import ConfigError
-from kfunc.manifests.outputs import render, text
+from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Plan
 from kfunc.manifests.yaml_text import write
-from tests.manifests.conftest import plan_of, unchecked_plan
-from tests.manifests.oracle import Oracle
+from tests.manifests import plan_of, unchecked_plan
+from tests.oracles.webhook import Webhook
 
 LEAST = "name: iris\ninference: {model: {uri: m.onnx}}\n"
 SCALING = "name: iris\ninference: {model: {uri: m.onnx}, scaling: {%s}}\n"
@@ -96,20 +96,20 @@ def problems(written: str) -> dict[str, tuple[int, int]]:
     return {}
 
 
-def knatives_view(knative: Oracle, plan: Plan) -> str:
+def knatives_view(knative: Webhook, plan: Plan) -> str:
     rendered = render(plan, "service")
-    return knative.errors(text(rendered.files["knative/service.yaml"]), rendered.notes)
+    return "\n".join(knative.on(rendered.files["knative/service.yaml"][0], rendered.notes))
 
 
 @pytest.mark.parametrize(("written", "path", "words"), FILES, ids=[f"{path}: {words}" for _, path, words in FILES])
-def test_what_knative_refuses_is_a_problem_with_its_place(knative: Oracle, written: str, path: str, words: str) -> None:
+def test_what_knative_refuses_is_a_problem_with_its_place(knative: Webhook, written: str, path: str, words: str) -> None:
     assert min(problems(written)[path]) > 0
     said = knatives_view(knative, unchecked_plan(written))
     assert (words in said and bool(said)) or any(part in written for part in STRICTER)
 
 
 @pytest.mark.parametrize(("path", "value", "words"), BOUNDS, ids=[f"{path[-1]}: {value}" for path, value, _ in BOUNDS])
-def test_bounds_are_those_of_knative(knative: Oracle, path: Sequence[str], value: Any, words: str) -> None:
+def test_bounds_are_those_of_knative(knative: Webhook, path: Sequence[str], value: Any, words: str) -> None:
     document: dict[str, Any] = {"name": "iris", "inference": {"model": {"uri": "m.onnx"}}}
     place = document
     for part in path[:-1]:

@@ -1,8 +1,4 @@
-"""What the tests of the manifests share: plans from texts, and Knative's own opinion."""
-
-from collections.abc import Iterator
-
-import pytest
+"""What the tests of the manifests share: plans from texts."""
 
 from kfunc.config.check import check
 from kfunc.config.complete import complete
@@ -10,8 +6,6 @@ from kfunc.config.function import Function
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
 from kfunc.manifests.plan import Plan, Release
-from tests.manifests.oracle import Oracle
-from tests.parts import program
 
 
 def plan_of(text: str, release: Release | None = None) -> Plan:
@@ -32,11 +26,3 @@ def _plan(function: Function, release: Release | None) -> Plan:
     named = bool(function.image or function.registry or function.deploy.image)
     release = release or Release(image="" if named else "example.com/iris")
     return Plan(function, complete(function, runtime), release)
-
-
-@pytest.fixture(scope="session")
-def knative() -> Iterator[Oracle]:
-    """Knative's webhook."""
-    oracle = Oracle(program("knative-oracle"))
-    yield oracle
-    oracle.close()
