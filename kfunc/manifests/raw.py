@@ -13,6 +13,7 @@ from kfunc.config.raw_rules import LONGEST_NAME
 from kfunc.errors import StartupError
 from kfunc.manifests import mesh
 from kfunc.manifests.autoscaling import autoscaler, fewest, scales
+from kfunc.manifests.environment import configuration
 from kfunc.manifests.gateway import instance
 from kfunc.manifests.plan import Manifest, Part, Plan, metadata
 from kfunc.manifests.pod import TOPOLOGY, pod
@@ -35,6 +36,8 @@ def build(plan: Plan) -> Part:
     if METRICS in {port["name"] for container in raw_containers(plan) for port in container.get("ports", [])}:
         made.append(metrics_service(plan))
     made += [*scaler.manifests, disruption_budget(plan, name)]
+    if settings := configuration(plan):
+        made.append(settings)
     return Part(made, scaler.notes, [f"http://{plan.name}.{plan.namespace}.svc.cluster.local"])
 
 

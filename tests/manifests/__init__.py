@@ -25,4 +25,4 @@ def _plan(function: Function, release: Release | None) -> Plan:
     runtime = model.runtime if model.runtime != "auto" else "onnx"
     named = bool(function.image or function.registry or function.deploy.image)
     release = release or Release(image="" if named else "example.com/iris")
-    return Plan(function, complete(function, runtime), release)
+    return Plan(function, complete(function, runtime), release, function.inference.mode)

@@ -16,6 +16,7 @@ from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
 from tests.oracles import Oracle
 from tests.oracles.documents import functions
+from tests.oracles.webhook import Webhook
 
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 TCP_WARNING = "configured AuthorizationPolicy will deny all traffic to TCP ports"
@@ -28,12 +29,8 @@ def plan_of(document: Any, release: Release | None = None) -> Plan:
     return Plan(function, complete(function, "onnx"), release or Release(), function.inference.mode)
 
 
-def manifests_of(plan: Plan) -> list[Manifest]:
-    return [manifest for manifests in render(plan).files.values() for manifest in manifests]
-
-
 def complaints(manifests: list[Manifest], istio: Oracle, kubernetes: Oracle) -> list[str]:
-    """What a cluster with Istio, KEDA and the Prometheus Operator would have against them; Knative has a test of its own."""
+    """What a cluster with Istio, KEDA and the Prometheus Operator would have against them."""
     foreign = [manifest for manifest in manifests if "knative.dev/" not in manifest["apiVersion"]]
     said = kubernetes.all_complaints(foreign)
     said += istio.all_complaints(manifest for manifest in foreign if "istio.io/" in manifest["apiVersion"])
@@ -43,12 +40,14 @@ def complaints(manifests: list[Manifest], istio: Oracle, kubernetes: Oracle) -> 
 @MANY
 @given(st.data())
 @pytest.mark.parametrize("mode", ["knative", "raw"])
-def test_whatever_we_accept_the_cluster_accepts(istio: Oracle, kubernetes: Oracle, mode: str, data: st.DataObject) -> None:
+def test_whatever_we_accept_the_cluster_accepts(
+    istio: Oracle, kubernetes: Oracle, knative: Webhook, mode: str, data: st.DataObject
+) -> None:
     document = data.draw(functions(mode))
     stable = data.draw(st.sampled_from(["", "", "iris-1"]))
     try:
         plan = plan_of(document, Release(stable=stable, weight=data.draw(st.sampled_from([None, 0, 100])) if stable else None))
-        manifests = manifests_of(plan)
+        rendered = render(plan)
     except ConfigError as error:
         event("refused: " + error.problems[0].path.rpartition(".")[2].split("[")[0])
         return
@@ -56,7 +55,10 @@ def test_whatever_we_accept_the_cluster_accepts(istio: Oracle, kubernetes: Oracl
         event(f"refused when rendered: {error.message[:20]}")
         return
     event("accepted")
+    manifests = [manifest for manifests in rendered.files.values() for manifest in manifests]
     assert complaints(manifests, istio, kubernetes) == []
+    if service := rendered.files.get("knative/service.yaml"):
+        assert knative.on(service[0], rendered.notes) == []
 
 
 PIECES = [
