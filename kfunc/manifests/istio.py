@@ -6,7 +6,7 @@ from kfunc.manifests import entry, mesh
 from kfunc.manifests.gateway import bounds_notes, destination_rules, entries, gateway, gateway_notes
 from kfunc.manifests.knative import revision
 from kfunc.manifests.plan import Part, Plan
-from kfunc.manifests.split import split, traffic_of
+from kfunc.manifests.split import described, split, traffic_of
 from kfunc.manifests.virtual_service import virtual_services
 
 
@@ -23,8 +23,7 @@ def build(plan: Plan) -> Part:
 def urls(plan: Plan) -> list[str]:
     """The split traffic's address, and the preview's."""
     shares = split(plan)
-    what = " and ".join(f"{share.percent} % {share.tag}" for share in shares) if len(shares) > 1 else "everything"
-    made = [f"{url} ({what})" for url in entry.urls(plan)]
+    made = [f"{url} ({described(shares)})" for url in entry.urls(plan)]
     if traffic_of(plan).strategy == "blue-green" and len(shares) > 1:
         made += [f"{url} (the new revision)" for url in entry.urls(plan, entry.PREVIEW)]
     return made

@@ -12,7 +12,7 @@ from kfunc.manifests.annotations import scaling_notes, service_annotations, temp
 from kfunc.manifests.environment import configuration
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
 from kfunc.manifests.pod import pod
-from kfunc.manifests.split import service_traffic, split, traffic_of
+from kfunc.manifests.split import described, service_traffic, split, traffic_of
 
 MARGIN_S = 5
 """Between our own answer that it took too long and Knative's, which says less."""
@@ -87,10 +87,10 @@ def settled(plan: Plan) -> Plan:
 def url(plan: Plan) -> str:
     """The Service's own address, as far as it can be known without the cluster, and what answers there."""
     shares = split(plan)
-    which = f" ({shares[0].revision or 'the new revision'}, and nothing else)" if len(shares) > 1 else ""
-    if traffic_of(plan).via == "knative":
-        which = ""
-    return _address(plan) + which
+    if len(shares) == 1:
+        return _address(plan)
+    pinned = f"{shares[0].revision or 'the new revision'}, and nothing else"
+    return f"{_address(plan)} ({pinned if traffic_of(plan).via == 'istio' else described(shares)})"
 
 
 def _address(plan: Plan) -> str:

@@ -48,6 +48,11 @@ def split(plan: Plan) -> list[Share]:
     return [Share(STABLE, release.stable, 100 - weight), Share(CANDIDATE, "", weight)]
 
 
+def described(shares: list[Share]) -> str:
+    """What answers, in words."""
+    return " and ".join(f"{share.percent} % {share.tag}" for share in shares) if len(shares) > 1 else "everything"
+
+
 def service_traffic(plan: Plan, revision: str) -> list[Manifest]:
     """`spec.traffic` of the Knative Service whose template makes `revision`.
 
