@@ -5,7 +5,7 @@ from typing import Any
 from kfunc.manifests.egress import entry_name
 from kfunc.manifests.outputs import Rendered, render
 from kfunc.manifests.plan import Manifest, Release
-from tests.manifests.conftest import plan_of
+from tests.manifests import plan_of
 
 JWT = 'jwt: [{issuer: "https://a.example"}]'
 

@@ -6,7 +6,7 @@ from kfunc.manifests.autoscaling import quantity
 from kfunc.manifests.outputs import Rendered, render
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw_containers import resources
-from tests.manifests.conftest import plan_of
+from tests.manifests import plan_of
 
 
 def rendered(raw: str = "", scale: str = "", more: str = "") -> Rendered:

@@ -8,7 +8,7 @@ from kfunc.errors import StartupError
 from kfunc.manifests.outputs import Rendered, render
 from kfunc.manifests.plan import Manifest, Release
 from kfunc.manifests.split import Share, split
-from tests.manifests.conftest import plan_of
+from tests.manifests import plan_of
 
 AB = "strategy: ab, variants: [{name: a, revision: iris-1, weight: 80}, {name: b, weight: 20}]"
 

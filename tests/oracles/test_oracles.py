@@ -14,6 +14,8 @@ from kfunc.config.source import parse_source
 from kfunc.errors import ConfigError, StartupError
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
+from tests.manifests import plan_of as golden_plan
+from tests.manifests.golden import release_of, sources
 from tests.oracles import Oracle
 from tests.oracles.documents import functions
 from tests.oracles.webhook import Webhook
@@ -59,6 +61,12 @@ def test_whatever_we_accept_the_cluster_accepts(
     assert complaints(manifests, istio, kubernetes) == []
     if service := rendered.files.get("knative/service.yaml"):
         assert knative.on(service[0], rendered.notes) == []
+
+
+@pytest.mark.parametrize("name", sources())
+def test_the_cluster_accepts_what_is_kept_as_golden(istio: Oracle, kubernetes: Oracle, name: str) -> None:
+    rendered = render(golden_plan(sources()[name], release_of(sources()[name])))
+    assert complaints([one for manifests in rendered.files.values() for one in manifests], istio, kubernetes) == []
 
 
 PIECES = [

@@ -12,7 +12,7 @@ from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan
 from kfunc.manifests.yaml_text import write
 from tests.manifests import plan_of
-from tests.manifests.golden import sources
+from tests.manifests.golden import release_of, sources
 from tests.oracles import Oracle
 from tests.oracles.func_yaml import documents
 from tests.oracles.webhook import Webhook
@@ -39,7 +39,7 @@ def test_whatever_we_accept_knative_accepts_with_the_flags_that_we_name(
 
 @pytest.mark.parametrize("name", sources())
 def test_knative_accepts_what_is_kept_as_golden(knative: Webhook, kubernetes: Oracle, name: str) -> None:
-    plan = plan_of(sources()[name])
+    plan = plan_of(sources()[name], release_of(sources()[name]))
     if plan.mode == "knative":
         assert complaints(plan, knative, kubernetes) == []
 
