@@ -29,6 +29,7 @@ DATATYPES = {
     "string": "BYTES",
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+RUN = ort.RunOptions()  # one for all calls: onnxruntime makes one for each that brings none
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -68,13 +69,13 @@ class OnnxHandler(Handler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run the session."""
-        return dict(zip(self._output_names, self._run(self._output_names, inputs, None)))  # noqa: B905  (strict costs)
+        return dict(zip(self._output_names, self._run(self._output_names, inputs, RUN)))  # noqa: B905  (strict costs)
 
     def _predict_unusual(self, inputs: "Arrays") -> "Arrays":
         """Run a session that takes strings, or gives maps."""
         for name in self._text_inputs:
             inputs[name] = np.array([value.decode() for value in inputs[name].flat], np.object_).reshape(inputs[name].shape)
-        values = [_array(value) for value in self._run(self._output_names, inputs, None)]
+        values = [_array(value) for value in self._run(self._output_names, inputs, RUN)]
         return dict(zip(self._output_names, values, strict=True))
 
 

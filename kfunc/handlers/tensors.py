@@ -1,6 +1,9 @@
 """Between the messages' tensors and numpy arrays; the only place that makes either from the other."""
 
-from array import array
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import prod
+from struct import Struct, error
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-# Datatype → numpy's dtype and the array module's code, which refuses what would not be that number.
+# Datatype → numpy's dtype and the struct module's code, which refuses what would not be that number.
 NUMERIC: dict[str, tuple[np.dtype[Any], str]] = {
     "FP32": (np.dtype(np.float32), "f"),
     "FP64": (np.dtype(np.float64), "d"),
@@ -36,64 +39,61 @@ BINARY: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype(np.float16),
     "BF16": np.dtype(np.uint16),
 }
-FEW = 64  # elements: more are faster looked at as an array
-TOO_LARGE_FP32 = 2.0**128 - 2.0**103  # what is below is rounded to a number of FP32; its largest is written 3.4028235e38
-# By the one-letter code of numpy's type: two codes may stand for the same 64-bit integer.
-DATATYPE_OF = {
-    **{code: f"INT{np.dtype(code).itemsize * 8}" for code in "bhilq"},
-    **{code: f"UINT{np.dtype(code).itemsize * 8}" for code in "BHILQ"},
-    **{"?": "BOOL", "e": "FP16", "f": "FP32", "d": "FP64"},
+# In the processor's byte order; of the one-letter codes two may stand for the same 64-bit integer.
+DATATYPE_OF: dict[np.dtype[Any], str] = {
+    **{np.dtype(code): f"INT{np.dtype(code).itemsize * 8}" for code in "bhilq"},
+    **{np.dtype(code): f"UINT{np.dtype(code).itemsize * 8}" for code in "BHILQ"},
+    **{np.dtype(code): datatype for code, datatype in (("?", "BOOL"), ("e", "FP16"), ("f", "FP32"), ("d", "FP64"))},
 }
+# What packing raises for another number of elements, another type, or a number out of its range.
+WRONG_NUMBERS = (error, OverflowError)
 
 
 def to_array(tensor: Tensor) -> "Array":
     """A tensor as an array of its shape. Raises InvalidRequest naming the tensor.
 
-    What is right is not looked at twice: numpy and the array module refuse what is nested, of another
-    type or of another size, and only then the reason is found out. No dimension may be negative here.
+    What is right is not looked at twice: the struct module refuses another number of elements, what is nested, of
+    another type or out of range, and only then the reason is found out.
     """
     numeric = NUMERIC.get(tensor.datatype)
     if type(tensor.data) is not list:
         return _binary_array(tensor)
     if numeric is not None:
+        dtype, code = numeric
+        count = element_count(tensor.name, tensor.shape)
         try:
-            array_ = np.frombuffer(array(numeric[1], tensor.data), numeric[0]).reshape(tensor.shape)
-        except (TypeError, ValueError, OverflowError):
+            return np.ndarray(tensor.shape, dtype, bytearray(_packer(code, count)(*tensor.data)))
+        except WRONG_NUMBERS:
             pass
-        else:
-            if numeric[1] == "f":
-                _require_finite(tensor, array_)
-            return array_
     flatten(tensor)
+    if numeric is not None:
+        return _explained(tensor, *numeric)
     datatype, data = tensor.datatype, tensor.data
-    try:
-        if numeric is not None:
-            array_ = np.frombuffer(array(numeric[1], data), numeric[0]).reshape(tensor.shape)
-            if numeric[1] == "f":
-                _require_finite(tensor, array_)
-            return array_
-        if datatype == "BOOL":
-            if not set(map(type, data)) <= {bool}:
-                raise InvalidRequest(f"input {tensor.name!r}: BOOL expected, true or false")
-            return np.array(data, np.bool_).reshape(tensor.shape)
-    except OverflowError:
-        raise InvalidRequest(f"input {tensor.name!r}: a number is out of the range of {datatype}") from None
-    except (TypeError, ValueError):
-        raise InvalidRequest(f"input {tensor.name!r}: {datatype} expected in every element") from None
+    if datatype == "BOOL":
+        if not set(map(type, data)) <= {bool}:
+            raise InvalidRequest(f"input {tensor.name!r}: BOOL expected, true or false")
+        return np.array(data, np.bool_).reshape(tensor.shape)
     if datatype == "BYTES":
         return _bytes_array(tensor)
     raise InvalidRequest(f"input {tensor.name!r}: {datatype} has no form in JSON: send it as binary data (binary_data_size)")
 
 
-def _require_finite(tensor: Tensor, values: "Array") -> None:
-    """JSON has no infinity: what became one was too large for FP32. What is too large for FP64 the decoder refuses."""
-    data = tensor.data
-    if len(data) <= FEW:
-        finite = not data or (max(data) < TOO_LARGE_FP32 and min(data) > -TOO_LARGE_FP32)
-    else:
-        finite = bool(np.isfinite(values).all())
-    if not finite:
-        raise InvalidRequest(f"input {tensor.name!r}: a number is out of the range of {tensor.datatype}")
+@lru_cache(256)
+def _packer(code: str, count: int) -> Callable[..., bytes]:
+    """Packs exactly `count` numbers; FP32 in its standard form, which is checked for its range as integers are."""
+    return Struct(f"<{count}{code}").pack
+
+
+def _explained(tensor: Tensor, dtype: "np.dtype[Any]", code: str) -> "Array":
+    """A flat tensor that could not be packed as it came: it was nested, or is wrong."""
+    name, datatype, data = tensor.name, tensor.datatype, tensor.data
+    try:
+        return np.ndarray(tensor.shape, dtype, bytearray(_packer(code, len(data))(*data)))
+    except WRONG_NUMBERS:
+        pass
+    if set(map(type, data)) <= ({int, float} if dtype.kind == "f" else {int}):
+        raise InvalidRequest(f"input {name!r}: a number is out of the range of {datatype}")
+    raise InvalidRequest(f"input {name!r}: {datatype} expected in every element")
 
 
 def _binary_array(tensor: Tensor) -> "Array":
@@ -130,48 +130,77 @@ def _bytes_array(tensor: Tensor) -> "Array":
     return flat.reshape(tensor.shape)
 
 
+class _Expected:
+    """An input of the model. `seen` is the last shape that fitted, and `pack` makes bytes of that many numbers."""
+
+    __slots__ = ("datatype", "dtype", "pack", "seen", "shape")
+
+    pack: Callable[..., bytes]
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.datatype = spec.datatype
+        self.shape = tuple(spec.shape)
+        self.dtype = BINARY.get(spec.datatype)
+        self.seen: list[int] | None = None
+
+    def see(self, shape: list[int]) -> None:
+        """A shape that fits has come."""
+        if self.datatype in NUMERIC:
+            self.seen, self.pack = shape, _packer(NUMERIC[self.datatype][1], prod(shape))
+
+
 class InputCheck:
     """Holds a request's tensors against a model's metadata and makes arrays of them."""
 
-    __slots__ = ("_convert", "_names", "_specs")
+    __slots__ = ("_convert", "_expected", "_names")
 
     def __init__(self, specs: list[TensorSpec], *, exact_datatypes: bool) -> None:
-        self._specs = {spec.name: (spec.datatype, tuple(spec.shape)) for spec in specs}
-        self._names = ", ".join(self._specs)
+        self._expected = {spec.name: _Expected(spec) for spec in specs}
+        self._names = ", ".join(self._expected)
         self._convert = not exact_datatypes
 
     def arrays(self, request: InferRequest) -> "Arrays":
         """Arrays by input name. Raises InvalidRequest that says what the model expects."""
-        specs = self._specs
+        expected = self._expected
         arrays: Arrays = {}
         for tensor in request.inputs:
-            name = tensor.name
-            spec = specs.get(name)
-            if spec is not None:
-                datatype, shape = spec
-                if len(shape) != len(tensor.shape):
-                    _refuse_shape(name, shape, tensor.shape)
-                for size, actual in zip(shape, tensor.shape):  # noqa: B905  (same length, and strict costs)
-                    if actual < 0 or (size != actual and size != -1):
-                        _refuse_shape(name, shape, tensor.shape)
-                if tensor.datatype == datatype:
-                    array = to_array(tensor)
-                elif self._convert and tensor.datatype in NUMERIC and datatype in NUMERIC:
-                    array = _converted(name, to_array(tensor), datatype)
-                else:
-                    raise InvalidRequest(f"input {name!r}: datatype {datatype} expected, {tensor.datatype} given")
-            elif specs:
-                raise InvalidRequest(f"unknown input {name!r}; the model's inputs are {self._names}")
-            else:
-                element_count(name, tensor.shape)
-                array = to_array(tensor)
-            arrays[name] = array
+            known, shape, data = expected.get(tensor.name), tensor.shape, tensor.data
+            if known is not None and shape == known.seen and tensor.datatype == known.datatype and type(data) is list:
+                try:
+                    arrays[tensor.name] = np.ndarray(shape, known.dtype, bytearray(known.pack(*data)))
+                    continue
+                except WRONG_NUMBERS:
+                    pass
+            arrays[tensor.name] = self._unseen(tensor, known)
         if len(arrays) != len(request.inputs):
             raise InvalidRequest("an input is there twice")
-        if len(arrays) < len(specs):
-            missing = ", ".join(name for name in specs if name not in arrays)
+        if len(arrays) < len(expected):
+            missing = ", ".join(name for name in expected if name not in arrays)
             raise InvalidRequest(f"missing input {missing}; the model's inputs are {self._names}")
         return arrays
+
+    def _unseen(self, tensor: Tensor, known: _Expected | None) -> "Array":
+        """An input of another shape than the last one. A model without metadata takes any."""
+        name = tensor.name
+        if known is None:
+            if self._expected:
+                raise InvalidRequest(f"unknown input {name!r}; the model's inputs are {self._names}")
+            return to_array(tensor)
+        if not _fits(tensor.shape, known.shape):
+            raise InvalidRequest(f"input {name!r}: shape {list(known.shape)} expected (-1: any size), {tensor.shape} given")
+        if tensor.datatype == known.datatype:
+            array = to_array(tensor)
+            known.see(tensor.shape)
+            return array
+        if self._convert and tensor.datatype in NUMERIC and known.datatype in NUMERIC:
+            return _converted(name, to_array(tensor), known.datatype)
+        raise InvalidRequest(f"input {name!r}: datatype {known.datatype} expected, {tensor.datatype} given")
+
+
+def _fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(given) == len(wanted) and all(
+        actual >= 0 and size in (actual, -1) for actual, size in zip(given, wanted, strict=True)
+    )
 
 
 def _converted(name: str, values: "Array", datatype: str) -> "Array":
@@ -187,10 +216,6 @@ def _converted(name: str, values: "Array", datatype: str) -> "Array":
     return converted
 
 
-def _refuse_shape(name: str, wanted: tuple[int, ...], given: list[int]) -> None:
-    raise InvalidRequest(f"input {name!r}: shape {list(wanted)} expected (-1: any size), {given} given")
-
-
 def to_response(request: InferRequest, metadata: ModelMetadata, outputs: "Arrays") -> InferResponse:
     """The answer with the outputs that were asked for; data are flat arrays."""
     if request.outputs:
@@ -199,12 +224,13 @@ def to_response(request: InferRequest, metadata: ModelMetadata, outputs: "Arrays
         if unknown:
             raise InvalidRequest(f"unknown output {unknown[0]!r}; the model's outputs are {', '.join(outputs)}")
         outputs = {name: outputs[name] for name in asked}
-    tensors = [to_tensor(name, value) for name, value in outputs.items()]
-    for tensor in tensors:
-        if tensor.datatype == "UINT16" and _is_bf16(tensor.name, metadata):
+    tensors = []
+    for name, value in outputs.items():
+        tensor = to_tensor(name, value)
+        if tensor.datatype == "UINT16" and _is_bf16(name, metadata):
             tensor.datatype = "BF16"
-    version = request.model_version or metadata.versions[0]
-    return InferResponse(metadata.name, tensors, version, request.id)
+        tensors.append(tensor)
+    return InferResponse(metadata.name, tensors, request.model_version or metadata.versions[0], request.id)
 
 
 def _is_bf16(name: str, metadata: ModelMetadata) -> bool:
@@ -215,16 +241,14 @@ def _is_bf16(name: str, metadata: ModelMetadata) -> bool:
 def to_tensor(name: str, value: "Array") -> Tensor:
     """An output as a tensor; strings become BYTES. Raises ModelFailed for what no datatype fits."""
     dtype = value.dtype
-    datatype = DATATYPE_OF.get(dtype.char)
+    datatype = DATATYPE_OF.get(dtype)
     if datatype is not None:
-        if not dtype.isnative:
-            value = value.astype(dtype.newbyteorder("="))
-        if not value.flags.c_contiguous:
-            value = np.ascontiguousarray(value)
-        return Tensor(name, list(value.shape), datatype, value if value.ndim == 1 else value.reshape(-1))
+        return Tensor(name, list(value.shape), datatype, value.ravel())
+    if not dtype.isnative:
+        return to_tensor(name, value.astype(dtype.newbyteorder("=")))
     if dtype.kind in "OSU":
         texts = [each if isinstance(each, (bytes, str)) else str(each) for each in value.reshape(-1).tolist()]
         return Tensor(name, list(value.shape), "BYTES", texts)
     if dtype.name == "bfloat16":  # of the package ml_dtypes
-        return Tensor(name, list(value.shape), "BF16", np.ascontiguousarray(value).reshape(-1).view(np.uint16))
+        return Tensor(name, list(value.shape), "BF16", value.ravel().view(np.uint16))
     raise ModelFailed(f"output {name!r} has the numpy type {dtype}, which the protocol cannot carry")

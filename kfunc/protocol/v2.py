@@ -72,7 +72,7 @@ def request_document(request: InferRequest) -> dict[str, Any]:
     document: dict[str, Any] = {"id": request.id} if request.id else {}
     if request.parameters is not None:
         document["parameters"] = request.parameters
-    document["inputs"] = _tensor_documents(request.inputs)
+    document["inputs"] = tensor_documents(request.inputs)
     if request.outputs is not None:
         document["outputs"] = [
             {"name": output.name, "parameters": output.parameters} if output.parameters else {"name": output.name}
@@ -90,20 +90,20 @@ def response_document(response: InferResponse) -> dict[str, Any]:
         document["id"] = response.id
     if response.parameters is not None:
         document["parameters"] = response.parameters
-    document["outputs"] = _tensor_documents(response.outputs)
+    document["outputs"] = tensor_documents(response.outputs)
     return document
 
 
-def _tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
-    return [
-        {"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": each.data}
-        if each.parameters is None
-        else {
-            **{"name": each.name, "datatype": each.datatype, "shape": each.shape},
-            **{"parameters": each.parameters, "data": each.data},
-        }
-        for each in tensors
-    ]
+def tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
+    """What is encoded as the inputs of a request or the outputs of an answer."""
+    documents: list[dict[str, Any]] = []
+    for each in tensors:
+        document = {"name": each.name, "datatype": each.datatype, "shape": each.shape}
+        if each.parameters is not None:
+            document["parameters"] = each.parameters
+        document["data"] = each.data
+        documents.append(document)
+    return documents
 
 
 def metadata_document(metadata: ModelMetadata) -> dict[str, Any]:

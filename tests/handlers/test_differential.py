@@ -52,7 +52,7 @@ def ways(values: Any, shape: tuple[int, ...], datatype: str, raw: bytes, texts: 
 def test_numbers_and_booleans(kind: Any, data: st.DataObject) -> None:
     elements: Any = arrays.from_dtype(np.dtype(kind), allow_nan=False, allow_infinity=False)
     sent: Array = data.draw(arrays.arrays(kind, SHAPES, elements=elements))
-    datatype = DATATYPE_OF[sent.dtype.char]
+    datatype = DATATYPE_OF[sent.dtype]
     for way, request in ways(sent.tolist(), sent.shape, datatype, sent.tobytes()).items():
         got = received(request, datatype, sent.ndim)
         assert (got.dtype, got.shape, got.tobytes()) == (sent.dtype, sent.shape, sent.tobytes()), way
