@@ -20,7 +20,6 @@ from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
-from kfunc.protocol.datatypes import JSON
 from kfunc.protocol.grpc.status import decode_timeout
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 
@@ -199,7 +198,7 @@ class LoadedModel:
 
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Check, run, name. Raises InvalidRequest for what the model does not take, Unavailable past the limit."""
-        if request.inputs and request.inputs[0].datatype == JSON:
+        if type(request) is v1.V1Request:
             request = v1.typed(request, self.metadata)
         arrays = self._check.arrays(request)
         if self._yields:
@@ -222,7 +221,7 @@ class LoadedModel:
         """Check, explain in a thread, name. Raises Unsupported where the handler has no explain."""
         if not self.explains:
             raise Unsupported("this model does not explain its answers: its handler has no explain method")
-        if request.inputs and request.inputs[0].datatype == JSON:
+        if type(request) is v1.V1Request:
             request = v1.typed(request, self.metadata)
         return self._wait(request, self._check.arrays(request), 0, context, self._async_explain, self._explain)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kfunc.http.exchange import Exchange
@@ -29,7 +30,7 @@ class AnswerWriter(asyncio.Protocol):
 
     def _own_lines(self, exchange: Exchange) -> bytes:
         """The fields that the server adds to each answer: who asked, and where the time went."""
-        lines = b"server-timing: %b\r\n" % timing(exchange) if exchange.compute_s or exchange.batch_s else b""
+        lines = timing_line(exchange) if exchange.compute_s or exchange.batch_s else b""
         return b"x-request-id: %b\r\n%b" % (exchange.request_id, lines) if self.server.outermost else lines
 
     def _head(self, exchange: Exchange, lines: bytes) -> bytes:
@@ -48,8 +49,12 @@ class AnswerWriter(asyncio.Protocol):
         server = self.server
         if exchange.plain is not None and exchange.status == 200 and not server.draining:
             start = OK_LINE if exchange.forwarded else server.ok_lines
-            own = self._own_lines(exchange)
-            self.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, own, length, body))
+            times = timing_line(exchange) if exchange.compute_s or exchange.batch_s else b""
+            if server.outermost:
+                parts = (start, lines, exchange.request_id, times, length, body)
+                self.transport.write(b"%b%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % parts)
+            else:
+                self.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (start, lines, times, length, body))
         else:
             self._send_unusual(exchange, lines, body)
         self._ended(exchange)
@@ -85,8 +90,23 @@ class AnswerWriter(asyncio.Protocol):
         self._ended(exchange)
 
 
+def timing_line(exchange: Exchange) -> bytes:
+    """Server-Timing as a line."""
+    return b"server-timing: %b\r\n" % timing(exchange)
+
+
 def timing(exchange: Exchange) -> bytes:
     """Milliseconds in the queue, in the batch and in the model (Server-Timing, W3C)."""
     if exchange.batch_s:
-        return b"batch;dur=%.2f" % (exchange.batch_s * 1e3)
-    return b"queue;dur=%.2f, compute;dur=%.2f" % (exchange.queue_s * 1e3, exchange.compute_s * 1e3)
+        return _batch(round(exchange.batch_s * 1e5))
+    return _queue_and_compute(round(exchange.queue_s * 1e5), round(exchange.compute_s * 1e5))
+
+
+@lru_cache(1024)
+def _batch(hundredths: int) -> bytes:
+    return b"batch;dur=%.2f" % (hundredths / 100)
+
+
+@lru_cache(1024)
+def _queue_and_compute(queue: int, compute: int) -> bytes:
+    return b"queue;dur=%.2f, compute;dur=%.2f" % (queue / 100, compute / 100)

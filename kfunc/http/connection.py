@@ -11,8 +11,8 @@ from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailab
 from kfunc.http.answers import AnswerWriter
 from kfunc.http.exchange import Exchange
 from kfunc.http.head import body_too_large, check_head, head_size, is_foreign, is_plain, refuse_connect, too_large
-from kfunc.http.plain import end_of_head
-from kfunc.http.wire import Headers, header_lines
+from kfunc.http.plain import Shape
+from kfunc.http.wire import END_OF_HEAD, Headers, header_lines
 
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
@@ -35,7 +35,7 @@ class HttpConnection(AnswerWriter):
     __slots__ = (
         ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
-        + ("_reading_paused", "_write_paused", "_begun", "_early")
+        + ("_reading_paused", "_write_paused", "_begun", "_early", "_shape")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -52,6 +52,7 @@ class HttpConnection(AnswerWriter):
         self._failure: KfuncError | None = None
         self._reading_paused = False
         self._write_paused = False
+        self._shape: Shape | None = None  # of the plain head before
         self._begun = False  # it has sent something, and that is HTTP/1.1
         self._early = b""  # too little to tell the version
         self._waiting: deque[Exchange] = deque()
@@ -138,10 +139,16 @@ class HttpConnection(AnswerWriter):
 
     def _read_plain(self, data: bytes) -> bool:
         """Take a whole request with a plain head, which needs no parser; it is between two messages, and stays so."""
-        end = end_of_head(data)
-        heads = self.server.heads
-        plain = heads.known.get(data[:end]) or heads.read(data[:end])
-        if plain is None or plain.length != len(data) - end or plain.length > self._limits.max_body_bytes:
+        end = data.find(END_OF_HEAD) + 4
+        head = data[:end]
+        plain = None if self._shape is None else self._shape.read(head)
+        if plain is None:
+            heads = self.server.heads
+            plain = heads.known.get(head) or heads.read(head)
+            if plain is None:
+                return False
+            self._shape = plain.shape
+        if plain.length != len(data) - end or plain.length > self._limits.max_body_bytes:
             return False
         method, target = plain.start
         self._begun = True

@@ -10,8 +10,9 @@ import httptools
 
 from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, Unavailable
 from kfunc.http.address import Address
-from kfunc.http.plain import PlainHead, PlainHeads, end_of_head, read_status_line
-from kfunc.http.wire import HOP_BY_HOP, Headers, forwarded_headers, header_lines
+from kfunc.http.head_lines import read_status_line
+from kfunc.http.plain import PlainHead, PlainHeads
+from kfunc.http.wire import END_OF_HEAD, HOP_BY_HOP, Headers, forwarded_headers, header_lines
 
 SMALL_BODY = 64 * 1024
 SWEEP_S = 0.5
@@ -133,7 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         if not self.answered:  # between two messages: a whole answer with a plain head needs no parser
-            end = end_of_head(data)
+            end = data.find(END_OF_HEAD) + 4
             heads = self.pool.heads
             head = heads.known.get(data[:end]) or heads.read(data[:end])
             if head is not None and head.length == len(data) - end and not call.bodiless:

@@ -98,7 +98,7 @@ def tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
     """What is encoded as the inputs of a request or the outputs of an answer."""
     documents: list[dict[str, Any]] = []
     for each in tensors:
-        document = {"name": each.name, "datatype": each.datatype, "shape": each.shape}
+        document: dict[str, Any] = {"name": each.name, "datatype": each.datatype, "shape": each.shape}
         if each.parameters is not None:
             document["parameters"] = each.parameters
         document["data"] = each.data

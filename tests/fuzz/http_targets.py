@@ -7,7 +7,9 @@ import httptools
 from kfunc.config.inference import Limits
 from kfunc.handlers.routes import resolve
 from kfunc.http import coding
-from kfunc.http.plain import PlainHead, PlainHeads, end_of_head, read_request_line, read_status_line, request_heads
+from kfunc.http.head_lines import read_request_line, read_status_line
+from kfunc.http.plain import PlainHead, PlainHeads, request_heads
+from kfunc.http.wire import END_OF_HEAD
 from tests.fuzz.engine import Target
 from tests.fuzz.mutation import MAX_SIZE
 from tests.http.fakes import Client, Keeper, get, post, statuses
@@ -81,7 +83,7 @@ ANSWERS: PlainHeads[PlainHead] = PlainHeads(read_status_line, lambda head: head,
 
 def call_request_heads(content: bytes) -> str:
     """A head that is read without the parser says what the parser says, and the second time too."""
-    head = content[: end_of_head(content)]
+    head = content[: content.find(END_OF_HEAD) + 4]
     plain = REQUESTS.read(head)
     if plain is None:
         return "left to the parser"
@@ -92,7 +94,7 @@ def call_request_heads(content: bytes) -> str:
 
 def call_answer_heads(content: bytes) -> str:
     """The same for what an upstream answers."""
-    head = content[: end_of_head(content)]
+    head = content[: content.find(END_OF_HEAD) + 4]
     plain = ANSWERS.read(head)
     if plain is None:
         return "left to the parser"

@@ -6,14 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kfunc.config.inference import Limits
 from kfunc.http import plain
-from kfunc.http.plain import PlainHead, PlainHeads, read_request_line, request_heads
-from tests.http.fakes import HOST, Client, Keeper, chunked, get, post
+from kfunc.http.head_lines import read_request_line
+from kfunc.http.plain import PlainHead, PlainHeads, request_heads
+from tests.http.fakes import HOST, Client, Keeper, chunked, get, post, statuses
 
 MESSAGES = [
     get(),
     get(b"/other"),
     get(b"/", b"x: y\r\n"),
+    get(b"/", b"x-request-id: 1\r\n"),
+    get(b"/", b"x-request-id: 2\r\n"),
+    get(b"/", b"x-request-id: 3 4\r\n"),
+    get(b"/", b"X-Request-Id: 5\r\ntraceparent: 6\r\nx: y\r\n"),
+    get(b"/", b"X-Request-Id: 7\r\ntraceparent: 8\r\nx: y\r\n"),
+    get(b"/", b"X-Request-Id: 9\r\nx: y\r\n"),
     post(b""),
     post(b"ab"),
     post(b"cd"),
@@ -83,6 +91,44 @@ def test_connections_of_one_server_share_what_they_know() -> None:
     assert application.exchanges[1].memo is application.exchanges[2].memo is not None
 
 
+def with_identifiers(number: int, more: bytes = b"") -> bytes:
+    return get(b"/", b"X-Request-Id: r%d\r\nx: y\r\ntraceparent: t%d\r\n%b" % (number, number, more))
+
+
+def test_heads_that_differ_in_identifiers_share_what_is_worked_out_from_them() -> None:
+    client = Client(application := Keeper())
+    client.send(*map(with_identifiers, range(5)))
+    seen = application.exchanges
+    assert [(each.headers[b"x-request-id"], each.headers[b"traceparent"]) for each in seen] == [
+        (b"r%d" % number, b"t%d" % number) for number in range(5)
+    ]
+    assert seen[1].memo is seen[2].memo is seen[4].memo is not None
+    assert [each.plain.forwarded for each in seen if each.plain] == [
+        HOST + b"X-Request-Id: r%d\r\nx: y\r\ntraceparent: t%d\r\n" % (number, number) for number in range(5)
+    ]
+
+
+def test_connections_share_the_shapes_of_heads() -> None:
+    first = Client(application := Keeper())
+    first.send(*map(with_identifiers, range(3)))
+    Client(application, server=first.server).send(with_identifiers(3))
+    assert application.exchanges[2].memo is application.exchanges[3].memo is not None
+
+
+@pytest.mark.parametrize(
+    "more", [b"x-request-id: 1\r\n", b"content-length: 0\r\ncontent-length: 0\r\n", b"connection: close\r\n"]
+)
+def test_a_head_of_a_known_shape_and_a_line_more_is_another_one(more: bytes) -> None:
+    segments = [*map(with_identifiers, range(3)), with_identifiers(3, more), with_identifiers(4)]
+    assert exchanges(segments) == exchanges(segments, ParsedClient)
+
+
+def test_an_identifier_does_not_make_a_head_longer_than_it_may_be() -> None:
+    client = Client(Keeper(), Limits(max_header_bytes=1024))
+    long = [get(b"/", b"x-request-id: %b\r\nx: %b\r\n" % (b"i" * length, b"y" * 900)) for length in (1, 2, 3, 200)]
+    assert statuses(client.send(*long)) == [200, 200, 200, 431]
+
+
 def test_a_line_that_is_always_another_one_keeps_a_head_from_being_kept() -> None:
     client = Client(application := Keeper())
     client.send(*[get(b"/", b"x-request-id: %d\r\n" % number) for number in range(9)])
@@ -140,12 +186,14 @@ def test_a_head_passes_on_without_framing_and_hop_by_hop_fields() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     heads = request_heads(100, 4096)
-    for number in range(3 * plain.MAX_KNOWN_LINES):
-        for _ in range(2):
-            heads.read(get(b"/%d" % number, b"x: %d\r\n" % number))
-    assert len(heads.known) <= plain.MAX_KNOWN_HEADS
-    assert len(heads._lines) <= plain.MAX_KNOWN_LINES
-    assert len(heads._starts) <= plain.MAX_KNOWN_HEADS
+    for number in range(3 * plain.MAX_KNOWN_FIELDS):
+        for value in range(2 * plain.MAX_VALUES):
+            fields = (b"x-%d: %d\r\n" % (number, value), b"x-request-id: %d\r\n" % value)
+            heads.read(get(b"/%d" % number, b"".join(fields)))
+    assert max(len(heads.known), len(heads._shapes), len(heads._starts)) <= plain.MAX_KNOWN_HEADS
+    assert len(heads._fields) <= plain.MAX_KNOWN_FIELDS
+    assert len(heads._lines) <= plain.MAX_KNOWN_FIELDS * plain.MAX_VALUES
+    assert set(heads._lines) == {text for texts in heads._fields.values() for text in texts}
 
 
 @pytest.mark.parametrize("message", MESSAGES)
