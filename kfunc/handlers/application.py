@@ -63,7 +63,7 @@ class Application:
             Action.V1_LIST: self._model_list,
             Action.V1_STATUS: self._v1_status,
             Action.V1_PREDICT: infer,
-            Action.V1_EXPLAIN: infer,
+            Action.V1_EXPLAIN: self._inference.explain,
         }
 
     def serve(self, model: Model) -> None:

@@ -26,15 +26,14 @@ def encode_v2(request: InferRequest, response: InferResponse) -> tuple[bytes, in
     Where outputs are asked for in binary, their bytes follow in order, and the second value is the length
     of the JSON. Raises InvalidRequest for an output that only the binary form carries, and is not asked for so.
     """
-    outputs = response.outputs
     if (request.parameters is None and request.outputs is None) or not (wanted := wanted_binary(request)):
-        for output in outputs:
+        for output in response.outputs:
             if output.datatype in NOT_PLAIN:
                 output.data = _json_data(output)
         return orjson.dumps(response_document(response), option=OPTIONS), 0
     tensors: list[dict[str, Any]] = []
     parts: list[Any] = [b""]
-    for output in outputs:
+    for output in response.outputs:
         tensor: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
         if wanted if isinstance(wanted, bool) else wanted.get(output.name, False):
             part = memoryview(output.data if output.datatype != "BYTES" else join_bytes(map(_raw, output.data)))

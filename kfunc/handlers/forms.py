@@ -61,8 +61,14 @@ PLAIN = Form(b"", None, b"", event=False)
 
 
 def form_of(exchange: Exchange) -> Form:
-    """What a head says. Raises InvalidRequest for a length that is none."""
-    headers = exchange.headers
+    """What a head says; kept in its memo as `form`. Raises InvalidRequest for a length that is none."""
+    form = _told(exchange.headers)
+    if exchange.memo is not None:
+        exchange.memo["form"] = form
+    return form
+
+
+def _told(headers: Mapping[bytes, bytes]) -> Form:
     coding = headers.get(b"content-encoding", b"")
     accepted = headers.get(b"accept-encoding", b"")
     length = headers.get(JSON_LENGTH)

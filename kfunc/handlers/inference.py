@@ -95,14 +95,9 @@ class Inference:
     def answer(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Decode, ask the model, encode; a task is made only for what waits."""
         exchange.note = endpoint
-        memo = exchange.memo
-        form: Form | None = None if memo is None else memo.get("form")
-        if form is None:
-            form = form_of(exchange)
-            if memo is not None:
-                memo["form"] = form
-        body, codec = exchange.body, endpoint.codec
-        if form.unusual or not body or codec.explains:
+        memo, body, codec = exchange.memo, exchange.body, endpoint.codec
+        form: Form = (memo and memo.get("form")) or form_of(exchange)
+        if form.unusual or not body:
             self._answer_unusual(exchange, endpoint, form)
             return
         slot = endpoint.slot
@@ -117,6 +112,11 @@ class Inference:
             self._reply(exchange, form, body, json_length)
         else:
             exchange.respond(200, body)
+
+    def explain(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """The same for explanations, which never come at once."""
+        exchange.note = endpoint
+        self._answer_unusual(exchange, endpoint, form_of(exchange))
 
     def stream(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Decode, ask the model, send its answer in parts."""

@@ -161,23 +161,27 @@ class InputCheck:
 
     def arrays(self, request: InferRequest) -> "Arrays":
         """Arrays by input name. Raises InvalidRequest that says what the model expects."""
-        expected = self._expected
+        expected, inputs = self._expected, request.inputs
         arrays: Arrays = {}
-        for tensor in request.inputs:
-            known, shape, data = expected.get(tensor.name), tensor.shape, tensor.data
+        for tensor in inputs:
+            name, shape, data = tensor.name, tensor.shape, tensor.data
+            known = expected.get(name)
             if known is not None and shape == known.seen and tensor.datatype == known.datatype and type(data) is list:
                 try:
-                    arrays[tensor.name] = np.ndarray(shape, known.dtype, bytearray(known.pack(*data)))
+                    arrays[name] = np.ndarray(shape, known.dtype, bytearray(known.pack(*data)))
                     continue
                 except WRONG_NUMBERS:
                     pass
-            arrays[tensor.name] = self._unseen(tensor, known)
-        if len(arrays) != len(request.inputs):
-            raise InvalidRequest("an input is there twice")
-        if len(arrays) < len(expected):
-            missing = ", ".join(name for name in expected if name not in arrays)
-            raise InvalidRequest(f"missing input {missing}; the model's inputs are {self._names}")
+            arrays[name] = self._unseen(tensor, known)
+        if not len(inputs) == len(arrays) >= len(expected):
+            self._refuse(inputs, arrays)
         return arrays
+
+    def _refuse(self, inputs: list[Tensor], arrays: "Arrays") -> None:
+        if len(arrays) < len(inputs):
+            raise InvalidRequest("an input is there twice")
+        missing = ", ".join(name for name in self._expected if name not in arrays)
+        raise InvalidRequest(f"missing input {missing}; the model's inputs are {self._names}")
 
     def _unseen(self, tensor: Tensor, known: _Expected | None) -> "Array":
         """An input of another shape than the last one. A model without metadata takes any."""
@@ -226,10 +230,13 @@ def to_response(request: InferRequest, metadata: ModelMetadata, outputs: "Arrays
         outputs = {name: outputs[name] for name in asked}
     tensors = []
     for name, value in outputs.items():
-        tensor = to_tensor(name, value)
-        if tensor.datatype == "UINT16" and _is_bf16(name, metadata):
-            tensor.datatype = "BF16"
-        tensors.append(tensor)
+        datatype = DATATYPE_OF.get(value.dtype)
+        if datatype is None:
+            tensors.append(_unusual_tensor(name, value))
+        else:
+            if datatype == "UINT16" and _is_bf16(name, metadata):
+                datatype = "BF16"
+            tensors.append(Tensor(name, list(value.shape), datatype, value.ravel()))
     return InferResponse(metadata.name, tensors, request.model_version or metadata.versions[0], request.id)
 
 
@@ -240,10 +247,12 @@ def _is_bf16(name: str, metadata: ModelMetadata) -> bool:
 
 def to_tensor(name: str, value: "Array") -> Tensor:
     """An output as a tensor; strings become BYTES. Raises ModelFailed for what no datatype fits."""
+    datatype = DATATYPE_OF.get(value.dtype)
+    return _unusual_tensor(name, value) if datatype is None else Tensor(name, list(value.shape), datatype, value.ravel())
+
+
+def _unusual_tensor(name: str, value: "Array") -> Tensor:
     dtype = value.dtype
-    datatype = DATATYPE_OF.get(dtype)
-    if datatype is not None:
-        return Tensor(name, list(value.shape), datatype, value.ravel())
     if not dtype.isnative:
         return to_tensor(name, value.astype(dtype.newbyteorder("=")))
     if dtype.kind in "OSU":

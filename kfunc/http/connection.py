@@ -148,7 +148,7 @@ class HttpConnection(AnswerWriter):
             if plain is None:
                 return False
             self._shape = plain.shape
-        if plain.length != len(data) - end or plain.length > self._limits.max_body_bytes:
+        if plain.length != len(data) - end:
             return False
         method, target = plain.start
         self._begun = True

@@ -99,12 +99,11 @@ class Exchange:
     @property
     def request_id(self) -> bytes:
         """The caller's x-request-id if it brought a sane one, else one that is made here; the same for one exchange."""
-        identifier = self._request_id
-        if not identifier:
-            given = self.headers.get(REQUEST_ID, b"")
-            valid = given and len(given) <= MAX_REQUEST_ID and given.isascii()
-            self._request_id = identifier = given if valid else new_request_id()
-        return identifier
+        if not self._request_id:
+            given = self.headers.get(REQUEST_ID)
+            valid = given is not None and 0 < len(given) <= MAX_REQUEST_ID and given.isascii()
+            self._request_id = given if given is not None and valid else new_request_id()
+        return self._request_id
 
     def respond(self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: Headers | None = None) -> None:
         """Answer at once. `content_type` empty: `headers` hold what is to be sent."""

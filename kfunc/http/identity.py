@@ -11,11 +11,11 @@ class _RequestIds:
         self._prefix = b""
         self._numbers = count(1)
 
-    def __call__(self) -> bytes:
+    def next(self) -> bytes:
         """The next id, of visible ASCII."""
         if not self._prefix:
             self._prefix = urandom(8).hex().encode()
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-new_request_id = _RequestIds()
+new_request_id = _RequestIds().next

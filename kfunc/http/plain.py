@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from kfunc.config.inference import Limits
 from kfunc.http.head_lines import IDENTIFIER, IDENTIFIERS, Line, read_line, read_request_line
 from kfunc.http.wire import HOP_BY_HOP, Headers
 
@@ -95,7 +96,7 @@ Kept = TypeVar("Kept")
 class PlainHeads(Generic[Kept]):
     """Reads heads. `known` are those whose lines had all been here before, by their bytes, as `make` made them."""
 
-    __slots__ = ("_fields", "_lines", "_make", "_max_bytes", "_max_fields", "_private") + (
+    __slots__ = ("_fields", "_lines", "_make", "_max_bytes", "_max_fields", "_max_length", "_private") + (
         "_read_start",
         "_required",
         "_shapes",
@@ -110,6 +111,7 @@ class PlainHeads(Generic[Kept]):
         required: bytes,
         max_fields: int = 100,
         max_bytes: int = MAX_HEAD,
+        max_length: int = 2**62,
         private: frozenset[bytes] = HOP_BY_HOP,
     ) -> None:
         self.known: dict[bytes, Kept] = {}
@@ -118,6 +120,7 @@ class PlainHeads(Generic[Kept]):
         self._required = required
         self._max_fields = max_fields
         self._max_bytes = min(max_bytes, MAX_HEAD)
+        self._max_length = max_length  # of bodies
         self._private = private  # fields that are not passed on
         self._starts: dict[bytes, Any] = {}
         self._lines: dict[bytes, Line] = {}
@@ -175,7 +178,8 @@ class PlainHeads(Generic[Kept]):
         headers = dict(pairs)
         if start is None or self._required not in headers or not len(headers) == len(pairs) <= self._max_fields:
             return None  # repeated fields are joined, or refused, by those who parse
-        return PlainHead(start, [line[1] for line in lines], pairs, headers)
+        plain = PlainHead(start, [line[1] for line in lines], pairs, headers)
+        return plain if plain.length <= self._max_length else None
 
     def _learn_line(self, text: bytes) -> Line | None:
         line = read_line(text, self._private)
@@ -209,6 +213,7 @@ def _keep(known: dict[Key, Value], key: Key, value: Value) -> Value:
     return value
 
 
-def request_heads(max_fields: int, max_bytes: int) -> PlainHeads[PlainHead]:
-    """Heads of requests; `start` is method and target."""
-    return PlainHeads(read_request_line, lambda head: head, b"host", max_fields, max_bytes)
+def request_heads(limits: Limits) -> PlainHeads[PlainHead]:
+    """Heads of requests within the limits; `start` is method and target."""
+    sizes = (limits.max_headers, limits.max_header_bytes, limits.max_body_bytes)
+    return PlainHeads(read_request_line, lambda head: head, b"host", *sizes)

@@ -70,7 +70,7 @@ class HttpServer:
     def __init__(self, application: Application, limits: Limits) -> None:
         self.application = application
         self.limits = limits
-        self.heads = request_heads(limits.max_headers, limits.max_header_bytes)
+        self.heads = request_heads(limits)
         self.grpc: Callable[[bytes], Application] = lambda target: NOT_SERVED
         """What answers the calls of a gRPC method, by its path."""
         self.h2_heads: dict[Any, Any] = {}  # kfunc.http.h2.reading.KnownHeads; most servers need none

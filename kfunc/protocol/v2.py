@@ -98,11 +98,11 @@ def tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
     """What is encoded as the inputs of a request or the outputs of an answer."""
     documents: list[dict[str, Any]] = []
     for each in tensors:
-        document: dict[str, Any] = {"name": each.name, "datatype": each.datatype, "shape": each.shape}
-        if each.parameters is not None:
-            document["parameters"] = each.parameters
-        document["data"] = each.data
-        documents.append(document)
+        if each.parameters is None:
+            documents.append({"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": each.data})
+        else:
+            head = {"name": each.name, "datatype": each.datatype, "shape": each.shape}
+            documents.append({**head, "parameters": each.parameters, "data": each.data})
     return documents
 
 

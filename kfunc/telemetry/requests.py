@@ -43,12 +43,13 @@ class RequestRecorder:
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self._metrics = metrics
-        self._codes = metrics.codes(
+        codes = metrics.codes(
             "kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away."
         )
-        self._durations = metrics.histogram(
+        durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
+        self._code, self._bucket, self._sum = codes.index, durations.index, durations.sum_index
         self._access_log = AccessLog(metrics) if access_log else None
 
     def record(self, exchange: Exchange, inference: bool) -> None:
@@ -57,13 +58,11 @@ class RequestRecorder:
             return
         status = exchange.status or CLIENT_GONE
         values = self._metrics.values
-        values[self._codes.index + (status if 100 <= status < 600 else 599)] += 1.0
-        if not inference and self._access_log is None:
-            return
+        values[self._code + (status if 100 <= status < 600 else 599)] += 1.0
         duration_s = perf_counter() - exchange.started_at
         if inference:
-            values[self._durations.index + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
-            values[self._durations.sum_index] += duration_s
+            values[self._bucket + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
+            values[self._sum] += duration_s
         if self._access_log is not None:
             self._access_log.add(access_line(exchange, status, duration_s))
 

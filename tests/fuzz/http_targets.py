@@ -77,7 +77,7 @@ class Parsed:
         self.plain = parser.get_http_version() == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
 
 
-REQUESTS = request_heads(10, MAX_SIZE)
+REQUESTS = request_heads(Limits(max_headers=10, max_header_bytes=MAX_SIZE))
 ANSWERS: PlainHeads[PlainHead] = PlainHeads(read_status_line, lambda head: head, b"content-length")
 
 

@@ -159,7 +159,7 @@ NOT_PLAIN = {
 
 @pytest.mark.parametrize("fields", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
 def test_what_is_not_plain_is_left_to_the_parser(fields: bytes) -> None:
-    heads = request_heads(100, 4096)
+    heads = request_heads(Limits())
     assert [heads.read(get(b"/", fields)) for _ in range(3)] == [None] * 3
 
 
@@ -175,17 +175,17 @@ STARTS = [
 
 @pytest.mark.parametrize("start", STARTS)
 def test_an_unusual_start_is_left_to_the_parser(start: bytes) -> None:
-    assert request_heads(100, 4096).read(start + b"\r\n" + HOST + b"\r\n") is None
+    assert request_heads(Limits()).read(start + b"\r\n" + HOST + b"\r\n") is None
 
 
 def test_a_head_passes_on_without_framing_and_hop_by_hop_fields() -> None:
-    head = request_heads(100, 4096).read(post(b"", b"/", b"Connection: keep-alive\r\nKeep-Alive: 5\r\nX-Yours: 1\r\n"))
+    head = request_heads(Limits()).read(post(b"", b"/", b"Connection: keep-alive\r\nKeep-Alive: 5\r\nX-Yours: 1\r\n"))
     assert head is not None
     assert head.forwarded == HOST + b"X-Yours: 1\r\n"
 
 
 def test_what_is_kept_is_bounded() -> None:
-    heads = request_heads(100, 4096)
+    heads = request_heads(Limits())
     for number in range(3 * plain.MAX_KNOWN_FIELDS):
         for value in range(2 * plain.MAX_VALUES):
             fields = (b"x-%d: %d\r\n" % (number, value), b"x-request-id: %d\r\n" % value)
