@@ -11,6 +11,7 @@ from kfunc.http.wire import status_line
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
 KEEP_ALIVE = b"connection: keep-alive\r\n"
 OK_LINE = status_line(200)
@@ -27,6 +28,11 @@ class AnswerWriter(asyncio.Protocol):
     @abstractmethod
     def _ended(self, exchange: Exchange) -> None:
         """`exchange` is answered."""
+
+    def _invite(self, exchange: Exchange) -> None:
+        """The client may send its body."""
+        if exchange.version == "1.1":
+            self.transport.write(CONTINUE)
 
     def _own_lines(self, exchange: Exchange) -> bytes:
         """The fields that the server adds to each answer: who asked, and where the time went."""
@@ -88,6 +94,10 @@ class AnswerWriter(asyncio.Protocol):
         if exchange.chunked:
             self.transport.write(b"0\r\n\r\n")
         self._ended(exchange)
+
+    def reset(self, exchange: Exchange) -> None:
+        exchange.keep_alive = False
+        self.transport.abort()
 
 
 def timing_line(exchange: Exchange) -> bytes:

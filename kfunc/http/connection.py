@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
 
 FOREVER = float("inf")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PREFACE_START = b"PRI"
 LINGER_S = 2.0
 
@@ -101,9 +100,34 @@ class HttpConnection(AnswerWriter):
             self.current.on_pressure(False)
 
     def data_received(self, data: bytes) -> None:
-        state = self.state
-        if state == IDLE and not self._write_paused and self._read_plain(data):
+        if self.state != IDLE or self._write_paused:
+            self._receive(data)
             return
+        # A whole request with a plain head needs no parser: the connection is between two messages, and stays so.
+        end = data.find(END_OF_HEAD) + 4
+        head = data[:end]
+        plain = None if self._shape is None else self._shape.read(head)
+        if plain is None:
+            heads = self.server.heads
+            plain = heads.known.get(head) or heads.read(head)
+            self._shape = None if plain is None else plain.shape
+        if plain is None or plain.length != len(data) - end:
+            self._receive(data)
+            return
+        method, target = plain.start
+        self.current = exchange = Exchange(self, method, target, plain.pairs, plain.headers, True)
+        exchange.plain = plain
+        exchange.memo = plain.memo
+        exchange.body = data[end:]
+        exchange.complete = self._begun = True
+        exchange.started_at = perf_counter()
+        self.state = ANSWER
+        self.deadline = FOREVER
+        self.server.dispatch(exchange)
+
+    def _receive(self, data: bytes) -> None:
+        """Whatever is not that: the parser decides what it is."""
+        state = self.state
         if self._failure is not None or state >= LINGER:
             return
         if data and not self._begun:
@@ -136,32 +160,6 @@ class HttpConnection(AnswerWriter):
 
             self.deadline = FOREVER
             take_over(self, data)
-
-    def _read_plain(self, data: bytes) -> bool:
-        """Take a whole request with a plain head, which needs no parser; it is between two messages, and stays so."""
-        end = data.find(END_OF_HEAD) + 4
-        head = data[:end]
-        plain = None if self._shape is None else self._shape.read(head)
-        if plain is None:
-            heads = self.server.heads
-            plain = heads.known.get(head) or heads.read(head)
-            if plain is None:
-                return False
-            self._shape = plain.shape
-        if plain.length != len(data) - end:
-            return False
-        method, target = plain.start
-        self._begun = True
-        self.current = exchange = Exchange(self, method, target, plain.pairs, plain.headers, True)
-        exchange.plain = plain
-        exchange.memo = plain.memo
-        exchange.body = data[end:]
-        exchange.complete = True
-        exchange.started_at = perf_counter()
-        self.state = ANSWER
-        self.deadline = FOREVER
-        self.server.dispatch(exchange)
-        return True
 
     def _parse(self, data: bytes | memoryview) -> None:
         try:
@@ -283,10 +281,6 @@ class HttpConnection(AnswerWriter):
         self.deadline = FOREVER
         self.server.dispatch(exchange)
 
-    def _invite(self, exchange: Exchange) -> None:
-        if exchange.version == "1.1":
-            self.transport.write(CONTINUE)
-
     def _go_on(self) -> None:
         """The answer before is written: go on with what came behind it."""
         limits, state = self._limits, self.state
@@ -397,10 +391,6 @@ class HttpConnection(AnswerWriter):
         """Close if nothing is being answered or arrives; else that is answered, with `connection: close`."""
         if self.current is None and not self._waiting and self._failure is None and self.state in (IDLE, ANSWER):
             self._close(clean=True)
-
-    def reset(self, exchange: Exchange) -> None:
-        exchange.keep_alive = False
-        self.transport.abort()
 
     def hold(self, exchange: Exchange, paused: bool) -> None:
         if exchange is self.current and not exchange.complete:

@@ -43,9 +43,7 @@ class RequestRecorder:
 
     def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
         self._metrics = metrics
-        codes = metrics.codes(
-            "kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away."
-        )
+        codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
         durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
