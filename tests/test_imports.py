@@ -23,7 +23,7 @@ IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\w+)", re.MULTILINE)
 
 # Commands, pages and later protocols use them; nothing that answers a request does.
 COMMANDS_AND_PAGES = {"click", "rich", "ruamel", "flask", "werkzeug", "jinja2", "cloudevents", "gunicorn"}
-HEAVY = {"hpack", "grpc", "google", "kubernetes", "opentelemetry", "pydantic", "prometheus_client", "zstandard"}
+HEAVY = {"hpack", "grpc", "google", "kubernetes", "opentelemetry", "pydantic", "prometheus_client", "simdjson", "zstandard"}
 # Each costs about as much to import as the event loop.
 COSTLY_STANDARD_LIBRARY = {"argparse", "dataclasses", "email", "pydoc", "unittest", "xml"}
 ARRAYS_AND_MODELS = {"numpy", "onnxruntime", "sklearn", "scipy", "joblib", "skops"}

@@ -224,6 +224,7 @@ def test_only_declared_libraries_are_imported() -> None:
         "numpy",
         "orjson",
         "ruamel",
+        "simdjson",
         "uvloop",
         "yarl",
         "zstandard",

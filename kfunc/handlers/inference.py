@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kfunc.handlers")
 
+LARGE_JSON = 64 * 1024  # bytes: from here on it pays to read numbers without a list of them
 LARGE = 256 * 1024  # bytes: what is larger, without its coding, is coded and decoded in a thread
 
 Decode = Callable[[bytes, str, str], InferRequest]
@@ -34,15 +35,15 @@ Encode = Callable[[InferRequest, InferResponse], Encoded]
 class Codec:
     """A protocol's two directions for one verb; `encode` comes with numpy, when the models are loaded.
 
-    `binary` says that binary tensors may follow its JSON.
+    `decode_large` is for bodies of LARGE_JSON and more. `binary` says that binary tensors may follow its JSON.
     """
 
-    __slots__ = ("binary", "decode", "encode", "explains")
+    __slots__ = ("binary", "decode", "decode_large", "encode", "explains")
 
     encode: Encode
 
     def __init__(self, decode: Decode, *, explains: bool = False, binary: bool = False) -> None:
-        self.decode = decode
+        self.decode = self.decode_large = decode
         self.explains = explains
         self.binary = binary
 
@@ -70,6 +71,7 @@ class Inference:
         self.v1 = Codec(v1.decode_request)
         self.v1_explain = Codec(v1.decode_request, explains=True)
         self.v2 = Codec(v2.decode_request, binary=True)
+        self.v2.decode_large = self._decode_large
         # An event says its protocol only by its data.
         self.either = Codec(self._decode_either, binary="v2" in config.protocols)
         self._config = config
@@ -87,6 +89,15 @@ class Inference:
         self.v1.encode, self.v1_explain.encode, self.v2.encode = encode_v1, encode_explanations, encode_v2
         self.either.encode = encode_either
 
+    def _decode_large(self, body: bytes, model_name: str, model_version: str) -> InferRequest:
+        """The first large request: import what reads the others too."""
+        try:
+            from kfunc.handlers.large_json import decode_request
+        except ImportError:  # there are no wheels of pysimdjson for this Python
+            decode_request = v2.decode_request
+        self.v2.decode_large = decode_request
+        return decode_request(body, model_name, model_version)
+
     def _decode_either(self, body: bytes, model_name: str, model_version: str) -> InferRequest:
         from kfunc.protocol.either import decode_request
 
@@ -102,7 +113,8 @@ class Inference:
             return
         slot = endpoint.slot
         model = slot.model or slot.taken()
-        request = codec.decode(body, slot.name, slot.version)
+        decode = codec.decode if len(body) < LARGE_JSON else codec.decode_large
+        request = decode(body, slot.name, slot.version)
         answer = model.infer(request, exchange)
         if type(answer) is not InferResponse:
             self.spawn(exchange, self._reply_later(exchange, form, _encode_later(codec, request, answer)))  # type: ignore[arg-type]
@@ -170,7 +182,7 @@ class Inference:
         """A request, of which `json_length` bytes are JSON before binary tensors (None: all)."""
         slot, codec = endpoint.slot, endpoint.codec
         if json_length is None:
-            return codec.decode(body, slot.name, slot.version)
+            return (codec.decode if len(body) < LARGE_JSON else codec.decode_large)(body, slot.name, slot.version)
         if not codec.binary:
             raise UnsupportedMediaType("binary tensors are the V2 protocol's: POST them to /v2/models/NAME/infer")
         from kfunc.protocol.v2_binary import decode_request

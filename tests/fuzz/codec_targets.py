@@ -8,6 +8,7 @@ import numpy as np
 
 from kfunc.batcher_sidecar.merge import merge, read_v1, read_v2, split
 from kfunc.errors import InvalidRequest
+from kfunc.handlers import large_json
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1, v2, v2_binary
@@ -53,6 +54,21 @@ def call_v2(content: bytes) -> str:
     return echo(v2.decode_request(content), encode_v2)
 
 
+def call_v2_large(content: bytes) -> str:
+    """Numbers straight from the text are those of the codec, or both refuse."""
+    found = [_arrays(decode, content) for decode in (v2.decode_request, large_json.decode_request)]
+    assert found[0] == found[1], f"{found[0]!r}, and straight from the text {found[1]!r}"
+    return "read" if isinstance(found[0], dict) else "refused"
+
+
+def _arrays(decode: Callable[[bytes], InferRequest], content: bytes) -> dict[str, Any] | str:
+    try:
+        arrays = MODELS[0][1].arrays(decode(content))
+    except InvalidRequest as error:
+        return error.message
+    return {name: (array.dtype, array.shape, array.tolist()) for name, array in arrays.items()}
+
+
 def call_v2_binary(content: bytes) -> str:
     """A line with what is wrong with the length of the JSON part, the part, an end of its own, the tensors."""
     line, _, rest = content.partition(b"\n")
@@ -88,6 +104,11 @@ V2_SEEDS = [
     b'{"name":"t","shape":[2],"datatype":"BOOL","data":[true,false]},{"name":"i","shape":[],"datatype":"INT8","data":[5]}]}',
 ]
 
+LARGE_SEEDS = [
+    b'{"inputs":[{"name":"x","shape":[2,8],"datatype":"FP32","data":[[1,2,3,4,5,6,7,-0],[1.5,0.1,1e-46,3.4e38,1e3,0,0,0]]}]}',
+    b'{"inputs":[{"name":"x","shape":[1,1,8],"datatype":"INT8","data":[[[1,2,3,4,5,6,-128,127]]]}],"outputs":[{"name":"y"}]}',
+]
+
 
 def binary(*inputs: tuple[str, list[int], str, bytes], parameters: dict[str, Any] | None = None, more: bytes = b"") -> bytes:
     tensors = [
@@ -110,6 +131,7 @@ BINARY_SEEDS = [
 TARGETS = [
     Target("v1", V1_SEEDS, call_v1),
     Target("v2", V2_SEEDS, call_v2),
+    Target("v2_large", V2_SEEDS + LARGE_SEEDS, call_v2_large),
     Target("v2_binary", BINARY_SEEDS, call_v2_binary),
     Target("batcher", V1_SEEDS + V2_SEEDS, call_batcher),
 ]
