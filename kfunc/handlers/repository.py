@@ -4,7 +4,6 @@ Reads the disk and runs models' code only in threads; what the event loop sees c
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -270,6 +269,8 @@ class Repository:
                     opened.close()
             raise
         if only is not None:
+            from kfunc.handlers.memory import settle_memory
+
             settle_memory()
         return loaded
 
@@ -290,13 +291,6 @@ class Repository:
         for loaded in [each for each in self._loaded if each is model]:
             self._loaded.discard(loaded)
             loaded.retire()
-
-
-def settle_memory() -> None:
-    """What is loaded stays: keep the collector from walking it again and again while requests run."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _load_one(config: PodConfig) -> Loaded:

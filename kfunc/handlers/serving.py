@@ -92,7 +92,10 @@ async def serve(
     await asyncio.wait((stopped, loading), return_when=asyncio.FIRST_COMPLETED)
     if loading.done():
         loading.result()
+        from kfunc.handlers.memory import keep_freed_memory
+
         keep_memory()
+        keep_freed_memory()
         metrics.load_s = time.monotonic() - began_at
         application.start()
         crew.report_loaded()
