@@ -276,7 +276,7 @@ class LoadedModel:
 
     def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """Each part when it is there; the one answer of a model that does not yield."""
-        if request.inputs and request.inputs[0].datatype == JSON:
+        if type(request) is v1.V1Request:
             request = v1.typed(request, self.metadata)
         return self._parts(request, self._check.arrays(request), context)
 
