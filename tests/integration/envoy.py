@@ -125,7 +125,8 @@ class Envoy:
         connection.close()
         return text
 
-    def counter(self, name: str) -> int:
-        """A counter of the cluster."""
-        line = self.ask_admin(f"/stats?filter=^cluster.kfunc.{name}$").strip()
-        return int(line.rpartition(": ")[2] or 0)
+    def complaints(self) -> str:
+        """What it counts of connections and answers that were not as they should be."""
+        names = "upstream_cx_protocol_error|upstream_rq_retry|upstream_rq_5xx|upstream_rq_rx_reset"
+        lines = self.ask_admin(f"/stats?filter=^cluster.kfunc.({names})$").splitlines()
+        return "\n".join(line for line in lines if not line.endswith(": 0"))

@@ -22,7 +22,7 @@ from tests.http.h2.wires import begin, data, get, head
 from tests.integration.test_run import V2, children
 
 MOST = 16 * 1024 * 1024
-SLOWEST_S = 1.0
+SLOWEST_S = 2.0
 TIMEOUT_S = "2"  # of bodies and of answers that nobody takes
 PATIENCE_S = 20
 BODY = json.dumps(V2)

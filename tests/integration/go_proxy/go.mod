@@ -1,0 +1,3 @@
+module kfunc/tests/integration/go_proxy
+
+go 1.24
