@@ -37,12 +37,13 @@ SANS_IO = {
     "kfunc.config",
     "kfunc.manifests",
     "kfunc.batcher_sidecar.policy",
-    "kfunc.logger_sidecar.events",
     "kfunc.http.coding",
 }
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
 H2_CORE += ["heads", "limits", "outbox", "patience", "settings", "streams"]
 SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}
+LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "record", "redaction", "targets"]
+SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
 READS_FILES = {"kfunc.config.source"}
 IO = {
     "asyncio",

@@ -16,6 +16,7 @@ from kfunc.errors import StartupError
 
 STATE_FOLDER = ".kfunc"
 FILE_NAME = "events.jsonl"
+SPOOL_FOLDER = "spool"
 
 
 def parse_sink(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -35,14 +36,26 @@ def file_uri(path: Path) -> str:
 
 
 def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig:
-    """The configuration with the sink decided; naming a sink turns the logger on. Raises StartupError."""
+    """The configuration with sinks and spool decided; naming a sink turns the logger on. Raises StartupError."""
     if config.logger is None and sink is None:
         return config
     logger = config.logger or Logger()
-    if sink is None and (logger.sink is not UNSET or logger.sinks):
-        return config
-    logger = replace(logger, sinks=[])  # a sink on the command line is the only one
-    return replace(config, logger=replace(logger, sink=sink or file_uri(_state_folder(directory) / FILE_NAME)))
+    if sink is not None:
+        logger = replace(logger, sink=sink, sinks=[])
+    elif not sinks_of(logger):
+        logger = replace(logger, sink=file_uri(_state_folder(directory) / FILE_NAME))
+    return replace(config, logger=_with_spool(logger, directory))
+
+
+def _with_spool(logger: Logger, directory: Path) -> Logger:
+    """The spool on this machine: no volume can be claimed here."""
+    if logger.spool is not UNSET and not logger.spool.startswith("pvc://"):
+        return logger
+    try:
+        folder = _state_folder(directory)
+    except StartupError:
+        folder = directory / STATE_FOLDER  # the logger says that it keeps its events in memory
+    return replace(logger, spool=str(folder / SPOOL_FOLDER))
 
 
 def where(logger: Logger, directory: Path) -> str:

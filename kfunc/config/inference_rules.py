@@ -14,6 +14,7 @@ from kfunc.config.names import is_subdomain
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")
 LEAST_HANG_S = 1.0
+CALLS_IN_SPOOL = 4
 
 
 def model_is_in_reach(function: Function) -> Iterator[Finding]:
@@ -94,12 +95,12 @@ def times_fit_together(function: Function) -> Iterator[Finding]:
         yield Finding(("inference", "batcher", "max_latency_ms"), message)
 
 
-def events_fit_into_the_queue(function: Function) -> Iterator[Finding]:
-    """An event with the longest body that is kept must fit, or it is dropped whenever it comes."""
+def calls_fit_into_the_spool(function: Function) -> Iterator[Finding]:
+    """Some calls with the longest bodies that are kept must fit, or they are dropped whenever they come."""
     logger = function.inference.logger
-    if logger is not UNSET and logger.max_queue_bytes < logger.max_body_bytes:
-        message = f"expected at least max_body_bytes, {logger.max_body_bytes}, found {logger.max_queue_bytes}"
-        yield Finding(("inference", "logger", "max_queue_bytes"), message)
+    if logger is not UNSET and logger.spool_max_bytes < (least := CALLS_IN_SPOOL * 2 * logger.max_body_bytes):
+        message = f"expected at least {CALLS_IN_SPOOL * 2} times max_body_bytes, {least}, found {logger.spool_max_bytes}"
+        yield Finding(("inference", "logger", "spool_max_bytes"), message)
 
 
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
@@ -109,5 +110,5 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     protocols_are_single,
     grpc_needs_v2,
     times_fit_together,
-    events_fit_into_the_queue,
+    calls_fit_into_the_spool,
 )

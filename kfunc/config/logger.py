@@ -110,10 +110,6 @@ class Logger(Block, frozen=True):
     redact_with: Annotated[
         Literal["hash", "drop"], Meta(description="A redacted value is replaced by its SHA-256, or left out.")
     ] = "hash"
-    max_queue: Annotated[int, Meta(ge=1, description="Events waiting for the sink; more are dropped and counted.")] = 10_000
-    max_queue_bytes: Annotated[
-        int, Meta(ge=1, description="Bytes of waiting events; at more, new ones are dropped and counted.")
-    ] = 64 * 1024 * 1024
     max_body_bytes: Annotated[
         int,
         Meta(ge=0, le=16 * 1024 * 1024, description="Bytes of a body kept in its event; a longer one has a digest."),

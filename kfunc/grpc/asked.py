@@ -40,6 +40,7 @@ class Asked(Exchange):
     """An exchange that no connection carries."""
 
     complete = True
+    in_grpc = True
 
     def __init__(self, outer: Exchange, taker: Transmitter, method: bytes, target: bytes, head: AskedHead | None) -> None:
         headers = outer.headers

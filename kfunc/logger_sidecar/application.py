@@ -1,17 +1,37 @@
-"""The logger's proxy: everything passes; inference calls leave a record of request and response."""
+"""The logger's proxy: everything passes; inference calls leave a record in the spool before their answer is complete."""
 
-from time import perf_counter
+from collections.abc import Callable
+from time import perf_counter, time
 
 from kfunc.config.logger import Logger
-from kfunc.http.exchange import Exchange
+from kfunc.errors import KfuncError
+from kfunc.http.exchange import PER_REQUEST, Exchange
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead, UpstreamPool
 from kfunc.http.wire import JSON, error_body
-from kfunc.logger_sidecar.delivery import Delivery
-from kfunc.logger_sidecar.events import CallRecord, Payload, is_call, is_event
+from kfunc.logger_sidecar.capture import Capture, captured
+from kfunc.logger_sidecar.filters import Filter, is_sampled, kept_headers, trace_of
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.record import (
+    HAS_REQUEST,
+    HAS_RESPONSE,
+    NO_BODIES,
+    NO_GRPC,
+    REQUEST_REDACTED,
+    RESPONSE_REDACTED,
+    Payload,
+    join_record,
+    request_texts,
+    response_texts,
+)
+from kfunc.logger_sidecar.redaction import Redactor
+from kfunc.logger_sidecar.spool import Spool
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
 
-SAYS_HOW_TO_READ = {b"content-encoding": "coding", b"inference-header-content-length": "json_length"}
+MODES = {"all": 3, "request": HAS_REQUEST, "response": HAS_RESPONSE, "metadata": 3 | NO_BODIES}
+MAX_KNOWN_HEADS = 512
+Tap = Callable[[Exchange, int, bytes], None]
+"""Called with each logged call that was answered whole: exchange, status, the answer's body."""
 
 
 class LoggerApplication:
@@ -19,104 +39,253 @@ class LoggerApplication:
 
     stream_above = STREAM_ABOVE
 
-    def __init__(self, settings: Logger, pool: UpstreamPool, delivery: Delivery, recorder: RequestRecorder) -> None:
+    def __init__(
+        self,
+        settings: Logger,
+        pool: UpstreamPool,
+        spool: Spool,
+        recorder: RequestRecorder,
+        notices: Notices,
+        default_model: str = "",
+    ) -> None:
         self.pool = pool
-        self.delivery = delivery
-        self.max_request = settings.max_body_bytes if settings.mode != "response" else 0
-        self.max_response = settings.max_body_bytes if settings.mode != "request" else 0
+        self.spool = spool
+        self.tap: Tap | None = None
+        self.flags = MODES[settings.mode]
+        bodies = settings.max_body_bytes if settings.mode != "metadata" else 0
+        self.max_request = bodies if self.flags & HAS_REQUEST else 0
+        self.max_response = bodies if self.flags & HAS_RESPONSE else 0
+        self.redactor = Redactor(settings.redact, hashed=settings.redact_with == "hash") if settings.redact else None
+        self.header_names = [name.lower().encode() for name in settings.headers]
+        self.shares_texts = not any(name in PER_REQUEST for name in self.header_names)
+        self.answers: dict[bytes, bytes] = {}  # the texts of answers by their heads
+        self.clock_us = 0.0  # of perf_counter's zero, since the epoch
+        self._filter = Filter(settings, default_model)
         self._recorder = recorder
+        self._notices = notices
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Follow the system's clock; called now and then."""
+        self.clock_us = (time() - perf_counter()) * 1e6
 
     def handle(self, exchange: Exchange) -> None:
         """Pass on; POSTs to inference paths, and events for the function, are logged."""
-        target = exchange.target
-        if exchange.method == b"POST" and (is_call(target) or is_event(target, exchange.headers)):
-            Logged(self, exchange)
+        if exchange.method == b"POST" and self._filter.is_logged(exchange.target, exchange.headers):
+            share = self._filter.share
+            if share >= 1 or is_sampled(trace_of(exchange.headers, exchange.request_id), share):
+                Logged(self, exchange)
+            else:
+                exchange.note = Unlogged(exchange, self.pool)
         else:
             pass_on(exchange, self.pool)
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        logged: Logged | None = exchange.note
-        self._recorder.record(exchange, logged is not None)
-        if logged is not None:
-            logged.ended_at = perf_counter()
-            self.delivery.add(logged)
+        call: Unlogged | None = exchange.note
+        self._recorder.record(exchange, call is not None)
+        if call is not None:
+            if type(call) is Logged and not call.recorded:  # refused here, or its client is gone
+                call.record(exchange.status or CLIENT_GONE, b"", _go_on)
             # They refer to the exchange: without them it is freed now, and not when garbage is collected.
             exchange.note = exchange.on_cancel = None
 
+    def failed(self, error: Exception) -> None:
+        """A call that cannot be written must not fail, nor stop those that follow."""
+        self._notices.drop("failed")
+        self._notices.say("failed call", "the events of a call could not be written: %r", error)
 
-class Logged(Forward):
-    """A forwarded call that is recorded when it has ended: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = ("_answer", "_application", "_head", "_received", "_sent", "ended_at")
+class Unlogged(Forward):
+    """A call that is counted, and not in the sample."""
+
+    __slots__ = ()
+
+
+class Logged(Unlogged):
+    """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
+
+    __slots__ = ("_answer", "_application", "_held", "_left", "_sent", "head", "recorded")
 
     def __init__(self, application: LoggerApplication, exchange: Exchange) -> None:
         self._application = application
-        self._head: ResponseHead | None = None
-        self._answer = b""
-        self._sent: Payload | None = None
-        self._received: Payload | None = None
-        self.ended_at = 0.0
+        self.head: ResponseHead | None = None
+        self._sent: Capture | None = None
+        self._answer: Capture | None = None
+        self._held: list[Callable[[], None]] | None = None
+        self._left = -1  # bytes of a streamed answer that are to come, if that is known
+        self.recorded = False
         exchange.note = self
         super().__init__(exchange, application.pool)
 
-    def on_response(self, head: ResponseHead, body: bytes) -> None:
-        """A whole answer."""
-        self._head = head
-        self._answer = body
-        self.exchange.relay(head.status, head.lines, body)
+    # ---- what passes
 
     def sent_chunk(self, chunk: bytes) -> None:
         """Part of a request that is streamed."""
-        self._sent = sent = self._sent or Payload()
-        _keep(sent, chunk, self._application.max_request)
+        sent = self._sent
+        if sent is None:
+            sent = self._sent = Capture(self._application.max_request)
+        sent.add(chunk)
 
-    def passed_head(self, head: ResponseHead) -> None:
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """A whole answer."""
+        self.head = head
+        if self.record(head.status, body, self._relay_later(head, body)):
+            self.exchange.relay(head.status, head.lines, body)
+
+    def _relay_later(self, head: ResponseHead, body: bytes) -> Callable[[], None]:
+        return lambda: self.exchange.relay(head.status, head.lines, body)
+
+    def on_head(self, head: ResponseHead, length: int | None) -> None:
         """An answer that is streamed begins."""
-        self._head = head
+        self.head = head
+        self._left = -1 if length is None else length
+        self._answer = Capture(self._application.max_response)
+        super().on_head(head, length)
 
-    def passed_chunk(self, chunk: bytes) -> None:
-        """Part of an answer that is streamed."""
-        self._received = received = self._received or Payload()
-        _keep(received, chunk, self._application.max_response)
+    def on_chunk(self, chunk: bytes) -> None:
+        """Part of an answer that is streamed; the last one passes when the call is recorded."""
+        if self._answer is not None:
+            self._answer.add(chunk)
+        if self._left > 0:
+            self._left -= len(chunk)
+            if self._left <= 0:
+                self._record_streamed()
+        self._pass(lambda: super(Logged, self).on_chunk(chunk))
 
-    def record(self, clock_s: float) -> CallRecord:
-        """Both sides, with the status that the client got."""
+    def on_end(self) -> None:
+        """The end of an answer that is streamed."""
+        if not self.recorded:
+            self._record_streamed()
+        self._pass(super().on_end)
+
+    def on_failure(self, error: KfuncError) -> None:
+        """No answer, or not all of it."""
+        if not self.recorded:
+            begun = self._answer is not None and self.head is not None
+            status = self.head.status if begun and self.head is not None else error.status
+            if not self.record(status, b"" if begun else error_body(error.message), self._release):
+                self._held = []
+        self._pass(lambda: super(Logged, self).on_failure(error))
+
+    def _record_streamed(self) -> None:
+        status = self.head.status if self.head is not None else 0
+        if not self.record(status, b"", self._release):
+            self._held = []
+
+    def _pass(self, step: Callable[[], None]) -> None:
+        """Do it now, or when the call is recorded."""
+        if self._held is None:
+            step()
+        else:
+            self._held.append(step)
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for step in held:
+            step()
+
+    # ---- the record
+
+    def record(self, status: int, body: bytes, go_on: Callable[[], None]) -> bool:
+        """Append the call to the spool; False: its answer has to wait for `go_on`."""
+        self.recorded = True
+        try:
+            return self._application.spool.append(self._encode(status, body), go_on)
+        except Exception as error:
+            self._application.failed(error)
+            return True
+
+    def _encode(self, status: int, body: bytes) -> bytes:
         application, exchange = self._application, self.exchange
-        get = exchange.headers.get
-        request = self._sent or _whole(exchange.body, application.max_request)
-        request.content_type = get(b"content-type", JSON)
-        request.coding = get(b"content-encoding", b"")
-        request.json_length = get(b"inference-header-content-length", b"")
-        response = self._received or _whole(self._answer, application.max_response)
-        if self._head is not None:
-            for name, value in self._head.headers:
-                if name == b"content-type":
-                    response.content_type = value
-                elif name in SAYS_HOW_TO_READ:
-                    setattr(response, SAYS_HOW_TO_READ[name], value)
-        elif exchange.error is not None:
-            _keep(response, error_body(exchange.error.message), application.max_response)
-        return CallRecord(
-            exchange.target,
-            exchange.request_id,
-            get(b"traceparent", b""),
-            clock_s + exchange.started_at,
-            self.ended_at - exchange.started_at,
-            exchange.status or CLIENT_GONE,
-            request,
-            response,
+        sent = captured(exchange.body, application.max_request) if self._sent is None else self._sent.payload()
+        if exchange.error is not None and not body and self._answer is None:
+            body = error_body(exchange.error.message)
+        answer = captured(body, application.max_response) if self._answer is None else self._answer.payload()
+        if application.redactor is not None:
+            return self._encode_redacted(application.redactor, status, sent, answer)
+        return self._join(self._request_side(sent), self._response_side(answer), status, sent, answer, application.flags)
+
+    def _request_side(self, payload: Payload) -> bytes:
+        """The texts of the request; those of one head are the same."""
+        memo = self.exchange.memo if self._application.shares_texts else None
+        if memo is not None:
+            texts: bytes | None = memo.get("logged")
+            if texts is not None:
+                return texts
+        self._read_request_head(payload)
+        texts = self._request_texts(payload)
+        if memo is not None:
+            memo["logged"] = texts
+        return texts
+
+    def _read_request_head(self, payload: Payload) -> None:
+        get = self.exchange.headers.get
+        payload.content_type = get(b"content-type", JSON)
+        payload.coding = get(b"content-encoding", b"")
+        payload.json_length = get(b"inference-header-content-length", b"")
+
+    def _request_texts(self, payload: Payload) -> bytes:
+        exchange = self.exchange
+        return request_texts(exchange.target, payload, kept_headers(exchange.headers, self._application.header_names))
+
+    def _response_side(self, payload: Payload) -> bytes:
+        """The texts of the answer; those of one head are the same."""
+        head, answers = self.head, self._application.answers
+        if head is None:
+            return response_texts(payload)
+        texts = answers.get(head.lines)
+        if texts is None:
+            self._read_response_head(payload)
+            texts = response_texts(payload)
+            if len(answers) >= MAX_KNOWN_HEADS:
+                answers.clear()
+            answers[head.lines] = texts
+        return texts
+
+    def _read_response_head(self, payload: Payload) -> None:
+        for name, value in self.head.headers if self.head is not None else ():
+            if name == b"content-type":
+                payload.content_type = value
+            elif name == b"content-encoding":
+                payload.coding = value
+            elif name == b"inference-header-content-length":
+                payload.json_length = value
+
+    def _encode_redacted(self, redactor: Redactor, status: int, sent: Payload, answer: Payload) -> bytes:
+        """The record without what must not be written down."""
+        flags = self._application.flags
+        self._read_request_head(sent)
+        self._read_response_head(answer)
+        for payload, flag in ((sent, REQUEST_REDACTED), (answer, RESPONSE_REDACTED)):
+            redacted = redactor.redact(payload.body, payload.content_type, payload.coding, payload.json_length)
+            if redacted.changed:
+                flags |= flag
+                if not payload.digest:  # what is left is the whole of what is shown
+                    payload.size = len(redacted.body)
+            payload.body, payload.coding, payload.json_length = redacted.body, redacted.coding, redacted.json_length
+        return self._join(self._request_texts(sent), response_texts(answer), status, sent, answer, flags)
+
+    def _join(self, request: bytes, response: bytes, status: int, sent: Payload, answer: Payload, flags: int) -> bytes:
+        exchange = self.exchange
+        get, started_at = exchange.headers.get, exchange.started_at
+        return join_record(
+            *(request, get(b"traceparent", b""), get(b"tracestate", b"")),
+            *(exchange.request_id, sent.digest, response, answer.digest),
+            *(int(self._application.clock_us + started_at * 1e6), int((perf_counter() - started_at) * 1e6)),
+            *(status, _grpc_status(exchange, status) if exchange.in_grpc else NO_GRPC, flags),
+            *(sent.body, sent.size, answer.body, answer.size),
         )
 
 
-def _whole(body: bytes, most: int) -> Payload:
-    size = len(body)
-    return Payload(body if size <= most else body[:most], size)
+def _grpc_status(exchange: Exchange, status: int) -> int:
+    """The code that the call's caller gets in the place of a status."""
+    if exchange.grpc_status != NO_GRPC:
+        return exchange.grpc_status
+    from kfunc.protocol.grpc.status import OK, code_of  # it is loaded: this is in the place of a gRPC call
+
+    return OK if status == 200 else code_of(status)
 
 
-def _keep(payload: Payload, part: bytes, most: int) -> None:
-    """Keep as much of a body as may be kept, `most` bytes."""
-    payload.size += len(part)
-    room = most - len(payload.body)
-    if room > 0:
-        payload.body += part[:room]
+def _go_on() -> None:
+    """The exchange has ended: nothing waits."""

@@ -1,168 +1,195 @@
-"""The queue between requests and the sink: bounded, drained by one task, counted.
-
-Calls are turned into events a few milliseconds later and many at once: in between the code of a whole request
-would run, and the processor starts again from cold memory.
-"""
+"""The delivery to one sink: batches, retries, dead letters, progress. Each sink has a task of its own."""
 
 import asyncio
 import logging
-from collections import deque
+from collections.abc import Awaitable, Callable
 from os import urandom
-from time import monotonic, perf_counter, time
-from typing import Protocol
+from time import monotonic
 
-from kfunc.config.logger import Logger
-from kfunc.logger_sidecar.events import CallRecord, EventWriter
-from kfunc.logger_sidecar.sinks import Sink
-from kfunc.telemetry.metrics import Metrics
+from kfunc.config.logger import SinkSettings
+from kfunc.logger_sidecar.backoff import Backoff
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, Sink
+from kfunc.logger_sidecar.feed import Feed, Item
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 
 log = logging.getLogger("kfunc.logger")
 
-COLLECT_S = 0.02
-MAX_COLLECTED = 256  # calls: about a millisecond of the loop's time
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 10.0
-SAY_EVERY_S = 60.0
-MAX_BATCH_BYTES = 1024 * 1024  # what a sink refuses for now is held beside the queue
+BURY_PAUSE_S = 1.0
+
+Bury = Callable[[Item, str, int], Awaitable[bool]]
+"""Puts a dead letter away: event, reason, code; false if that has to be tried again."""
 
 
-class EndedCall(Protocol):
-    """A call that has been answered."""
+class SinkDelivery:
+    """Delivers what its feeds hold, the oldest log first, until `finish`. `relax` says when order costs too much."""
 
-    def record(self, clock_s: float) -> CallRecord:
-        """What is logged of it; `clock_s` is the time since the epoch when `perf_counter` was 0."""
-
-
-class Delivery:
-    """Takes calls without waiting, and delivers their events. Past its bounds the newest are dropped."""
-
-    def __init__(self, settings: Logger, sink: Sink, writer: EventWriter, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: SinkSettings,
+        sink: Sink,
+        feeds: list[Feed],
+        *,
+        relax: Callable[[], bool],
+        metrics: SinkMetrics,
+        bury: Bury,
+        notices: Notices,
+    ) -> None:
+        self.name = name
+        self.feeds = feeds
+        self.backoff = Backoff()
         self._settings = settings
         self._sink = sink
-        self._writer = writer
-        self._per_call = writer.events_per_call
-        self._max_waiting = max(0, settings.max_queue - self._per_call)
-        self._calls: list[EndedCall] = []
-        self._collecting: asyncio.TimerHandle | None = None
-        self._queue: deque[bytes] = deque()
-        self._bytes = 0
-        self._unsent: list[bytes] = []
+        self._relax = relax
+        self._metrics = metrics
+        self._bury = bury
+        self._notices = notices
+        self._pending: list[Item] = []
         self._wake = asyncio.Event()
         self._closing = False
-        self._said_at = -SAY_EVERY_S
-        self._task: asyncio.Task[None] | None = None
-        self._accepted = metrics.counter("kfunc_events_accepted_total", "Events taken up for delivery.")
-        self._delivered = metrics.counter("kfunc_events_delivered_total", "Events that the sink has taken.")
-        self._dropped = metrics.counter("kfunc_events_dropped_total", "Events lost: queue full, or refused by the sink.")
-        metrics.gauge("kfunc_events_waiting", "Events that wait for the sink.", self._waiting)
+        self._open = False
 
-    def _waiting(self) -> int:
-        return len(self._calls) * self._per_call + len(self._queue) + len(self._unsent)
+    def wake(self) -> None:
+        """There may be something new."""
+        self._wake.set()
 
-    def add(self, call: EndedCall) -> None:
-        """Take up a call; never waits, never raises."""
-        calls = self._calls
-        calls.append(call)
-        if self._collecting is None:
-            self._collecting = asyncio.get_running_loop().call_later(COLLECT_S, self._collect)
-        elif len(calls) >= MAX_COLLECTED:
-            self._collect()
+    def finish(self) -> None:
+        """End when everything is delivered."""
+        self._closing = True
+        self._wake.set()
 
-    def _collect(self) -> None:
-        """Encode the events of the calls so far, of each call all or none."""
-        if self._collecting is not None:
-            self._collecting.cancel()
-            self._collecting = None
-        calls, self._calls = self._calls, []
-        queue, encode, clock_s = self._queue, self._writer.encode, time() - perf_counter()
-        max_bytes, before = self._settings.max_queue_bytes, len(queue)
-        for call in calls:
-            if len(queue) > self._max_waiting or self._bytes >= max_bytes:
-                self._drop(self._per_call)
-                continue
-            try:
-                events = encode(call.record(clock_s))
-            except Exception:  # one call that cannot be written must not stop all that follow
-                log.exception("the events of a call could not be encoded")
-                self._dropped.add(0, self._per_call)
-                continue
-            for event in events:
-                self._bytes += len(event)
-                queue.append(event)
-        self._accepted.add(0, len(queue) - before)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-        else:
-            self._wake.set()
-
-    def _drop(self, count: int) -> None:
-        self._dropped.add(0, count)
-        now = monotonic()
-        if now - self._said_at >= SAY_EVERY_S:
-            self._said_at = now
-            log.warning("the queue of events is full: events are dropped (logger.max_queue); the sink is slow or down")
-
-    async def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
+    async def run(self) -> None:
+        """Deliver for ever, or after `finish` until nothing is left."""
         while True:
-            if not self._queue and not self._unsent:
-                if self._closing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-            count = await self._deliver_some()
-            if count:
-                pause_s = FIRST_PAUSE_S
-            if self._unsent:
-                # Not all of those who wait for the sink come back to it at the same time.
-                await self._pause(pause_s * (0.75 + urandom(1)[0] / 512))
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            else:
+            self._wake.clear()
+            in_order = self._in_order()
+            try:
+                items = self._pending
+                if not items or (not in_order and len(items) < self._sink.max_events):
+                    items = items + await self._next(self._sink.max_events - len(items))
+            except OSError as error:
+                self._notices.say(f"read {self.name}", "the spool cannot be read: %s", error)
+                await self._pause(BURY_PAUSE_S)
+                continue
+            if items:
+                await self._deliver(items, in_order)
                 await asyncio.sleep(0)  # a sink that never waits must not keep requests waiting
+            elif self._closing:
+                return
+            else:
+                await self._wake.wait()
 
-    async def _deliver_some(self) -> int:
-        """Deliver up to a batch; how many went out."""
-        batch, queue = self._unsent, self._queue
-        most, filled = 0 if batch else self._sink.batch_size, 0
-        while queue and len(batch) < most and filled <= MAX_BATCH_BYTES:
-            event = queue.popleft()
-            filled += len(event)
-            batch.append(event)
-        self._bytes -= filled
-        refused = self._sink.refused
+    def _in_order(self) -> bool:
+        order = self._settings.order
+        return order == "strict" or (order != "any" and not self._relax())
+
+    async def _next(self, most: int) -> list[Item]:
+        """A batch of the first log that has something; where the sink wants them full, after a while."""
+        sink = self._sink
+        for feed in list(self.feeds):
+            items = await feed.take(most, sink.max_bytes)
+            if items:
+                if sink.linger_s and not self._closing:
+                    await self._linger(feed, items)
+                return items
+            if feed is not self.feeds[-1] and feed.ended:  # what another process left is delivered
+                self.feeds.remove(feed)
+                feed.close()
+        return []
+
+    async def _linger(self, feed: Feed, items: list[Item]) -> None:
+        sink, ends_at = self._sink, monotonic() + self._sink.linger_s
+        size = sum(len(item.event.data) for item in items)
+        while len(items) < sink.max_events and size < sink.max_bytes and not self._closing:
+            self._wake.clear()
+            more = await feed.take(sink.max_events - len(items), sink.max_bytes - size)
+            items += more
+            size += sum(len(item.event.data) for item in more)
+            if not more:
+                left_s = ends_at - monotonic()
+                if left_s <= 0:
+                    return
+                await self._wait(left_s)
+
+    async def _deliver(self, items: list[Item], in_order: bool) -> None:
         try:
-            self._unsent = await self._sink.deliver(batch)
-        except Exception:  # a sink's library may raise anything; the events are kept
-            log.exception("the sink failed")
-            self._unsent = batch
-        count = len(batch) - len(self._unsent)
-        refused = self._sink.refused - refused
-        self._delivered.add(0, count - refused)
-        self._dropped.add(0, refused)
-        return count
+            if not self._open:
+                await self._sink.open()
+                self._open = True
+            outcomes = await self._sink.deliver([item.event for item in items], in_order)
+        except Exception as error:  # a sink's library may raise anything; the events are kept
+            await self._close_sink()
+            outcomes = [Retry(f"{type(error).__name__}: {error}", answered=False)] * len(items)
+        await self._take_up(items, outcomes)
+
+    async def _take_up(self, items: list[Item], outcomes: list[Outcome]) -> None:
+        """Count, bury and keep for another try, as the sink has said."""
+        done: list[Item] = []
+        left: list[Item] = []
+        failure: Retry | None = None
+        delivered = 0
+        for number, outcome in enumerate(outcomes):
+            item = items[number]
+            if outcome is None:
+                delivered += 1
+                done.append(item)
+            elif await self._give_up(item, outcome):
+                done.append(item)
+            else:
+                left.append(item)
+                failure = outcome if isinstance(outcome, Retry) else Retry("the dead letters are not taken", BURY_PAUSE_S)
+        left += items[len(outcomes) :]
+        self._metrics.delivered(delivered)
+        self._pending = left
+        if done:
+            for item in done:
+                item.passed.open -= 1
+            for feed in self.feeds:
+                feed.settle()
+            self.backoff.success()
+        if failure is not None:
+            self._metrics.retried(len(left))
+            self._notices.say(
+                f"sink {self.name}", "the sink %s takes no events: %s; they wait in the spool", self.name, failure.reason
+            )
+            await self._pause(self.backoff.failure(failure.after_s, urandom(1)[0] / 255))
+
+    async def _give_up(self, item: Item, outcome: Refused | Retry) -> bool:
+        """Bury what the sink will never take, or has not taken too often."""
+        if isinstance(outcome, Refused):
+            return await self._bury(item, outcome.reason, outcome.code)
+        item.tries += outcome.answered
+        most = self._settings.max_retries
+        if isinstance(most, int) and 0 < most < item.tries:
+            return await self._bury(item, f"{outcome.reason}, {item.tries} times", 0)
+        return False
 
     async def _pause(self, pause_s: float) -> None:
-        self._wake.clear()
+        """Wait; at the end of the pod only for a moment."""
+        ends_at = monotonic() + pause_s
+        while not self._closing and (left_s := ends_at - monotonic()) > 0:
+            self._wake.clear()
+            await self._wait(left_s)
+        if self._closing:
+            await asyncio.sleep(min(pause_s, 0.1))
+
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(pause_s):
-                while not self._closing:
-                    await self._wake.wait()
-                    self._wake.clear()
-                await asyncio.sleep(FIRST_PAUSE_S)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             pass
 
-    async def flush(self, grace_s: float) -> None:
-        """Deliver what waits, for at most `grace_s`; say what remains."""
-        self._closing = True
-        if self._calls:
-            self._collect()
-        self._wake.set()
-        if self._task is not None:
-            await asyncio.wait((self._task,), timeout=grace_s)
-            self._task.cancel()
-        left = self._waiting()
-        if left:
-            self._dropped.add(0, left)
-            log.warning("%d events could not be delivered before the end: the sink did not take them", left)
-        self._sink.close()
+    async def _close_sink(self) -> None:
+        self._open = False
+        try:
+            await self._sink.close()
+        except Exception:  # it is broken already
+            log.debug("a sink could not be closed", exc_info=True)
+
+    async def close(self) -> None:
+        """Let go of the sink and of files."""
+        for feed in self.feeds:
+            feed.close()
+        await self._close_sink()

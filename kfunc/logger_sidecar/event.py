@@ -36,17 +36,17 @@ Attributes = dict[str, str | int | bool]
 class Event:
     """One event of a call, in the forms that sinks need. `id` is unique, and the same at each try."""
 
-    __slots__ = ("_writer", "call", "is_response")
+    __slots__ = ("call", "is_response", "writer")
 
     def __init__(self, writer: "EventWriter", call: CallRecord, is_response: bool) -> None:
-        self._writer = writer
+        self.writer = writer
         self.call = call
         self.is_response = is_response
 
     @property
     def id(self) -> str:
         """The event's own id: unique in its source, but for KServe's names, where both events of a call share it."""
-        return self._writer.identifier(self.call, self.is_response)
+        return self.writer.identifier(self.call, self.is_response)
 
     @property
     def data(self) -> bytes:
@@ -60,11 +60,11 @@ class Event:
 
     def structured(self) -> bytes:
         """The whole event as JSON (JSON Event Format, 3) without a line end."""
-        return self._writer.encode(self.call, self.is_response)
+        return self.writer.encode(self.call, self.is_response)
 
     def attributes(self) -> Attributes:
         """All attributes but `specversion`; `datacontenttype` is the type of `data`."""
-        return self._writer.attributes(self.call, self.is_response)
+        return self.writer.attributes(self.call, self.is_response)
 
 
 class EventWriter:

@@ -1,40 +1,38 @@
-"""Events POSTed to an HTTP endpoint such as a Knative broker: structured, or many at once where it takes batches.
+"""Events POSTed to an HTTP endpoint such as a Knative broker: one by one, or many at once where it takes batches.
 
-Requests are pipelined: many go out in one write, and the answers come back in order (RFC 9112, 9.3.2). Each
-event has an id of its own, so that one that is sent twice, after a lost connection, is known as the same.
+In order there is one request under way at a time. Else many go out in one write, over several connections.
 """
 
 import asyncio
-import logging
+from time import time
 from urllib.parse import urlsplit
 
-from kfunc.config.logger import Logger
+from kfunc.config.logger import SinkSettings
 from kfunc.errors import StartupError
-from kfunc.logger_sidecar.posting import PostConnection
-from kfunc.protocol.cloudevents import BATCH_CONTENT_TYPE, CONTENT_TYPE
-
-log = logging.getLogger("kfunc.logger")
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
+from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.posting import Answer, PostConnection
+from kfunc.protocol.cloudevents import BATCH_CONTENT_TYPE, CONTENT_TYPE, header_fields
 
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 5.0
 POST_TIMEOUT_S = 10.0
-NO_ANSWER = 0
-# Knative's delivery rules: these may succeed later, every other 4xx never.
-RETRIED = frozenset((NO_ANSWER, 404, 408, 409, 429))
+# Knative's delivery rules: these may succeed later, as all 5xx; every other 4xx never.
+RETRIED = frozenset((404, 408, 409, 429))
+LOST = Retry("no answer", answered=False)
+UNREACHABLE = Retry("no connection", answered=False)
 
 
 class HttpSink:
-    """POSTs events over `logger.connections` kept connections: over one they arrive in order.
+    """POSTs events over kept connections. Each event has an id of its own, by which one that is sent twice is known."""
 
-    An event that is answered with a code to retry is sent again before all that were not sent yet, so it can be
-    overtaken by those that went out together with it, at most `batch_size`.
-    """
+    max_events = 256
+    max_bytes = 1024 * 1024
+    linger_s = 0.0
 
-    batch_size = 256
-
-    def __init__(self, url: str, settings: Logger) -> None:
-        self.refused = 0
+    def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
+        url = settings.to
         parts = urlsplit(url)
         try:
             self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -44,96 +42,109 @@ class HttpSink:
             raise StartupError(f"the sink {url!r} is not a URL: it needs a host, and %-escapes for what is not ASCII")
         self._host = parts.hostname
         self._secure = parts.scheme == "https"
-        self._batched = settings.content_mode == "batched"
+        self._mode = settings.content_mode
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._head = b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: %b\r\n" % (
-            path.encode(),
-            parts.netloc.rpartition("@")[2].encode(),
-            BATCH_CONTENT_TYPE if self._batched else CONTENT_TYPE,
-        )
-        self._max_tries = (settings.max_retries or 100) + 1
-        self._tries: dict[bytes, int] = {}
-        self._connections: list[PostConnection | None] = [None] * settings.connections
-        self._window = self.batch_size  # requests in one write: fewer for a server that closes in between
+        host = parts.netloc.rpartition("@")[2]
+        self._start = f"POST {path} HTTP/1.1\r\nhost: {host}\r\n".encode()
+        count = settings.connections if isinstance(settings.connections, int) else 1
+        self._connections: list[PostConnection | None] = [None] * count
+        self._window = self.max_events  # requests in one write: fewer for a server that closes in between
 
-    async def deliver(self, events: list[bytes]) -> list[bytes]:
-        """POST all; returns those that were answered with a code to retry, or not at all."""
-        posts = _batches(events) if self._batched else [[event] for event in events]
-        statuses = await self._post(posts)
-        broken = [number for number, status in enumerate(statuses) if len(posts[number]) > 1 and _is_refusal(status)]
-        if broken:  # only the event that is wrong is to be dropped
-            single = [[event] for number in broken for event in posts[number]]
-            kept = [number for number in range(len(posts)) if number not in broken]
-            posts, statuses = (
-                [posts[number] for number in kept] + single,
-                [statuses[number] for number in kept] + await self._post(single),
-            )
-        refused = [status for status in statuses if _is_refusal(status)]
-        if refused:
-            self.refused += len(refused)
-            log.warning("the sink refused %d events with status %d: they are dropped", len(refused), refused[-1])
-        failed = {
-            event: status
-            for post, status in zip(posts, statuses, strict=True)
-            if status >= 500 or status in RETRIED
-            for event in post
-        }
-        if failed or self._tries:
-            self._give_up(failed)
-        return [event for event in events if event in failed]
+    async def open(self) -> None:
+        """Connections are made when they are needed."""
 
-    def _give_up(self, failed: dict[bytes, int]) -> None:
-        """Take out of `failed` what was tried too often.
+    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+        """POST all, but in order only as far as the first that is to be tried again."""
+        posts = _batches(events) if self._mode == "batched" else [[event] for event in events]
+        if not in_order:
+            return await self._deliver_all(posts)
+        outcomes: list[Outcome] = []
+        for post in posts:
+            outcomes += (await self._deliver_all([post])) if len(post) == 1 else await self._deliver_batch(post)
+            if isinstance(outcomes[-1], Retry):
+                break
+        return outcomes
 
-        No answer counts for the first event only, which may be the reason, if a connection was made.
-        """
-        tries, self._tries = self._tries, {}
-        hopeless = []
-        for event, status in failed.items():
-            first = status == NO_ANSWER and not self._tries and any(self._connections)
-            count = tries.get(event, 0) + (status != NO_ANSWER or first)
-            if count >= self._max_tries:
-                hopeless.append(event)
-            elif count:
-                self._tries[event] = count
-        if hopeless:
-            self.refused += len(hopeless)
-            log.warning(
-                "%d events are dropped after %d tries each (logger.max_retries): the sink answered %s",
-                *(len(hopeless), self._max_tries, failed[hopeless[-1]] or "nothing"),
-            )
-        for event in hopeless:
-            del failed[event]
+    async def _deliver_all(self, posts: list[list[Event]]) -> list[Outcome]:
+        """The outcomes of all events, sent at once."""
+        answers = await self._post([self._request(post) for post in posts])
+        outcomes: list[Outcome] = []
+        for post, answer in zip(posts, answers, strict=True):
+            outcome = outcome_of(answer)
+            if isinstance(outcome, Refused) and len(post) > 1:
+                outcomes += await self._deliver_all([[event] for event in post])
+            else:
+                outcomes += [outcome] * len(post)
+        return outcomes
 
-    async def _post(self, posts: list[list[bytes]]) -> list[int]:
-        """The status of each answer, 0 for none."""
-        bodies = [b"[%b]" % b",".join(post) for post in posts] if self._batched else [post[0] for post in posts]
-        requests = [b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body) for body in bodies]
+    async def _deliver_batch(self, post: list[Event]) -> list[Outcome]:
+        """The outcomes of a batch in order: one that is refused may be so for one of its events, which is found."""
+        (answer,) = await self._post([self._request(post)])
+        outcome = outcome_of(answer)
+        if isinstance(outcome, Refused):
+            return await self.deliver_singly(post)
+        return [outcome] if isinstance(outcome, Retry) else [None] * len(post)
+
+    async def deliver_singly(self, events: list[Event]) -> list[Outcome]:
+        """Each event in a request of its own, in order."""
+        outcomes: list[Outcome] = []
+        for event in events:
+            outcomes += await self._deliver_all([[event]])
+            if isinstance(outcomes[-1], Retry):
+                break
+        return outcomes
+
+    def _request(self, post: list[Event]) -> bytes:
+        if self._mode == "binary":
+            return self._binary_request(post[0])
+        if self._mode == "batched" and len(post) > 1:
+            kind, body = BATCH_CONTENT_TYPE, b"[%b]" % b",".join([event.structured() for event in post])
+        else:
+            kind, body = CONTENT_TYPE, post[0].structured()
+        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (self._start, kind, len(body), body)
+
+    def _binary_request(self, event: Event) -> bytes:
+        """Attributes are header fields, the body is the data as it is (HTTP Protocol Binding, 3.1)."""
+        attributes, body = event.attributes(), event.data
+        fields = header_fields(attributes)
+        kind = str(attributes["datacontenttype"]).encode("latin-1", "replace")
+        trace = str(attributes.get("traceparent", "")).encode("latin-1", "replace")
+        fields += [(b"content-type", kind if kind.isascii() and kind.decode().isprintable() else b"application/octet-stream")]
+        if trace and trace.isascii() and trace.decode().isprintable():
+            fields += [(b"traceparent", trace)]
+        lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self._start, lines, len(body), body)
+
+    # ---- connections
+
+    async def _post(self, requests: list[bytes]) -> list[Answer | Retry]:
         width = min(len(self._connections), len(requests))
         if width <= 1:
             return await self._post_over(0, requests)
         shares = await asyncio.gather(*[self._post_over(slot, requests[slot::width]) for slot in range(width)])
         return [shares[number % width][number // width] for number in range(len(requests))]
 
-    async def _post_over(self, slot: int, requests: list[bytes]) -> list[int]:
-        statuses: list[int] = []
-        while len(statuses) < len(requests):
+    async def _post_over(self, slot: int, requests: list[bytes]) -> list[Answer | Retry]:
+        answers: list[Answer | Retry] = []
+        failure = UNREACHABLE
+        while len(answers) < len(requests):
             connection = self._connections[slot]
             kept = connection is not None and connection.open
             if connection is None or not kept:
                 connection = self._connections[slot] = await self._connect()
                 if connection is None:
                     break
-            sent = requests[len(statuses) : len(statuses) + self._window]
+            failure = LOST
+            sent = requests[len(answers) : len(answers) + self._window]
             answered = await connection.post(sent, POST_TIMEOUT_S)
-            statuses += answered
+            answers += answered
             if len(answered) == len(sent):
-                self._window = min(2 * self._window, self.batch_size)
+                self._window = min(2 * self._window, self.max_events)
             elif answered:
                 self._window = len(answered)
             elif not kept:  # one that was kept may have been closed by the other side just now
                 break
-        return statuses + [NO_ANSWER] * (len(requests) - len(statuses))
+        return answers + [failure] * (len(requests) - len(answers))
 
     async def _connect(self) -> PostConnection | None:
         context = None
@@ -149,25 +160,47 @@ class HttpSink:
             return None
         return connection
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         for connection in self._connections:
             if connection is not None:
                 connection.close()
 
 
-def _is_refusal(status: int) -> bool:
-    return 300 <= status < 500 and status not in RETRIED
+def outcome_of(answer: Answer | Retry) -> Outcome:
+    """What an answer means by Knative's delivery rules."""
+    if isinstance(answer, Retry):
+        return answer
+    if 200 <= answer.status < 300:
+        return None
+    if answer.status >= 500 or answer.status in RETRIED:
+        return Retry(f"HTTP {answer.status}", retry_after_s(answer.retry_after, time()))
+    return Refused(f"HTTP {answer.status}", answer.status)
 
 
-def _batches(events: list[bytes]) -> list[list[bytes]]:
+def retry_after_s(value: bytes, now: float) -> float:
+    """The seconds that Retry-After asks for (RFC 9110, 10.2.3); 0 where it is absent or not readable."""
+    if not value:
+        return 0.0
+    if value.isdigit():
+        return float(value[:9])
+    from email.utils import parsedate_to_datetime  # here: few sinks send a date, and it costs a start 10 ms
+
+    try:
+        return max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _batches(events: list[Event]) -> list[list[Event]]:
     """Events in their order, in batches of bounded count and size."""
-    batches: list[list[bytes]] = []
+    batches: list[list[Event]] = []
     room = 0
     for event in events:
-        if not batches or room < len(event) or len(batches[-1]) >= MAX_BATCH:
+        size = len(event.data) + 512
+        if not batches or room < size or len(batches[-1]) >= MAX_BATCH:
             batches.append([])
             room = MAX_BATCH_BYTES
         batches[-1].append(event)
-        room -= len(event)
+        room -= size
     return batches

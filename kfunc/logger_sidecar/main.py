@@ -1,20 +1,25 @@
 """The logger's process."""
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from kfunc.config.logger import Logger
+from kfunc.config.logger import Logger, sinks_of
 from kfunc.errors import StartupError
-from kfunc.logger_sidecar.application import LoggerApplication
-from kfunc.logger_sidecar.delivery import Delivery
-from kfunc.logger_sidecar.events import EventWriter
-from kfunc.logger_sidecar.sinks import open_sink
+from kfunc.logger_sidecar.application import MODES, LoggerApplication
+from kfunc.logger_sidecar.contract import SinkContext
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.pipeline import Pipeline
+from kfunc.logger_sidecar.record import Origin
+from kfunc.logger_sidecar.recovery import open_spool
+from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.process.sidecar import Parts, start_sidecar
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
 
 MANAGE = "0.0.0.0:9095"
+CLOCK_S = 1.0
 
 
 def start(argv: list[str], heartbeat: "Heartbeat") -> int:
@@ -24,13 +29,31 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
 
 def build(parts: Parts) -> LoggerApplication:
     """The application, with the function's settings; a sink must be configured. Raises StartupError."""
-    config = parts.config
+    config, environ = parts.config, os.environ
     settings = config.logger or Logger()
-    target = settings.sink if isinstance(settings.sink, str) else os.environ.get("K_SINK", "")
-    if not target:
+    sinks = sinks_of(settings, environ.get("K_SINK", ""))
+    if not sinks:
         raise StartupError("the logger has no sink: set inference.logger.sink, KFUNC_LOGGER_SINK, or K_SINK by a SinkBinding")
-    prefix, mode, model = os.urandom(8).hex(), settings.mode, config.model
-    writer = EventWriter(config.function, config.namespace, model.version, prefix, mode=mode, model=model.name)
-    delivery = Delivery(settings, open_sink(target, settings), writer, parts.metrics)
-    parts.at_end = delivery.flush
-    return LoggerApplication(settings, parts.pool, delivery, parts.recorder)
+    origin = Origin(
+        *(os.urandom(8).hex(), config.function, config.namespace, environ.get("K_REVISION", "")),
+        *(config.model.name, config.model.version),
+    )
+    figures = LoggerMetrics(parts.metrics, 2 if MODES[settings.mode] & 3 == 3 else 1)
+    notices = Notices(figures.dropped)
+    spool = open_spool(settings, origin, notices)
+    context = SinkContext(config.function, config.namespace, environ)
+    pipeline = Pipeline(settings, sinks, context, spool, metrics=parts.metrics, figures=figures, notices=notices)
+    application = LoggerApplication(settings, parts.pool, spool, parts.recorder, notices, config.model.name)
+    parts.at_start = lambda: _begin(pipeline, application)
+    parts.at_end = pipeline.flush
+    return application
+
+
+def _begin(pipeline: Pipeline, application: LoggerApplication) -> None:
+    pipeline.start()
+    _keep_time(application)
+
+
+def _keep_time(application: LoggerApplication) -> None:
+    application.set_clock()
+    asyncio.get_running_loop().call_later(CLOCK_S, _keep_time, application)

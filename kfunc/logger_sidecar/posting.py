@@ -1,11 +1,19 @@
-"""A connection that many requests are written to at once, and whose answers' statuses come back in order."""
+"""A connection that many requests are written to at once, and whose answers come back in order (RFC 9112, 9.3.2)."""
 
 import asyncio
 from typing import cast
 
 import httptools
+from msgspec import Struct
 
 NO_BODY = (204, 304)
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """What a request was answered with; `retry_after` is the field's value."""
+
+    status: int
+    retry_after: bytes = b""
 
 
 class PostConnection(asyncio.Protocol):
@@ -16,22 +24,23 @@ class PostConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._parser = httptools.HttpResponseParser(self)
         self._wanted = 0
-        self._statuses: list[int] = []
+        self._answers: list[Answer] = []
         self._framed = False
+        self._retry_after = b""
         self._done: asyncio.Future[None] | None = None
 
-    async def post(self, requests: list[bytes], timeout_s: float) -> list[int]:
-        """Write requests; the statuses of the answers, fewer where the connection ends, or rests for `timeout_s`."""
-        self._statuses, self._wanted = [], len(requests)
+    async def post(self, requests: list[bytes], timeout_s: float) -> list[Answer]:
+        """Write requests; the answers, fewer where the connection ends, or rests for `timeout_s`."""
+        self._answers, self._wanted = [], len(requests)
         self._done = done = asyncio.get_running_loop().create_future()
         self._transport.write(b"".join(requests))
         count = 0
         while not done.done():
             await asyncio.wait((done,), timeout=timeout_s)
-            if not done.done() and len(self._statuses) == count:
+            if not done.done() and len(self._answers) == count:
                 self._break()
-            count = len(self._statuses)
-        return self._statuses[: self._wanted]
+            count = len(self._answers)
+        return self._answers[: self._wanted]
 
     def close(self) -> None:
         """Close."""
@@ -63,7 +72,7 @@ class PostConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._break()
             return
-        if len(self._statuses) >= self._wanted:
+        if len(self._answers) >= self._wanted:
             self._finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,23 +82,26 @@ class PostConnection(asyncio.Protocol):
     # ---- parser
 
     def on_message_begin(self) -> None:
-        self._framed = False
+        self._framed, self._retry_after = False, b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
             self._framed = True
+        elif name == b"retry-after":
+            self._retry_after = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200 and not self._framed and status not in NO_BODY:
             # Its body ends with the connection: it is answered, and nothing will come behind it.
-            self._statuses.append(status)
+            self._answers.append(Answer(status, self._retry_after))
             self._break()
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200 or not self.open:
             return
-        self._statuses.append(status)
+        self._answers.append(Answer(status, self._retry_after))
         if not self._parser.should_keep_alive():
             self._break()

@@ -16,12 +16,13 @@ SEGMENT_HEAD = struct.Struct("<8sII")  # magic, length of the origin, its CRC-32
 BLOCK_MARK = 0x4B464231
 BLOCK_HEAD = struct.Struct("<IIIQ")  # mark, length of the records, CRC-32 of position and records, position in the log
 POSITION = struct.Struct("<Q")
-# length, number, time and duration in µs, HTTP status, gRPC status, flags, lengths of the texts and of both bodies,
-# sizes of both bodies as they passed
-RECORD_HEAD = struct.Struct("<IQQIHhHIIIQQ")
+# length, time and duration in µs, HTTP status, gRPC status, flags, lengths of the texts and of both bodies, sizes of
+# both bodies as they passed
+RECORD_HEAD = struct.Struct("<IQIHhHIIIQQ")
 MAX_RECORD = 64 * 1024 * 1024
 NO_GRPC = -1
 TEXTS = 13
+MAX_DURATION = 0xFFFFFFFF
 
 # Flags of a record.
 HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, RESPONSE_REDACTED = 1, 2, 4, 8, 16
@@ -56,76 +57,118 @@ class Payload(Struct, gc=False):
 
 
 class CallRecord(Struct, gc=False):
-    """A call as it passed. Times are in µs, `time_us` since the epoch; `headers` is a JSON object, or empty."""
+    """A call as it passed. Times are in µs, `time_us` since the epoch; `headers` is a JSON object, or empty.
+
+    `number` is the record's position in the log: no two calls of a run have the same. The next one begins at `end`.
+    """
 
     target: bytes
     correlation: bytes
-    traceparent: bytes
-    tracestate: bytes
     time_us: int
     duration_us: int
     status: int
     request: Payload
     response: Payload
+    traceparent: bytes = b""
+    tracestate: bytes = b""
     headers: bytes = b""
     grpc_status: int = NO_GRPC
     flags: int = HAS_REQUEST | HAS_RESPONSE
     number: int = 0
+    end: int = 0
 
 
 def encode_record(call: CallRecord) -> bytes:
     """The bytes of a call; they may be appended to others."""
     request, response = call.request, call.response
-    texts = b"\0".join((
-        *(call.target, call.correlation, call.traceparent, call.tracestate, call.headers),
-        *(request.content_type, request.coding, request.json_length, request.digest),
-        *(response.content_type, response.coding, response.json_length, response.digest),
-    ))  # fmt: skip
+    return join_record(
+        request_texts(call.target, request, call.headers),
+        *(call.traceparent, call.tracestate, call.correlation, request.digest, response_texts(response), response.digest),
+        *(call.time_us, call.duration_us, call.status, call.grpc_status, call.flags),
+        *(request.body, request.size, response.body, response.size),
+    )
+
+
+def request_texts(target: bytes, request: Payload, headers: bytes) -> bytes:
+    """What requests with the same head have in common, but for what each has of its own."""
+    return b"\0".join((target, request.content_type, request.coding, request.json_length, headers))
+
+
+def response_texts(response: Payload) -> bytes:
+    """What answers with the same head have in common."""
+    return b"\0".join((response.content_type, response.coding, response.json_length))
+
+
+def join_record(
+    request_side: bytes,
+    traceparent: bytes,
+    tracestate: bytes,
+    correlation: bytes,
+    request_digest: bytes,
+    response_side: bytes,
+    response_digest: bytes,
+    time_us: int,
+    duration_us: int,
+    status: int,
+    grpc_status: int,
+    flags: int,
+    request: bytes,
+    request_size: int,
+    response: bytes,
+    response_size: int,
+) -> bytes:
+    """A record of its parts. Raises ValueError for a text with a NUL in it."""
+    own = (request_side, traceparent, tracestate, correlation, request_digest, response_side, response_digest)
+    texts = b"%b\0%b\0%b\0%b\0%b\0%b\0%b" % own
     if texts.count(b"\0") != TEXTS - 1:
         raise ValueError("a text of the record has a NUL in it")
-    sent, received = len(request.body), len(response.body)
+    size, sent, received = len(texts), len(request), len(response)
+    if duration_us > MAX_DURATION:
+        duration_us = MAX_DURATION
     head = RECORD_HEAD.pack(
-        *(RECORD_HEAD.size + len(texts) + sent + received, call.number, call.time_us),
-        *(min(call.duration_us, 0xFFFFFFFF), call.status, call.grpc_status, call.flags),
-        *(len(texts), sent, received, request.size, response.size),
+        *(RECORD_HEAD.size + size + sent + received, time_us, duration_us, status, grpc_status, flags),
+        *(size, sent, received, request_size, response_size),
     )
-    return b"".join((head, texts, request.body, response.body))
+    return b"%b%b%b%b" % (head, texts, request, response)
 
 
-def decode_records(data: bytes) -> Iterator[CallRecord]:
-    """The calls in `data`, which begins with a record; it ends where no whole record follows."""
+def decode_records(data: bytes, position: int) -> Iterator[CallRecord]:
+    """The calls in `data`, which stands at `position` in the log; it ends where no whole record follows."""
     at, end = 0, len(data)
     while at + RECORD_HEAD.size <= end:
-        length, number, time_us, duration_us, status, grpc, flags, texts, sent, received, *sizes = RECORD_HEAD.unpack_from(
-            data, at
-        )
-        if length != RECORD_HEAD.size + texts + sent + received or at + length > end:
-            return
+        fields = RECORD_HEAD.unpack_from(data, at)
+        length, time_us, duration_us, status, grpc_status, flags, size, sent, received, request_size, response_size = fields
         start = at + RECORD_HEAD.size
-        parts = data[start : start + texts].split(b"\0")
-        if len(parts) != TEXTS:
+        if length != RECORD_HEAD.size + size + sent + received or at + length > end:
             return
-        start += texts
-        request = Payload(data[start : start + sent], sizes[0], *parts[5:9])
+        texts = data[start : start + size].split(b"\0")
+        if len(texts) != TEXTS:
+            return
+        start += size
+        target, kind, coding, json_length, headers, traceparent, tracestate, correlation, digest, *answer, answer_digest = texts
+        request = Payload(data[start : start + sent], request_size, kind, coding, json_length, digest)
         start += sent
-        response = Payload(data[start : start + received], sizes[1], *parts[9:])
-        target, correlation, traceparent, tracestate, headers = parts[:5]
+        answer_kind, answer_coding, answer_json = answer
+        response = Payload(
+            data[start : start + received], response_size, answer_kind, answer_coding, answer_json, answer_digest
+        )
         yield CallRecord(
-            *(target, correlation, traceparent, tracestate, time_us, duration_us, status),
-            *(request, response, headers, grpc, flags, number),
+            *(target, correlation, time_us, duration_us, status, request, response),
+            *(traceparent, tracestate, headers, grpc_status, flags, position + at, position + at + length),
         )
         at += length
 
 
-def whole_records(data: bytes | memoryview, most: int) -> int:
-    """How many bytes of `data` are whole records, at most `most`, but one record in any case."""
-    at, end = 0, len(data)
+def whole_records(data: bytes, most: int, start: int = 0) -> tuple[int, int]:
+    """Where the whole records from `start` on end, within `most` bytes but after one in any case, and how many they are."""
+    at, end, count = start, len(data), 0
     while at + RECORD_HEAD.size <= end:
         length = int.from_bytes(data[at : at + 4], "little")
-        if length < RECORD_HEAD.size or at + length > end or (at and at + length > most):
+        if length < RECORD_HEAD.size or at + length > end or (count and at + length - start > most):
             break
         at += length
-    return at
+        count += 1
+    return at, count
 
 
 def encode_segment_head(origin: Origin) -> bytes:

@@ -35,6 +35,11 @@ def segment_paths(folder: str) -> list[tuple[int, str]]:
     return sorted((int(number), os.path.join(folder, number + SUFFIX)) for number in numbers if number.isdigit())
 
 
+def lane_folders(spool: str) -> list[str]:
+    """The folders with segments in or below `spool`."""
+    return sorted(folder for folder, _, names in os.walk(spool) if any(name.endswith(SUFFIX) for name in names))
+
+
 class SegmentReader:
     """Reads a segment block by block, also one that is still being written. Raises OSError.
 
@@ -90,7 +95,16 @@ def read_folder(folder: str) -> Iterator[SpooledCall]:
             continue
         try:
             while reader.origin is not None and (block := reader.next_block()) is not None:
-                for call in decode_records(block.records):
+                for call in decode_records(block.records, block.position):
                     yield SpooledCall(reader.origin, call)
         finally:
             reader.close()
+
+
+def delete_segments(paths: list[str]) -> None:
+    """Delete files; one that cannot be deleted is found, and seen to be delivered, at the next start."""
+    for path in paths:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass

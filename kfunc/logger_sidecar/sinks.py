@@ -1,42 +1,52 @@
-"""Where events go: the contract of a sink, and which one an address means."""
+"""Which sink an address means, and what it is called."""
 
-from typing import Protocol
+from importlib import import_module
+from typing import cast
 
-from kfunc.config.locations import file_path
-from kfunc.config.logger import Logger
+from msgspec import UNSET
+
+from kfunc.config.logger import SinkSettings
 from kfunc.errors import StartupError
+from kfunc.logger_sidecar.contract import Sink, SinkContext
+
+# Scheme → module and class, imported when it is used. A class is made of SinkSettings and SinkContext, and raises
+# StartupError for settings that can never work.
+SINKS = {
+    "file": "kfunc.logger_sidecar.file_sink:FileSink",
+    "http": "kfunc.logger_sidecar.http_sink:HttpSink",
+    "https": "kfunc.logger_sidecar.http_sink:HttpSink",
+    "nats": "kfunc.logger_sidecar.nats_sink:NatsSink",
+    "kafka": "kfunc.logger_sidecar.kafka_sink:KafkaSink",
+    "amqp": "kfunc.logger_sidecar.amqp_sink:AmqpSink",
+    "amqps": "kfunc.logger_sidecar.amqp_sink:AmqpSink",
+    "s3": "kfunc.logger_sidecar.object_sink:ObjectSink",
+    "gs": "kfunc.logger_sidecar.object_sink:ObjectSink",
+    "az": "kfunc.logger_sidecar.object_sink:ObjectSink",
+}
 
 
-class Sink(Protocol):
-    """Takes structured events."""
-
-    batch_size: int
-    """Events that are handed over at once."""
-
-    refused: int
-    """Events so far that can never be delivered."""
-
-    async def deliver(self, events: list[bytes]) -> list[bytes]:
-        """Deliver; returns the events that are to be tried again, in order: the next call must begin with them.
-
-        What can never be delivered is not returned, but counted as refused.
-        """
-
-    def close(self) -> None:
-        """Let go of files and connections."""
+def open_sink(settings: SinkSettings, context: SinkContext) -> Sink:
+    """The sink that `settings.to` means. Raises StartupError."""
+    module, _, name = SINKS.get(settings.to.partition(":")[0], "").partition(":")
+    if not module:
+        raise StartupError(f"the sink {settings.to!r} is none of {', '.join(f'{scheme}:' for scheme in SINKS)}")
+    return cast(Sink, getattr(import_module(module), name)(settings, context))
 
 
-def open_sink(target: str, settings: Logger) -> Sink:
-    """The sink for `file:PATH` or an http(s) URL; each is imported when it is used. Raises StartupError."""
-    if target.startswith("file:"):
-        from kfunc.logger_sidecar.file_sink import FileSink
+def sink_names(sinks: list[SinkSettings]) -> list[str]:
+    """A name for each sink, for its metrics and its progress; the same as long as name and address are."""
+    names: list[str] = []
+    for sink in sinks:
+        name = sink.name if sink.name is not UNSET else _short(sink.to)
+        same = sum(each == name or each.startswith(f"{name}-") for each in names)
+        names.append(f"{name}-{same + 1}" if same else name)
+    return names
 
-        path = file_path(target)
-        if path is None or "\0" in path:
-            raise StartupError(f"the sink {target!r} names no file of this machine; use file:PATH")
-        return FileSink(path)
-    if target.startswith(("http://", "https://")):
-        from kfunc.logger_sidecar.http_sink import HttpSink
 
-        return HttpSink(target, settings)
-    raise StartupError(f"the sink {target!r} is not http://…, https://… or file:PATH")
+def _short(target: str) -> str:
+    """`http-broker.example.com`, `file-events.jsonl`: no user, no query."""
+    scheme, _, rest = target.partition(":")
+    place = rest.partition("?")[0].strip("/")
+    part = place.rpartition("/")[2] if scheme == "file" else place.partition("/")[0].rpartition("@")[2]
+    kept = "".join(letter if letter.isalnum() or letter in ".-_" else "-" for letter in part)
+    return f"{scheme}-{kept}"[:128].rstrip("-")

@@ -29,7 +29,8 @@ LEAST_FLUSH_S = 1.0
 class Parts:
     """What a sidecar's application is made of.
 
-    `at_end` is awaited after the last answer, with the seconds of grace that are left.
+    `at_start` is called in the loop, before the first request; `at_end` is awaited after the last answer, with the
+    seconds of grace that are left.
     """
 
     def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool) -> None:
@@ -37,6 +38,7 @@ class Parts:
         self.metrics = Metrics(component)
         self.recorder = RequestRecorder(self.metrics, access_log=access_log)
         self.pool = UpstreamPool(upstream, config.timeout_s)
+        self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
 
 
@@ -59,6 +61,8 @@ def start_sidecar(
         server = HttpServer(build(parts), config.limits)
         if "grpc" in config.protocols:
             offer(server)
+        if parts.at_start is not None:
+            parts.at_start()
         parts.pool.start()
         await server.start(listener)
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape)

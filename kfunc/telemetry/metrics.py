@@ -6,7 +6,7 @@ map, each writes its own slab and a scrape of any adds them up.
 
 import mmap
 from bisect import bisect_left
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
 from typing import cast
 
 # Microseconds to minutes, in seconds.
@@ -54,17 +54,18 @@ class Metrics:
     def _head(self, name: str, kind: str, text: str) -> list[str]:
         return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
 
-    def counter(self, name: str, text: str) -> "Counter":
-        """A number that only grows."""
-        index = self._allocate(1)
+    def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> "Counter":
+        """A number that only grows; a name may come again with other values of its labels."""
+        index, all_labels = self._allocate(1), self._label + label_text(labels)
         self._families.append(
-            lambda: [*self._head(name, "counter", text), f"{name}{{{self._label}}} {_number(self._sum(index))}"]
+            lambda: [*self._head(name, "counter", text), f"{name}{{{all_labels}}} {_number(self._sum(index))}"]
         )
         return Counter(self, index)
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+    def gauge(self, name: str, text: str, read: Callable[[], float], labels: Mapping[str, str] | None = None) -> None:
         """A number that is read when it is asked for; of the worker that answers."""
-        self._families.append(lambda: [*self._head(name, "gauge", text), f"{name}{{{self._label}}} {_number(read())}"])
+        all_labels = self._label + label_text(labels)
+        self._families.append(lambda: [*self._head(name, "gauge", text), f"{name}{{{all_labels}}} {_number(read())}"])
 
     def codes(self, name: str, text: str) -> "Counter":
         """A counter for each HTTP status, label `code`; `add(status)` with the status as the offset."""
@@ -96,7 +97,7 @@ class Metrics:
 
     def exposition(self) -> str:
         """All families as text."""
-        return "".join(f"{line}\n" for family in self._families for line in family())
+        return merge(["".join(f"{line}\n" for family in self._families for line in family())])
 
 
 class Counter:
@@ -133,6 +134,14 @@ class Histogram:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
+
+
+def label_text(labels: Mapping[str, str] | None) -> str:
+    """Labels behind those that there are, in the text format's quoting."""
+    quoted = {
+        name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in (labels or {}).items()
+    }
+    return "".join(f',{name}="{value}"' for name, value in quoted.items())
 
 
 def merge(expositions: list[str]) -> str:

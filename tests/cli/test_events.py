@@ -3,6 +3,7 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from kfunc.cli.events import parse_sink, where, with_sink
 from kfunc.cli.run import run
@@ -18,9 +19,13 @@ def config(folder: Path) -> PodConfig:
     return complete(load_function(folder / "func.yaml"), "onnx")
 
 
-def sink(config: PodConfig) -> object:
+def logger_of(config: PodConfig) -> Logger:
     assert config.logger is not None
-    return config.logger.sink
+    return config.logger
+
+
+def sink(config: PodConfig) -> object:
+    return logger_of(config).sink
 
 
 def test_events_go_to_a_file_beside_func_yaml_by_default(config: PodConfig, folder: Path) -> None:
@@ -31,18 +36,23 @@ def test_events_go_to_a_file_beside_func_yaml_by_default(config: PodConfig, fold
 def test_a_sink_in_func_yaml_is_kept(config: PodConfig, folder: Path) -> None:
     config = msgspec.structs.replace(config, logger=Logger(sink="http://broker/events"))
     assert sink(with_sink(config, folder, None)) == "http://broker/events"
-    assert not (folder / ".kfunc").exists()
+
+
+def test_events_wait_in_the_functions_folder_unless_func_yaml_names_another(config: PodConfig, folder: Path) -> None:
+    for given, expected in ((UNSET, f"{folder}/.kfunc/spool"), ("pvc://claim/x", f"{folder}/.kfunc/spool"), ("/srv", "/srv")):
+        one = msgspec.structs.replace(config, logger=Logger(spool=given))
+        assert logger_of(with_sink(one, folder, "http://broker/events")).spool == expected
 
 
 def test_a_sink_on_the_command_line_wins(config: PodConfig, folder: Path) -> None:
     config = msgspec.structs.replace(config, logger=Logger(mode="request", sink="http://broker/events"))
-    chosen = with_sink(config, folder, "http://other/events")
-    assert chosen.logger == Logger(mode="request", sink="http://other/events")
+    chosen = logger_of(with_sink(config, folder, "http://other/events"))
+    assert (chosen.mode, chosen.sink, chosen.sinks) == ("request", "http://other/events", [])
 
 
 def test_a_sink_turns_the_logger_on(config: PodConfig, folder: Path) -> None:
     config = msgspec.structs.replace(config, logger=None)
-    assert with_sink(config, folder, "http://other/events").logger == Logger(sink="http://other/events")
+    assert sink(with_sink(config, folder, "http://other/events")) == "http://other/events"
 
 
 def test_without_logger_and_sink_there_are_no_events(config: PodConfig, folder: Path) -> None:

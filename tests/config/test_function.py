@@ -253,8 +253,6 @@ inference:
     headers: [x-user]
     redact: [ssn]
     redact_with: drop
-    max_queue: 10
-    max_queue_bytes: 100000
     max_body_bytes: 1000
     content_mode: batched
     compat: none

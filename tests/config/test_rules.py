@@ -195,9 +195,9 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "a slow call or a busy machine is no hang"),
     ("inference: {model: {uri: m}, timeout_s: 1, batcher: {max_latency_ms: 1000}}\n", 1, 70, "inference.batcher.max_latency_ms",
      "expected less than timeout_s (1 s), found 1000 ms", ""),
-    ("inference: {model: {uri: m}, logger: {max_queue_bytes: 9, max_body_bytes: 10}}\n", 1, 56,
-     "inference.logger.max_queue_bytes",
-     "expected at least max_body_bytes, 10, found 9", ""),
+    ("inference: {model: {uri: m}, logger: {spool_max_bytes: 1048576, max_body_bytes: 200000}}\n", 1, 56,
+     "inference.logger.spool_max_bytes",
+     "expected at least 8 times max_body_bytes, 1600000, found 1048576", ""),
     # The sinks.
     (SINKS % "sink: 'file:e', content_mode: batched", 1, 69, "inference.logger.content_mode",
      "this is for an http(s) sink, and the sink is file:", "remove it"),

@@ -6,22 +6,19 @@ import socket
 from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from kfunc.config.inference import Limits
-from kfunc.config.logger import Logger
 from kfunc.http.address import Address
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
 from kfunc.logger_sidecar.application import LoggerApplication
-from kfunc.logger_sidecar.delivery import Delivery
-from kfunc.logger_sidecar.events import EventWriter
-from kfunc.logger_sidecar.sinks import Sink, open_sink
-from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
+from tests.logger_sidecar.setups import Setup, forget_intake
 
 pytestmark = pytest.mark.integration
 
@@ -77,10 +74,10 @@ class Upstream:
 class Pod:
     """The logger in front of an upstream."""
 
-    def __init__(self, upstream: Upstream, port: int, delivery: Delivery, path: Path) -> None:
+    def __init__(self, upstream: Upstream, port: int, setup: Setup, path: Path) -> None:
         self.upstream = upstream
         self.port = port
-        self.delivery = delivery
+        self.setup = setup
         self._path = path
 
     async def send(self, target: str, body: bytes = b"{}", method: str = "POST", **headers: str) -> Answer:
@@ -95,29 +92,14 @@ class Pod:
             writer.close()
 
     async def events(self) -> list[dict[str, Any]]:
-        await self.delivery.flush(10)
+        await self.setup.pipeline.flush(10)
         return [json.loads(line) for line in self._path.read_bytes().splitlines()]
-
-
-class StuckSink:
-    """Takes nothing and never returns."""
-
-    batch_size = 10
-    refused = 0
-
-    async def deliver(self, events: list[bytes]) -> list[bytes]:
-        await asyncio.Event().wait()
-        return events
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def serve(
     folder: Path,
     upstream: Upstream,
     test: Callable[[Pod], Coroutine[Any, Any, None]],
-    sink: Sink | None = None,
     listening: bool = True,
     limits: Limits | None = None,
     **settings: Any,
@@ -129,22 +111,24 @@ def serve(
         pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
         if not listening:
             server.close()
-        metrics, path = Metrics("logger"), folder / "events.jsonl"
-        logger = Logger(**settings)
-        writer = EventWriter("f", "n", "1", "p", mode=logger.mode, model="iris")
-        delivery = Delivery(logger, sink or open_sink(f"file:{path}", logger), writer, metrics)
-        application = LoggerApplication(logger, pool, delivery, RequestRecorder(metrics, access_log=False))
+        path = folder / "events.jsonl"
+        setup = Setup(folder, **{"mode": "all", "sink": f"file:{path}", **settings})
+        recorder = RequestRecorder(setup.metrics, access_log=False)
+        application = LoggerApplication(setup.settings, pool, setup.spool, recorder, setup.pipeline._notices, "iris")
+        setup.pipeline.start()
         front, listener = HttpServer(application, limits or Limits()), socket.create_server(("127.0.0.1", 0))
         await front.start(listener)
         pool.start()
         try:
             async with asyncio.timeout(60):
-                await test(Pod(upstream, listener.getsockname()[1], delivery, path))
+                await test(Pod(upstream, listener.getsockname()[1], setup, path))
         finally:
             front.close()
             pool.close()
             server.close()
             await asyncio.sleep(0.05)
+            await setup.crash()
+            forget_intake(folder)
 
     asyncio.run(main())
 
@@ -179,7 +163,13 @@ def test_an_id_is_made_where_none_came_that_can_be_used(tmp_path: Path, given: s
 
 
 @pytest.mark.parametrize(
-    ("mode", "kinds"), [("all", ["request", "response"]), ("request", ["request"]), ("response", ["response"])]
+    ("mode", "kinds"),
+    [
+        ("all", ["request", "response"]),
+        ("metadata", ["request", "response"]),
+        ("request", ["request"]),
+        ("response", ["response"]),
+    ],
 )
 def test_the_mode_says_which_events_are_written(tmp_path: Path, mode: str, kinds: list[str]) -> None:
     async def test(pod: Pod) -> None:
@@ -324,18 +314,9 @@ def test_hostile_headers_are_data_and_nothing_else(tmp_path: Path, content_type:
         assert request["datacontenttype"] == (content_type.strip() or "application/octet-stream")
         assert request["traceparent"] == '","id":"0'
         assert request["correlationid"] == response["correlationid"] == '"},{"'
-        assert request["id"].startswith("p-")
+        assert request["id"] != "0"
 
     serve(tmp_path, Upstream(), test)
-
-
-def test_requests_are_answered_while_the_sink_hangs_and_the_queue_is_full(tmp_path: Path) -> None:
-    async def test(pod: Pod) -> None:
-        answers = await asyncio.gather(*(pod.send(V2) for _ in range(200)))
-        assert {answer.status for answer in answers} == {200}
-        await pod.delivery.flush(0.1)
-
-    serve(tmp_path, Upstream(), test, sink=StuckSink(), max_queue=20)
 
 
 def test_liveness_is_the_loggers_own_and_does_not_wait_for_a_model(tmp_path: Path) -> None:
@@ -345,3 +326,134 @@ def test_liveness_is_the_loggers_own_and_does_not_wait_for_a_model(tmp_path: Pat
         assert (await pod.send("/v2/health/ready", b"", "GET")).status == 503
 
     serve(tmp_path, Upstream(), test, listening=False)
+
+
+def test_with_metadata_no_body_is_written_down_but_its_size_is(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, b'{"inputs": []}')
+        request, response = await pod.events()
+        assert [event.get("data", event.get("data_base64")) for event in (request, response)] == [None, None]
+        assert (request["bodysize"], response["bodysize"], response["statuscode"]) == (14, 15, 200)
+
+    serve(tmp_path, Upstream(), test, mode="metadata")
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "logged"),
+    [
+        ({"models": ["iris"]}, V2, True),
+        ({"models": ["iri*"]}, V2, True),
+        ({"models": ["other"]}, V2, False),
+        ({"paths": ["/v2/*"]}, V2, True),
+        ({"paths": ["/v1/*"]}, V2, False),
+        ({"paths": ["/v1/*"]}, "/v1/models/iris:predict", True),
+        ({"paths": ["/v2/*"]}, "/v2/models/iris/%69nfer", True),
+        ({"sample": 0}, V2, False),
+        ({"sample": 1}, V2, True),
+    ],
+)
+def test_filters_decide_which_calls_are_logged(tmp_path: Path, settings: dict[str, Any], target: str, logged: bool) -> None:
+    async def test(pod: Pod) -> None:
+        assert (await pod.send(target)).status == 200
+        assert bool(await pod.events()) is logged
+
+    serve(tmp_path, Upstream(), test, **settings)
+
+
+def test_only_allowed_header_fields_are_written_down(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, x_user="ann", authorization="Bearer secret")
+        request, _ = await pod.events()
+        assert json.loads(request["headers"]) == {"x-user": "ann"}
+        assert "secret" not in json.dumps(request)
+
+    serve(tmp_path, Upstream(), test, headers=["X-User", "x-absent"])
+
+
+def test_what_is_to_be_redacted_reaches_neither_disk_nor_shared_memory_nor_sink(tmp_path: Path) -> None:
+    upstream = Upstream(b'{"predictions": [{"ssn": "078-05-1120", "label": 1}]}')
+
+    async def test(pod: Pod) -> None:
+        answer = await pod.send("/v1/models/iris:predict", b'{"instances": [{"ssn": "078-05-1120"}]}')
+        assert b"078-05-1120" in answer.body
+        pod.setup.spool.drain()
+        await asyncio.sleep(0.05)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()] + [Path(pod.setup.spool.intake.path)]  # noqa: ASYNC240
+        assert not [path for path in files if b"078-05-1120" in path.read_bytes()]
+        request, response = await pod.events()
+        assert request["data"]["instances"][0]["ssn"].startswith("sha256:")
+        assert request["data"]["instances"][0]["ssn"] == response["data"]["predictions"][0]["ssn"]
+        assert (response["redacted"], response["data"]["predictions"][0]["label"]) == (True, 1)
+
+    serve(tmp_path, upstream, test, redact=["ssn"])
+
+
+def test_a_body_that_is_cut_has_the_digest_of_the_whole(tmp_path: Path) -> None:
+    body = b"x" * 200_000
+
+    async def test(pod: Pod) -> None:
+        await pod.send(V2, body)
+        for event in await pod.events():
+            assert event["bodydigest"] == f"sha256:{sha256(body).hexdigest()}"
+
+    serve(tmp_path, Upstream(body), test, max_body_bytes=1000)
+
+
+def test_a_streamed_answer_is_logged_whole_and_its_chunks_are_not_held_back(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(b"9\r\ndata: 1\n\n\r\n")
+        await go_on.wait()
+        writer.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    class Streaming(Upstream):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await stream(reader, writer)
+
+    async def test(pod: Pod) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        writer.write(f"POST {V2} HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        _, headers = await read_head(reader)
+        assert await reader.readuntil(b"data: 1\n\n\r\n") == b"9\r\ndata: 1\n\n\r\n"
+        assert pod.setup.spool.calls == 0
+        go_on.set()
+        await reader.readuntil(b"0\r\n\r\n")
+        assert pod.setup.spool.calls == 1
+        writer.close()
+        _, response = await pod.events()
+        assert b64decode(response["data_base64"]) == b"data: 1\n\ndata: 2\n\n"
+        assert response["datacontenttype"] == headers["content-type"] == "text/event-stream"
+
+    serve(tmp_path, Streaming(), test)
+
+
+@pytest.mark.parametrize("size", [100, 200_000], ids=["whole", "streamed"])
+def test_when_the_answer_has_arrived_the_call_is_accepted(tmp_path: Path, size: int) -> None:
+    async def test(pod: Pod) -> None:
+        for number in range(1, 6):
+            await pod.send(V2)
+            assert pod.setup.spool.calls == number
+
+    serve(tmp_path, Upstream(b"x" * size), test)
+
+
+@pytest.mark.parametrize("size", [100, 200_000], ids=["whole", "streamed"])
+def test_for_auditors_an_answer_waits_for_room_in_the_spool_and_comes_whole(tmp_path: Path, size: int) -> None:
+    async def test(pod: Pod) -> None:
+        setup = pod.setup
+        while setup.spool.append(b"x" * 100_000, lambda: None):
+            setup.spool.intake.set_drained(setup.spool.intake.drained)
+        call = asyncio.create_task(pod.send(V2))
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        setup.spool.advance(setup.spool.cursor("http-127.0.0.1-9"), setup.spool.position(), 1)
+        async with asyncio.timeout(5):
+            assert (await call).body == b"y" * size
+
+    bounds: dict[str, Any] = {"on_full": "block", "spool_max_bytes": 1 << 20, "max_body_bytes": 1000}
+    serve(tmp_path, Upstream(b"y" * size), test, sink="http://127.0.0.1:9/", **bounds)

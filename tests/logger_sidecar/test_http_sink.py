@@ -1,371 +1,179 @@
-"""Delivery to HTTP sinks that fail in every way: what is sent again, in which order, and what is given up."""
+"""Requests of the HTTP sink and what it makes of the answers; `test_delivery.py` has the rest of the way."""
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from kfunc.config.logger import Logger
-from kfunc.logger_sidecar.delivery import Delivery
-from kfunc.logger_sidecar.events import CallRecord, EventWriter, Payload
-from kfunc.logger_sidecar.http_sink import HttpSink
-from kfunc.logger_sidecar.sinks import open_sink
-from kfunc.telemetry.metrics import Metrics
+from kfunc.config.logger import Logger, sinks_of
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry
+from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.http_sink import HttpSink, retry_after_s
+from tests.logger_sidecar.broker import Broker, Fault
+from tests.logger_sidecar.setups import CONTEXT, events
 
 pytestmark = pytest.mark.integration
 
-EVENTS = [b'{"n":%d}' % number for number in range(10)]
+OK = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 
 
-class Broker:
-    """An HTTP sink that answers each POST as the next of `verdicts` says, the last one for ever.
+def sink_to(url: str, **settings: Any) -> HttpSink:
+    (sink,) = sinks_of(Logger(sink=url, **settings))
+    return HttpSink(sink, CONTEXT)
 
-    A verdict is a status, raw bytes, "reset" or "hang".
-    """
 
-    def __init__(self, *verdicts: int | bytes | str) -> None:
-        self.verdicts = list(verdicts)
-        self.taken: list[bytes] = []
-        self.posts = 0
-        self.heads: list[bytes] = []
-        self.connections = 0
-        self.received: list[bytes] = []
-        self.poison = b"\0"
-        self.verdict_on_poison = 500
+async def delivered(broker: Broker, sent: list[Event], *, in_order: bool = True, **settings: Any) -> list[Outcome]:
+    async with broker:
+        sink = sink_to(broker.url, **settings)
+        outcomes = await sink.deliver(sent, in_order)
+        await sink.close()
+        await asyncio.sleep(0.02)
+        return outcomes
 
-    def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
-        return self._serve(reader, writer)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+def answering(*answers: bytes) -> Callable[..., Coroutine[Any, Any, None]]:
+    """A server that gives these answers to requests, and closes the connection after one that says so or has no length."""
+    left = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
+            while left:
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
-                self.posts += 1
-                self.heads.append(head)
-                verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
-                if self.poison in body:
-                    verdict = self.verdict_on_poison
-                if verdict == "reset":
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+                answer = left.pop(0) if len(left) > 1 else left[0]
+                writer.write(answer)
+                if b"content-length: 0" not in answer or b"close" in answer:
                     break
-                if verdict == "hang":
-                    await reader.read()
-                    break
-                self.received.append(body)
-                if isinstance(verdict, bytes):
-                    writer.write(verdict)
-                    if b"content-length: 0" in verdict and b"close" not in verdict:
-                        continue
-                    break
-                if isinstance(verdict, int) and verdict < 300:
-                    self.taken.append(body)
-                writer.write(f"HTTP/1.1 {verdict} X\r\ncontent-length: 0\r\n\r\n".encode())
         writer.close()
 
-
-class Ended:
-    """A call that has been answered."""
-
-    def __init__(self, record: CallRecord) -> None:
-        self._record = record
-
-    def record(self, clock_s: float) -> CallRecord:
-        return self._record
+    return serve
 
 
-class Setup:
-    """A delivery to a broker."""
+def outcomes_of(*answers: bytes, count: int = 2, in_order: bool = False) -> list[Outcome]:
+    async def main() -> list[Outcome]:
+        server = await asyncio.start_server(answering(*answers), "127.0.0.1", 0)
+        sink = sink_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        outcomes = await sink.deliver(events(*range(count)), in_order)
+        await sink.close()
+        server.close()
+        await asyncio.sleep(0.02)
+        return outcomes
 
-    def __init__(self, url: str, settings: Logger) -> None:
-        self.metrics = Metrics("logger")
-        self.delivery = Delivery(
-            settings, open_sink(url, settings), EventWriter("f", "n", "1", "p", mode="request"), self.metrics
-        )
-
-    def add(self, count: int) -> None:
-        for number in range(count):
-            body = b"%d" % number
-            record = CallRecord(b"/v2/models/m/infer", body, b"", 0.0, 0.0, 200, Payload(body, len(body)), Payload())
-            self.delivery.add(Ended(record))
-
-    def count(self, name: str) -> int:
-        line = next(each for each in self.metrics.exposition().splitlines() if each.startswith(f"kfunc_events_{name}"))
-        return int(float(line.split()[-1]))
-
-    async def reaches(self, name: str, count: int) -> None:
-        async with asyncio.timeout(30):
-            while self.count(name) < count:  # noqa: ASYNC110 (a counter tells nobody)
-                await asyncio.sleep(0.005)
+    return asyncio.run(main())
 
 
-def with_broker(broker: Broker, test: Callable[[Setup], Coroutine[Any, Any, None]], **settings: Any) -> None:
-    async def main() -> None:
-        server = await asyncio.start_server(broker, "127.0.0.1", 0)
-        setup = Setup(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/path?q=1", Logger(**settings))
-        try:
-            await test(setup)
-        finally:
-            await setup.delivery.flush(0.2)
-            server.close()
-            await asyncio.sleep(0.05)
-
-    asyncio.run(main())
+def test_a_structured_event_is_json_posted_to_the_sinks_path() -> None:
+    broker = Broker()
+    assert asyncio.run(delivered(broker, events(1))) == [None]
+    assert broker.heads[0]["content-type"] == "application/cloudevents+json; charset=utf-8"
+    assert broker.events[0]["data"] == 1
 
 
-def numbers(broker: Broker) -> list[int]:
-    return [json.loads(event)["data"] for event in broker.taken]
+def test_a_binary_event_is_its_body_with_attributes_in_header_fields() -> None:
+    broker = Broker()
+    (event,) = events(7, body=b'{"a": "\xc3\xa4"}')
+    event.call.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert asyncio.run(delivered(broker, [event], content_mode="binary")) == [None]
+    (taken,) = broker.events
+    assert taken["data_bytes"] == b'{"a": "\xc3\xa4"}'
+    attributes = {name: str(value) for name, value in event.attributes().items()}
+    assert {name: taken[name] for name in attributes} == attributes
+    assert broker.heads[0]["traceparent"] == event.call.traceparent.decode()
+
+
+@pytest.mark.parametrize("content_type", [b"text/pl\xe4in", b"a\tb", b""])
+def test_a_type_that_is_none_does_not_break_a_binary_event(content_type: bytes) -> None:
+    broker = Broker()
+    (event,) = events(7, body=b"\xff")
+    event.call.request.content_type = content_type
+    assert asyncio.run(delivered(broker, [event], content_mode="binary")) == [None]
+
+
+def test_batches_are_arrays_of_events_in_their_order() -> None:
+    broker = Broker()
+    assert asyncio.run(delivered(broker, events(*range(200)), content_mode="batched")) == [None] * 200
+    assert broker.requests == 2
+    assert [event["data"] for event in broker.events] == list(range(200))
+
+
+def test_a_large_event_makes_a_batch_of_its_own() -> None:
+    broker = Broker()
+    sent = [*events(1), *events(2, body=b'"%b"' % (b"x" * 300_000)), *events(3, 4)]
+    assert asyncio.run(delivered(broker, sent, content_mode="batched")) == [None] * 4
+    assert broker.requests == 3
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_of_a_batch_that_is_refused_only_the_event_that_is_wrong_is_refused(in_order: bool) -> None:
+    broker = Broker()
+    broker.poison = b'"data":3}'
+    outcomes = asyncio.run(delivered(broker, events(*range(10)), in_order=in_order, content_mode="batched"))
+    assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Refused)] == [3]
+    assert outcomes.count(None) == 9
+
+
+def test_a_sink_that_takes_no_batches_gets_its_events_all_the_same() -> None:
+    broker = Broker(takes_batches=False)
+    assert asyncio.run(delivered(broker, events(*range(5)), content_mode="batched")) == [None] * 5
+
+
+@pytest.mark.parametrize("content_mode", ["structured", "binary", "batched"])
+def test_in_order_nothing_is_sent_behind_what_is_to_be_tried_again(content_mode: str) -> None:
+    broker = Broker()
+    broker.fault = Fault("503", every=3)
+    outcomes = asyncio.run(delivered(broker, events(*range(500)), content_mode=content_mode))
+    assert isinstance(outcomes[-1], Retry)
+    assert outcomes[:-1] == [None] * (len(outcomes) - 1)
+    assert len(broker.events) == len(outcomes) - 1 < 500
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [500, 503, 429, 408, 404, "reset", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"],
-    ids=str,
-)
-def test_after_a_fault_that_may_pass_every_event_is_sent_again_until_it_is_taken(fault: int | str | bytes) -> None:
-    broker = Broker(fault, fault, fault, 202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(20)
-        await setup.reaches("delivered", 20)
-        assert setup.count("dropped") == 0
-
-    with_broker(broker, test)
-    assert sorted(set(numbers(broker))) == list(range(20))
+    ("status", "expected"), [(200, "taken"), (202, "taken"), (204, "taken")]
+    + [(status, "retried") for status in (404, 408, 409, 429, 500, 502, 503, 504)]
+    + [(status, "refused") for status in (301, 400, 401, 403, 410, 413, 415, 422)],
+)  # fmt: skip
+def test_answers_mean_what_knatives_delivery_rules_say(status: int, expected: str) -> None:
+    (outcome,) = outcomes_of(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status, count=1)
+    assert {type(None): "taken", Retry: "retried", Refused: "refused"}[type(outcome)] == expected
 
 
-@pytest.mark.parametrize("verdict", [400, 401, 403, 410, 413, 301])
-def test_an_event_that_is_refused_for_good_is_dropped_counted_and_said(verdict: int, caplog: pytest.LogCaptureFixture) -> None:
-    broker = Broker(verdict, 202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(3)
-        await setup.reaches("delivered", 2)
-        assert (setup.count("delivered"), setup.count("dropped")) == (2, 1)
-
-    with_broker(broker, test)
-    assert broker.posts == 3
-    assert f"refused 1 events with status {verdict}" in caplog.text
+def test_without_order_what_is_tried_again_is_told_one_by_one() -> None:
+    bad = b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"
+    assert [type(each) for each in outcomes_of(OK, bad, OK, bad, count=4)] == [type(None), Retry, type(None), Retry]
 
 
-def test_a_sink_that_is_down_is_tried_again_ever_less_often() -> None:
-    broker = Broker(503)
-
-    async def test(setup: Setup) -> None:
-        setup.add(1)
-        await asyncio.sleep(1.2)
-        assert 2 <= broker.posts <= 5
-
-    with_broker(broker, test)
-
-
-def test_past_the_bound_new_events_are_dropped_and_counted_and_none_within_it_is_lost() -> None:
-    broker = Broker(503, 503, 503, 202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(50)
-        await setup.reaches("dropped", 40)
-        assert setup.count("accepted") == 10
-        await setup.reaches("delivered", 10)
-
-    with_broker(broker, test, max_queue=10)
-    assert sorted(numbers(broker)) == list(range(10))
-
-
-def test_the_bytes_of_events_that_wait_are_bounded_too() -> None:
-    async def test(setup: Setup) -> None:
-        setup.add(10)
-        await setup.reaches("delivered", 1)
-        assert (setup.count("accepted"), setup.count("dropped")) == (1, 9)
-        setup.add(1)
-        await setup.reaches("delivered", 2)
-
-    with_broker(Broker(202), test, max_queue_bytes=5)
-
-
-def test_an_event_is_posted_as_structured_cloudevent_to_the_sinks_path() -> None:
-    broker = Broker(202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(1)
-        await setup.reaches("delivered", 1)
-
-    with_broker(broker, test)
-    assert broker.heads[0].startswith(b"POST /path?q=1 HTTP/1.1\r\nhost: 127.0.0.1:")
-    assert b"content-type: application/cloudevents+json; charset=utf-8\r\n" in broker.heads[0]
-
-
-def test_a_hanging_sink_ends_the_flush_at_its_grace_and_the_lost_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    async def test(setup: Setup) -> None:
-        setup.add(40)
-        await asyncio.sleep(0.1)
-        await setup.delivery.flush(0.3)
-        assert setup.count("dropped") == 40
-
-    async def main() -> None:
-        server = await asyncio.start_server(Broker("hang"), "127.0.0.1", 0)
-        await test(Setup(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", Logger()))
-        server.close()
-        await asyncio.sleep(0.05)
-
-    asyncio.run(main())
-    assert "40 events could not be delivered" in caplog.text
-
-
-def test_events_that_are_tried_again_keep_their_order() -> None:
-    async def main() -> list[bytes]:
-        server = await asyncio.start_server(Broker(202, 503, 202, 503, 503, 202), "127.0.0.1", 0)
-        sink = HttpSink(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", Logger())
-        left = await sink.deliver(EVENTS)
-        sink.close()
-        server.close()
-        await asyncio.sleep(0.05)
-        return left
-
-    left = asyncio.run(main())
-    assert len(left) == 3
-    assert left == [event for event in EVENTS if event in left]
-
-
-async def posted(broker: Broker, events: list[bytes], **settings: Any) -> tuple[list[bytes], HttpSink]:
-    """What is to be tried again after one delivery."""
-    server = await asyncio.start_server(broker, "127.0.0.1", 0)
-    sink = HttpSink(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", Logger(**settings))
-    left = await sink.deliver(events)
-    sink.close()
-    server.close()
-    await asyncio.sleep(0.05)
-    return left, sink
-
-
-def test_over_one_connection_events_come_in_their_order() -> None:
-    broker = Broker(202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(1000)
-        await setup.reaches("delivered", 1000)
-
-    with_broker(broker, test)
-    assert numbers(broker) == list(range(1000))
-    assert broker.connections == 1
-
-
-def test_over_several_connections_every_event_comes_once() -> None:
-    broker = Broker(202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(1000)
-        await setup.reaches("delivered", 1000)
-
-    with_broker(broker, test, connections=4)
-    assert sorted(numbers(broker)) == list(range(1000))
-    assert broker.connections == 4
-
-
-def test_a_sink_that_closes_after_each_answer_gets_every_event_once_in_order() -> None:
-    broker = Broker(b"HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-    left, _ = asyncio.run(posted(broker, EVENTS))
-    assert left == []
-    assert broker.received[0] == EVENTS[0]
-    assert set(broker.received) == set(EVENTS)
+def test_a_sink_that_closes_after_each_answer_gets_every_event() -> None:
+    assert outcomes_of(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), count=10) == [None] * 10
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 202 Accepted\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nthanks"])
 def test_an_answer_that_ends_with_its_connection_counts(answer: bytes) -> None:
-    left, _ = asyncio.run(posted(Broker(answer), EVENTS[:2]))
-    assert left == []
+    assert outcomes_of(answer) == [None, None]
 
 
 def test_an_interim_answer_is_not_the_answer() -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"
-    left, _ = asyncio.run(posted(Broker(answer), EVENTS[:2]))
-    assert left == EVENTS[:2]
+    assert [type(each) for each in outcomes_of(answer)] == [Retry, Retry]
 
 
-def test_an_event_that_is_never_taken_is_dropped_after_its_tries_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    broker = Broker(500)
-
-    async def test(setup: Setup) -> None:
-        setup.add(1)
-        await setup.reaches("dropped", 1)
-        assert setup.count("delivered") == 0
-
-    with_broker(broker, test, max_retries=2)
-    assert broker.posts == 3
-    assert "1 events are dropped after 3 tries each (logger.max_retries): the sink answered 500" in caplog.text
+@pytest.mark.parametrize("answer", [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
+def test_nonsense_and_lost_connections_are_no_answers(answer: bytes) -> None:
+    assert outcomes_of(answer, count=1) == [Retry("no answer", answered=False)]
 
 
-def test_one_that_is_never_taken_holds_no_other_up() -> None:
-    broker = Broker(202)
-    broker.poison = b'"data":3'
-
-    async def test(setup: Setup) -> None:
-        setup.add(10)
-        await setup.reaches("delivered", 9)
-        await setup.reaches("dropped", 1)
-
-    with_broker(broker, test, max_retries=3)
-    assert numbers(broker) == [number for number in range(10) if number != 3]
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(b"", 0), (b"7", 7), (b"Wed, 25 Nov 2026 10:00:30 GMT", 30), (b"Wed, 25 Nov 2020 10:00:30 GMT", 0), (b"soon", 0),
+     (b"9" * 30, 999_999_999)],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date(value: bytes, expected: float) -> None:
+    assert retry_after_s(value, 1_795_600_800.0) == expected
 
 
-def test_a_sink_that_cannot_be_reached_costs_no_tries() -> None:
-    async def main() -> list[bytes]:
-        server = await asyncio.start_server(Broker(202), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        server.close()
-        await server.wait_closed()
-        sink = HttpSink(f"http://127.0.0.1:{port}/", Logger(max_retries=0))
-        return await sink.deliver(await sink.deliver(EVENTS))
-
-    assert asyncio.run(main()) == EVENTS
-
-
-def test_a_request_on_which_the_sink_breaks_off_is_given_up_at_last() -> None:
-    broker = Broker("reset")
-
-    async def test(setup: Setup) -> None:
-        setup.add(2)
-        await setup.reaches("dropped", 1)
-
-    with_broker(broker, test, max_retries=1)
-
-
-def test_batches_are_arrays_of_events_in_their_order() -> None:
-    broker = Broker(202)
-
-    async def test(setup: Setup) -> None:
-        setup.add(300)
-        await setup.reaches("delivered", 300)
-
-    with_broker(broker, test, content_mode="batched")
-    assert broker.posts <= 5
-    assert b"content-type: application/cloudevents-batch+json; charset=utf-8\r\n" in broker.heads[0]
-    assert [event["data"] for body in broker.taken for event in json.loads(body)] == list(range(300))
-
-
-def test_of_a_batch_that_is_refused_only_the_event_that_is_wrong_is_dropped() -> None:
-    broker = Broker(202)
-    broker.poison, broker.verdict_on_poison = b'"data":3', 400
-
-    async def test(setup: Setup) -> None:
-        setup.add(10)
-        await setup.reaches("delivered", 9)
-        assert setup.count("dropped") == 1
-
-    with_broker(broker, test, content_mode="batched")
-    assert sorted(event["data"] for body in broker.taken for event in json.loads(body)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-
-
-def test_a_batch_that_may_be_taken_later_is_tried_again_whole() -> None:
-    left, _ = asyncio.run(posted(Broker(503), EVENTS, content_mode="batched"))
-    assert left == EVENTS
-
-
-def test_a_large_event_makes_a_batch_of_its_own() -> None:
-    broker = Broker(202)
-    large = b'{"n":"%b"}' % (b"x" * 300_000)
-    asyncio.run(posted(broker, [EVENTS[0], large, EVENTS[1]], content_mode="batched"))
-    assert [len(json.loads(body)) for body in broker.taken] == [1, 1, 1]
+def test_over_several_connections_every_event_comes_once() -> None:
+    broker = Broker()
+    assert asyncio.run(delivered(broker, events(*range(256)), in_order=False, connections=4)) == [None] * 256
+    assert sorted(event["data"] for event in broker.events) == list(range(256))
+    assert broker.connections == 4

@@ -1,24 +1,29 @@
 """The logger as the pod runs it: `python -m kfunc.logger_sidecar`, ended with SIGTERM."""
 
+import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from kfunc.config.inference import Limits
 from kfunc.config.logger import Logger
 from kfunc.config.pod import VARIABLE, PodConfig, PodModel, encode
+from tests.logger_sidecar.broker import Broker, Fault
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +60,9 @@ def upstream() -> Iterator[int]:
 
 
 @contextmanager
-def logger(sink: str, upstream: int, grace_s: float = 5.0) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def logger(
+    sink: str, upstream: int, spool: Path, grace_s: float = 5.0, listener: socket.socket | None = None, **settings: Any
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running logger, and the port that it listens on."""
     config = PodConfig(
         function="f",
@@ -68,9 +75,9 @@ def logger(sink: str, upstream: int, grace_s: float = 5.0) -> Iterator[tuple[sub
         hang_timeout_s=30.0,
         grace_s=grace_s,
         limits=Limits(),
-        logger=Logger(sink=sink),
+        logger=Logger(sink=sink, spool=str(spool), **settings),
     )
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listener.dup() if listener is not None else socket.create_server(("127.0.0.1", 0))
     number = listener.fileno()
     process = subprocess.Popen(
         [
@@ -79,6 +86,7 @@ def logger(sink: str, upstream: int, grace_s: float = 5.0) -> Iterator[tuple[sub
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: encode(config)},
         pass_fds=(number,),
+        start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -87,9 +95,15 @@ def logger(sink: str, upstream: int, grace_s: float = 5.0) -> Iterator[tuple[sub
     try:
         yield process, port
     finally:
-        if process.poll() is None:
-            process.kill()
+        kill(process)
         process.communicate()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to watcher and logger at once, as when a container is out of memory."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def post(connection: HTTPConnection, number: int) -> None:
@@ -108,7 +122,7 @@ def end(process: subprocess.Popen[str]) -> str:
 
 def test_at_sigterm_the_events_of_every_answered_request_are_in_the_file(tmp_path: Path, upstream: int) -> None:
     path = tmp_path / "events.jsonl"
-    with logger(f"file:{path}", upstream) as (process, port):
+    with logger(f"file:{path}", upstream, tmp_path / "spool") as (process, port):
         connection = HTTPConnection("127.0.0.1", port, timeout=20)
         for number in range(500):
             post(connection, number)
@@ -120,10 +134,14 @@ def test_at_sigterm_the_events_of_every_answered_request_are_in_the_file(tmp_pat
     assert len({event["id"] for event in events}) == 1000
 
 
-def test_a_sink_that_is_down_at_sigterm_ends_with_the_grace_and_the_lost_are_said(upstream: int) -> None:
+def test_a_sink_that_is_down_at_sigterm_ends_with_the_grace_and_what_remains_is_said_and_sent_later(
+    tmp_path: Path, upstream: int
+) -> None:
+    path, spool = tmp_path / "events.jsonl", tmp_path / "spool"
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with logger(f"http://127.0.0.1:{closed.getsockname()[1]}/", upstream, grace_s=1.0) as (process, port):
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        with logger(url, upstream, spool, grace_s=1.0) as (process, port):
             connection = HTTPConnection("127.0.0.1", port, timeout=20)
             for number in range(3):
                 post(connection, number)
@@ -131,12 +149,107 @@ def test_a_sink_that_is_down_at_sigterm_ends_with_the_grace_and_the_lost_are_sai
             errors = end(process)
             connection.close()
     assert time.monotonic() - started < 10
-    assert "6 events could not be delivered before the end" in errors
+    name = f"http-127.0.0.1-{closed_port(url)}"
+    assert f"6 events for the sink {name} remain in {spool}/n.f/0, for the next logger there" in errors
+    with logger(f"file:{path}", upstream, spool) as (process, _):
+        wait_for_lines(path, 6)
+        end(process)
+    assert [json.loads(line)["data"]["n"] for line in path.read_bytes().splitlines()] == [0, 0, 1, 1, 2, 2]
 
 
-def test_a_sink_that_cannot_be_opened_ends_the_start_with_one_line_and_status_2(upstream: int) -> None:
-    with logger("file:/proc/nowhere/events", upstream) as (process, _):
+def closed_port(url: str) -> str:
+    return url.rpartition(":")[2].strip("/")
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_sink_that_cannot_be_opened_ends_the_start_with_one_line_and_status_2(tmp_path: Path, upstream: int) -> None:
+    with logger("file:/proc/nowhere/events", upstream, tmp_path / "spool") as (process, _):
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert errors.count("\n") == 1
     assert "give another --sink" in errors
+
+
+class Sender(threading.Thread):
+    """Sends requests one after the other over whatever connection it gets, and keeps the numbers of those answered."""
+
+    def __init__(self, port: int, first: int, stop: threading.Event) -> None:
+        super().__init__()
+        self.answered: list[int] = []
+        self._port = port
+        self._first = first
+        self._stop_now = stop
+
+    def run(self) -> None:
+        number, connection = self._first, HTTPConnection("127.0.0.1", self._port, timeout=20)
+        while not self._stop_now.is_set():
+            number += 1
+            try:
+                post(connection, number)
+            except (OSError, HTTPException):
+                connection.close()  # the logger was killed: this one was in flight
+                continue
+            self.answered.append(number)
+        connection.close()
+
+
+class BrokerThread(threading.Thread):
+    """A broker with a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = Broker()
+        self.started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+
+    def run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        async with self.broker:
+            self.started.set()
+            await self._end.wait()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self.join()
+
+
+@pytest.mark.parametrize("content_mode", ["structured", "batched"])
+def test_no_accepted_event_is_lost_when_the_logger_is_killed_again_and_again_and_the_sink_is_down(
+    tmp_path: Path, upstream: int, content_mode: Literal["structured", "batched"]
+) -> None:
+    thread, stop = BrokerThread(), threading.Event()
+    thread.start()
+    thread.started.wait()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    senders = [Sender(listener.getsockname()[1], 1_000_000 * each, stop) for each in range(1, 4)]
+    for sender in senders:
+        sender.start()
+    url, spool = thread.broker.url, tmp_path / "spool"
+    for each in range(6):
+        thread.broker.fault = Fault("503") if 2 <= each <= 3 else Fault("close", every=50) if each == 4 else None
+        with logger(url, upstream, spool, listener=listener, content_mode=content_mode) as (process, _):
+            time.sleep(random.uniform(0.4, 0.9))
+            kill(process)
+    thread.broker.fault = None
+    stop.set()
+    with logger(url, upstream, spool, listener=listener, content_mode=content_mode) as (process, _):
+        for sender in senders:
+            sender.join()
+        time.sleep(0.5)
+        end(process)
+    listener.close()
+    thread.stop()
+    answered = [number for sender in senders for number in sender.answered]
+    arrived = Counter((event["data"]["n"], event["type"].rpartition(".")[2]) for event in thread.broker.events)
+    assert len(answered) > 100
+    assert [number for number in answered if arrived[number, "request"] != 1 or arrived[number, "response"] != 1] == []

@@ -4,18 +4,43 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from kfunc.config.logger import Logger
+from kfunc.config.logger import Logger, sinks_of
 from kfunc.errors import StartupError
-from kfunc.logger_sidecar.file_sink import FileSink
-from kfunc.logger_sidecar.sinks import Sink, open_sink
+from kfunc.logger_sidecar.contract import Outcome, Sink
+from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.sinks import open_sink, sink_names
+from tests.logger_sidecar.setups import CONTEXT
 
-EVENTS = [b'{"n":%d}' % number for number in range(10)]
+
+class Line(Event):
+    """An event that is no more than its line."""
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+
+    def structured(self) -> bytes:
+        return self._line
+
+
+EVENTS = [Line(b'{"n":%d}' % number) for number in range(10)]
+LINES = [event.structured() for event in EVENTS]
+
+
+def open_file(target: str, **settings: Any) -> Sink:
+    (sink,) = sinks_of(Logger(sink=target, **settings))
+    return open_sink(sink, CONTEXT)
+
+
+def close(sink: Sink) -> None:
+    asyncio.run(sink.close())
 
 
 @contextmanager
@@ -31,17 +56,21 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def deliver(sink: Sink, events: list[bytes]) -> list[bytes]:
-    return asyncio.run(sink.deliver(events))
+def deliver(sink: Sink, events: Sequence[Event]) -> int:
+    """How many of them are delivered: the first ones."""
+    outcomes: list[Outcome] = asyncio.run(sink.deliver(list(events), True))
+    count = outcomes.count(None)
+    assert outcomes[:count] == [None] * count
+    return count
 
 
 def test_a_file_gets_one_line_for_each_event_after_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "events.jsonl"
     for _ in range(2):
-        sink = FileSink(str(path))
-        assert deliver(sink, EVENTS) == []
-        sink.close()
-    assert path.read_bytes() == b"".join(event + b"\n" for event in EVENTS) * 2
+        sink = open_file(f"file:{path}")
+        assert deliver(sink, EVENTS) == 10
+        close(sink)
+    assert path.read_bytes().splitlines() == LINES * 2
 
 
 @pytest.mark.parametrize("room", [0, 1, 7, 8, 9, 15, 16, 79])
@@ -49,35 +78,45 @@ def test_a_file_gets_one_line_for_each_event_after_what_is_in_it(tmp_path: Path)
 def test_on_a_full_disk_whole_lines_are_done_and_the_rest_follows_without_a_torn_or_double_line(
     tmp_path: Path, room: int, padding: bytes
 ) -> None:
-    path, events = tmp_path / "events.jsonl", [event + padding for event in EVENTS]
-    sink = FileSink(str(path))
+    path, events = tmp_path / "events.jsonl", [Line(line + padding) for line in LINES]
+    sink = open_file(f"file:{path}")
     with full_disk(room + len(padding)):
-        left = deliver(sink, events)
-    assert 0 < len(left) <= len(events)
-    assert left == events[-len(left) :]
-    assert deliver(sink, left) == []
-    sink.close()
-    assert path.read_bytes().splitlines() == events
+        count = deliver(sink, events)
+    assert count < len(events)
+    assert deliver(sink, events[count:]) == len(events) - count
+    close(sink)
+    assert path.read_bytes().splitlines() == [line + padding for line in LINES]
 
 
 def test_a_line_that_stays_torn_is_taken_away_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    sink = FileSink(str(path))
+    sink = open_file(f"file:{path}")
     with full_disk(12):
-        assert deliver(sink, EVENTS) == EVENTS[1:]
-        sink.close()
-    assert path.read_bytes() == EVENTS[0] + b"\n"
+        assert deliver(sink, EVENTS) == 1
+        close(sink)
+    assert path.read_bytes() == LINES[0] + b"\n"
 
 
 def test_a_torn_line_is_left_if_somebody_has_written_after_it(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    sink = FileSink(str(path))
+    sink = open_file(f"file:{path}")
     with full_disk(12):
         deliver(sink, EVENTS)
     with path.open("ab") as other:
         other.write(b"another's\n")
-    sink.close()
+    close(sink)
     assert path.read_bytes().endswith(b"another's\n")
+
+
+def test_a_file_that_is_full_is_put_aside_and_only_so_many_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = open_file(f"file:{path}", rotate_bytes=25, rotate_keep=2)
+    for number in range(0, 10, 2):
+        assert deliver(sink, EVENTS[number : number + 2]) == 2
+    close(sink)
+    names = ("events.jsonl.2", "events.jsonl.1", "events.jsonl")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
+    assert [line for name in names for line in (tmp_path / name).read_bytes().splitlines()] == LINES[4:]
 
 
 def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None:
@@ -86,8 +125,8 @@ def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     async def main() -> int:
-        sink = FileSink(str(path))
-        delivery = asyncio.create_task(sink.deliver([b"x" * 300_000]))
+        sink = open_file(f"file:{path}")
+        delivery = asyncio.create_task(sink.deliver([Line(b"x" * 300_000)], True))
         await asyncio.sleep(0.05)
         assert not delivery.done()
         count = 0
@@ -95,10 +134,10 @@ def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None
             with suppress(BlockingIOError):
                 count += len(os.read(reader, 1 << 20))
             await asyncio.sleep(0.001)
-        assert await delivery == []
+        assert await delivery == [None]
         with suppress(BlockingIOError):
             count += len(os.read(reader, 1 << 20))
-        sink.close()
+        await sink.close()
         return count
 
     assert asyncio.run(main()) == 300_001
@@ -107,7 +146,7 @@ def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("form", ["file:{}", "file://{}", "file://localhost{}"])
 def test_the_path_of_a_file_uri_is_unquoted(tmp_path: Path, form: str) -> None:
-    open_sink(form.format(tmp_path / "a%20b%25.jsonl"), Logger()).close()
+    close(open_file(form.format(tmp_path / "a%20b%25.jsonl")))
     assert (tmp_path / "a b%.jsonl").exists()
 
 
@@ -130,10 +169,16 @@ def test_the_path_of_a_file_uri_is_unquoted(tmp_path: Path, form: str) -> None:
 )
 def test_a_sink_that_cannot_work_is_refused_at_the_start(target: str) -> None:
     with pytest.raises(StartupError):
-        open_sink(target, Logger())
+        open_file(target)
 
 
 def test_a_file_that_cannot_be_opened_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartupError, match="cannot be opened"):
-        open_sink(f"file:{tmp_path}/file/events.jsonl", Logger())
+        open_file(f"file:{tmp_path}/file/events.jsonl")
+
+
+def test_sinks_are_named_by_scheme_and_place_without_secrets_and_each_otherwise() -> None:
+    targets = ("http://user:pw@broker.example.com/a?b=c", "http://broker.example.com/x", "file:/srv/events.jsonl")
+    sinks = sinks_of(msgspec.convert({"sinks": [{"to": to} for to in targets] + [{"to": "file:b", "name": "mine"}]}, Logger))
+    assert sink_names(sinks) == ["http-broker.example.com", "http-broker.example.com-2", "file-events.jsonl", "mine"]

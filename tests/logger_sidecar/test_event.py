@@ -9,9 +9,12 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.logger_sidecar.events import CallRecord, EventWriter, Payload, is_call, is_event
+from kfunc.logger_sidecar.event import EventWriter, event_maker
+from kfunc.logger_sidecar.record import HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, CallRecord, Origin, Payload
+from kfunc.logger_sidecar.targets import is_call, is_event
 
 V2 = b"/v2/models/iris/infer"
+ORIGIN = {"run": "prefix", "function": "iris", "namespace": "team", "model": "iris", "version": "1"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADER_BYTES = st.binary(max_size=40).map(lambda value: value.translate(None, b"\r\n\0"))
 
@@ -27,16 +30,16 @@ def record(target: bytes = V2, *, is_response: bool = False, **fields: Any) -> S
     """A call with `fields` of it, or of the one of its bodies that counts."""
     own = {name: fields.pop(name) for name in [*fields] if name in Payload.__struct_fields__}
     bodies = {"request": Payload(), "response": Payload(), "response" if is_response else "request": Payload(**own)}
-    call = {"correlation": b"call-1", "traceparent": b"", "time_s": 1_795_219_200.5, "duration_s": 0.0, "status": 200}
+    call = {"correlation": b"call-1", "time_us": 1_795_219_200_500_000, "duration_us": 0, "status": 200}
     return Side(CallRecord(**{"target": target, **call, **bodies, **fields}), is_response)
 
 
-def writer(**settings: str) -> EventWriter:
-    return EventWriter("iris", "team", "1", "prefix", **settings)
+def writer(compat: str = "none", extensions: dict[str, str] | None = None, **origin: str) -> EventWriter:
+    return EventWriter(Origin(**{**ORIGIN, **origin}), compat, extensions)
 
 
 def encoded(made: Side, one: EventWriter | None = None) -> bytes:
-    return (one or writer()).encode(made.call)[made.is_response]
+    return (one or writer()).encode(made.call, made.is_response)
 
 
 def read(made: Side) -> Any:
@@ -55,13 +58,13 @@ def test_a_request_event_tells_function_model_path_and_body() -> None:
 
 
 def test_a_response_event_tells_status_and_duration() -> None:
-    event = read(record(is_response=True, status=404, duration_s=0.0125))
+    event = read(record(is_response=True, status=404, duration_us=12_500))
     assert event.get_type() == "io.kfunc.inference.response"
     assert (event.get_extension("statuscode"), event.get_extension("durationus")) == (404, 12_500)
 
 
 def test_a_duration_stays_within_cloudevents_integers() -> None:
-    assert read(record(is_response=True, duration_s=1e6)).get_extension("durationus") == 2**31 - 1
+    assert read(record(is_response=True, duration_us=2**32)).get_extension("durationus") == 2**31 - 1
 
 
 def test_a_body_that_was_cut_is_marked_and_is_octets() -> None:
@@ -80,11 +83,13 @@ def test_the_trace_of_the_request_is_passed_on() -> None:
     assert read(record()).get_extension("traceparent") is None
 
 
-def test_every_event_has_an_id_of_its_own() -> None:
-    one = writer()
-    ids = {json.loads(event)["id"] for _ in range(100) for event in one.encode(record().call)}
-    assert len(ids) == 200
-    assert all(each.startswith("prefix-") for each in ids)
+def test_every_event_has_an_id_of_its_own_that_is_the_same_at_each_try() -> None:
+    make = event_maker("none")
+    calls = [record(number=number).call for number in range(100)]
+    ids = [event.id for call in calls for event in make(Origin("run"), call)]
+    assert len(set(ids)) == 200
+    assert [event.id for call in calls for event in make(Origin("run"), call)] == ids
+    assert all(each.startswith("run-") for each in ids)
 
 
 @pytest.mark.parametrize(
@@ -133,33 +138,66 @@ def test_whatever_a_client_sends_the_event_is_one_line_that_the_sdk_reads(
         assert JSONFormat().read(None, event).get_extension("correlationid") == "call-1"
 
 
-@given(st.lists(st.floats(0, 253_402_300_799), min_size=1, max_size=5))
-def test_times_are_those_of_datetime(times: list[float]) -> None:
-    one = writer()
-    for time_s in times:
-        text = json.loads(encoded(record(time_s=time_s), one))["time"]
-        assert len(text) == len("2026-11-21T00:00:00.000000Z")
-        difference = EPOCH + timedelta(seconds=time_s) - datetime.fromisoformat(text)
-        assert abs(difference) <= timedelta(microseconds=1)
-
-
-@given(st.integers(0, 253_402_300_799))
-def test_whole_seconds_are_exact(time_s: int) -> None:
-    text = json.loads(encoded(record(time_s=float(time_s))))["time"]
-    assert datetime.fromisoformat(text) == EPOCH + timedelta(seconds=time_s)
+@given(st.integers(0, 253_402_300_799_999_999))
+def test_times_are_those_of_datetime(time_us: int) -> None:
+    text = json.loads(encoded(record(time_us=time_us)))["time"]
+    assert len(text) == len("2026-11-21T00:00:00.000000Z")
+    assert datetime.fromisoformat(text) == EPOCH + timedelta(microseconds=time_us)
 
 
 @pytest.mark.parametrize(
-    ("mode", "kinds"), [("all", ["request", "response"]), ("request", ["request"]), ("response", ["response"])]
+    ("flags", "kinds"),
+    [(HAS_REQUEST | HAS_RESPONSE, ["request", "response"]), (HAS_REQUEST, ["request"]), (HAS_RESPONSE, ["response"])],
 )
-def test_the_mode_decides_which_events_there_are(mode: str, kinds: list[str]) -> None:
-    one = writer(mode=mode)
-    assert one.events_per_call == len(kinds)
-    assert [json.loads(event)["type"].rpartition(".")[2] for event in one.encode(record().call)] == kinds
+def test_a_record_says_which_events_there_are(flags: int, kinds: list[str]) -> None:
+    events = writer().events(record(flags=flags).call)
+    assert [json.loads(event.structured())["type"].rpartition(".")[2] for event in events] == kinds
+
+
+def test_without_bodies_their_sizes_are_told() -> None:
+    event = read(record(size=1000, flags=HAS_REQUEST | HAS_RESPONSE | NO_BODIES))
+    assert (event.get_extension("bodysize"), event.get_extension("truncated"), event.get_data()) == (1000, None, None)
+
+
+def test_a_digest_and_a_redaction_are_told() -> None:
+    made = record(body=b"[1", size=9, digest=b"sha256:00", flags=HAS_REQUEST | HAS_RESPONSE | REQUEST_REDACTED)
+    event = read(made)
+    assert (event.get_extension("bodydigest"), event.get_extension("redacted")) == ("sha256:00", True)
+    assert read(Side(made.call, True)).get_extension("redacted") is None
+
+
+def test_revision_grpc_status_and_logged_headers_are_told() -> None:
+    made = record(is_response=True, grpc_status=5, headers=b'{"x-user":"ann"}', traceparent=b"t", tracestate=b"a=b")
+    one = writer(revision="iris-00002")
+    response, request = (json.loads(one.encode(made.call, side)) for side in (True, False))
+    assert (response["grpcstatus"], response["revision"], response["tracestate"]) == (5, "iris-00002", "a=b")
+    assert (json.loads(request["headers"]), "headers" in response) == ({"x-user": "ann"}, False)
+
+
+def test_the_attributes_are_those_of_the_structured_event() -> None:
+    one = writer(extensions={"region": "eu"})
+    for made in (record(body=b"[1]", size=3), record(is_response=True, body=b"x", size=1, content_type=b"text/plain")):
+        (event,) = [each for each in one.events(made.call) if each.is_response == made.is_response]
+        structured = json.loads(event.structured())
+        assert {**event.attributes(), "specversion": "1.0"} == {
+            name: value for name, value in structured.items() if not name.startswith("data") or name == "datacontenttype"
+        }
+        assert (event.data, structured["region"], event.id) == (made.call.response.body or b"[1]", "eu", structured["id"])
+
+
+def test_kserves_consumers_get_its_names_and_pair_both_events_by_their_one_id() -> None:
+    one = writer("kserve")
+    call = record(number=7, headers=b'{"x-user-id":"ann"}').call
+    request, response = (event.attributes() for event in one.events(call))
+    assert request["type"] == "org.kubeflow.serving.inference.request"
+    assert response["type"] == "org.kubeflow.serving.inference.response"
+    assert request["id"] == response["id"] == "prefix-14"
+    names = ("inferenceservicename", "namespace", "component", "endpoint", "metadata")
+    assert [request[name] for name in names] == ["iris", "team", "predictor", "default", '{"X-User-Id":["ann"]}']
 
 
 def test_a_response_comes_after_its_request_by_the_calls_duration() -> None:
-    made = record(is_response=True, duration_s=0.25)
+    made = record(is_response=True, duration_us=250_000)
     assert read(made).get_time() - read(Side(made.call, False)).get_time() == timedelta(seconds=0.25)
 
 

@@ -1,0 +1,69 @@
+"""What a sink will never take: put into another sink with the reason, as Knative's brokers do."""
+
+import msgspec
+
+from kfunc.logger_sidecar.contract import Sink
+from kfunc.logger_sidecar.event import Attributes, Event
+from kfunc.logger_sidecar.feed import Item
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.sink_metrics import SinkMetrics
+
+
+class DeadLetter(Event):
+    """An event with the attributes that say where it could not go, and why (Knative, knativeerror…)."""
+
+    __slots__ = ("_more",)
+
+    def __init__(self, event: Event, destination: str, code: int, reason: str) -> None:
+        super().__init__(event.writer, event.call, event.is_response)
+        self._more: Attributes = {"knativeerrordest": destination, "knativeerrorcode": code, "knativeerrordata": reason}
+
+    def structured(self) -> bytes:
+        """The event as JSON."""
+        return b"{%b,%b" % (msgspec.json.encode(self._more)[1:-1], super().structured()[1:])
+
+    def attributes(self) -> Attributes:
+        """All attributes."""
+        return {**super().attributes(), **self._more}
+
+
+class DeadLetters:
+    """The dead letters of one sink; without a place for them they are counted, said and dropped."""
+
+    def __init__(self, name: str, destination: str, place: Sink | None, metrics: SinkMetrics, notices: Notices) -> None:
+        self._name = name
+        self._destination = destination
+        self._place = place
+        self._metrics = metrics
+        self._notices = notices
+        self._open = False
+
+    async def bury(self, item: Item, reason: str, code: int) -> bool:
+        """Put an event away; false if its place does not take it now."""
+        if self._place is None:
+            self._metrics.refused()
+            self._notices.say(
+                f"refused {self._name}",
+                "the sink %s refuses events: %s; they are dropped: set logger.dead_letter to keep them",
+                *(self._name, reason),
+            )
+            return True
+        try:
+            if not self._open:
+                await self._place.open()
+                self._open = True
+            (outcome,) = await self._place.deliver([DeadLetter(item.event, self._destination, code, reason)], True)
+        except Exception as error:  # a sink's library may raise anything
+            self._notices.say(f"dead {self._name}", "the dead letters of %s are not taken: %s", self._name, error)
+            return False
+        if outcome is None:
+            self._metrics.dead()
+            self._notices.say(
+                f"refused {self._name}", "the sink %s refuses events: %s; they are dead letters", self._name, reason
+            )
+        return outcome is None
+
+    async def close(self) -> None:
+        """Let go of their place."""
+        if self._place is not None:
+            await self._place.close()

@@ -1,0 +1,136 @@
+"""The end of the log in shared memory: a ring in a file that outlives the process. Appending costs no system call.
+
+`written` and `drained` are positions in the log, of bytes. What lies between them is not on the disk yet; what was
+written before is still there until it is overwritten. One thread writes.
+"""
+
+import mmap
+import os
+from hashlib import sha256
+from zlib import crc32
+
+import msgspec
+
+from kfunc.logger_sidecar.record import Origin
+
+MAGIC = int.from_bytes(b"kfintak1", "little")
+HEAD_BYTES = 4096
+MAGIC_AT, SIZE_AT, WRITTEN_AT, DRAINED_AT, LANE_AT, ORIGIN_AT, CURSORS_AT = 0, 1, 2, 3, 4, 5, 8  # 8-byte words
+MAX_CURSORS = 16  # two words each: key, position
+ORIGIN_BYTES_AT = 512
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the name is private to the user, and checked)
+
+
+def intake_path(lane: str) -> str:
+    """Where the intake of a lane is: in shared memory, which no disk can stall, else beside the segments."""
+    name = sha256(os.path.realpath(lane).encode()).hexdigest()[:16]
+    return f"{SHARED_MEMORY}/kfunc-{os.geteuid()}-{name}"
+
+
+def cursor_key(name: str) -> int:
+    """The word that stands for a sink's name; never 0."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "little") | 1
+
+
+class Intake:
+    """The ring; one that exists keeps its size.
+
+    Raises OSError where the file cannot be made, ValueError where it is somebody else's.
+    """
+
+    def __init__(self, path: str, size: int, lane_key: int) -> None:
+        self.path = path
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid():
+                raise ValueError(f"{path} belongs to another user")
+            length = status.st_size if status.st_size > HEAD_BYTES else HEAD_BYTES + size
+            os.posix_fallocate(descriptor, 0, length)  # a page that cannot be had later would end the process
+            self._map = mmap.mmap(descriptor, length)
+        finally:
+            os.close(descriptor)
+        self._words = memoryview(self._map)[:ORIGIN_BYTES_AT].cast("Q")
+        words = self._words
+        self.size = length - HEAD_BYTES
+        drained, written = words[DRAINED_AT], words[WRITTEN_AT]
+        known = words[MAGIC_AT] == MAGIC and words[SIZE_AT] == self.size and drained <= written <= drained + self.size
+        self.kept = known and words[LANE_AT] == lane_key  # else it is what is left of a folder that was deleted
+        if not self.kept:
+            self._map[:HEAD_BYTES] = bytes(HEAD_BYTES)
+            words[SIZE_AT], words[LANE_AT] = self.size, lane_key
+            words[MAGIC_AT] = MAGIC
+        self.written, self.drained = words[WRITTEN_AT], words[DRAINED_AT]
+
+    def start_at(self, position: int, origin: Origin) -> None:
+        """Begin a run: what was in the ring has been taken out."""
+        text = msgspec.json.encode(origin)
+        if len(text) > HEAD_BYTES - ORIGIN_BYTES_AT:
+            raise ValueError("the origin of the events is too long")
+        words = self._words
+        words[DRAINED_AT] = words[WRITTEN_AT] = self.written = self.drained = position
+        words[ORIGIN_AT] = len(text) << 32 | crc32(text)
+        self._map[ORIGIN_BYTES_AT : ORIGIN_BYTES_AT + len(text)] = text
+
+    def origin(self) -> Origin | None:
+        """Who wrote what is in the ring."""
+        length, checksum = divmod(self._words[ORIGIN_AT], 1 << 32)
+        text = self._map[ORIGIN_BYTES_AT : ORIGIN_BYTES_AT + min(length, HEAD_BYTES)]
+        if not text or crc32(text) != checksum:
+            return None
+        return msgspec.json.decode(text, type=Origin)
+
+    def append(self, record: bytes) -> None:
+        """Write a record; there must be room."""
+        start, size = self.written, self.size
+        index, length = start % size, len(record)
+        if index + length <= size:
+            at = HEAD_BYTES + index
+            self._map[at : at + length] = record
+        else:
+            first = size - index
+            self._map[HEAD_BYTES + index :] = record[:first]
+            self._map[HEAD_BYTES : HEAD_BYTES + length - first] = record[first:]
+        # Last, and in one store: a process that is killed before has not accepted it.
+        self._words[WRITTEN_AT] = self.written = start + length
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes of the log from `start` to `end`, which must not be overwritten yet."""
+        size = self.size
+        index, length = start % size, end - start
+        at = HEAD_BYTES + index
+        if index + length <= size:
+            return self._map[at : at + length]
+        return self._map[at:] + self._map[HEAD_BYTES : HEAD_BYTES + length - (size - index)]
+
+    def holds(self, position: int) -> bool:
+        """Whether the log can be read here from `position` on."""
+        return self.written - self.size <= position
+
+    def set_drained(self, position: int) -> None:
+        """The disk has everything before `position`."""
+        self._words[DRAINED_AT] = self.drained = position
+
+    def cursor(self, key: int) -> int:
+        """The position that was kept for `key`; 0 for none."""
+        words = self._words
+        for at in range(CURSORS_AT, CURSORS_AT + 2 * MAX_CURSORS, 2):
+            if words[at] == key:
+                return words[at + 1]
+        return 0
+
+    def set_cursor(self, key: int, position: int) -> None:
+        """Keep a sink's position; past `MAX_CURSORS` of them they are only in the lane's file."""
+        words = self._words
+        for at in range(CURSORS_AT, CURSORS_AT + 2 * MAX_CURSORS, 2):
+            if words[at] in (key, 0):
+                words[at + 1] = position
+                words[at] = key
+                return
+
+    def close(self, *, remove: bool) -> None:
+        """Let go; `remove` the file when there is nothing in it that is not elsewhere."""
+        self._words.release()
+        self._map.close()
+        if remove:
+            os.unlink(self.path)

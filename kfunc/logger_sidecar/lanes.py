@@ -1,0 +1,109 @@
+"""The folders of a spool, one for each process: which one is ours, and which have been left behind.
+
+A lane is held by a lock on its file `lock`. On a shared volume a pod's lane outlives the pod: another one that finds
+it free delivers what is in it.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from socket import gethostname
+
+import msgspec
+
+from kfunc.logger_sidecar.segments import segment_paths
+
+LOCK = "lock"
+CURSORS = "cursors.json"
+MAX_LANES = 1000
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+
+class Lane:
+    """A folder that this process holds; `key` tells it from one of the same name that was there before."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        text = os.pread(descriptor, 8, 0)
+        if len(text) < 8:
+            text = os.urandom(8)
+            os.pwrite(descriptor, text, 0)
+        self.key = int.from_bytes(text, "little")
+
+    def cursors(self) -> dict[str, int]:
+        """The positions of sinks that were kept here, by their names."""
+        try:
+            with open(os.path.join(self.path, CURSORS), "rb") as file:
+                return msgspec.json.decode(file.read(), type=dict[str, int])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}
+
+    def save_cursors(self, cursors: dict[str, int]) -> None:
+        """Keep the positions of sinks. Raises OSError."""
+        path = os.path.join(self.path, CURSORS)
+        with open(f"{path}.new", "wb") as file:
+            file.write(msgspec.json.encode(cursors))
+        os.replace(f"{path}.new", path)
+
+    def release(self) -> None:
+        """Let go of the folder."""
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it, and let go."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._descriptor)
+
+
+def claim_lane(root: str) -> Lane:
+    """The first lane of a spool that nobody holds, made if there is none. Raises OSError."""
+    for number in range(MAX_LANES):
+        lane = take(os.path.join(root, str(number)), create=True)
+        if lane is not None:
+            return lane
+    raise OSError(errno.EMFILE, "too many processes share the spool")
+
+
+def orphans(root: str, own: str) -> list[Lane]:
+    """The lanes besides `own` that have events in them and that nobody holds; they are held from now on. Raises OSError."""
+    paths = [entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+    free = [take(path, create=False) for path in sorted(paths) if path != own and segment_paths(path)]
+    return [lane for lane in free if lane is not None]
+
+
+def take(path: str, *, create: bool) -> Lane | None:
+    """Hold a lane; None if another process does. Where the volume knows no locks, the lane is this host's."""
+    try:
+        descriptor = _lock(path, create=create)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        if not create:
+            return None
+        path = os.path.join(os.path.dirname(path), f"host-{gethostname()}")
+        os.makedirs(path, exist_ok=True)
+        descriptor = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return Lane(path, descriptor) if descriptor >= 0 else None
+
+
+def _lock(path: str, *, create: bool) -> int:
+    if create:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    descriptor = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been removed between opening and locking: then another one has its name.
+        same = os.fstat(descriptor).st_ino == os.stat(os.path.join(path, LOCK)).st_ino
+    except FileNotFoundError:
+        same = False
+    except OSError:
+        os.close(descriptor)
+        raise
+    if same:
+        return descriptor
+    os.close(descriptor)
+    return -1

@@ -1,0 +1,115 @@
+"""The way out when a sink is down: events go to the overflow sink before the spool is full, and when the pod ends."""
+
+import asyncio
+from collections.abc import Callable
+from os import urandom
+
+from kfunc.logger_sidecar.backoff import Backoff
+from kfunc.logger_sidecar.contract import Refused, Retry, Sink
+from kfunc.logger_sidecar.feed import Feed, Item, MakeEvents
+from kfunc.logger_sidecar.log import Cursor
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
+from kfunc.logger_sidecar.spool import Spool
+
+BEGIN_AT, END_AT = 0.75, 0.5  # of the spool's bound
+
+
+class _Behind:
+    """The spool as the overflow sees it: its cursor is that of the sink furthest behind, and moves all that are behind it."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.read = spool.read
+        self.position = spool.position
+
+    def cursor(self, name: str) -> Cursor:
+        """From where events have to be taken away."""
+        behind = self._spool.lagging()
+        return Cursor(name, 0, min((cursor.position for cursor in behind), default=self._spool.position()))
+
+    def advance(self, cursor: Cursor, position: int, calls: int) -> None:
+        """Everything before `position` is in the overflow sink: no other needs to get it."""
+        cursor.position = position
+        for behind in self._spool.lagging():
+            if behind.position < position:
+                self._spool.advance(behind, position, calls)
+
+
+class Overflow:
+    """Ships the oldest events while the spool is nearly full, and at the end what is left."""
+
+    def __init__(self, sink: Sink, spool: Spool, make: MakeEvents, metrics: LoggerMetrics, notices: Notices) -> None:
+        self._sink = sink
+        self._spool = spool
+        self._make = make
+        self._metrics = metrics
+        self._notices = notices
+        self._backoff = Backoff()
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._open = False
+
+    def wake(self) -> None:
+        """There is something new in the spool."""
+        self._wake.set()
+
+    async def watch(self) -> None:
+        """Ship whenever the spool is nearly full."""
+        while True:
+            self._wake.clear()
+            await self._wake.wait()
+            if self._spool.used >= BEGIN_AT and self._spool.lagging():
+                self._notices.say("overflow", "the spool is nearly full: its oldest events go to the overflow sink")
+                await self._ship(lambda: self._spool.used < END_AT)
+
+    async def ship_rest(self, grace_s: float) -> bool:
+        """Ship all that any sink has not got; whether that worked in time."""
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._ship(lambda: not self._spool.lagging())
+        except TimeoutError:
+            return False
+        return True
+
+    async def _ship(self, enough: Callable[[], bool]) -> None:
+        async with self._lock:
+            behind = _Behind(self._spool)
+            feed = Feed(behind, behind.cursor("overflow"), self._make, self._notices)
+            try:
+                while not enough():
+                    items = await feed.take(self._sink.max_events, self._sink.max_bytes)
+                    if not items:
+                        return
+                    await self._deliver(items)
+                    for item in items:
+                        item.passed.open -= 1
+                    feed.settle()
+            finally:
+                feed.close()
+
+    async def _deliver(self, items: list[Item]) -> None:
+        left = items
+        while left:
+            try:
+                if not self._open:
+                    await self._sink.open()
+                    self._open = True
+                outcomes = await self._sink.deliver([item.event for item in left], True)
+            except Exception as error:  # a sink's library may raise anything
+                outcomes = [Retry(f"{type(error).__name__}: {error}")]
+            for outcome in outcomes:
+                if isinstance(outcome, Refused):
+                    self._notices.say("overflow refused", "the overflow sink refuses events: %s", outcome.reason)
+            self._metrics.overflowed(sum(outcome is None for outcome in outcomes))
+            retry = next((number for number, outcome in enumerate(outcomes) if isinstance(outcome, Retry)), len(outcomes))
+            left = left[retry:]
+            if left:
+                asked_s = outcomes[retry].after_s if retry < len(outcomes) else 0.0  # type: ignore[union-attr]
+                self._notices.say("overflow sink", "the overflow sink takes no events now")
+                await asyncio.sleep(self._backoff.failure(asked_s, urandom(1)[0] / 255))
+        self._backoff.success()
+
+    async def close(self) -> None:
+        """Let go of the sink."""
+        await self._sink.close()

@@ -1,0 +1,97 @@
+"""What the tests of the logger share: calls, a spool in a folder, and a pipeline to sinks."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kfunc.config.logger import Logger, sinks_of
+from kfunc.logger_sidecar.contract import SinkContext
+from kfunc.logger_sidecar.event import Event, EventWriter
+from kfunc.logger_sidecar.intake import intake_path
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.pipeline import Pipeline
+from kfunc.logger_sidecar.record import HAS_REQUEST, CallRecord, Origin, Payload, encode_record
+from kfunc.logger_sidecar.recovery import open_spool
+from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
+from kfunc.telemetry.metrics import Metrics
+
+CONTEXT = SinkContext("f", "n", {})
+
+
+def call(number: int, body: bytes = b"", flags: int = HAS_REQUEST) -> CallRecord:
+    """A call whose request is its number, and `body` if that is given."""
+    body = body or b"%d" % number
+    request = Payload(body, len(body))
+    return CallRecord(b"/v2/models/m/infer", b"%d" % number, 1_795_219_200_500_000, 10, 200, request, Payload(), flags=flags)
+
+
+def events(*numbers: int, body: bytes = b"") -> list[Event]:
+    """The requests of calls."""
+    writer = EventWriter(Origin("r", "f", "n"))
+    calls = [call(number, body) for number in numbers]
+    for each, number in zip(calls, numbers, strict=True):
+        each.number = number
+    return [Event(writer, each, False) for each in calls]
+
+
+class Setup:
+    """A spool in a folder and the delivery to sinks."""
+
+    def __init__(self, folder: Path, run: str = "", **settings: Any) -> None:
+        self.settings = msgspec.convert({"spool": str(folder / "spool"), "mode": "request", **settings}, Logger)
+        self.metrics = Metrics("logger")
+        figures = LoggerMetrics(self.metrics, 1)
+        notices = Notices(figures.dropped)
+        self.spool = open_spool(self.settings, Origin(run or os.urandom(4).hex(), "f", "n", model="iris", version="1"), notices)
+        self.pipeline = Pipeline(
+            *(self.settings, sinks_of(self.settings), CONTEXT, self.spool),
+            metrics=self.metrics,
+            figures=figures,
+            notices=notices,
+        )
+
+    def add(self, *numbers: int, body: bytes = b"") -> list[bool]:
+        """Append calls; whether each could go on at once."""
+        return [self.spool.append(encode_record(call(number, body)), lambda: None) for number in numbers]
+
+    def count(self, name: str) -> int:
+        """The sum of a figure over its labels."""
+        lines = [line for line in self.metrics.exposition().splitlines() if line.startswith(f"kfunc_events_{name}")]
+        return sum(int(float(line.split()[-1])) for line in lines)
+
+    async def reaches(self, name: str, count: int, timeout_s: float = 30) -> None:
+        """Wait until a figure is `count`."""
+        async with asyncio.timeout(timeout_s):
+            while self.count(name) < count:  # noqa: ASYNC110 (a counter tells nobody)
+                await asyncio.sleep(0.005)
+
+    async def crash(self) -> None:
+        """What a SIGKILL leaves: nothing is brought to the disk any more, nothing is taken down."""
+        for task in (*self.pipeline._tasks, *self.pipeline._others):
+            task.cancel()
+        await asyncio.sleep(0)
+        if self.spool.lane is not None:
+            self.spool.lane.release()
+
+
+@asynccontextmanager
+async def running(folder: Path, grace_s: float = 5.0, **settings: Any) -> AsyncIterator[Setup]:
+    """A pipeline at work, that is flushed at the end."""
+    setup = Setup(folder, **settings)
+    setup.pipeline.start()
+    try:
+        yield setup
+    finally:
+        await setup.pipeline.flush(grace_s)
+        forget_intake(folder)
+
+
+def forget_intake(folder: Path) -> None:
+    """Delete what is left in shared memory of a test's spool."""
+    for lane in (folder / "spool").glob("*/*"):
+        Path(intake_path(str(lane))).unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""The intake: a ring in shared memory that another process finds as this one left it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kfunc.logger_sidecar.intake import HEAD_BYTES, MAX_CURSORS, Intake, intake_path
+from kfunc.logger_sidecar.record import Origin
+
+
+@given(st.lists(st.binary(min_size=1, max_size=700), max_size=40))
+def test_what_is_appended_is_read_wherever_the_ring_ends(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
+    intake = Intake(str(tmp_path_factory.mktemp("ring") / "intake"), 1000, 1)
+    intake.start_at(12345, Origin("r"))
+    for part in parts:
+        start = intake.written
+        intake.append(part)
+        assert intake.read(start, intake.written) == part
+    intake.close(remove=True)
+
+
+def test_another_process_finds_positions_records_cursors_and_origin(tmp_path: Path) -> None:
+    path = str(tmp_path / "intake")
+    one = Intake(path, 1000, 7)
+    one.start_at(500, Origin("run", "f"))
+    one.append(b"abc")
+    one.set_cursor(99, 501)
+    other = Intake(path, 1000, 7)
+    assert (other.kept, other.drained, other.written, other.cursor(99)) == (True, 500, 503, 501)
+    assert (other.read(500, 503), other.origin()) == (b"abc", Origin("run", "f"))
+
+
+def test_one_of_another_lane_is_not_taken_for_ours(tmp_path: Path) -> None:
+    path = str(tmp_path / "intake")
+    Intake(path, 1000, 7).append(b"abc")
+    assert (Intake(path, 1000, 8).kept, Intake(path, 1000, 8).written) == (False, 0)
+
+
+def test_one_with_nonsense_in_it_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "intake"
+    path.write_bytes(b"\xff" * (HEAD_BYTES + 1000))
+    assert Intake(str(path), 1000, 1).written == 0
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"")
+    (tmp_path / "intake").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic links"):
+        Intake(str(tmp_path / "intake"), 1000, 1)
+
+
+def test_more_cursors_than_it_holds_are_no_error(tmp_path: Path) -> None:
+    intake = Intake(str(tmp_path / "intake"), 1000, 1)
+    for key in range(1, MAX_CURSORS + 3):
+        intake.set_cursor(key, key)
+    assert intake.cursor(MAX_CURSORS) == MAX_CURSORS
+    assert intake.cursor(MAX_CURSORS + 1) == 0
+
+
+def test_each_lane_has_an_intake_of_its_own() -> None:
+    assert intake_path("/a/0") != intake_path("/a/1")
