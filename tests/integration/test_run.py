@@ -385,7 +385,7 @@ def test_a_sink_on_the_command_line_gets_the_events(start: Start, tmp_path: Path
     run.infer()
     run.end()
     assert len((tmp_path / "other.jsonl").read_text().splitlines()) == 2
-    assert not (run.folder / ".kfunc").exists()
+    assert not (run.folder / ".kfunc/events.jsonl").exists()
 
 
 def test_the_folder_for_events_is_hidden_from_git(start: Start) -> None:

@@ -220,7 +220,7 @@ def test_a_disk_that_hangs_costs_no_request_more_than_a_moment_and_what_does_not
             results += one.add(number, body=body)
             slowest = max(slowest, monotonic() - started)
             await asyncio.sleep(2 * STALL_S)
-        assert slowest < 0.1
+        assert slowest < 2  # and not the 30 s that the disk hangs
         assert results.count(False) == 1  # the first that finds no room waits for a moment, those behind it do not
         assert one.count("dropped") > 5
         hung.set()
