@@ -20,6 +20,7 @@ RESERVED = {
     "PORT": "Knative sets it",
     pod.VARIABLE: "it is made from this file",
 }
+MAX_VARIABLE_BYTES = 128 * 1024
 ENV_FORM = re.compile(r"\{\{\s*env:\w+\s*\}\}")
 WHOLE_FORM = re.compile(r"\{\{\s*(?:secret|configMap):[-.\w]+\s*\}\}")
 KEY_FORM = re.compile(r"\{\{\s*(?:secret|configMap):[-.\w]+:[-._a-zA-Z0-9]+\s*\}\}")
@@ -35,6 +36,9 @@ def run_variables_are_settable(function: Function) -> Iterator[Finding]:
             yield Finding((*path, "name"), f"{env.name} is reserved: {RESERVED[env.name]}", "use another name")
         if env.value is UNSET:
             continue
+        if env.name is not UNSET and len(f"{env.name}={env.value}".encode()) >= MAX_VARIABLE_BYTES:
+            message = f"Linux has no variable of more than {MAX_VARIABLE_BYTES} bytes"
+            yield Finding((*path, "value"), message, "mount it as a file: a ConfigMap in run.volumes")
         if env.name is UNSET and not WHOLE_FORM.fullmatch(env.value):
             message = 'without a name, expected "{{ secret:NAME }}" or "{{ configMap:NAME }}"'
             yield Finding(path, f"{message}, found {show_text(env.value)}", "add name: …")

@@ -26,9 +26,11 @@ from kfunc.config.names import (
 # Those of Knative Functions 1.x (`func languages`).
 RUNTIMES = ("python", "go", "node", "typescript", "quarkus", "rust", "springboot")
 OWN_RUNTIME = "python"
+# Kubernetes' 256 KiB, less what kfunc and Knative write themselves.
+MAX_ANNOTATION_BYTES = 240 * 1024
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}", re.ASCII)
-SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+SCHEME = re.compile(r"\A[a-z][a-z0-9+.-]*://")
 
 
 def name_is_a_service_name(function: Function) -> Iterator[Finding]:
@@ -137,12 +139,17 @@ def labels_are_single_and_short(function: Function) -> Iterator[Finding]:
         seen.setdefault(label.key, number)
 
 
-def annotations_have_keys(function: Function) -> Iterator[Finding]:
-    """Kubernetes' form of a key."""
-    for key in function.deploy.annotations:
+def annotations_have_keys_and_bounds(function: Function) -> Iterator[Finding]:
+    """Kubernetes' form of a key, and its bound for all of an object's annotations."""
+    annotations = function.deploy.annotations
+    for key in annotations:
         if not is_label_key(key):
             message = 'expected an annotation key such as "team" or "example.com/team"'
             yield Finding(("deploy", "annotations", key), message, at_key=True)
+    size = sum(len(text.encode()) for pair in annotations.items() for text in pair)
+    if size > MAX_ANNOTATION_BYTES:
+        message = f"expected at most {MAX_ANNOTATION_BYTES} bytes in all annotations, found {size}"
+        yield Finding(("deploy", "annotations"), message, "shorten the longest", at_key=True)
 
 
 def texts_are_one_line(function: Function) -> Iterator[Finding]:
@@ -183,7 +190,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     images_are_references,
     versions_and_dates_are_such,
     labels_are_single_and_short,
-    annotations_have_keys,
+    annotations_have_keys_and_bounds,
     texts_are_one_line,
     probe_paths_are_paths,
 )

@@ -10,6 +10,7 @@ LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 MAX_REPOSITORY = 255
+MAX_REFERENCE = 1024  # with registry, tag and digest
 # The distribution specification's grammar of a reference; the digest is sha256 only.
 IMAGE = re.compile(
     r"(?:(?:[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
@@ -36,7 +37,7 @@ def is_subdomain(text: str) -> bool:
 
 def is_image(text: str) -> bool:
     """A reference as registries and Knative both take it: a repository has at least two characters."""
-    if not IMAGE.fullmatch(text):
+    if len(text) > MAX_REFERENCE or not IMAGE.fullmatch(text):
         return False
     before, colon, tag = text.partition("@")[0].rpartition(":")
     name = before if colon and "/" not in tag else text.partition("@")[0]
@@ -47,7 +48,7 @@ def is_image(text: str) -> bool:
 
 def is_registry(text: str) -> bool:
     """A registry, perhaps with the first part of a repository."""
-    return REGISTRY.fullmatch(text) is not None
+    return len(text) <= MAX_REFERENCE and REGISTRY.fullmatch(text) is not None
 
 
 def is_label_key(text: str) -> bool:

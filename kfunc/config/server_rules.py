@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import UNSET
 
+from kfunc.config.environment_rules import MAX_VARIABLE_BYTES
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
@@ -56,6 +57,17 @@ def _collision(server: Server, number: int, port: int, whose: str) -> Finding:
     return Finding(path, f"{opened}, and that is the {whose}", suggestion, at_key=path == SERVER)
 
 
+def server_arguments_are_short(function: Function) -> Iterator[Finding]:
+    """Linux starts no program with a longer one."""
+    server = function.inference.server
+    if server is UNSET:
+        return
+    for key, words in ("command", server.command), ("args", server.args):
+        for number, word in enumerate(words):
+            if len(word.encode()) >= MAX_VARIABLE_BYTES:
+                yield Finding((*SERVER, key, number), f"expected less than {MAX_VARIABLE_BYTES} bytes", "put it into a file")
+
+
 def server_paths_are_paths(function: Function) -> Iterator[Finding]:
     """Where the server says that it is ready."""
     server = function.inference.server
@@ -69,5 +81,6 @@ def server_paths_are_paths(function: Function) -> Iterator[Finding]:
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     server_images_are_references,
     server_ports_are_free,
+    server_arguments_are_short,
     server_paths_are_paths,
 )

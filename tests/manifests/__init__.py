@@ -10,17 +10,18 @@ from kfunc.manifests.plan import Plan, Release
 
 def plan_of(text: str, release: Release | None = None) -> Plan:
     """The plan of a valid func.yaml's content; without an image it gets one. Raises ConfigError."""
-    return _plan(read_function(parse_source(text.encode())), release)
+    return plan(read_function(parse_source(text.encode())), release)
 
 
 def unchecked_plan(text: str, release: Release | None = None) -> Plan:
     """The plan of a func.yaml whose types are right, whatever our rules say of it."""
     function, checked = check(Function, parse_source(text.encode()))
     assert checked.problems == []
-    return _plan(function, release)
+    return plan(function, release)
 
 
-def _plan(function: Function, release: Release | None) -> Plan:
+def plan(function: Function, release: Release | None = None) -> Plan:
+    """The plan of a function; without an image it gets one."""
     model = function.inference.model
     runtime = model.runtime if model.runtime != "auto" else "onnx"
     named = bool(function.image or function.registry or function.deploy.image)
