@@ -14,6 +14,7 @@ from kfunc.handlers.openapi_schemas import STRING, STRINGS, Schema, obj
 from kfunc.protocol.messages import ModelMetadata
 
 JSON, OCTETS = "application/json", "application/octet-stream"
+LINES, EVENTS, PARTS = "application/x-ndjson", "text/event-stream", "application/vnd.kfunc.parts"
 EVENT, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 
 # Status → when. Any path may answer with the first, those that take a body with the others too.
@@ -32,7 +33,7 @@ OF_BODIES = {
     500: "The model failed; the log says more.",
     504: "The model did not answer in time.",
 }
-NOT_OFFERED = {501: "The model does not explain its answers."}
+NOT_OFFERED = {501: "The model does not answer so: it has no explanations, or it answers in parts only."}
 FIELDS = {
     "x-request-id": {"description": "Finds the call in logs and events; the caller's own, if it sent one.", "schema": STRING},
     "server-timing": {"description": "Milliseconds in the queue, in the batch and in the model.", "schema": STRING},
@@ -118,9 +119,11 @@ def _v2_paths(model: ModelMetadata, *, default: bool) -> Schema:
     metadata = _get(f"What {model.name} takes and gives", told)
     ready = _get(f"Whether {model.name} answers", obj(name={"const": model.name}, ready={"const": True}))
     infer = _infer(model)
+    in_parts = _infer_stream(model, infer)
     paths: Schema = {}
     for base in _bases("v2", model, default=default):
         paths |= {base: {"get": metadata}, f"{base}/ready": {"get": ready}, f"{base}/infer": {"post": infer}}
+        paths[f"{base}/infer_stream"] = {"post": in_parts}
     return paths
 
 
@@ -137,6 +140,7 @@ def _infer(model: ModelMetadata) -> Schema:
         "`binary_data_size` among its parameters in place of `data`, an output is asked for with `binary_data`."
     )
     operation["parameters"] = [JSON_LENGTH]
+    operation["responses"] |= _errors(NOT_OFFERED)
     operation["requestBody"]["content"][OCTETS] = BINARY
     if any(spec.datatype in schemas.BINARY_ONLY for spec in model.inputs):
         del operation["requestBody"]["content"][JSON]
@@ -149,12 +153,25 @@ def _infer(model: ModelMetadata) -> Schema:
     return operation
 
 
+def _infer_stream(model: ModelMetadata, infer: Schema) -> Schema:
+    """As `infer`, with an answer of several."""
+    kinds = {LINES: {"schema": STRING}, EVENTS: {"schema": STRING}, PARTS: BINARY}
+    good = {"description": "Answers, each sent when it is there.", "headers": FIELDS, "content": kinds}
+    return {
+        **infer,
+        "summary": f"Inference with {model.name} whose answer comes in parts (V2)",
+        "description": f"The request is that of `infer`. Accept chooses JSON lines, {EVENTS} or {PARTS}.",
+        "responses": {**infer["responses"], "200": good},
+    }
+
+
 def _v1_paths(model: ModelMetadata, *, default: bool, explained: bool) -> Schema:
     request, example = schemas.v1_request(model), schemas.v1_example(model)
     status = _get(f"Whether {model.name} answers", obj(name={"const": model.name}, ready={"type": "boolean"}))
     predict = _post(
         f"Inference with {model.name} (V1)", request, example, schemas.v1_response(), schemas.v1_response_example(model)
     )
+    predict["responses"] |= _errors(NOT_OFFERED)
     explain = _post(f"Why {model.name} answers so (V1)", request, example, obj(explanations={}))
     explain["responses"] |= _errors(NOT_OFFERED)
     paths: Schema = {}

@@ -1,4 +1,4 @@
-"""The function that foreign clients ask: `kfunc run` with the whole chain, three models, one of them in two versions."""
+"""The function that foreign clients ask: `kfunc run` with the whole chain, five models, one of them in two versions."""
 
 import os
 import shutil
@@ -45,6 +45,23 @@ class Halves(kfunc.Handler):
     def predict(self, inputs):
         return dict(inputs)
 """
+# Answers in parts, and a model that takes its time.
+COUNTER = """\
+import numpy as np
+
+
+def predict(n):
+    for index in range(int(n[0])):
+        yield {"index": np.array([index])}
+"""
+SLOW = """\
+import time
+
+
+def predict(x):
+    time.sleep(1.5)
+    return x
+"""
 
 
 class Served:
@@ -65,6 +82,9 @@ def serve(folder: Path) -> Iterator[Served]:
         (folder / "models/echo" / version / "handler.py").write_text(ECHO)
     (folder / "models/halves").mkdir()
     (folder / "models/halves/handler.py").write_text(HALVES)
+    for name, text in (("counter", COUNTER), ("slow", SLOW)):
+        (folder / "models" / name).mkdir()
+        (folder / "models" / name / "handler.py").write_text(text)
     (folder / "models/iris/1").mkdir(parents=True)
     shutil.copyfile(ROOT / "examples/iris/model.onnx", folder / "models/iris/1/model.onnx")
     command = [sys.executable, "-m", "kfunc", "run", str(folder), "--port", "0"]

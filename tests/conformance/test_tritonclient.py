@@ -83,10 +83,12 @@ def test_model_metadata_list_all_versions(client: InferenceServerClient) -> None
 def test_the_repository_index_lists_every_version(client: InferenceServerClient) -> None:
     index = client.get_model_repository_index()
     assert {(each["name"], each["version"], each["state"]) for each in index} == {
+        ("counter", "1", "READY"),
         ("echo", "1", "READY"),
         ("echo", "2", "READY"),
         ("halves", "1", "READY"),
         ("iris", "1", "READY"),
+        ("slow", "1", "READY"),
     }
 
 

@@ -45,7 +45,7 @@ def test_the_server_and_its_models_are_described(served: Served) -> None:
             len(await client.get_model_repository_index()),
         ]
 
-    assert ask(served.address, calls) == [True, True, True, False, "kfunc", "iris", 4]
+    assert ask(served.address, calls) == [True, True, True, False, "kfunc", "iris", 6]
 
 
 def test_a_model_is_unloaded_and_loaded_again(served: Served) -> None:
