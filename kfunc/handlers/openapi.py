@@ -33,7 +33,7 @@ OF_BODIES = {
     500: "The model failed; the log says more.",
     504: "The model did not answer in time.",
 }
-NOT_OFFERED = {501: "The model does not answer so: it has no explanations, or it answers in parts only."}
+NOT_OFFERED = {501: "The model does not explain its answers."}
 FIELDS = {
     "x-request-id": {"description": "Finds the call in logs and events; the caller's own, if it sent one.", "schema": STRING},
     "server-timing": {"description": "Milliseconds in the queue, in the batch and in the model.", "schema": STRING},
@@ -140,7 +140,6 @@ def _infer(model: ModelMetadata) -> Schema:
         "`binary_data_size` among its parameters in place of `data`, an output is asked for with `binary_data`."
     )
     operation["parameters"] = [JSON_LENGTH]
-    operation["responses"] |= _errors(NOT_OFFERED)
     operation["requestBody"]["content"][OCTETS] = BINARY
     if any(spec.datatype in schemas.BINARY_ONLY for spec in model.inputs):
         del operation["requestBody"]["content"][JSON]
@@ -171,7 +170,6 @@ def _v1_paths(model: ModelMetadata, *, default: bool, explained: bool) -> Schema
     predict = _post(
         f"Inference with {model.name} (V1)", request, example, schemas.v1_response(), schemas.v1_response_example(model)
     )
-    predict["responses"] |= _errors(NOT_OFFERED)
     explain = _post(f"Why {model.name} answers so (V1)", request, example, obj(explanations={}))
     explain["responses"] |= _errors(NOT_OFFERED)
     paths: Schema = {}

@@ -166,7 +166,7 @@ def test_an_error_behind_parts_is_the_last_of_them(streamer: Callable[..., Strea
 
 def test_one_answer_is_not_had_of_a_model_that_yields(streamer: Callable[..., Streamer]) -> None:
     status, kept = streamer(COUNT).ask(target=b"/v2/models/iris/infer")
-    assert status == 501
+    assert status == 400
     assert b"ModelStreamInfer" in kept.chunks[0]
 
 
