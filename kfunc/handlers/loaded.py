@@ -202,7 +202,9 @@ class LoadedModel:
             request = v1.typed(request, self.metadata)
         arrays = self._check.arrays(request)
         if self._yields:
-            raise InvalidRequest("this model answers in parts: ask by ModelStreamInfer, or POST to /v2/models/NAME/infer_stream")
+            raise InvalidRequest(
+                "this model answers in parts: ask by ModelStreamInfer, or POST to /v2/models/NAME/infer_stream"
+            )
         execution = self._execution
         size = 0
         for array in arrays.values():
