@@ -102,7 +102,7 @@ class AmqpSink:
             return Message(event.structured(), content_type=CONTENT_TYPE.decode(), **common)
         attributes = event.attributes()
         content_type = str(attributes.get("datacontenttype", ""))
-        return Message(event.data, content_type=content_type, headers=application_properties(attributes), **common)
+        return Message(event.data, content_type=content_type, headers=binary_headers(attributes), **common)
 
     async def close(self) -> None:
         """Leave; what is not confirmed is known elsewhere."""
@@ -111,7 +111,10 @@ class AmqpSink:
             await connection.close()
 
 
-def application_properties(attributes: dict[str, str | int | bool]) -> dict[str, Any]:
-    """An event's attributes as properties in binary mode (AMQP Protocol Binding, 3.1)."""
-    properties: dict[str, Any] = {"cloudEvents:specversion": "1.0"}
-    return properties | {f"cloudEvents:{name}": value for name, value in attributes.items() if name != "datacontenttype"}
+def binary_headers(attributes: dict[str, str | int | bool]) -> dict[str, Any]:
+    """An event's attributes as headers in binary mode: AMQP 0-9-1 has Knative's RabbitMQ binding (its part 3.1)."""
+    headers: dict[str, Any] = {"ce-specversion": "1.0"}
+    for name, value in attributes.items():
+        if name != "datacontenttype":
+            headers[f"ce-{name}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return headers

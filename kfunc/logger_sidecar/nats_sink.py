@@ -47,6 +47,7 @@ class NatsSink:
         if self._jetstream is not None and self._client is not None and self._client.is_connected:
             return self._jetstream
         import nats
+        from nats.errors import NoServersError
         from nats.js.errors import NotFoundError
 
         await self.close()
@@ -64,6 +65,8 @@ class NatsSink:
                     [f"nats://{host}" for host in address.hosts.split(",")],
                     name="kfunc-logger",
                     allow_reconnect=False,  # what was under way is to be sent again by whoever knows of it
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=int(CONNECT_S),
                     error_cb=_ignore,
                     disconnected_cb=on_loss,
@@ -74,7 +77,7 @@ class NatsSink:
                     token=environ.get("NATS_TOKEN"),
                     user_credentials=environ.get("NATS_CREDS"),
                 )
-        except TimeoutError:
+        except (TimeoutError, NoServersError):
             raise ConnectionError(f"NATS at {address.hosts} cannot be reached") from None
         self._jetstream = jetstream = client.jetstream(timeout=CONNECT_S)
         if self._stream:

@@ -1,0 +1,90 @@
+"""What the tests of sinks have in common: events, a sink made from its address, and a delivery that goes on until it is done."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kfunc.config.logger import Logger, SinkSettings, sinks_of
+from kfunc.logger_sidecar.contract import Refused, Sink, SinkContext
+from kfunc.logger_sidecar.event import Event, EventWriter
+from kfunc.logger_sidecar.record import CallRecord, Origin, Payload
+from tests.parts.servers import Server
+
+START_US = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
+
+
+def calls(count: int, first: int = 0, compat: str = "none", body: bytes = b"") -> list[Event]:
+    """The events of so many calls, of the model `iris`; ids and times go up."""
+    writer = EventWriter(Origin(run="run", function="iris", namespace="team", model="iris", version="1"), compat)
+    events = []
+    for number in range(first, first + count):
+        request = body or b'{"instances":[[%d]]}' % number
+        response = b'{"predictions":[%d]}' % number
+        call = CallRecord(
+            target=b"/v1/models/iris:predict",
+            correlation=b"call-%d" % number,
+            traceparent=b"",
+            tracestate=b"",
+            time_us=START_US + number,
+            duration_us=100,
+            status=200,
+            request=Payload(request, len(request)),
+            response=Payload(response, len(response)),
+            number=number,
+        )
+        events += writer.events(call)
+    return events
+
+
+def settings(to: str, **more: Any) -> SinkSettings:
+    """A sink's settings as the logger completes them."""
+    return sinks_of(Logger(sinks=[SinkSettings(to=to, **more)]))[0]
+
+
+def context(**environ: str) -> SinkContext:
+    return SinkContext(function="iris", namespace="team", environ=environ)
+
+
+async def deliver_all(sink: Sink, events: list[Event], *, in_order: bool) -> None:
+    """Deliver, trying again what the sink does not take, for at most a minute and a half."""
+    async with asyncio.timeout(90):
+        while events:
+            try:
+                outcomes = await sink.deliver(events[: sink.max_events], in_order)
+            except Exception:
+                outcomes = []
+            taken = {number for number, outcome in enumerate(outcomes) if outcome is None or isinstance(outcome, Refused)}
+            events = [event for number, event in enumerate(events) if number not in taken]
+            if not taken:
+                await asyncio.sleep(0.1)
+
+
+async def close(sink: Sink) -> None:
+    """Close, and let the library's own tasks end with their loop."""
+    await sink.close()
+    await asyncio.sleep(0.02)
+
+
+@contextmanager
+def killed_now_and_then(server: Server, times: int) -> Iterator[None]:
+    """Meanwhile the server is killed, and started again, so many times."""
+    stop = threading.Event()
+
+    def kill() -> None:
+        for _ in range(times):
+            if stop.wait(0.15):
+                return
+            server.kill()
+            if stop.wait(0.3):
+                break
+            server.start()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,88 @@
+"""Events in a real RabbitMQ: confirmed, durable, none lost when it is killed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_rabbitmq_event
+
+from kfunc.logger_sidecar.amqp_sink import AmqpSink
+from kfunc.logger_sidecar.contract import Retry
+from kfunc.logger_sidecar.event import Event
+from tests.logger_sidecar.brokers import calls, close, context, deliver_all, killed_now_and_then, settings
+from tests.parts.servers import RabbitMq
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    with RabbitMq(tmp_path_factory.mktemp("rabbitmq")) as running:
+        yield running
+
+
+async def read(server: RabbitMq, name: str) -> list[Any]:
+    """All messages of a queue."""
+    connection = await aio_pika.connect(server.url)
+    queue = await (await connection.channel()).declare_queue(name, durable=True)
+    messages: list[Any] = []
+    while (message := await queue.get(no_ack=True, fail=False)) is not None:
+        messages.append(message)
+    await connection.close()
+    return messages
+
+
+def parsed(message: Any) -> Any:
+    """The event, as the cloudevents SDK reads it."""
+    return from_rabbitmq_event(RabbitMQMessage(message.headers, message.content_type, message.body))
+
+
+async def deliver(url: str, events: list[Event], *, in_order: bool = True, **more: Any) -> None:
+    sink = AmqpSink(settings(url, **more), context())
+    await deliver_all(sink, events, in_order=in_order)
+    await close(sink)
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_every_event_is_in_the_queue_as_the_sdk_reads_it(server: RabbitMq, mode: str, in_order: bool) -> None:
+    name = f"{mode}-{in_order}"
+    events = calls(50)
+    asyncio.run(deliver(f"{server.url}?queue={name}", events, in_order=in_order, content_mode=mode))
+    messages = asyncio.run(read(server, name))
+    assert [parsed(message).get_id() for message in messages] == [event.id for event in events]
+    assert [message.message_id for message in messages] == [event.id for event in events]
+    assert parsed(messages[0]).get_data() == {"instances": [[0]]}
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_none_is_lost_when_the_broker_is_killed(tmp_path: Path, in_order: bool) -> None:
+    with RabbitMq(tmp_path / "rabbitmq") as server:
+        events = calls(800)
+        with killed_now_and_then(server, times=1):
+            asyncio.run(deliver(f"{server.url}?queue=q", events, in_order=in_order))
+        ids = [message.message_id for message in asyncio.run(read(server, "q"))]
+    assert set(ids) == {event.id for event in events}
+    if in_order:
+        assert list(dict.fromkeys(ids)) == [event.id for event in events]
+
+
+def test_an_exchange_that_routes_to_no_queue_is_told_with_what_to_do(server: RabbitMq) -> None:
+    async def main() -> Any:
+        sink = AmqpSink(settings(f"{server.url}?exchange=amq.direct&routing_key=nowhere"), context())
+        outcomes = await sink.deliver(calls(1), True)
+        await close(sink)
+        return outcomes
+
+    assert asyncio.run(main()) == [Retry("no queue takes the routing key nowhere: bind one", answered=False)]
+
+
+def test_a_wrong_password_is_told(server: RabbitMq) -> None:
+    async def main() -> None:
+        await AmqpSink(settings(f"{server.url}?queue=q"), context(AMQP_PASSWORD="wrong")).open()
+
+    with pytest.raises(ConnectionError, match="ACCESS_REFUSED"):
+        asyncio.run(main())
