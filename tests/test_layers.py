@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "client": {"errors", "protocol", "http", "handlers"},
     "manifests": {"errors", "config"},
-    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests"},
+    "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
+    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests", "event_log"},
     "__main__": {"cli"},
 }
 
@@ -38,6 +39,7 @@ SANS_IO = {
     "kfunc.manifests",
     "kfunc.batcher_sidecar.policy",
     "kfunc.http.coding",
+    *(f"kfunc.event_log.{name}" for name in ("stored", "choosing", "ledger", "pairing", "replaying", "showing")),
 }
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
 H2_CORE += ["heads", "limits", "outbox", "patience", "settings", "streams"]

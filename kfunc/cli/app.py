@@ -20,6 +20,7 @@ COMMANDS = {
     "init": ("kfunc.cli.init:init", "Write a func.yaml for a model or a new Python handler."),
     "validate": ("kfunc.cli.validate:validate", "Check a func.yaml and name every problem in it."),
     "run": ("kfunc.cli.run:run", "Serve the function on this machine, as the pod would."),
+    "events": ("kfunc.cli.events_group:events", "Look at logged events, check them, send them again."),
     "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
     "render": ("kfunc.cli.render:render_command", "Render the manifests for Knative and Istio."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),

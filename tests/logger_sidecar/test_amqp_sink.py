@@ -12,7 +12,7 @@ from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_rabbitmq_ev
 from kfunc.logger_sidecar.amqp_sink import AmqpSink
 from kfunc.logger_sidecar.contract import Retry
 from kfunc.logger_sidecar.event import Event
-from tests.logger_sidecar.brokers import calls, close, context, deliver_all, killed_now_and_then, settings
+from tests.logger_sidecar.real_brokers import calls, close, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import RabbitMq
 
 pytestmark = pytest.mark.integration
@@ -80,9 +80,9 @@ def test_an_exchange_that_routes_to_no_queue_is_told_with_what_to_do(server: Rab
     assert asyncio.run(main()) == [Retry("no queue takes the routing key nowhere: bind one", answered=False)]
 
 
-def test_a_wrong_password_is_told(server: RabbitMq) -> None:
+def test_a_login_that_is_refused_is_told(server: RabbitMq) -> None:
     async def main() -> None:
-        await AmqpSink(settings(f"{server.url}?queue=q"), context(AMQP_PASSWORD="wrong")).open()
+        await AmqpSink(settings(f"{server.url}?queue=q"), context(AMQP_USERNAME="nobody")).open()
 
     with pytest.raises(ConnectionError, match="ACCESS_REFUSED"):
         asyncio.run(main())

@@ -12,7 +12,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from kfunc.logger_sidecar.contract import Refused, Retry
 from kfunc.logger_sidecar.event import Event
 from kfunc.logger_sidecar.nats_sink import NatsSink
-from tests.logger_sidecar.brokers import calls, context, deliver_all, killed_now_and_then, settings
+from tests.logger_sidecar.real_brokers import calls, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import Nats
 
 pytestmark = pytest.mark.integration

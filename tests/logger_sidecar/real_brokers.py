@@ -1,4 +1,4 @@
-"""What the tests of sinks have in common: events, a sink made from its address, and a delivery that goes on until it is done."""
+"""What the tests of sinks have in common: events, settings, a delivery that goes on until it is done."""
 
 import asyncio
 import threading

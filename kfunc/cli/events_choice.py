@@ -1,0 +1,65 @@
+"""What the `kfunc events` commands have in common: where events are, which are meant, and faults in them."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import click
+
+from kfunc.cli.events import FILE_NAME, STATE_FOLDER
+from kfunc.event_log.choosing import Choice, choose
+from kfunc.event_log.reading import read_events
+from kfunc.event_log.stored import Stored
+
+MOST_FAULTS = 5
+FILTERS = (
+    click.option("--type", "kind", metavar="TYPE", default="", help="Only request, or response, or events of a whole type."),
+    click.option("--model", metavar="NAME", default="", help="Only of this model; * stands for any characters."),
+    click.option("--status", metavar="STATUS", default="", help="Only responses with this status: 404, 5xx or 400-499."),
+    click.option("--since", metavar="TIME", default="", help="Only from this time on: 2026-11-25T09:30:00Z, or 15m ago."),
+    click.option("--until", metavar="TIME", default="", help="Only before this time."),
+    click.option("--id", "identity", metavar="ID", default="", help="Only of this event or x-request-id."),
+)
+
+
+def source_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the events are; by default where `kfunc run` writes them."""
+    return click.argument("source", metavar="[SOURCE]", default=f"{STATE_FOLDER}/{FILE_NAME}")(command)
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which events are meant, handed over as one `chosen`."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in ("kind", "model", "status", "since", "until", "identity")}
+        try:
+            chosen = choose(**given, now=datetime.now(UTC))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        return command(*arguments, chosen=chosen, **options)
+
+    decorated: Callable[..., Any] = wrapped
+    for option in reversed(FILTERS):
+        decorated = option(decorated)
+    return decorated
+
+
+class Faults:
+    """Lines that are no events: the first ones are said, all are counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, text: str) -> None:
+        self.count += 1
+        if self.count <= MOST_FAULTS:
+            click.echo(f"no event: {text}", err=True)
+        elif self.count == MOST_FAULTS + 1:
+            click.echo("and more that are no events", err=True)
+
+
+def chosen_events(source: str, chosen: Choice, faults: Faults) -> Iterator[Stored]:
+    """The events of a source that are meant."""
+    return filter(chosen, read_events(source, faults))

@@ -1,0 +1,49 @@
+"""`kfunc events tail`: events for a reader, or as JSON lines for a program."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import click
+
+from kfunc.cli.events_choice import Faults, chosen_events, filters, source_argument
+from kfunc.event_log.choosing import Choice
+from kfunc.event_log.reading import Follower
+from kfunc.event_log.showing import show
+from kfunc.event_log.stored import Stored
+
+EPILOG = """\b
+Example:
+  kfunc events tail -f
+  kfunc events tail --status 5xx --since 1h
+  kfunc events tail s3://bucket/events --model iris --output json -n 0
+"""
+
+
+@click.command(epilog=EPILOG)
+@source_argument
+@filters
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="The last so many; 0: all.")
+@click.option("--body/--no-body", default=True, help="The beginning of each body, or none.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: events as lines.")
+def tail(source: str, chosen: Choice, follow: bool, lines: int, body: bool, output: str) -> int:
+    """Show the last events of SOURCE (default: what `kfunc run` writes here).
+
+    SOURCE is a file of JSON lines, a spool, a Parquet file, a folder of such, an s3:, gs: or az:
+    address, or - for standard input.
+    """
+    faults = Faults()
+
+    def tell(events: Iterable[Stored]) -> None:
+        for event in events:
+            click.echo(event.text if output == "json" else show(event, body=body))
+
+    follower = Follower(source, faults) if follow else None
+    events = filter(chosen, follower.now()) if follower else chosen_events(source, chosen, faults)
+    tell(deque(events, lines) if lines else events)
+    if follower:
+        try:
+            tell(filter(chosen, follower.later()))
+        finally:
+            follower.close()
+    return 0

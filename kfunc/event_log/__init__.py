@@ -1,0 +1,1 @@
+"""Events that are kept somewhere: read, filtered, checked for gaps, sent again. Used by commands, never in the pod."""

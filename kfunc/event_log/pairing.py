@@ -1,0 +1,41 @@
+"""Requests with the answers that they got, from events in the order of a log. Sans-IO."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from kfunc.event_log.stored import REQUEST, RESPONSE, Stored
+
+MOST_WAITING = 10_000
+"""Requests whose answers have not come yet: past it the oldest goes without."""
+
+
+class Exchange(Struct, frozen=True):
+    """A request as it was logged, and its answer, if that was."""
+
+    request: Stored
+    response: Stored | None = None
+
+
+def pair(events: Iterable[Stored]) -> Iterator[Exchange]:
+    """Each request once, when its answer is read, or at the end; an answer without a request is left out."""
+    waiting: dict[tuple[str, str], Stored] = {}
+    seen: set[tuple[str, str, str]] = set()
+    for event in events:
+        if event.kind not in (REQUEST, RESPONSE) or event.identity in seen:
+            continue
+        seen.add(event.identity)
+        call = (event.source, _call(event))
+        if event.kind == REQUEST:
+            waiting[call] = event
+            if len(waiting) > MOST_WAITING:
+                yield Exchange(waiting.pop(next(iter(waiting))))
+        elif (request := waiting.pop(call, None)) is not None:
+            yield Exchange(request, event)
+    for request in waiting.values():
+        yield Exchange(request)
+
+
+def _call(event: Stored) -> str:
+    number = event.call_number
+    return f"{number[0]}-{number[1]}" if number else event.correlation

@@ -1,0 +1,114 @@
+"""Events read from each place where they can be."""
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kfunc.errors import StartupError
+from kfunc.event_log.reading import Follower, read_events
+from kfunc.logger_sidecar.event import EventWriter
+from kfunc.logger_sidecar.parquet import to_parquet
+from tests.event_log.logs import ORIGIN, call, lines, write, write_spool
+
+ALL = [f"run-{number}" for number in range(8)]
+
+
+def ids(place: str | Path, faults: list[str] | None = None) -> list[str]:
+    return [event.id for event in read_events(str(place), (faults if faults is not None else []).append)]
+
+
+def test_a_file_of_json_lines_is_read_with_what_was_put_aside_of_it(tmp_path: Path) -> None:
+    write(tmp_path / "events.jsonl.2", call(0))
+    write(tmp_path / "events.jsonl.1", call(1))
+    path = write(tmp_path / "events.jsonl", call(2), call(3))
+    (tmp_path / "events.jsonl.bak").write_text("no event")
+    assert ids(path) == ALL
+    assert ids(f"file:{path}") == ALL
+
+
+def test_a_line_that_is_no_event_is_told_by_its_place_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "events.jsonl", call(0))
+    with path.open("ab") as file:
+        file.write(b'{"torn\n\n')
+        file.write(b"".join([line + b"\n" for line in lines(call(1))]))
+    faults: list[str] = []
+    assert ids(path, faults) == ALL[:4]
+    assert [fault.startswith(f"{path}:3: the event is not a JSON object") for fault in faults] == [True]
+
+
+def test_a_spool_is_read_by_its_folder_or_by_one_of_its_lanes(tmp_path: Path) -> None:
+    spool = write_spool(tmp_path / "spool", *map(call, range(4)))
+    assert ids(spool) == ALL
+    assert ids(spool / "lane") == ALL
+
+
+def test_parquet_is_read_as_it_was_written(tmp_path: Path) -> None:
+    writer = EventWriter(ORIGIN)
+    calls = [call(0), call(1, request=b"\x00\xff", response=b""), call(2, traceparent=b"00-11-22-01"), call(3)]
+    (tmp_path / "a.parquet").write_bytes(to_parquet([event for each in calls for event in writer.events(each)]))
+    again = list(read_events(str(tmp_path / "a.parquet"), pytest.fail))
+    expected = list(read_events(str(write(tmp_path / "a.jsonl", *calls)), pytest.fail))
+    assert [(event.attributes, event.data) for event in again] == [(event.attributes, event.data) for event in expected]
+
+
+def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"no")
+    faults: list[str] = []
+    assert ids(tmp_path / "a.parquet", faults) == []
+    assert len(faults) == 1
+
+
+def test_a_folder_of_files_is_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "hour=09").mkdir()
+    write(tmp_path / "hour=09/b.jsonl", call(2), call(3))
+    write(tmp_path / "hour=09/a.jsonl", call(0), call(1))
+    assert ids(tmp_path) == ALL
+
+
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(lines(*map(call, range(4)))))))
+    assert ids("-") == ALL
+
+
+@pytest.mark.parametrize("place", ["nowhere.jsonl", "s3://", "nats://a/b"])
+def test_what_holds_no_events_is_told_with_what_does(place: str, tmp_path: Path) -> None:
+    with pytest.raises(StartupError):
+        ids(place)
+    with pytest.raises(StartupError, match="holds no events: neither a spool's segments"):
+        ids(tmp_path)
+
+
+def take(events: Iterator[object], count: int) -> list[object]:
+    return [next(events) for _ in range(count)]
+
+
+def test_a_file_is_followed_through_its_torn_lines_and_its_rotation(tmp_path: Path) -> None:
+    path = write(tmp_path / "events.jsonl", call(0))
+    follower = Follower(str(path), pytest.fail)
+    assert [event.id for event in follower.now()] == ALL[:2]
+    written = lines(*map(call, range(1, 4)))
+
+    def go_on() -> None:
+        with path.open("ab") as file:
+            file.write(written[0] + b"\n" + written[1][:50])
+            file.flush()
+            threading.Event().wait(0.1)
+            file.write(written[1][50:] + b"\n")
+        path.rename(tmp_path / "events.jsonl.1")
+        path.write_bytes(b"".join([line + b"\n" for line in written[2:]]))
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    later = follower.later()
+    assert [event.id for event in take(later, 6)] == ALL[2:]  # type: ignore[attr-defined]
+    thread.join()
+    follower.close()
+
+
+def test_a_folder_cannot_be_followed(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="only such can be followed"):
+        Follower(str(tmp_path), pytest.fail)
