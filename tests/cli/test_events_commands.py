@@ -97,6 +97,7 @@ class Function:
 
         class Answering(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
@@ -132,7 +133,7 @@ def function() -> Iterator[Function]:
 
 def test_logged_requests_are_sent_to_their_paths_with_their_ids(kfunc: Command, log: Path, function: Function) -> None:
     result = kfunc("events", "replay", log, "--to", function.url, "--connections", "1")
-    assert (result.status, result.out) == (0, "3 answered\n")
+    assert (result.status, result.out.splitlines()[0]) == (0, "3 answered")
     assert [(path, fields["x-request-id"], body) for path, fields, body in function.requests] == [
         ("/v1/models/iris:predict", f"call-{number}", b'{"instances":[[%d]]}' % number) for number in range(3)
     ]
@@ -176,14 +177,14 @@ def test_requests_that_were_not_logged_whole_are_skipped_with_the_reason(
 ) -> None:
     log = write(tmp_path / "log.jsonl", call(0), call(1, request=Payload(b'{"inst', 99)))
     result = kfunc("events", "replay", log, "--to", function.url)
-    assert result.out.splitlines() == ["1 skipped, 1 answered", "  skipped: not all of its body was logged (1)"]
+    assert result.out.splitlines()[:2] == ["1 skipped, 1 answered", "  skipped: not all of its body was logged (1)"]
 
 
 def test_only_chosen_requests_are_sent_no_faster_than_asked(kfunc: Command, tmp_path: Path, function: Function) -> None:
     log = write(tmp_path / "log.jsonl", *map(call, range(10)))
     began = time.monotonic()
     result = kfunc("events", "replay", log, "--to", function.url, "--rate", "20", "--until", "2026-11-25T09:00:05Z")
-    assert (result.out, len(function.requests)) == ("5 answered\n", 5)
+    assert (result.out.splitlines()[0], len(function.requests)) == ("5 answered", 5)
     assert time.monotonic() - began >= 0.2
 
 
@@ -211,7 +212,7 @@ def test_events_can_be_posted_as_events(kfunc: Command, log: Path) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
         server.daemon_threads = True
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, daemon=True).start()
         result = kfunc("events", "replay", log, "--events", "--to", f"http://127.0.0.1:{server.server_port}/")
         server.shutdown()
     assert result.status == 0
