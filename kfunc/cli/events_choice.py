@@ -13,14 +13,14 @@ from kfunc.event_log.reading import read_events
 from kfunc.event_log.stored import Stored
 
 MOST_FAULTS = 5
-FILTERS = (
-    click.option("--type", "kind", metavar="TYPE", default="", help="Only request, or response, or events of a whole type."),
-    click.option("--model", metavar="NAME", default="", help="Only of this model; * stands for any characters."),
-    click.option("--status", metavar="STATUS", default="", help="Only responses with this status: 404, 5xx or 400-499."),
-    click.option("--since", metavar="TIME", default="", help="Only from this time on: 2026-11-25T09:30:00Z, or 15m ago."),
-    click.option("--until", metavar="TIME", default="", help="Only before this time."),
-    click.option("--id", "identity", metavar="ID", default="", help="Only of this event or x-request-id."),
-)
+OPTIONS = {
+    "kind": click.option("--type", "kind", metavar="TYPE", default="", help="Only request, or response, or a whole type."),
+    "model": click.option("--model", metavar="NAME", default="", help="Only of this model; * stands for any characters."),
+    "status": click.option("--status", metavar="STATUS", default="", help="Only responses with it: 404, 5xx or 400-499."),
+    "since": click.option("--since", metavar="TIME", default="", help="Only from then on: 2026-11-25T09:30:00Z, or 15m ago."),
+    "until": click.option("--until", metavar="TIME", default="", help="Only before this time."),
+    "identity": click.option("--id", "identity", metavar="ID", default="", help="Only of this event or x-request-id."),
+}
 
 
 def source_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,10 +30,18 @@ def source_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which events are meant, handed over as one `chosen`."""
+    return _choosing(command, tuple(OPTIONS))
 
+
+def times(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Only the options of time: of what is between two times nothing is left out."""
+    return _choosing(command, ("since", "until"))
+
+
+def _choosing(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> Any:
-        given = {name: options.pop(name) for name in ("kind", "model", "status", "since", "until", "identity")}
+        given = {name: options.pop(name) for name in names}
         try:
             chosen = choose(**given, now=datetime.now(UTC))
         except ValueError as error:
@@ -41,8 +49,8 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, chosen=chosen, **options)
 
     decorated: Callable[..., Any] = wrapped
-    for option in reversed(FILTERS):
-        decorated = option(decorated)
+    for name in reversed(names):
+        decorated = OPTIONS[name](decorated)
     return decorated
 
 

@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from kfunc.cli.events_choice import Faults, chosen_events, filters, source_argument
+from kfunc.cli.events_choice import Faults, chosen_events, source_argument, times
 from kfunc.event_log.choosing import Choice
 from kfunc.event_log.ledger import Ledger, Report
 
@@ -17,13 +17,13 @@ INCOMPLETE = 1
 
 @click.command(epilog=EPILOG)
 @source_argument
-@filters
+@times
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the result.")
 def verify(source: str, chosen: Choice, output: str) -> int:
-    """Check the events of SOURCE: pairs, gaps in the numbers of calls, duplicates, counts.
+    """Check the events of SOURCE: pairs, gaps between calls, duplicates, counts.
 
-    Exit status 1 if an event has no other half, a call is missing between two that are there, or
-    a line is no event. Duplicates are told and are no fault: their ids say that they are the same.
+    Exit status 1 if an event has no other half, calls are missing between two that are there, or a
+    line is no event. Duplicates are told and are no fault: their ids say that they are the same.
     """
     faults, ledger = Faults(), Ledger()
     for event in chosen_events(source, chosen, faults):
@@ -48,11 +48,11 @@ def _text(source: str, report: Report) -> str:
     told = {"duplicates": report.duplicates, "truncated": report.truncated, "redacted": report.redacted}
     lines += [f"  {name}: {count}" for name, count in told.items() if count]
     faults = {
-        "calls missing": report.missing_calls,
+        "gaps": report.gaps,
         "events without their other half": report.unpaired,
         "lines that are no events": report.unreadable,
     }
     lines += [f"  {name}: {count}" for name, count in faults.items() if count]
-    lines += [f"    missing in {gap}" for gap in report.gaps]
+    lines += [f"    missing: {gap}" for gap in report.gaps_listed]
     lines += [f"    alone: {call}" for call in report.unpaired_listed]
     return "\n".join([*lines, "ok: nothing is missing" if report.ok else "not complete"])

@@ -14,15 +14,17 @@ HALVES = {REQUEST: 1, RESPONSE: 2}
 
 
 class Gap(Struct, frozen=True):
-    """Calls that a run of a logger has numbered, and of which no event is here."""
+    """One call or more that a run of a logger has accepted, and of which no event is here.
 
-    run: str
-    first: int
-    last: int
+    They begin with the event `first`, which was to follow `after`, and end before `before`.
+    """
+
+    first: str
+    after: str
+    before: str
 
     def __str__(self) -> str:
-        span = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
-        return f"run {self.run}: {span}"
+        return f"{self.first} and what follows it before {self.before}"
 
 
 class Report(Struct):
@@ -39,15 +41,15 @@ class Report(Struct):
     truncated: int
     redacted: int
     unreadable: int
-    missing_calls: int
-    gaps: list[Gap]
+    gaps: int
+    gaps_listed: list[Gap]
     unpaired: int
     unpaired_listed: list[str]
 
     @property
     def ok(self) -> bool:
         """Nothing is missing and everything could be read; what came twice is known as the same."""
-        return not (self.unreadable or self.missing_calls or self.unpaired)
+        return not (self.unreadable or self.gaps or self.unpaired)
 
 
 class Ledger:
@@ -58,7 +60,7 @@ class Ledger:
         self._events = 0
         self._seen: set[tuple[str, str, str]] = set()
         self._halves: dict[tuple[str, str], int] = {}
-        self._numbers: dict[str, set[int]] = {}
+        self._next: dict[str, dict[int, int]] = {}  # run → number of a call → number of the next one
         self._counts: dict[str, Counter[str]] = {"kinds": Counter(), "statuses": Counter(), "models": Counter()}
         self._times = ["", ""]
         self._marks: Counter[str] = Counter()
@@ -75,7 +77,7 @@ class Ledger:
         call = (event.source, f"{numbered[0]}-{numbered[1]}" if numbered else event.correlation)
         self._halves[call] = self._halves.get(call, 0) | HALVES.get(event.kind, 0)
         if numbered:
-            self._numbers.setdefault(numbered[0], set()).add(numbered[1])
+            self._next.setdefault(numbered[0], {})[numbered[1]] = event.next_number
         self._counts["kinds"][event.kind] += 1
         if event.kind == RESPONSE:
             self._counts["statuses"][str(event.status)] += 1
@@ -90,7 +92,7 @@ class Ledger:
         """What there is up to now."""
         whole = BOTH if len(HALVES.keys() & self._counts["kinds"].keys()) == 2 else 0
         unpaired = [call[1] for call, halves in self._halves.items() if whole and halves != whole]
-        gaps = [gap for run, numbers in self._numbers.items() for gap in _gaps(run, sorted(numbers))]
+        gaps = [gap for run, following in self._next.items() for gap in _gaps(run, following)]
         counts: dict[str, Any] = {name: dict(sorted(counter.items())) for name, counter in self._counts.items()}
         return Report(
             events=self._events,
@@ -101,14 +103,18 @@ class Ledger:
             truncated=self._marks["truncated"],
             redacted=self._marks["redacted"],
             unreadable=self.unreadable,
-            missing_calls=sum(gap.last - gap.first + 1 for gap in gaps),
-            gaps=gaps[:MOST_LISTED],
+            gaps=len(gaps),
+            gaps_listed=gaps[:MOST_LISTED],
             unpaired=len(unpaired),
             unpaired_listed=unpaired[:MOST_LISTED],
             **counts,
         )
 
 
-def _gaps(run: str, numbers: list[int]) -> list[Gap]:
-    """What is missing between the first and the last number."""
-    return [Gap(run, low + 1, high - 1) for low, high in pairwise(numbers) if high - low > 1]
+def _gaps(run: str, following: dict[int, int]) -> list[Gap]:
+    """Where the next call that an event tells of is not the next one that is here."""
+    return [
+        Gap(f"{run}-{2 * following[this]}", f"{run}-{2 * this}", f"{run}-{2 * that}")
+        for this, that in pairwise(sorted(following))
+        if following[this] not in (-1, that)
+    ]

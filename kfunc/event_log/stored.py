@@ -51,6 +51,12 @@ class Stored:
         return (match[1], int(match[2]) // 2) if match else None
 
     @property
+    def next_number(self) -> int:
+        """The number of the call that follows this one in its run; -1 where it is not told."""
+        match = NUMBERED.fullmatch(str(self.attributes.get("nextid", "")))
+        return int(match[2]) // 2 if match else -1
+
+    @property
     def time(self) -> str:
         """RFC 3339, in UTC."""
         return str(self.attributes.get("time", ""))

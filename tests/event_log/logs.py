@@ -20,7 +20,9 @@ def call(number: int = 0, *, target: bytes = b"/v1/models/iris:predict", status:
     payloads = {name: Payload(each, len(each)) if isinstance(each, bytes) else each for name, each in bodies.items()}
     usual = {"correlation": b"call-%d" % number, "traceparent": b"", "tracestate": b""}
     times = {"time_us": START_US + number * 1_000_000, "duration_us": 1500}
-    return CallRecord(**{"target": target, "status": status, "number": number, **usual, **times, **payloads, **fields})
+    return CallRecord(
+        **{"target": target, "status": status, "number": number, "end": number + 1, **usual, **times, **payloads, **fields}
+    )
 
 
 def lines(*calls: CallRecord, compat: str = "none", origin: Origin = ORIGIN) -> list[bytes]:

@@ -29,11 +29,11 @@ def test_the_order_does_not_count() -> None:
     assert report(stored(*map(call, range(50)))[::-1]).ok
 
 
-def test_calls_that_are_missing_between_others_are_told_by_their_numbers() -> None:
+def test_calls_that_are_missing_between_others_are_told_by_their_ids() -> None:
     found = report(stored(*map(call, [5, 6, 9, 11])))
     assert not found.ok
-    assert (found.missing_calls, found.gaps) == (3, [Gap("run", 7, 8), Gap("run", 10, 10)])
-    assert [str(gap) for gap in found.gaps] == ["run run: 7 to 8", "run run: 10"]
+    assert (found.gaps, found.gaps_listed) == (2, [Gap("run-14", "run-12", "run-18"), Gap("run-20", "run-18", "run-22")])
+    assert str(found.gaps_listed[0]) == "run-14 and what follows it before run-18"
 
 
 def test_each_run_of_a_logger_has_numbers_of_its_own() -> None:
