@@ -7,11 +7,15 @@ import asyncio
 from time import time
 from urllib.parse import urlsplit
 
+from msgspec import UNSET
+
+from kfunc.config.brokers import broker_url
 from kfunc.config.logger import SinkSettings
-from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.event import Event
 from kfunc.logger_sidecar.posting import Answer, PostConnection
+from kfunc.logger_sidecar.sink_binding import Token
+from kfunc.logger_sidecar.sink_libraries import read_address, trust
 from kfunc.protocol.cloudevents import BATCH_CONTENT_TYPE, CONTENT_TYPE, header_fields
 
 MAX_BATCH = 128
@@ -20,8 +24,8 @@ CONNECT_TIMEOUT_S = 5.0
 POST_TIMEOUT_S = 10.0
 # Knative's delivery rules: these may succeed later, as all 5xx; every other 4xx never.
 RETRIED = frozenset((404, 408, 409, 429))
+UNAUTHORIZED = 401
 LOST = Retry("no answer", answered=False)
-UNREACHABLE = Retry("no connection", answered=False)
 
 
 class HttpSink:
@@ -32,22 +36,20 @@ class HttpSink:
     linger_s = 0.0
 
     def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
-        url = settings.to
-        parts = urlsplit(url)
-        try:
-            self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError:
-            raise StartupError(f"the sink {url!r} has a port that is not a number up to 65535") from None
-        if not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:
-            raise StartupError(f"the sink {url!r} is not a URL: it needs a host, and %-escapes for what is not ASCII")
-        self._host = parts.hostname
-        self._secure = parts.scheme == "https"
+        address = read_address(settings, context)
+        parts = urlsplit(broker_url(settings.to, context.namespace) if address.scheme == "broker" else settings.to)
+        secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if secure else 80)
+        self._tls = trust(context.environ) if secure else None
         self._mode = settings.content_mode
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         host = parts.netloc.rpartition("@")[2]
         self._start = f"POST {path} HTTP/1.1\r\nhost: {host}\r\n".encode()
+        self._token = Token("" if settings.token_file is UNSET else settings.token_file)
         count = settings.connections if isinstance(settings.connections, int) else 1
         self._connections: list[PostConnection | None] = [None] * count
+        self._unreachable = Retry("no connection", answered=False)
         self._window = self.max_events  # requests in one write: fewer for a server that closes in between
 
     async def open(self) -> None:
@@ -70,7 +72,7 @@ class HttpSink:
         answers = await self._post([self._request(post) for post in posts])
         outcomes: list[Outcome] = []
         for post, answer in zip(posts, answers, strict=True):
-            outcome = outcome_of(answer)
+            outcome = self._outcome(answer)
             if isinstance(outcome, Refused) and len(post) > 1:
                 outcomes += await self._deliver_all([[event] for event in post])
             else:
@@ -80,7 +82,7 @@ class HttpSink:
     async def _deliver_batch(self, post: list[Event]) -> list[Outcome]:
         """The outcomes of a batch in order: one that is refused may be so for one of its events, which is found."""
         (answer,) = await self._post([self._request(post)])
-        outcome = outcome_of(answer)
+        outcome = self._outcome(answer)
         if isinstance(outcome, Refused):
             return await self.deliver_singly(post)
         return [outcome] if isinstance(outcome, Retry) else [None] * len(post)
@@ -94,6 +96,12 @@ class HttpSink:
                 break
         return outcomes
 
+    def _outcome(self, answer: Answer | Retry) -> Outcome:
+        outcome = outcome_of(answer)
+        if isinstance(outcome, Refused) and outcome.code == UNAUTHORIZED and self._token.line():
+            return Retry("HTTP 401: the sink does not take the token; it is read again when it is renewed", answered=False)
+        return outcome
+
     def _request(self, post: list[Event]) -> bytes:
         if self._mode == "binary":
             return self._binary_request(post[0])
@@ -101,7 +109,8 @@ class HttpSink:
             kind, body = BATCH_CONTENT_TYPE, b"[%b]" % b",".join([event.structured() for event in post])
         else:
             kind, body = CONTENT_TYPE, post[0].structured()
-        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (self._start, kind, len(body), body)
+        head = (self._start, self._token.line(), kind, len(body))
+        return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (*head, body)
 
     def _binary_request(self, event: Event) -> bytes:
         """Attributes are header fields, the body is the data as it is (HTTP Protocol Binding, 3.1)."""
@@ -113,7 +122,8 @@ class HttpSink:
         if trace and trace.isascii() and trace.decode().isprintable():
             fields += [(b"traceparent", trace)]
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self._start, lines, len(body), body)
+        head = (self._start, self._token.line(), lines, len(body))
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (*head, body)
 
     # ---- connections
 
@@ -126,7 +136,7 @@ class HttpSink:
 
     async def _post_over(self, slot: int, requests: list[bytes]) -> list[Answer | Retry]:
         answers: list[Answer | Retry] = []
-        failure = UNREACHABLE
+        failure = None
         while len(answers) < len(requests):
             connection = self._connections[slot]
             kept = connection is not None and connection.open
@@ -144,19 +154,15 @@ class HttpSink:
                 self._window = len(answered)
             elif not kept:  # one that was kept may have been closed by the other side just now
                 break
-        return answers + [failure] * (len(requests) - len(answers))
+        return answers + [failure or self._unreachable] * (len(requests) - len(answers))
 
     async def _connect(self) -> PostConnection | None:
-        context = None
-        if self._secure:
-            import ssl
-
-            context = ssl.create_default_context()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await loop.create_connection(PostConnection, self._host, self._port, ssl=context)
-        except (OSError, TimeoutError):
+                _, connection = await loop.create_connection(PostConnection, self._host, self._port, ssl=self._tls)
+        except (OSError, TimeoutError) as error:
+            self._unreachable = Retry(f"no connection: {_reason(error)}", answered=False)
             return None
         return connection
 
@@ -165,6 +171,11 @@ class HttpSink:
         for connection in self._connections:
             if connection is not None:
                 connection.close()
+
+
+def _reason(error: OSError) -> str:
+    """Why there is no connection; a certificate that is not trusted says so."""
+    return getattr(error, "verify_message", "") or error.strerror or type(error).__name__
 
 
 def outcome_of(answer: Answer | Retry) -> Outcome:

@@ -16,6 +16,7 @@ from kfunc.logger_sidecar.feed import Feed, MakeEvents
 from kfunc.logger_sidecar.left_behind import LeftBehind, find_left_behind
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.overflow import Overflow
+from kfunc.logger_sidecar.sink_binding import overrides
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics, SinkMetrics
 from kfunc.logger_sidecar.sinks import open_sink, sink_names
 from kfunc.logger_sidecar.spool import HALF, Spool
@@ -66,16 +67,15 @@ class Pipeline:
         ]
         self._overflow: Overflow | None = None
         if settings.overflow is not UNSET:
+            make = event_maker(settings.compat, overrides(context.environ))
             target = SinkSettings(to=settings.overflow, content_mode="structured", connections=1)
-            self._overflow = Overflow(
-                open_sink(target, context), spool, event_maker(settings.compat), metrics=figures, notices=notices
-            )
+            self._overflow = Overflow(open_sink(target, context), spool, make, metrics=figures, notices=notices)
         figures.show(lambda: spool.used_bytes)
         for name in self._names:
             figures.show_waiting(name, lambda cursor: spool.calls - cursor.calls, spool.cursor(name))
 
     def _route(self, name: str, sink: SinkSettings, context: SinkContext, figures: SinkMetrics) -> Route:
-        spool, make = self._spool, event_maker(str(sink.compat))
+        spool, make = self._spool, event_maker(str(sink.compat), overrides(context.environ))
         place = None
         if sink.dead_letter is not UNSET:
             place = open_sink(SinkSettings(to=sink.dead_letter, content_mode="structured", connections=1), context)

@@ -15,6 +15,7 @@ SINKS = {
     "file": "kfunc.logger_sidecar.file_sink:FileSink",
     "http": "kfunc.logger_sidecar.http_sink:HttpSink",
     "https": "kfunc.logger_sidecar.http_sink:HttpSink",
+    "broker": "kfunc.logger_sidecar.http_sink:HttpSink",
     "nats": "kfunc.logger_sidecar.nats_sink:NatsSink",
     "kafka": "kfunc.logger_sidecar.kafka_sink:KafkaSink",
     "amqp": "kfunc.logger_sidecar.amqp_sink:AmqpSink",
