@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter, time
+from typing import TYPE_CHECKING
 
 from kfunc.config.logger import Logger
 from kfunc.errors import KfuncError
@@ -28,10 +29,11 @@ from kfunc.logger_sidecar.redaction import Redactor
 from kfunc.logger_sidecar.spool import Spool
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
 
+if TYPE_CHECKING:
+    from kfunc.logger_sidecar.shadow import ShadowTraffic
+
 MODES = {"all": 3, "request": HAS_REQUEST, "response": HAS_RESPONSE, "metadata": 3 | NO_BODIES}
 MAX_KNOWN_HEADS = 512
-Tap = Callable[[Exchange, int, bytes], None]
-"""Called with each logged call that was answered whole: exchange, status, the answer's body."""
 
 
 class LoggerApplication:
@@ -50,7 +52,7 @@ class LoggerApplication:
     ) -> None:
         self.pool = pool
         self.spool = spool
-        self.tap: Tap | None = None
+        self.shadow: ShadowTraffic | None = None
         self.flags = MODES[settings.mode]
         bodies = settings.max_body_bytes if settings.mode != "metadata" else 0
         self.max_request = bodies if self.flags & HAS_REQUEST else 0
@@ -73,10 +75,12 @@ class LoggerApplication:
         """Pass on; POSTs to inference paths, and events for the function, are logged."""
         if exchange.method == b"POST" and self._filter.is_logged(exchange.target, exchange.headers):
             share = self._filter.share
+            shadow = self.shadow
+            is_shadowed = shadow is not None and exchange.complete and shadow.is_wanted(exchange.headers, exchange.request_id)
             if share >= 1 or is_sampled(trace_of(exchange.headers, exchange.request_id), share):
-                Logged(self, exchange)
+                Logged(self, exchange).is_shadowed = is_shadowed
             else:
-                exchange.note = Unlogged(exchange, self.pool)
+                exchange.note = Shadowed(exchange, self.pool) if is_shadowed else Unlogged(exchange, self.pool)
         else:
             pass_on(exchange, self.pool)
 
@@ -87,6 +91,8 @@ class LoggerApplication:
         if call is not None:
             if type(call) is Logged and not call.recorded:  # refused here, or its client is gone
                 call.record(exchange.status or CLIENT_GONE, b"", _go_on)
+            if self.shadow is not None and call.is_shadowed and call.head is not None:
+                self.shadow.offer(exchange, call.head, call.whole)
             # They refer to the exchange: without them it is freed now, and not when garbage is collected.
             exchange.note = exchange.on_cancel = None
 
@@ -100,16 +106,41 @@ class Unlogged(Forward):
     """A call that is counted, and not in the sample."""
 
     __slots__ = ()
+    is_shadowed = False
+    head: ResponseHead | None = None
+    whole: bytes | None = None
+
+
+class Shadowed(Unlogged):
+    """A call that is not logged, and goes to the candidate when it is answered."""
+
+    __slots__ = ("head", "whole")
+    is_shadowed = True
+
+    def __init__(self, exchange: Exchange, pool: UpstreamPool) -> None:
+        self.head = self.whole = None
+        super().__init__(exchange, pool)
+
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """A whole answer."""
+        self.head, self.whole = head, body
+        self.exchange.relay(head.status, head.lines, body)
+
+    def passed_head(self, head: ResponseHead) -> None:
+        """An answer that is streamed begins."""
+        self.head = head
 
 
 class Logged(Unlogged):
     """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = ("_answer", "_application", "_held", "_left", "_sent", "head", "recorded")
+    __slots__ = ("_answer", "_application", "_held", "_left", "_sent", "head", "is_shadowed", "recorded", "whole")
 
     def __init__(self, application: LoggerApplication, exchange: Exchange) -> None:
         self._application = application
         self.head: ResponseHead | None = None
+        self.whole: bytes | None = None
+        self.is_shadowed = False
         self._sent: Capture | None = None
         self._answer: Capture | None = None
         self._held: list[Callable[[], None]] | None = None
@@ -130,6 +161,8 @@ class Logged(Unlogged):
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer."""
         self.head = head
+        if self.is_shadowed:
+            self.whole = body
         if self.record(head.status, body, self._relay_later(head, body)):
             self.exchange.relay(head.status, head.lines, body)
 

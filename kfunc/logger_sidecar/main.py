@@ -4,6 +4,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from kfunc.config.logger import Logger, sinks_of
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.application import MODES, LoggerApplication
@@ -44,14 +46,27 @@ def build(parts: Parts) -> LoggerApplication:
     context = SinkContext(config.function, config.namespace, environ)
     pipeline = Pipeline(settings, sinks, context, spool, metrics=parts.metrics, figures=figures, notices=notices)
     application = LoggerApplication(settings, parts.pool, spool, parts.recorder, notices, config.model.name)
+    if settings.shadow is not UNSET:
+        from kfunc.logger_sidecar.shadow import ShadowTraffic
+
+        hidden = bool(settings.redact)
+        application.shadow = ShadowTraffic(settings.shadow, config.timeout_s, parts.metrics, environ, values=not hidden)
     parts.at_start = lambda: _begin(pipeline, application)
-    parts.at_end = pipeline.flush
+    parts.at_end = lambda grace_s: _end(pipeline, application, grace_s)
     return application
 
 
 def _begin(pipeline: Pipeline, application: LoggerApplication) -> None:
     pipeline.start()
+    if application.shadow is not None:
+        application.shadow.start()
     _keep_time(application)
+
+
+async def _end(pipeline: Pipeline, application: LoggerApplication, grace_s: float) -> None:
+    if application.shadow is not None:
+        application.shadow.close()
+    await pipeline.flush(grace_s)
 
 
 def _keep_time(application: LoggerApplication) -> None:

@@ -17,8 +17,9 @@ from kfunc.config.logger import Shadow
 from kfunc.errors import KfuncError, StartupError
 from kfunc.http.address import Address
 from kfunc.http.coding import inflate
+from kfunc.http.exchange import Exchange
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
-from kfunc.http.wire import Headers, forwarded_headers
+from kfunc.http.wire import Headers, forwarded_headers, header_lines
 from kfunc.logger_sidecar.filters import is_sampled, trace_of
 from kfunc.protocol.compare import Answered, Difference, compare
 from kfunc.telemetry.metrics import Metrics
@@ -33,19 +34,20 @@ CONNECTIONS = 8
 SAY_EVERY_S = 1.0
 SHOWN = 3  # differences of one answer
 RESULTS = ("same", "different", "failed", "uncompared", "dropped")
+NOT_PASSED_ON = frozenset((b"host", b"x-request-id", b"x-kfunc-shadow"))
 JSON_LENGTH = b"inference-header-content-length"
 
 
-class Shadowed(Struct):
-    """A request with its answer. `head` is the answer's, None where it was made here."""
+class Waiting(Struct):
+    """A request with its answer; `answer` is None where that was streamed."""
 
-    target: bytes
-    headers: Headers
+    start: bytes
     body: bytes
     request_id: bytes
-    status: int
-    head: ResponseHead | None
-    answer: bytes
+    target: bytes
+    head: ResponseHead
+    answer: bytes | None
+    size: int
 
 
 class ShadowTraffic:
@@ -75,7 +77,7 @@ class ShadowTraffic:
         self._path = parts.path.rstrip("/").encode()
         self._host = parts.netloc.rpartition("@")[2].encode()
         self._pool = UpstreamPool(Address(parts.hostname, port), timeout_s, CONNECTIONS, MAX_WAITING, tls)
-        self._waiting: deque[Shadowed] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._under_way = 0
         self._thread: ThreadPoolExecutor | None = None
@@ -94,53 +96,55 @@ class ShadowTraffic:
         """Whether a call is in the sample."""
         return self.share >= 1 or is_sampled(trace_of(headers, request_id), self.share)
 
-    def offer(self, call: Shadowed) -> None:
-        """Take up a call; never waits, never raises."""
-        size = len(call.body) + len(call.answer)
+    def offer(self, exchange: Exchange, head: ResponseHead, answer: bytes | None) -> None:
+        """Take up a call that has been answered; never waits, never raises."""
+        body = exchange.body
+        size = len(body) + len(answer or b"")
         if len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             self._results["dropped"].add()
             return
-        self._waiting.append(call)
+        start, request_id = self._start(exchange), exchange.request_id
+        self._waiting.append(Waiting(start, body, request_id, exchange.target, head, answer, size))
         self._bytes += size
         if self._under_way < CONNECTIONS:
             asyncio.get_running_loop().call_soon(self._send_next)
+
+    def _start(self, exchange: Exchange) -> bytes:
+        """The request's head as the candidate gets it, but for its framing."""
+        fields = [field for field in forwarded_headers(exchange.header_list) if field[0] not in NOT_PASSED_ON]
+        fields += [(b"x-request-id", exchange.request_id), (b"x-kfunc-shadow", b"1")]
+        line = b"POST %b%b HTTP/1.1\r\nhost: %b\r\n" % (self._path, exchange.target, self._host)
+        return line + header_lines(fields)
 
     def _send_next(self) -> None:
         if self._waiting and self._under_way < CONNECTIONS:
             self._under_way += 1
             self._pool.send(ShadowCall(self, self._waiting.popleft()))
 
-    def request(self, call: Shadowed) -> bytes:
-        """The request as the candidate gets it."""
-        fields = [field for field in forwarded_headers(call.headers) if field[0] not in (b"host", b"x-request-id")]
-        fields += [(b"x-request-id", call.request_id), (b"x-kfunc-shadow", b"1")]
-        lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        head = b"POST %b%b HTTP/1.1\r\nhost: %b\r\n%b" % (self._path, call.target, self._host, lines)
-        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(call.body), call.body)
-
     # ---- what came of it
 
-    def failed(self, call: Shadowed, reason: str) -> None:
+    def failed(self, call: Waiting, reason: str) -> None:
         """There is no answer."""
         self._results["failed"].add()
         self._say(call, reason)
         self._done(call)
 
-    def answered(self, call: Shadowed, head: ResponseHead, body: bytes | None) -> None:
+    def answered(self, call: Waiting, head: ResponseHead, body: bytes | None) -> None:
         """The candidate's answer; None: too large to be kept."""
-        if not self._compare or body is None or self._thread is None:
+        answer = call.answer
+        if self._thread is None or body is None or answer is None:
             self._results["uncompared"].add()
-        elif head.status == call.status and body == call.answer:
+        elif head.status == call.head.status and body == answer:
             self._results["same"].add()
-        elif max(len(body), len(call.answer)) > MAX_COMPARED_BYTES:
-            self._told(call, [Difference("body", f"{len(call.answer)} bytes", f"{len(body)} bytes, not looked into")])
+        elif max(len(body), len(answer)) > MAX_COMPARED_BYTES:
+            self._told(call, [Difference("body", f"{len(answer)} bytes", f"{len(body)} bytes, not looked into")])
         else:
             future = asyncio.get_running_loop().run_in_executor(self._thread, differences, call, head, body)
             future.add_done_callback(lambda done: self._compared(call, done))
             return
         self._done(call)
 
-    def _compared(self, call: Shadowed, done: "asyncio.Future[list[Difference]]") -> None:
+    def _compared(self, call: Waiting, done: "asyncio.Future[list[Difference]]") -> None:
         if done.cancelled():
             return
         error = done.exception()
@@ -151,14 +155,14 @@ class ShadowTraffic:
             self._say(call, str(error))
         self._done(call)
 
-    def _told(self, call: Shadowed, found: list[Difference]) -> None:
+    def _told(self, call: Waiting, found: list[Difference]) -> None:
         self._results["different" if found else "same"].add()
         if found:
             more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             shown = [str(each) if self._values else each.path for each in found[:SHOWN]]
             self._say(call, f"differs in {'; '.join(shown)}{more}")
 
-    def _say(self, call: Shadowed, text: str) -> None:
+    def _say(self, call: Waiting, text: str) -> None:
         """Log it, one a second; how many were not said comes with the next."""
         now = monotonic()
         if now - self._said_at < SAY_EVERY_S:
@@ -169,8 +173,8 @@ class ShadowTraffic:
         target, request_id = call.target.decode("latin-1"), call.request_id.decode("latin-1")
         log.warning("the candidate's answer to %s of %s: %s%s", request_id, target, text, unsaid)
 
-    def _done(self, call: Shadowed) -> None:
-        self._bytes -= len(call.body) + len(call.answer)
+    def _done(self, call: Waiting) -> None:
+        self._bytes -= call.size
         self._under_way -= 1
         self._send_next()
 
@@ -189,7 +193,7 @@ class ShadowCall:
     idempotent = True  # twice is no harm here, and a kept connection may have been closed just now
     bodiless = False
 
-    def __init__(self, traffic: ShadowTraffic, call: Shadowed) -> None:
+    def __init__(self, traffic: ShadowTraffic, call: Waiting) -> None:
         self._traffic = traffic
         self._call = call
         self._head: ResponseHead | None = None
@@ -198,7 +202,8 @@ class ShadowCall:
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """Write the request."""
-        connection.transport.write(self._traffic.request(self._call))
+        call = self._call
+        connection.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (call.start, len(call.body), call.body))
 
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer."""
@@ -229,9 +234,9 @@ class ShadowCall:
         """What is written is bounded by what waits."""
 
 
-def differences(call: Shadowed, head: ResponseHead, body: bytes) -> list[Difference]:
+def differences(call: Waiting, head: ResponseHead, body: bytes) -> list[Difference]:
     """Where the candidate's answer differs from the function's. Raises KfuncError for a body that cannot be read."""
-    mine = _answered(call.status, [] if call.head is None else call.head.headers, call.answer)
+    mine = _answered(call.head.status, call.head.headers, call.answer or b"")
     return compare(mine, _answered(head.status, head.headers, body))
 
 
