@@ -7,7 +7,7 @@ from kfunc.errors import MalformedMessage
 from kfunc.http.h2 import frames
 from kfunc.http.h2.faults import ConnectionFault
 from kfunc.http.h2.fields import FieldDecoder
-from kfunc.http.h2.settings import OUR_CONNECTION_WINDOW, OUR_STREAMS
+from kfunc.http.h2.settings import EARLY_STREAMS, OUR_CONNECTION_WINDOW
 from tests.fuzz.engine import Target
 from tests.fuzz.mutation import MAX_SIZE
 from tests.http.fakes import Keeper
@@ -32,7 +32,7 @@ def check(wire: Wire, application: Checker) -> str:
     core = wire.core
     ended = [id(exchange) for exchange in application.ended]
     assert len(ended) == len(set(ended)), "an exchange ended twice"
-    assert len(core.streams) <= OUR_STREAMS
+    assert len(core.streams) <= EARLY_STREAMS
     assert 0 <= core._receive_window <= OUR_CONNECTION_WINDOW or core.over
     assert core.over == wire.over, "the connection should be closed, or should not"
     assert not (core.over and core.streams)

@@ -113,7 +113,7 @@ class Envoy:
             sys.stderr.write(self._log.read_text())
 
     def _listening(self) -> int:
-        if not self._admin_path.exists():
+        if not self._admin_path.exists() or ":" not in self._admin_path.read_text():
             return 0
         status = json.loads(self.ask_admin("/listeners?format=json")).get("listener_statuses", [])
         return int(status[0]["local_address"]["socket_address"]["port_value"]) if status else 0

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from kfunc.http.h2 import frames
-from kfunc.http.h2.faults import ENHANCE_YOUR_CALM, NO_ERROR
-from kfunc.http.h2.settings import OUR_STREAMS, OUR_WINDOW
+from kfunc.http.h2.faults import ENHANCE_YOUR_CALM, NO_ERROR, SETTINGS_TIMEOUT
+from kfunc.http.h2.settings import EARLY_STREAMS, EARLY_WINDOW, OUR_STREAMS, OUR_WINDOW
 from tests.handlers.conftest import ROOT, configuration
 from tests.handlers.test_main import handler, wait_until_ready
 from tests.http.h2.test_attacks import SENT_AWAY, numbers
@@ -24,7 +24,7 @@ from tests.integration.test_run import V2, children
 MOST = 16 * 1024 * 1024
 SLOWEST_S = 2.0
 TIMEOUT_S = "2"  # of bodies and of answers that nobody takes
-PATIENCE_S = 20
+PATIENCE_S = 30
 BODY = json.dumps(V2)
 GREETING = frames.PREFACE + frames.settings({}) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 AGAINST_THE_CORE = {"rapid reset, answered never", "streams too many"}  # this application answers
@@ -160,12 +160,22 @@ def test_half_open_streams_are_given_up(victim: Victim) -> None:
     def hold() -> Iterator[bytes]:
         for number in numbers(OUR_STREAMS):
             yield begin(number, b"/v2/models/iris/infer")
-            for _ in range(OUR_WINDOW // 16_384):
-                yield data(number, bytes(16_384))
+            yield from [data(number, bytes(16_384))] * (OUR_WINDOW // 16_384)
         time.sleep(2 * float(TIMEOUT_S) + 1)
         yield frames.goaway(0, NO_ERROR)
 
     assert unharmed(victim, lambda: attack(victim.port, hold())) == NO_ERROR
+
+
+def test_half_open_streams_of_a_client_that_does_not_take_our_settings_end_with_them(victim: Victim) -> None:
+    def hold() -> Iterator[bytes]:
+        for number in numbers(EARLY_STREAMS):
+            yield begin(number, b"/v2/models/iris/infer")
+            early = number > 2 * OUR_STREAMS
+            yield from [data(number, bytes(4096))] * (EARLY_WINDOW // 4096 if early else OUR_WINDOW // 4096)
+
+    start = GREETING.removesuffix(frames.frame(frames.SETTINGS, frames.ACK, 0))
+    assert unharmed(victim, lambda: attack(victim.port, hold(), start)) == SETTINGS_TIMEOUT
 
 
 def test_many_connections_that_only_begin_take_little(victim: Victim) -> None:

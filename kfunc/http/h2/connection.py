@@ -9,12 +9,13 @@ from kfunc.http.exchange import Exchange
 from kfunc.http.h2.answers import CONTINUE, NO_BODY, answer_block
 from kfunc.http.h2.core import H2Core
 from kfunc.http.h2.exchange import Backlog, H2Exchange
-from kfunc.http.h2.faults import ENHANCE_YOUR_CALM, INTERNAL_ERROR, ConnectionFault
+from kfunc.http.h2.faults import ENHANCE_YOUR_CALM, INTERNAL_ERROR, REFUSED_STREAM, ConnectionFault
 from kfunc.http.h2.fields import encode_fields
 from kfunc.http.h2.heads import RequestHead
 from kfunc.http.h2.limits import CHECK_S
 from kfunc.http.h2.outbox import ROOM
 from kfunc.http.h2.patience import busy, check
+from kfunc.http.h2.settings import EARLY_WINDOW
 from kfunc.http.h2.streams import Stream
 from kfunc.http.head import body_too_large
 from kfunc.http.wire import Headers
@@ -121,7 +122,9 @@ class H2Connection(asyncio.Protocol):
         else:
             if head.expects:
                 self.core.out.headers(stream, CONTINUE)
-            if application.stream_above < 0:  # both sides speak for as long as they like
+            if stream.early and application.stream_above < EARLY_WINDOW:
+                self.core.reset(stream, REFUSED_STREAM)  # it would be begun before its body is here
+            elif application.stream_above < 0:  # both sides speak for as long as they like
                 stream.patient = True
                 self._admit(exchange)
             elif head.length is not None and head.length > application.stream_above:

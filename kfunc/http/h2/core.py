@@ -27,7 +27,10 @@ from kfunc.http.h2.limits import (
 from kfunc.http.h2.outbox import Outbox
 from kfunc.http.h2.reading import HeadReader, KnownHeads
 from kfunc.http.h2.settings import (
+    ALL_OUR_WINDOWS,
     DEFAULT_WINDOW,
+    EARLY_STREAMS,
+    EARLY_WINDOW,
     MOST_OUR_WINDOW,
     OUR_CONNECTION_WINDOW,
     OUR_FRAME,
@@ -181,15 +184,23 @@ class H2Core:
         head = self._heads.read(block)
         if flags & control.DEPENDS_ON_ITSELF:
             raise malformed("a stream cannot depend on itself")
-        if self.final or len(self.streams) >= OUR_STREAMS:
-            raise StreamFault(REFUSED_STREAM, "too many streams at once, or the connection ends")
         complete = flags & frames.END_STREAM != 0
+        early = len(self.streams) >= OUR_STREAMS
+        if self.final or (early and self._refuses_early(complete, head.length)):
+            raise StreamFault(REFUSED_STREAM, "too many streams at once, or the connection ends")
         if complete and head.length:
             raise malformed("the body is shorter than its content-length")
         state = HALF_CLOSED if complete else OPEN
         stream = Stream(stream_id, state, OUR_WINDOW, self.out.initial_window, head.length, self.now)
+        if early:
+            stream.early = stream.held = True
+            stream.receive_window = EARLY_WINDOW
         self.streams[stream_id] = stream
         self.events.on_request(stream, head, complete)
+
+    def _refuses_early(self, complete: bool, length: int | None) -> bool:
+        """Whether a stream beyond OUR_STREAMS is refused: a client that has not had our settings may open it in good faith."""
+        return self.acknowledged or len(self.streams) >= EARLY_STREAMS or (not complete and (length or 0) > EARLY_WINDOW)
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
@@ -208,7 +219,8 @@ class H2Core:
             return
         stream.receive_window -= size
         if stream.receive_window < 0:
-            raise StreamFault(FLOW_CONTROL_ERROR, "more DATA than the stream's window allows")
+            code = REFUSED_STREAM if stream.early else FLOW_CONTROL_ERROR  # nobody has looked at it: it may be sent again
+            raise StreamFault(code, "more DATA than the stream's window allows")
         if flags & frames.PADDED:
             payload = frames.unpad(payload)
         stream.received += len(payload)
@@ -233,8 +245,8 @@ class H2Core:
         self.events.on_end(stream, trailers)
 
     def _refill(self, stream: Stream) -> None:
-        """Let the client send more, in larger steps the more it has sent."""
-        target = min(MOST_OUR_WINDOW, max(OUR_WINDOW, 4 * stream.received))
+        """Let the client send more, in larger steps the more it has sent and the fewer streams it has."""
+        target = max(OUR_WINDOW, min(MOST_OUR_WINDOW, ALL_OUR_WINDOWS // len(self.streams), 4 * stream.received))
         window = stream.receive_window
         if window > target // 2 or (stream.expected is not None and stream.expected - stream.received <= window):
             return
@@ -243,8 +255,8 @@ class H2Core:
 
     def hold(self, stream: Stream, paused: bool) -> None:
         """Stop or go on letting the client send the stream's body; what it may send already still comes."""
-        stream.held = paused
-        if not paused and stream.state == OPEN:
+        stream.held = paused or stream.early
+        if not stream.held and stream.state == OPEN:
             stream.moved_at = self.now
             self._refill(stream)
 

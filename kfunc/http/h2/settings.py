@@ -9,12 +9,16 @@ DEFAULT_TABLE = 4096
 DEFAULT_WINDOW = 65_535
 DEFAULT_FRAME = 16_384
 
-# What we take. 100 half-open streams of OUR_WINDOW bytes are 12.5 MiB: a client may hold that much with no request complete.
+# What we take. A client may hold memory with no request complete: 100 streams of OUR_WINDOW bytes are 9.4 MiB, and before
+# it has our settings 900 more of EARLY_WINDOW are 3.5. Proxies open as many at once as requests wait for a connection.
 OUR_STREAMS = 100
-OUR_WINDOW = 128 * 1024
+OUR_WINDOW = 96 * 1024
+EARLY_STREAMS = 1000
+EARLY_WINDOW = 4 * 1024
 OUR_FRAME = DEFAULT_FRAME
 OUR_CONNECTION_WINDOW = 1024 * 1024
 MOST_OUR_WINDOW = 1024 * 1024  # of a stream whose body keeps arriving
+ALL_OUR_WINDOWS = 4 * 1024 * 1024  # of all streams, as far as they are larger than OUR_WINDOW
 
 # Setting of the client -> least, most, and the error for what is outside.
 BOUNDS = {

@@ -64,7 +64,7 @@ MAX_REMEMBERED = 512
 class Stream:
     """An open stream. `owner` belongs to whoever drives the core."""
 
-    __slots__ = ("answered", "crowded", "expected", "held", "id", "moved_at", "owner", "patient") + (
+    __slots__ = ("answered", "crowded", "early", "expected", "held", "id", "moved_at", "owner", "patient") + (
         "pending",
         "pending_bytes",
         "received",
@@ -85,6 +85,7 @@ class Stream:
         self.received = 0
         self.held = False  # no more window is given for now
         self.crowded = False  # because of the others' bodies
+        self.early = False  # one too many, from a client that does not know it: its body must be small
         self.patient = False  # the client may be silent for long: its messages are answered as they come
         self.pending: deque[bytes | memoryview] | None = None
         self.pending_bytes = 0

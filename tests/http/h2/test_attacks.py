@@ -9,7 +9,7 @@ import pytest
 from kfunc.http.h2 import frames
 from kfunc.http.h2.faults import CANCEL, ENHANCE_YOUR_CALM, PROTOCOL_ERROR
 from kfunc.http.h2.frames import frame as made
-from kfunc.http.h2.settings import OUR_STREAMS, OUR_WINDOW
+from kfunc.http.h2.settings import EARLY_STREAMS, EARLY_WINDOW, OUR_STREAMS, OUR_WINDOW
 from kfunc.http.server import HttpServer
 from tests.http.fakes import Keeper
 from tests.http.h2.wires import END_STREAM, LAST, LIMITS, Wire, begin, data, get, head
@@ -184,6 +184,28 @@ def test_half_open_streams_are_given_up_in_time() -> None:
     assert wire.core.streams == {}
     assert wire.send(get(401))
     assert wire.answers[401].status == 200
+
+
+def test_half_open_streams_before_the_settings_are_known_take_little_more() -> None:
+    wire = Wire(Forgetful(), greet=False)
+    wire.send(frames.PREFACE + frames.settings({}))
+    tracemalloc.start()
+    try:
+        for number in numbers(EARLY_STREAMS):
+            wire.send(begin(number))
+            for _ in range(OUR_WINDOW // 16_384 if number < 2 * OUR_STREAMS else 0):
+                wire.send(data(number, bytes(16_384)))
+            if number > 2 * OUR_STREAMS:
+                wire.send(data(number, bytes(EARLY_WINDOW - 1)))
+        wire.transport.sent, wire.read_bytes = b"", 0
+        gc.collect()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(wire.core.streams) == EARLY_STREAMS
+    assert peak < MOST
+    wire.wait(31)
+    assert wire.over
 
 
 def test_windows_that_never_open_free_their_streams_in_time() -> None:

@@ -50,7 +50,7 @@ def test_a_receiver_that_holds_gets_what_fits_into_the_window_and_no_more() -> N
     wire = Wire(application := Streamer())
     wire.send(begin(1), data(1, bytes(2000)))
     application.exchanges[0].hold(True)
-    for _ in range(7):
+    for _ in range(5):
         wire.send(data(1, bytes(16_384)))
     assert not [frame for frame in wire.send(data(1, bytes(10_000))) if frame.type == 8 and frame.stream_id == 1]
     application.exchanges[0].hold(False)
@@ -62,7 +62,7 @@ def test_a_stream_that_is_held_does_not_hold_the_others() -> None:
     wire = Wire(application := Streamer())
     wire.send(begin(1), data(1, bytes(2000)))
     application.exchanges[0].hold(True)
-    for _ in range(7):
+    for _ in range(5):
         wire.send(data(1, bytes(16_384)))
     for number in range(3, 43, 2):
         wire.send(begin(number), *[data(number, bytes(16_384)) for _ in range(6)])
@@ -72,7 +72,7 @@ def test_a_stream_that_is_held_does_not_hold_the_others() -> None:
 
 def test_bodies_that_wait_whole_share_a_bound_and_the_oldest_goes_on() -> None:
     wire = waiting()  # 1,000,000 bytes for all
-    streams = list(range(1, 21, 2))
+    streams = list(range(1, 81, 2))
     wire.send(*[begin(number) for number in streams])
     sent = dict.fromkeys(streams, 0)
     for _ in range(40):
@@ -81,7 +81,7 @@ def test_bodies_that_wait_whole_share_a_bound_and_the_oldest_goes_on() -> None:
                 wire.send(data(number, bytes(16_384)))
                 sent[number] += 16_384
     assert sent[1] > 600_000
-    assert sum(sent.values()) < 1_000_000 + sent[1] + 10 * OUR_WINDOW
+    assert sum(sent.values()) < 1_000_000 + sent[1] + len(streams) * OUR_WINDOW
     for number in streams:  # each comes to its end, one after the other
         while sent[number] < 900_000:
             assert wire.core.streams[number].receive_window >= 16_384

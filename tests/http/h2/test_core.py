@@ -27,9 +27,10 @@ from kfunc.http.h2.frames import (
     WITH_PRIORITY,
 )
 from kfunc.http.h2.frames import frame as made
-from kfunc.http.h2.settings import OUR_STREAMS, OUR_WINDOW
+from kfunc.http.h2.settings import EARLY_STREAMS, EARLY_WINDOW, OUR_STREAMS, OUR_WINDOW
 from kfunc.http.h2.streams import TRANSITIONS
 from tests.http.fakes import Keeper
+from tests.http.h2.streamers import Streamer
 from tests.http.h2.wires import END_HEADERS, END_STREAM, HUGE, LAST, Wire, begin, data, get, head, post
 
 BLOCK = head()
@@ -203,6 +204,51 @@ def test_a_stream_too_many_is_refused_and_the_others_go_on() -> None:
     wire.application.answer(wire.application.exchanges[0])
     wire.send(get(2 * OUR_STREAMS + 3))
     assert len(wire.application.exchanges) == OUR_STREAMS + 1
+
+
+def newcomer(application: Keeper) -> Wire:
+    """A client that has not had our settings."""
+    wire = Wire(application, greet=False)
+    wire.send(frames.PREFACE + SETTING({}))
+    return wire
+
+
+def test_a_client_that_does_not_know_our_settings_may_open_more_streams() -> None:
+    wire = newcomer(Keeper(waits=True))
+    wire.send(*[post(number, b"a" * EARLY_WINDOW) for number in range(1, 4 * OUR_STREAMS, 2)])
+    assert (len(wire.application.exchanges), list(wire.answers)) == (2 * OUR_STREAMS, [0])
+    wire.send(made(SETTINGS, frames.ACK, 0), get(4 * OUR_STREAMS + 1))
+    assert wire.answers[4 * OUR_STREAMS + 1].reset == REFUSED_STREAM
+    for exchange in wire.application.exchanges:
+        wire.application.answer(exchange)
+    wire.read()
+    assert [wire.answers[number].status for number in range(1, 4 * OUR_STREAMS, 2)] == [200] * 2 * OUR_STREAMS
+
+
+LARGE = bytes(EARLY_WINDOW + 1)
+TOO_LARGE = {
+    "as its head says": begin(201, b"/", [(b"content-length", b"%d" % len(LARGE))]),
+    "as its body shows": begin(201) + data(201, LARGE[:3000]) + data(201, LARGE[3000:]),
+}
+
+
+@pytest.mark.parametrize("request_bytes", TOO_LARGE.values(), ids=TOO_LARGE.keys())
+def test_such_a_stream_is_refused_if_its_body_is_large(request_bytes: bytes) -> None:
+    wire = newcomer(Keeper(waits=True))
+    wire.send(*[get(number) for number in range(1, 2 * OUR_STREAMS, 2)], request_bytes)
+    assert (wire.answers[201].reset, len(wire.application.exchanges), wire.over) == (REFUSED_STREAM, OUR_STREAMS, False)
+
+
+def test_such_a_stream_is_not_begun_before_its_body_is_there() -> None:
+    wire = newcomer(application := Streamer())
+    wire.send(*[get(number) for number in range(1, 2 * OUR_STREAMS, 2)], begin(201), data(201, bytes(2000)))
+    assert (wire.answers[201].reset, len(application.exchanges)) == (REFUSED_STREAM, OUR_STREAMS)
+
+
+def test_a_client_that_does_not_know_our_settings_may_not_open_any_number_of_streams() -> None:
+    wire = newcomer(Keeper(waits=True))
+    wire.send(*[get(number) for number in range(1, 2 * EARLY_STREAMS + 2, 2)])
+    assert (len(wire.core.streams), wire.answers[2 * EARLY_STREAMS + 1].reset) == (EARLY_STREAMS, REFUSED_STREAM)
 
 
 def test_more_data_than_the_window_of_a_stream_resets_it() -> None:
