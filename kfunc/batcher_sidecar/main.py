@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 from kfunc.batcher_sidecar.application import BatcherApplication
 from kfunc.config.batcher import Batcher
+from kfunc.config.batcher_faults import faults
+from kfunc.config.pod import VARIABLE
+from kfunc.errors import ConfigError, Problem
 from kfunc.process.sidecar import Parts, start_sidecar
 
 if TYPE_CHECKING:
@@ -18,5 +21,12 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
 
 
 def build(parts: Parts) -> BatcherApplication:
-    """The application, with the function's settings or the defaults."""
-    return BatcherApplication(parts.config.batcher or Batcher(), parts.pool, parts.metrics, parts.recorder)
+    """The application, with the function's settings or the defaults. Raises ConfigError where they do not fit together."""
+    settings, limit = parts.config.batcher or Batcher(), parts.config.limits.max_body_bytes
+    problems = [
+        Problem(f"batcher.{'.'.join(map(str, path))}: {message}", suggestion=suggestion)
+        for path, message, suggestion in faults(settings)
+    ]
+    if problems:
+        raise ConfigError(problems, VARIABLE)
+    return BatcherApplication(settings, parts.pool, parts.metrics, parts.recorder, limit)

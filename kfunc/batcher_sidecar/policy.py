@@ -1,142 +1,366 @@
 """When which requests are sent together. Sans-IO: `now` comes in as seconds, batches go out.
 
-Adaptive: a group with nothing in flight is sent at once; while a batch of it is in flight, what
-arrives is collected until that batch is answered, the next one is full or its oldest request has
-waited for the longest time that is allowed.
+Adaptive: a group with nothing in flight is sent at once (but see holding.py); while a batch of it is in
+flight, what arrives is collected until that batch is answered, the next one is full or its oldest request
+has waited for the longest time that is allowed. Where too much is in flight, models take turns by the
+time that their batches take, and a model's groups by turns.
 """
 
-from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Any, Generic, TypeVar
 
-from kfunc.errors import Unavailable
+from msgspec import Struct
+
+from kfunc.batcher_sidecar.queues import NEVER, Batch, Flow, Group, Part, Ticket
+from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
 
 T = TypeVar("T")
 
-MAX_IDLE_GROUPS = 16
+MAX_IDLE_GROUPS = 64
+MAX_DEAD_TIMERS = 64
+LEARN = 0.2
+"""Weight of the newest batch in the mean time of a flow's."""
 
 
-class Batch(Generic[T]):
-    """Requests of one group that go out together."""
+class Bounds(Struct, frozen=True):
+    """What the policy keeps to; sizes in rows, times in seconds."""
 
-    __slots__ = ("items", "key", "rows")
-
-    def __init__(self, key: Hashable, items: list[T], rows: int) -> None:
-        self.key = key
-        self.items = items
-        self.rows = rows
-
-
-class _Waiting(Generic[T]):
-    """A request that waits."""
-
-    __slots__ = ("added_at", "item", "rows")
-
-    def __init__(self, item: T, rows: int, added_at: float) -> None:
-        self.item = item
-        self.rows = rows
-        self.added_at = added_at
-
-
-class _Group(Generic[T]):
-    """The requests that may be merged with each other."""
-
-    __slots__ = ("in_flight", "rows", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Waiting[T]] = deque()
-        self.rows = 0
-        self.in_flight = 0
+    max_rows: int = 32
+    max_latency_s: float = 0.005
+    preferred: tuple[int, ...] = ()
+    max_in_flight: int = 4
+    max_in_flight_total: int = 16
+    max_queue: int = 1_000
+    max_queue_bytes: int = 64 * 1024 * 1024
+    max_batch_bytes: int = 64 * 1024 * 1024
 
 
 class Policy(Generic[T]):
-    """Collects requests into batches of at most `max_batch_size` rows.
+    """Collects requests into batches.
 
-    A request of more rows than that goes out alone. At most `max_queue` requests wait.
+    The driver adds requests, sends what `take` gives, fails what `turned_away` gives, calls `complete` for each
+    batch once, and calls `take` again after each of these and at `due_at`.
     """
 
-    def __init__(self, max_batch_size: int, max_latency_s: float, max_queue: int) -> None:
-        self._max_rows = max_batch_size
-        self._max_latency_s = max_latency_s
-        self._max_queue = max_queue
-        self._groups: dict[Hashable, _Group[T]] = {}
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
         self.queued = 0
+        self.queued_bytes = 0
+        self.in_flight = 0
+        self._waiting: set[Flow[T]] = set()
+        self._idle: dict[Group[T], None] = {}  # in the order in which they became so
+        self._preferred = sorted(bounds.preferred)
+        self._touched: list[Group[T]] = []
+        self._ready: list[Flow[T]] = []  # flows with groups that are due, while too much is in flight
+        self._served_s = 0.0  # `used_s` of the flow that was served last
+        self._period = 0  # times at which too much was in flight, by number
+        self._numbers = count()  # heaps compare them where times are equal
+        self._timers: list[tuple[float, int, Group[T]]] = []
+        self._deadlines: list[tuple[float, int, Ticket[T]]] = []
+        self._turned_away: list[tuple[T, KfuncError]] = []
 
-    def add(self, key: Hashable, item: T, rows: int, now: float) -> None:
-        """Take up a request of `rows` rows. Raises Unavailable when too many wait."""
-        if self.queued >= self._max_queue:
-            raise Unavailable("too many requests wait for a batch (batcher.max_queue); try again later")
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group()
-        group.waiting.append(_Waiting(item, rows, now))
-        group.rows += rows
+    # ---- in
+
+    def flow(self) -> Flow[T]:
+        """A model's, to be kept by the caller."""
+        return Flow(self.bounds.max_rows)
+
+    def add(
+        self,
+        flow: Flow[T],
+        key: Hashable,
+        item: T,
+        rows: int,
+        now: float,
+        *,
+        size: int = 0,
+        level: int = 0,
+        expires_at: float = NEVER,
+    ) -> Ticket[T]:
+        """Take up a request of `rows` rows. Raises Unavailable when too many wait, of this model and group too."""
+        bounds = self.bounds
+        group = flow.groups.get(key) or self._group(flow, key)
+        if self.queued >= bounds.max_queue or (self.queued and self.queued_bytes + size > bounds.max_queue_bytes):
+            try:
+                self._make_room(group, size)
+            except Unavailable:
+                self._drop_if_idle(group)
+                raise
+        ticket = Ticket(item, group, rows, size, level, now, expires_at)
+        group.append(ticket)
+        group.holding.arrived(now)
+        if not flow.queued:
+            self._waiting.add(flow)
+        flow.queued += 1
         self.queued += 1
+        self.queued_bytes += size
+        if expires_at != NEVER:
+            heappush(self._deadlines, (expires_at, next(self._numbers), ticket))
+        self._touch(group)
+        return ticket
 
-    def adopt(self, key: Hashable, item: T, rows: int) -> Batch[T]:
-        """A batch of one request that is in flight already: its group waits for it too."""
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Group()
-        group.in_flight += 1
-        return Batch(key, [item], rows)
+    def enter(self) -> None:
+        """Something is in flight of which no more is known than that."""
+        self.in_flight += 1
 
-    def take(self, key: Hashable, now: float) -> list[Batch[T]]:
-        """The batches of one group that are to be sent now."""
+    def leave(self) -> None:
+        """It is answered."""
+        self.in_flight -= 1
+
+    def adopt(self, flow: Flow[T], key: Hashable, item: T, rows: int, sent_at: float) -> Batch[T]:
+        """What has entered is a batch of one request: its group waits for it too."""
+        group = flow.groups.get(key) or self._group(flow, key)
+        ticket = Ticket(item, group, rows, 0, 0, sent_at, NEVER)
+        ticket.waits = False
+        ticket.taken = rows
+        self.in_flight -= 1
+        return self._sent(group, [Part(ticket, 0, rows)], rows, sent_at)
+
+    def cancel(self, ticket: Ticket[T]) -> bool:
+        """Drop what waits of a request; whether nothing of it has been given out."""
+        if ticket.waits:
+            self._drop(ticket)
+        return ticket.taken == 0
+
+    def complete(self, batch: Batch[T], now: float) -> None:
+        """A batch has been answered, or has failed."""
+        group = batch.group
+        flow = group.flow
+        seconds = now - batch.sent_at
+        flow.used_s += seconds - batch.charged_s
+        flow.mean_s += LEARN * (seconds - flow.mean_s)
+        flow.in_flight -= 1
+        if not flow.in_flight:
+            flow.newest = None
+        group.in_flight -= 1
+        self.in_flight -= 1
+        if not group.in_flight:
+            holding = group.holding
+            holding.answered(len(batch.parts), batch.rows, batch.sent_at, now)
+            self._hold(group, now)
+        if group.count:
+            self._touch(group)
+        else:
+            self._drop_if_idle(group)
+
+    # ---- out
+
+    def turned_away(self) -> list[tuple[T, KfuncError]]:
+        """Requests that are to fail without having run, each once."""
+        result = self._turned_away
+        if result:
+            self._turned_away = []
+        return result
+
+    def take(self, now: float) -> list[Batch[T]]:
+        """The batches that are to be sent now."""
+        if self._deadlines and self._deadlines[0][0] <= now:
+            self._expire(now)
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            at, _, group = heappop(timers)
+            if at == group.armed_at:
+                group.armed_at = NEVER
+                self._touch(group)
         batches: list[Batch[T]] = []
-        group = self._groups.get(key)
-        while group is not None and group.waiting and self._is_due(group, now):
-            batches.append(self._next(key, group))
+        touched = self._touched
+        if touched:
+            self._touched = []
+            for group in touched:
+                group.is_touched = False
+                self._offer(group, now, batches)
+        if self._ready:
+            self._serve(now, batches)
         return batches
 
-    def take_due(self, now: float) -> list[Batch[T]]:
-        """The batches of all groups that are to be sent now."""
-        return [batch for key in list(self._groups) for batch in self.take(key, now)]
-
-    def _is_due(self, group: _Group[T], now: float) -> bool:
-        if group.in_flight == 0 or group.rows >= self._max_rows:
-            return True
-        return self._max_latency_s > 0 and now >= group.waiting[0].added_at + self._max_latency_s
-
-    def _next(self, key: Hashable, group: _Group[T]) -> Batch[T]:
-        items: list[T] = []
-        rows = 0
-        waiting = group.waiting
-        while waiting and (not items or rows + waiting[0].rows <= self._max_rows):
-            first = waiting.popleft()
-            items.append(first.item)
-            rows += first.rows
-        group.rows -= rows
-        group.in_flight += 1
-        self.queued -= len(items)
-        return Batch(key, items, rows)
-
     def due_at(self) -> float | None:
-        """When `take_due` next has something that no answer or request brings; None for not at all."""
-        if self._max_latency_s == 0 or not self.queued:
-            return None
-        oldest = [group.waiting[0].added_at for group in self._groups.values() if group.waiting]
-        return min(oldest) + self._max_latency_s
+        """When `take` next has something to do that no call brings; None for not at all."""
+        timers, deadlines = self._timers, self._deadlines
+        while timers and (timers[0][0] != timers[0][2].armed_at or not timers[0][2].count):
+            at, _, group = heappop(timers)
+            if at == group.armed_at:
+                group.armed_at = NEVER
+        while deadlines and not deadlines[0][2].waits:
+            heappop(deadlines)
+        first = timers[0][0] if timers else NEVER
+        if deadlines:
+            first = min(first, deadlines[0][0])
+        return None if first == NEVER else first
 
-    def complete(self, batch: Batch[T]) -> None:
-        """A batch has been answered, or has failed."""
-        group = self._groups[batch.key]
-        group.in_flight -= 1
-        self._drop_if_idle(batch.key, group)
+    # ---- what is due
 
-    def _drop_if_idle(self, key: Hashable, group: _Group[T]) -> None:
-        """Forget a group that holds nothing; a few are kept, since the next request is likely to be of theirs."""
-        if len(self._groups) > MAX_IDLE_GROUPS and not group.in_flight and not group.waiting:
-            del self._groups[key]
+    def _limit(self, flow: Flow[T]) -> int:
+        """Rows at which a batch is full."""
+        return min(self._preferred[-1], flow.max_rows) if self._preferred else flow.max_rows
 
-    def cancel(self, key: Hashable, item: T) -> bool:
-        """Drop a request that still waits; false if it does not wait any more."""
-        group = self._groups.get(key)
-        for waiting in group.waiting if group is not None else ():
-            if waiting.item is item:
-                group.waiting.remove(waiting)  # type: ignore[union-attr]
-                group.rows -= waiting.rows  # type: ignore[union-attr]
-                self.queued -= 1
-                self._drop_if_idle(key, group)  # type: ignore[arg-type]
-                return True
-        return False
+    def _is_due(self, group: Group[T], now: float) -> bool:
+        if group.in_flight >= self.bounds.max_in_flight:
+            return False
+        if group.rows >= self._limit(group.flow) or group.bytes >= self.bounds.max_batch_bytes:
+            return True
+        if group.in_flight == 0:
+            return now >= group.hold_until or group.rows >= group.hold_rows
+        latency_s = self.bounds.max_latency_s
+        return latency_s > 0 and now >= group.oldest_at + latency_s
+
+    def _hold(self, group: Group[T], now: float) -> None:
+        """Nothing is in flight any more: decide whether to wait for those who are about to come back."""
+        group.hold_until = group.flow.hold_until = 0.0
+        latency_s = self.bounds.max_latency_s
+        if not latency_s:
+            return
+        more, wait_s = group.holding.wait_for(group.count)
+        if more:
+            wait_s = min(wait_s, latency_s)
+            until = min(now + wait_s, group.oldest_at + latency_s) if group.count else now + wait_s
+            group.hold_until = group.flow.hold_until = until
+            group.hold_rows = group.rows + more
+
+    def _offer(self, group: Group[T], now: float, batches: list[Batch[T]]) -> None:
+        """Send what is due of a group, or let it wait for its turn."""
+        while group.count and not group.is_ready and self._is_due(group, now):
+            if self._ready or self.in_flight >= self.bounds.max_in_flight_total:
+                self._enqueue(group)
+                return
+            batches.append(self._next(group, now))
+        self._arm(group)
+
+    def _enqueue(self, group: Group[T]) -> None:
+        flow = group.flow
+        if not self._ready:  # what was used while there was enough for all counts for nothing
+            self._period += 1
+            self._served_s = 0.0
+        if flow.period != self._period:
+            flow.period = self._period
+            flow.used_s = self._served_s
+        if not flow.ready:
+            self._ready.append(flow)
+            if not flow.in_flight:  # it has used nothing lately: no more credit than the others for that
+                flow.used_s = max(flow.used_s, self._served_s)
+        flow.ready.append(group)
+        group.is_ready = True
+
+    def _serve(self, now: float, batches: list[Batch[T]]) -> None:
+        """Models take turns: the one whose batches have taken the least time is next."""
+        while self._ready and self.in_flight < self.bounds.max_in_flight_total:
+            flow = min(self._ready, key=lambda each: each.used_s)
+            group = flow.next_ready()
+            if group.count and self._is_due(group, now):
+                self._served_s = flow.used_s
+                batches.append(self._next(group, now))
+            if group.count and self._is_due(group, now):
+                flow.ready.append(group)
+                group.is_ready = True
+            else:
+                self._arm(group)
+            if not flow.ready:
+                self._ready.remove(flow)
+
+    def _arm(self, group: Group[T]) -> None:
+        """Look at a group again when its time has come, if nothing else happens before."""
+        if not group.count or group.in_flight >= self.bounds.max_in_flight or group.is_ready:
+            return
+        if group.in_flight == 0:
+            at = group.hold_until
+        elif self.bounds.max_latency_s:
+            at = group.oldest_at + self.bounds.max_latency_s
+        else:
+            return
+        if at < group.armed_at:
+            group.armed_at = at
+            heappush(self._timers, (at, next(self._numbers), group))
+
+    def _next(self, group: Group[T], now: float) -> Batch[T]:
+        flow = group.flow
+        rows = limit = min(self._limit(flow), flow.max_rows)
+        if self._preferred and group.rows < limit:
+            rows = next((size for size in reversed(self._preferred) if size <= group.rows), limit)
+        parts, total = group.next_parts(rows, limit, self.bounds.max_batch_bytes)
+        for part in parts:
+            if not part.ticket.waits:
+                self._forget(part.ticket)
+        return self._sent(group, parts, total, now)
+
+    def _sent(self, group: Group[T], parts: list[Part[T]], rows: int, now: float) -> Batch[T]:
+        flow = group.flow
+        group.hold_until = flow.hold_until = 0.0
+        group.in_flight += 1
+        flow.in_flight += 1
+        self.in_flight += 1
+        flow.used_s += flow.mean_s
+        batch = Batch(group, parts, rows, now, flow.mean_s)
+        if flow.newest is not None:
+            flow.newest.ran_alone = batch.ran_alone = False
+        flow.newest = batch
+        return batch
+
+    # ---- leaving the queue
+
+    def _forget(self, ticket: Ticket[T]) -> None:
+        """A request waits no more."""
+        flow = ticket.group.flow
+        flow.queued -= 1
+        if not flow.queued:
+            self._waiting.discard(flow)
+        self.queued -= 1
+        self.queued_bytes -= ticket.size
+
+    def _drop(self, ticket: Ticket[T]) -> None:
+        group = ticket.group
+        group.remove(ticket)
+        self._forget(ticket)
+        dead = len(self._deadlines) - self.queued
+        if dead > MAX_DEAD_TIMERS and dead > self.queued:
+            self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
+            heapify(self._deadlines)
+        self._drop_if_idle(group)
+
+    def _expire(self, now: float) -> None:
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            ticket = heappop(deadlines)[2]
+            if ticket.waits and not ticket.taken:
+                self._drop(ticket)
+                message = "the request's timeout passed before it could run (parameters.timeout)"
+                self._turned_away.append((ticket.item, DeadlineExceeded(message)))
+                deadlines = self._deadlines
+
+    def _make_room(self, group: Group[T], size: int) -> None:
+        """The queue is full: the longest gives, the newest request of its last level, unless it is the one that asks."""
+        flow = max(self._waiting, key=lambda each: each.queued)
+        if flow.queued <= group.flow.queued + (flow is not group.flow):
+            flow = group.flow
+        longest = max(flow.groups.values(), key=lambda each: each.count)
+        full = Unavailable("too many requests wait for a batch (batcher.max_queue, max_queue_bytes); try again later")
+        if longest is group or (flow is group.flow and longest.count <= group.count + 1):
+            raise full
+        newest = longest.levels[max(longest.levels)][-1]
+        if newest.taken or self.queued_bytes - newest.size + size > self.bounds.max_queue_bytes:
+            raise full
+        self._drop(newest)
+        self._turned_away.append((newest.item, full))
+
+    def _drop_if_idle(self, group: Group[T]) -> None:
+        """Forget a group that holds nothing; some are kept, since the next request is likely to be of theirs."""
+        if not group.count and not group.in_flight and not group.is_ready:
+            self._idle.pop(group, None)
+            self._idle[group] = None
+            if len(self._idle) > MAX_IDLE_GROUPS:
+                oldest = next(iter(self._idle))
+                del self._idle[oldest]
+                if not oldest.count and not oldest.in_flight and not oldest.is_ready:
+                    del oldest.flow.groups[oldest.key]
+
+    # ---- small things
+
+    def _group(self, flow: Flow[T], key: Hashable) -> Group[T]:
+        group: Group[Any] = Group(key, flow)
+        flow.groups[key] = group
+        return group
+
+    def _touch(self, group: Group[T]) -> None:
+        if not group.is_touched:
+            group.is_touched = True
+            self._touched.append(group)

@@ -23,6 +23,7 @@ MAX_VARIABLE_BYTES = 64 * 1024
 """Longer ones are a file, and KFUNC_CONFIG is `@` and its path."""
 IN_FILE = "@"
 VARIABLE = "KFUNC_CONFIG"
+LISTS = {"protocols", "preferred_batch_sizes", "group_headers"}
 
 
 class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
@@ -96,7 +97,7 @@ def _override(plain: dict[str, Any], key: str, value: str) -> None:
     if wanted not in fields:
         raise ConfigError([Problem(f"{key} names no setting", suggestion=f"settings here: {', '.join(fields)}")], "environment")
     if isinstance(target, dict):  # else converting it says what is wrong
-        target[wanted] = value.split(",") if wanted == "protocols" else value
+        target[wanted] = value.split(",") if wanted in LISTS else value
 
 
 BLOCKS: dict[str, type[Struct]] = {"model": PodModel, "limits": Limits, "batcher": Batcher, "logger": Logger}

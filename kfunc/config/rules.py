@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from kfunc.config import (
     access_rules,
+    batcher_rules,
     deployment_rules,
     environment_rules,
     eventing_rules,

@@ -97,7 +97,7 @@ def concurrency_fills_batches(function: Function) -> Iterator[Finding]:
         return
     if concurrency > MAX_CONCURRENCY:
         yield Finding(CONCURRENCY, f"expected at most {MAX_CONCURRENCY}, found {concurrency}", "0 is no bound")
-    elif batcher is not UNSET and concurrency < batcher.max_batch_size:
+    elif batcher is not UNSET and batcher.max_batch_size != "auto" and concurrency < batcher.max_batch_size:
         message = f"with {concurrency} requests at once, no batch of {batcher.max_batch_size} can fill"
         yield Finding(CONCURRENCY, message, f"at least inference.batcher.max_batch_size, which is {batcher.max_batch_size}")
 

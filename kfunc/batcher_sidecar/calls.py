@@ -1,0 +1,309 @@
+"""Calls of the upstream for one request or several, and what becomes of their answers."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from kfunc.batcher_sidecar import v1_rows, v2_answers, v2_merging
+from kfunc.batcher_sidecar.paths import Path
+from kfunc.batcher_sidecar.queues import Batch, Part, Ticket
+from kfunc.batcher_sidecar.tensor_rows import Unrepresentable
+from kfunc.batcher_sidecar.v1_rows import V1Answer, V1Request
+from kfunc.batcher_sidecar.v2_answers import V2Answer
+from kfunc.batcher_sidecar.v2_requests import V2Request
+from kfunc.batcher_sidecar.whole_answer import WholeAnswer
+from kfunc.errors import BadGateway, KfuncError
+from kfunc.http.exchange import Exchange
+from kfunc.http.proxy import Forward
+from kfunc.http.upstream import ResponseHead, UpstreamConnection
+from kfunc.http.wire import JSON, Headers, forwarded_headers, header_lines
+
+if TYPE_CHECKING:
+    from kfunc.batcher_sidecar.application import BatcherApplication
+
+log = logging.getLogger("kfunc.batcher")
+
+JSON_LENGTH = b"inference-header-content-length"
+BINARY = b"application/octet-stream"
+# The merged request's own: its form is decided here, and its answer is read here, so it must not come compressed.
+OWN = frozenset((b"content-type", b"accept-encoding", JSON_LENGTH))
+# Of those that differ the first request's are sent: the calls behind belong to its trace.
+TRACE = (b"traceparent", b"tracestate")
+# Said anew for each caller's part of an answer.
+FORM = frozenset((b"content-type", JSON_LENGTH))
+
+
+class Member:
+    """An exchange that waits for its batch, is in one, or in several as parts.
+
+    `sent_at` is in seconds of perf_counter, as the exchange's `started_at`; `batches` are the numbers of its batches.
+    """
+
+    __slots__ = ("batches", "calls", "exchange", "missing", "path", "request", "sent_at", "sources", "ticket")
+
+    def __init__(self, exchange: Exchange, path: Path, request: V1Request | V2Request) -> None:
+        self.exchange = exchange
+        self.path = path
+        self.request = request
+        self.ticket: Ticket[Member] | None = None
+        self.missing = request.rows  # rows without an answer
+        self.sources: list[tuple[int, V1Answer | V2Answer, int, int]] = []  # with the first row of each part
+        self.sent_at = 0.0
+        self.batches: list[int] = []
+        self.calls: list[Merged] = []
+
+    def take(self, part: Part["Member"], answer: V1Answer | V2Answer, start: int, head: ResponseHead) -> bool:
+        """Rows from `start` of an answer are this part's; false where they have no form that the caller wants."""
+        self.sources.append((part.start, answer, start, start + part.rows))
+        self.missing -= part.rows
+        if self.missing or self.exchange.cancelled:
+            return True
+        self.sources.sort(key=lambda source: source[0])
+        sources = [source[1:] for source in self.sources]
+        json_length, lines = 0, head.lines
+        if isinstance(self.request, V1Request):
+            body = V1Answer.part(sources)  # type: ignore[arg-type]
+        else:
+            try:
+                body, json_length = v2_answers.part(self.request, sources)  # type: ignore[arg-type]
+            except Unrepresentable:
+                self.sources.clear()
+                self.missing = self.request.rows
+                return False
+            if json_length or not all(source.all_json for source, _, _ in sources):  # type: ignore[union-attr]
+                lines = form_lines(head, json_length)
+        self.exchange.relay(head.status, lines, body)
+        return True
+
+
+def form_lines(head: ResponseHead, json_length: int) -> bytes:
+    """The fields of an answer whose form is not that of the batch's."""
+    fields = [field for field in forwarded_headers(head.headers) if field[0] not in FORM and field[0] != b"x-request-id"]
+    if json_length:
+        return header_lines([*fields, (b"content-type", BINARY), (JSON_LENGTH, b"%d" % json_length)])
+    return header_lines([*fields, (b"content-type", JSON)])
+
+
+class Alone(Forward):
+    """One request that passes as it came: unread, or as a batch of one."""
+
+    __slots__ = ("_application", "_open", "batch", "path")
+
+    def __init__(
+        self, application: "BatcherApplication", exchange: Exchange, path: Path, batch: Batch[Member] | None = None
+    ) -> None:
+        self._application = application
+        self.path = path
+        self._open = True
+        self.batch = batch
+        if batch is None:
+            path.alone = self
+        super().__init__(exchange, application.pool)
+
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """A whole answer."""
+        self.passed_end(complete=True)
+        self.exchange.relay(head.status, head.lines, body)
+
+    def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
+        """The upstream is free again."""
+        if self._open:
+            self._open = False
+            if self.path.alone is self:
+                self.path.alone = None
+            self._application.completed(self.path, self.batch)
+
+
+class Again(Forward):
+    """A request whose batch failed, sent as it came."""
+
+    __slots__ = ("_open", "_retries")
+
+    def __init__(self, retries: "Retries", exchange: Exchange) -> None:
+        self._retries = retries
+        self._open = True
+        super().__init__(exchange, retries.application.pool)
+
+    def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
+        """The next may go."""
+        if self._open:
+            self._open = False
+            self._retries.ended()
+
+
+class Retries:
+    """The requests of a batch that was answered with an error, sent again alone, a few at a time, in its place."""
+
+    def __init__(self, application: "BatcherApplication", path: Path, batch: Batch[Member], parts: list[Part[Member]]) -> None:
+        self.application = application
+        self.path = path
+        self._batch = batch
+        self._left = parts[::-1]
+        self._running = 0
+        self._starting = False
+
+    def start(self) -> None:
+        """Send as many as may be in flight."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._left and self._running < self.application.settings.max_in_flight:
+            part = self._left.pop()
+            member = part.ticket.item
+            if not member.exchange.cancelled:
+                self._running += 1
+                self.application.records.retries.add()
+                if part.rows == member.request.rows:
+                    Again(self, member.exchange)
+                else:
+                    self.application.send_merged(Merged(self.application, self.path, self._batch, [part], self))
+        self._starting = False
+        if not self._left and not self._running:
+            self.application.completed(self.path, self._batch)
+
+    def ended(self) -> None:
+        """One of them is answered."""
+        self._running -= 1
+        self.start()
+
+
+class Merged(WholeAnswer):
+    """Parts of requests as one call: those of a batch, or with `retries` one of them, tried again."""
+
+    def __init__(
+        self,
+        application: "BatcherApplication",
+        path: Path,
+        batch: Batch[Member],
+        parts: list[Part[Member]],
+        retries: Retries | None = None,
+    ) -> None:
+        super().__init__()
+        self.application = application
+        self.path = path
+        self.parts = parts
+        self._batch = batch
+        self._retries = retries
+        self._rows = sum(part.rows for part in parts)
+        self._body = b""
+        self._json_length = 0
+        self._lengths: dict[str, int] | None = None
+        self._connection: UpstreamConnection | None = None
+        self._open = True
+
+    def prepare(self) -> bool:
+        """Write the body; false where the requests have no common form."""
+        pieces = [(part.ticket.item.request, part.start, part.start + part.rows) for part in self.parts]
+        try:
+            if self.path.is_v1:
+                self._body = v1_rows.merge(pieces)  # type: ignore[arg-type]
+            else:
+                self._body, self._json_length, self._lengths = v2_merging.merge(pieces, self.path.padding)  # type: ignore[arg-type]
+        except (RecursionError, Unrepresentable):
+            return False
+        return True
+
+    # ---- request
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """Write the merged request with the fields that all members agree on."""
+        self._connection = connection
+        body, self._body = self._body, b""
+        fields = self._fields()
+        if self._json_length:
+            fields += [(b"content-type", BINARY), (JSON_LENGTH, b"%d" % self._json_length)]
+        else:
+            fields.append((b"content-type", JSON))
+        head = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (self.path.target, header_lines(fields), len(body))
+        connection.transport.write(head + body)
+
+    def _fields(self) -> Headers:
+        first, *others = [part.ticket.item.exchange for part in self.parts]
+        common = set(first.header_list)
+        for exchange in others:
+            if exchange.header_list is not first.header_list:
+                common.intersection_update(exchange.header_list)
+        kept = [field for field in first.header_list if (field in common or field[0] in TRACE) and field[0] not in OWN]
+        fields = forwarded_headers(kept)
+        if (b"host", first.headers.get(b"host", b"")) not in fields:
+            fields.append((b"host", first.headers.get(b"host", b"localhost")))
+        return fields
+
+    def member_gone(self) -> None:
+        """A client went away: if it was the last, so is the reason for the call."""
+        if self._open and all(part.ticket.item.exchange.cancelled for part in self.parts):
+            if self._connection is not None and self._connection.call is self:
+                self._connection.abort()
+            else:
+                self.application.pool.forget(self)
+            self._close()
+
+    # ---- answer
+
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """Give each member its part."""
+        if head.status != 200:
+            self._refused(head, body)
+            return
+        try:
+            answer = self._read(head, body)
+        except BadGateway as error:
+            log.warning("%s: %s; not merged any more", self.path.target.decode("latin-1"), error.message)
+            self.path.refuse()
+            self.again()
+            return
+        unlike, start = [], 0
+        if self._retries is None:
+            self._close()
+        for part in self.parts:
+            if not part.ticket.item.take(part, answer, start, head):
+                unlike.append(part)
+            start += part.rows
+        for part in unlike:
+            self.application.send_alone(part.ticket.item)
+        self._close()
+
+    def _read(self, head: ResponseHead, body: bytes) -> V1Answer | V2Answer:
+        if self.path.is_v1:
+            return V1Answer(body, self._rows)
+        given = dict(head.headers).get(JSON_LENGTH)
+        if given is not None and not (given.isdigit() and int(given) <= len(body)):
+            raise BadGateway("the upstream's answer to a batch is not as long as it says")
+        json_length = None if given is None else int(given)
+        return V2Answer(body, json_length, self._rows, self.path.fixed, self.path.padding, self._lengths)
+
+    def _refused(self, head: ResponseHead, body: bytes) -> None:
+        """An answer, and not the one that was hoped for: it is each member's, or that of the one with the bad row."""
+        if len(self.parts) > 1 and self.application.settings.retry_alone:
+            self.application.ask(self.path)  # another model may be loaded by now
+            self.again()
+            return
+        self._close()
+        for part in self.parts:
+            self.application.drop_rest(part)
+            part.ticket.item.exchange.relay(head.status, head.lines, body)
+
+    def again(self) -> None:
+        """Send the requests alone, if these are not alone already."""
+        parts, self._open = self.parts, False
+        if self._retries is not None:  # a part that is refused alone too
+            for part in parts:
+                self.application.drop_rest(part)
+                part.ticket.item.exchange.fail(BadGateway("the upstream's answer does not have the rows that were asked"))
+            self._retries.ended()
+        else:
+            Retries(self.application, self.path, self._batch, parts).start()
+
+    def on_failure(self, error: KfuncError) -> None:
+        """The upstream is lost; what may have run is not sent again."""
+        self._close()
+        for part in self.parts:
+            self.application.drop_rest(part)
+            part.ticket.item.exchange.fail(error)
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            if self._retries is not None:
+                self._retries.ended()
+            else:
+                self.application.completed(self.path, self._batch)
