@@ -8,7 +8,7 @@ from kfunc.batcher_sidecar import v1_rows, v2_requests
 from kfunc.batcher_sidecar.calls import JSON_LENGTH, Alone, Member, Merged
 from kfunc.batcher_sidecar.paths import MAX_PATH, MAX_PATHS, MetadataCall, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
-from kfunc.batcher_sidecar.queues import NEVER, Batch, Part
+from kfunc.batcher_sidecar.queues import NEVER, Batch, Ticket
 from kfunc.batcher_sidecar.records import Records
 from kfunc.batcher_sidecar.tuning import FIRST_ROWS
 from kfunc.batcher_sidecar.v1_rows import V1Request
@@ -44,6 +44,8 @@ class BatcherApplication:
         self._advancing = self._again = False
         self._paths: dict[bytes, Path] = {}
         self._last: Path | None = None
+        self._levels = settings.priority_levels if settings.priority_levels > 1 else 0
+        self._default_level = settings.default_priority
         self._group_headers = (*CREDENTIALS, *(name.encode() for name in settings.group_headers))
         policy = self._policy
         self.records.watch(
@@ -82,7 +84,7 @@ class BatcherApplication:
         if type(note) is Member:
             exchange.note = None
             note.ticket = None
-            note.calls.clear()
+            note.calls = ()
 
     # ---- collecting
 
@@ -118,25 +120,22 @@ class BatcherApplication:
         if path.alone is not None:
             self._read_alone(path, path.alone)
         now = monotonic()
-        member = Member(exchange, path, request)
-        level, expires_at = self.settings.default_priority, NEVER
-        if isinstance(request, V2Request):
-            if request.level is not None and request.level <= self.settings.priority_levels:
-                level = request.level
-            if request.timeout_s is not None:
-                expires_at = now + request.timeout_s
-        if self.settings.priority_levels == 1:
-            level = 1
-        exchange.note = member
+        member = Member(exchange, path, request, request.rows)
+        level, expires_at = self._default_level, NEVER
+        if request.level is not None and request.level <= self._levels:
+            level = request.level
+        if request.timeout_s is not None:
+            expires_at = now + request.timeout_s
+        policy = self._policy
         try:
-            member.ticket = self._policy.add(
-                path.flow, key, member, request.rows, now, size=len(exchange.body), level=level, expires_at=expires_at
-            )
+            member.ticket = policy.add(path.flow, key, member, request.rows, now, len(exchange.body), level, expires_at)
         except Unavailable:
             self.records.rejected.add()
             raise
+        exchange.note = member
         exchange.on_cancel = lambda: self._cancel(member)
-        self.advance()
+        if policy.stirred:
+            self.advance()
 
     def _read_alone(self, path: Path, alone: Alone) -> None:
         """The one in flight is not the only one any more: it holds up its group, as a batch would."""
@@ -145,7 +144,7 @@ class BatcherApplication:
         read = self._read(path, exchange)
         if read is not None:
             request, key = read
-            member = Member(exchange, path, request)
+            member = Member(exchange, path, request, request.rows)
             sent_at = monotonic() - (perf_counter() - exchange.started_at)
             alone.batch = self._policy.adopt(path.flow, key, member, request.rows, sent_at)
 
@@ -227,15 +226,14 @@ class BatcherApplication:
         """Send several requests as one, or each alone where they have no common form."""
         if call.prepare():
             for part in call.parts:
-                part.ticket.item.calls.append(call)
+                part.ticket.item.calls += (call,)
             self.pool.send(call)
         else:
             call.again()
 
-    def drop_rest(self, part: Part[Member]) -> None:
-        """A part of a request has failed, and so has the request: what waits of it is not sent."""
-        if part.ticket.waits:
-            self._policy.cancel(part.ticket)
+    def drop(self, ticket: Ticket[Member]) -> None:
+        """What waits of a request is not to be sent."""
+        self._policy.cancel(ticket)
 
     def send_alone(self, member: Member) -> None:
         """Merged, its answer had no form that the caller can read."""

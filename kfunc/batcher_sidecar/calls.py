@@ -3,6 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from kfunc.batcher_sidecar import v1_rows, v2_answers, v2_merging
 from kfunc.batcher_sidecar.paths import Path
 from kfunc.batcher_sidecar.queues import Batch, Part, Ticket
@@ -25,40 +27,41 @@ log = logging.getLogger("kfunc.batcher")
 JSON_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
 # The merged request's own: its form is decided here, and its answer is read here, so it must not come compressed.
-OWN = frozenset((b"content-type", b"accept-encoding", JSON_LENGTH))
+OWN = frozenset((b"content-type", b"accept-encoding", b"grpc-timeout", JSON_LENGTH))
 # Of those that differ the first request's are sent: the calls behind belong to its trace.
 TRACE = (b"traceparent", b"tracestate")
 # Said anew for each caller's part of an answer.
 FORM = frozenset((b"content-type", JSON_LENGTH))
 
 
-class Member:
+class Member(Struct, eq=False):
     """An exchange that waits for its batch, is in one, or in several as parts.
 
-    `sent_at` is in seconds of perf_counter, as the exchange's `started_at`; `batches` are the numbers of its batches.
+    `sent_at` is in seconds of perf_counter, as the exchange's `started_at`; `batches` are the numbers of its batches,
+    `missing` the rows without an answer, `sources` the answers so far, with the first row of each part.
     """
 
-    __slots__ = ("batches", "calls", "exchange", "missing", "path", "request", "sent_at", "sources", "ticket")
-
-    def __init__(self, exchange: Exchange, path: Path, request: V1Request | V2Request) -> None:
-        self.exchange = exchange
-        self.path = path
-        self.request = request
-        self.ticket: Ticket[Member] | None = None
-        self.missing = request.rows  # rows without an answer
-        self.sources: list[tuple[int, V1Answer | V2Answer, int, int]] = []  # with the first row of each part
-        self.sent_at = 0.0
-        self.batches: list[int] = []
-        self.calls: list[Merged] = []
+    exchange: Exchange
+    path: Path
+    request: V1Request | V2Request
+    missing: int
+    ticket: "Ticket[Member] | None" = None
+    sources: tuple[tuple[int, V1Answer | V2Answer, int, int], ...] = ()
+    sent_at: float = 0.0
+    batches: tuple[int, ...] = ()
+    calls: "tuple[Merged, ...]" = ()
 
     def take(self, part: Part["Member"], answer: V1Answer | V2Answer, start: int, head: ResponseHead) -> bool:
         """Rows from `start` of an answer are this part's; false where they have no form that the caller wants."""
-        self.sources.append((part.start, answer, start, start + part.rows))
         self.missing -= part.rows
-        if self.missing or self.exchange.cancelled:
+        if self.exchange.cancelled:
             return True
-        self.sources.sort(key=lambda source: source[0])
-        sources = [source[1:] for source in self.sources]
+        sources = [(answer, start, start + part.rows)]
+        if self.missing or self.sources:
+            self.sources += ((part.start, *sources[0]),)
+            if self.missing:
+                return True
+            sources = [source[1:] for source in sorted(self.sources, key=lambda source: source[0])]
         json_length, lines = 0, head.lines
         if isinstance(self.request, V1Request):
             body = V1Answer.part(sources)  # type: ignore[arg-type]
@@ -66,10 +69,9 @@ class Member:
             try:
                 body, json_length = v2_answers.part(self.request, sources)  # type: ignore[arg-type]
             except Unrepresentable:
-                self.sources.clear()
-                self.missing = self.request.rows
+                self.sources, self.missing = (), self.request.rows
                 return False
-            if json_length or not all(source.all_json for source, _, _ in sources):  # type: ignore[union-attr]
+            if json_length or not answer.all_json or (self.sources and not all(each[0].all_json for each in sources)):  # type: ignore[union-attr]
                 lines = form_lines(head, json_length)
         self.exchange.relay(head.status, lines, body)
         return True
@@ -277,17 +279,17 @@ class Merged(WholeAnswer):
             self.application.ask(self.path)  # another model may be loaded by now
             self.again()
             return
+        self._drop_rest()
         self._close()
         for part in self.parts:
-            self.application.drop_rest(part)
             part.ticket.item.exchange.relay(head.status, head.lines, body)
 
     def again(self) -> None:
         """Send the requests alone, if these are not alone already."""
         parts, self._open = self.parts, False
         if self._retries is not None:  # a part that is refused alone too
+            self._drop_rest()
             for part in parts:
-                self.application.drop_rest(part)
                 part.ticket.item.exchange.fail(BadGateway("the upstream's answer does not have the rows that were asked"))
             self._retries.ended()
         else:
@@ -295,10 +297,16 @@ class Merged(WholeAnswer):
 
     def on_failure(self, error: KfuncError) -> None:
         """The upstream is lost; what may have run is not sent again."""
+        self._drop_rest()
         self._close()
         for part in self.parts:
-            self.application.drop_rest(part)
             part.ticket.item.exchange.fail(error)
+
+    def _drop_rest(self) -> None:
+        """The requests have failed: what waits of those that were cut is not sent."""
+        for part in self.parts:
+            if part.ticket.waits:
+                self.application.drop(part.ticket)
 
     def _close(self) -> None:
         if self._open:

@@ -19,7 +19,7 @@ MOST_OF_A_CALL = 0.5
 class Holding:
     """For one group: who was answered, who came back since, and the decision that follows."""
 
-    __slots__ = ("_answered_at", "_expected", "_last_at", "_returned", "_watch_until", "share", "times", "within_s")
+    __slots__ = ("_answered_at", "_expected", "_last_at", "_returned", "share", "times", "watch_until", "within_s")
 
     def __init__(self) -> None:
         self.times = ServiceTimes()
@@ -29,13 +29,12 @@ class Holding:
         self._returned = 0
         self._answered_at = 0.0
         self._last_at = 0.0
-        self._watch_until = 0.0
+        self.watch_until = 0.0
 
     def arrived(self, now: float) -> None:
-        """A request of the group is there."""
-        if now <= self._watch_until:
-            self._returned += 1
-            self._last_at = now
+        """A request of the group is there, not later than `watch_until`."""
+        self._returned += 1
+        self._last_at = now
 
     def answered(self, requests: int, rows: int, sent_at: float, now: float) -> None:
         """A batch has been answered; nothing else is in flight."""
@@ -47,19 +46,21 @@ class Holding:
                 self.within_s += LEARN * (self._last_at - self._answered_at - self.within_s)
         self._expected, self._returned = requests, 0
         self._answered_at = self._last_at = now
-        self._watch_until = now + MOST_OF_A_CALL * self.times.predict(rows)
+        self.watch_until = now + MOST_OF_A_CALL * self.times.predict(rows)
 
     def wait_for(self, waiting: int) -> tuple[int, float]:
         """How many requests more to wait for, and the most seconds; (0, 0.0): send what there is.
 
-        Those who wait lose the time that is waited; those who are waited for win a call less that time.
+        Those who wait lose the time that is waited. Those who are waited for win a call less that time; and if they
+        had to be served in a call of their own, that would keep all who come back from the one after it.
         """
         expected = self._expected if self.share > ALL else int(self._expected * self.share)
         others = expected if waiting else expected - 1
         if others < 1:
             return 0, 0.0
-        call_s = self.times.predict(max(1, waiting))
+        waiting = max(1, waiting)
+        call_s = self.times.predict(waiting)
         wait_s = min(MARGIN * self.within_s, MOST_OF_A_CALL * call_s)
-        if others * (call_s - wait_s) <= max(1, waiting) * wait_s:
+        if others * (call_s - wait_s) + self.share * waiting * self.times.fixed_s <= waiting * wait_s:
             return 0, 0.0
         return expected, wait_s

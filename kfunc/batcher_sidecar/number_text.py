@@ -15,11 +15,6 @@ def number_text(array: Raw) -> bytes | None:
     return None if inner.translate(None, NUMERIC) or not inner.strip() else inner
 
 
-def count(text: bytes) -> int:
-    """Numbers in what `number_text` gave."""
-    return text.count(b",") + 1
-
-
 def join(texts: list[bytes]) -> Raw:
     """One array of all numbers."""
     return Raw(b"[%b]" % b",".join(texts))

@@ -6,6 +6,7 @@ has waited for the longest time that is allowed. Where too much is in flight, mo
 time that their batches take, and a model's groups by turns.
 """
 
+from collections import deque
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -52,6 +53,7 @@ class Policy(Generic[T]):
         self._waiting: set[Flow[T]] = set()
         self._idle: dict[Group[T], None] = {}  # in the order in which they became so
         self._preferred = sorted(bounds.preferred)
+        self._full_rows = max(bounds.preferred, default=0)  # at which a batch is full; 0: as its flow says
         self._touched: list[Group[T]] = []
         self._ready: list[Flow[T]] = []  # flows with groups that are due, while too much is in flight
         self._served_s = 0.0  # `used_s` of the flow that was served last
@@ -74,7 +76,6 @@ class Policy(Generic[T]):
         item: T,
         rows: int,
         now: float,
-        *,
         size: int = 0,
         level: int = 0,
         expires_at: float = NEVER,
@@ -89,17 +90,31 @@ class Policy(Generic[T]):
                 self._drop_if_idle(group)
                 raise
         ticket = Ticket(item, group, rows, size, level, now, expires_at)
-        group.append(ticket)
-        group.holding.arrived(now)
-        if not flow.queued:
-            self._waiting.add(flow)
+        waiting = group.levels.get(level)
+        if waiting is None:
+            waiting = group.levels[level] = deque()
+            if not flow.queued:
+                self._waiting.add(flow)
+        waiting.append(ticket)
+        group.count += 1
+        group.rows += rows
+        group.bytes += size
         flow.queued += 1
         self.queued += 1
         self.queued_bytes += size
+        if now <= group.holding.watch_until:
+            group.holding.arrived(now)
         if expires_at != NEVER:
             heappush(self._deadlines, (expires_at, next(self._numbers), ticket))
-        self._touch(group)
+            self._touch(group)
+        elif group.in_flight < bounds.max_in_flight and (group.is_touched or not self._rests(group)):
+            self._touch(group)
         return ticket
+
+    @property
+    def stirred(self) -> bool:
+        """Whether `take` may have something to do that it had not when it was called last, or `due_at` to say."""
+        return bool(self._touched or self._turned_away)
 
     def enter(self) -> None:
         """Something is in flight of which no more is known than that."""
@@ -191,19 +206,23 @@ class Policy(Generic[T]):
 
     # ---- what is due
 
-    def _limit(self, flow: Flow[T]) -> int:
-        """Rows at which a batch is full."""
-        return min(self._preferred[-1], flow.max_rows) if self._preferred else flow.max_rows
-
     def _is_due(self, group: Group[T], now: float) -> bool:
         if group.in_flight >= self.bounds.max_in_flight:
             return False
-        if group.rows >= self._limit(group.flow) or group.bytes >= self.bounds.max_batch_bytes:
+        if group.rows >= (self._full_rows or group.flow.max_rows) or group.bytes >= self.bounds.max_batch_bytes:
             return True
         if group.in_flight == 0:
             return now >= group.hold_until or group.rows >= group.hold_rows
         latency_s = self.bounds.max_latency_s
         return latency_s > 0 and now >= group.oldest_at + latency_s
+
+    def _rests(self, group: Group[T]) -> bool:
+        """Whether one request more changes nothing: its group waits for an answer, or for a time that is known."""
+        if group.rows >= (self._full_rows or group.flow.max_rows) or group.bytes >= self.bounds.max_batch_bytes:
+            return False
+        if group.in_flight == 0:
+            return group.rows < group.hold_rows and group.armed_at <= group.hold_until
+        return group.armed_at != NEVER or not self.bounds.max_latency_s
 
     def _hold(self, group: Group[T], now: float) -> None:
         """Nothing is in flight any more: decide whether to wait for those who are about to come back."""
@@ -213,8 +232,9 @@ class Policy(Generic[T]):
             return
         more, wait_s = group.holding.wait_for(group.count)
         if more:
-            wait_s = min(wait_s, latency_s)
-            until = min(now + wait_s, group.oldest_at + latency_s) if group.count else now + wait_s
+            until = now + min(wait_s, latency_s)
+            if group.count and self.bounds.max_in_flight > 1:  # else they waited for their turn, and not for others
+                until = min(until, group.oldest_at + latency_s)
             group.hold_until = group.flow.hold_until = until
             group.hold_rows = group.rows + more
 
@@ -274,13 +294,13 @@ class Policy(Generic[T]):
 
     def _next(self, group: Group[T], now: float) -> Batch[T]:
         flow = group.flow
-        rows = limit = min(self._limit(flow), flow.max_rows)
+        rows = limit = self._full_rows or flow.max_rows
         if self._preferred and group.rows < limit:
             rows = next((size for size in reversed(self._preferred) if size <= group.rows), limit)
         parts, total = group.next_parts(rows, limit, self.bounds.max_batch_bytes)
-        for part in parts:
-            if not part.ticket.waits:
-                self._forget(part.ticket)
+        gone = [part.ticket for part in parts if not part.ticket.waits]
+        if gone:
+            self._forget(flow, len(gone), sum([ticket.size for ticket in gone]))
         return self._sent(group, parts, total, now)
 
     def _sent(self, group: Group[T], parts: list[Part[T]], rows: int, now: float) -> Batch[T]:
@@ -298,19 +318,18 @@ class Policy(Generic[T]):
 
     # ---- leaving the queue
 
-    def _forget(self, ticket: Ticket[T]) -> None:
-        """A request waits no more."""
-        flow = ticket.group.flow
-        flow.queued -= 1
+    def _forget(self, flow: Flow[T], requests: int, size: int) -> None:
+        """Requests of a flow wait no more."""
+        flow.queued -= requests
         if not flow.queued:
             self._waiting.discard(flow)
-        self.queued -= 1
-        self.queued_bytes -= ticket.size
+        self.queued -= requests
+        self.queued_bytes -= size
 
     def _drop(self, ticket: Ticket[T]) -> None:
         group = ticket.group
         group.remove(ticket)
-        self._forget(ticket)
+        self._forget(group.flow, 1, ticket.size)
         dead = len(self._deadlines) - self.queued
         if dead > MAX_DEAD_TIMERS and dead > self.queued:
             self._deadlines = [entry for entry in self._deadlines if entry[2].waits]

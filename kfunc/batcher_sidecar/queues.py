@@ -8,57 +8,48 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from msgspec import Struct
+
 from kfunc.batcher_sidecar.holding import Holding
 
 T = TypeVar("T")
 NEVER = float("inf")
 
 
-class Ticket(Generic[T]):
+class Ticket(Struct, Generic[T], eq=False):
     """A request of `rows` rows and `size` bytes, `taken` of whose rows have been given out."""
 
-    __slots__ = ("added_at", "expires_at", "group", "item", "level", "rows", "size", "taken", "waits")
-
-    def __init__(
-        self, item: T, group: "Group[T]", rows: int, size: int, level: int, added_at: float, expires_at: float
-    ) -> None:
-        self.item = item
-        self.group = group
-        self.rows = rows
-        self.size = size
-        self.level = level
-        self.added_at = added_at
-        self.expires_at = expires_at
-        self.taken = 0
-        self.waits = True
+    item: T
+    group: "Group[T]"
+    rows: int
+    size: int
+    level: int
+    added_at: float
+    expires_at: float
+    taken: int = 0
+    waits: bool = True
 
 
-class Part(Generic[T]):
+class Part(Struct, Generic[T], eq=False):
     """Rows of one request that travel in one batch: all of them, unless it was too large."""
 
-    __slots__ = ("rows", "start", "ticket")
-
-    def __init__(self, ticket: Ticket[T], start: int, rows: int) -> None:
-        self.ticket = ticket
-        self.start = start
-        self.rows = rows
+    ticket: Ticket[T]
+    start: int
+    rows: int
 
 
-class Batch(Generic[T]):
+class Batch(Struct, Generic[T], eq=False):
     """Parts that go out together; `charged_s` is what its flow has been charged so far.
 
     `ran_alone`: so far no other batch of its flow has been in flight with it.
     """
 
-    __slots__ = ("charged_s", "group", "parts", "ran_alone", "rows", "sent_at")
-
-    def __init__(self, group: "Group[T]", parts: list[Part[T]], rows: int, sent_at: float, charged_s: float) -> None:
-        self.group = group
-        self.parts = parts
-        self.rows = rows
-        self.sent_at = sent_at
-        self.charged_s = charged_s
-        self.ran_alone = True
+    group: "Group[T]"
+    parts: list[Part[T]]
+    rows: int
+    sent_at: float
+    charged_s: float
+    ran_alone: bool = True
 
 
 class Flow(Generic[T]):
@@ -130,16 +121,6 @@ class Group(Generic[T]):
                 return waiting[0].added_at
         return min(waiting[0].added_at for waiting in self.levels.values())
 
-    def append(self, ticket: Ticket[T]) -> None:
-        """Take up a request."""
-        waiting = self.levels.get(ticket.level)
-        if waiting is None:
-            waiting = self.levels[ticket.level] = deque()
-        waiting.append(ticket)
-        self.count += 1
-        self.rows += ticket.rows
-        self.bytes += ticket.size
-
     def remove(self, ticket: Ticket[T]) -> None:
         """Drop a request, or what is left of it."""
         waiting = self.levels[ticket.level]
@@ -162,22 +143,27 @@ class Group(Generic[T]):
         parts: list[Part[T]] = []
         total = size = 0
         while self.levels:
-            ticket = self.levels[min(self.levels)][0] if len(self.levels) > 1 else next(iter(self.levels.values()))[0]
-            left = ticket.rows - ticket.taken
-            space = rows - total
-            if parts and (space <= 0 or size + ticket.size > max_bytes):
+            level = min(self.levels)
+            waiting = self.levels[level]
+            while waiting:
+                ticket = waiting[0]
+                left, space = ticket.rows - ticket.taken, rows - total
+                size += ticket.size
+                if parts and (space <= 0 or size > max_bytes or (left > space and ticket.rows <= limit)):
+                    break
+                start = ticket.taken
+                if left > space and ticket.rows > limit:
+                    left = space
+                else:
+                    waiting.popleft()
+                    ticket.waits = False
+                    self.count -= 1
+                    self.bytes -= ticket.size
+                ticket.taken += left
+                total += left
+                parts.append(Part(ticket, start, left))
+            if waiting:
                 break
-            if left > space and ticket.rows > limit:
-                part = Part(ticket, ticket.taken, max(1, space))
-                ticket.taken += part.rows
-                self.rows -= part.rows
-            elif left > space and parts:
-                break
-            else:
-                part = Part(ticket, ticket.taken, left)
-                self.remove(ticket)
-                ticket.taken = ticket.rows
-            parts.append(part)
-            total += part.rows
-            size += ticket.size
+            del self.levels[level]
+        self.rows -= total
         return parts, total

@@ -48,11 +48,12 @@ class Records:
         self.requests.observe(len(batch.parts))
         self._rows.observe(batch.rows)
         self._fill.observe(batch.rows / max_rows)
+        queue = self._queue
         for part in batch.parts:
             member = part.ticket.item
-            member.batches.append(number)
-            if part.start == 0:
+            member.batches += (number,)
+            if not part.start:
+                exchange = member.exchange
                 member.sent_at = now
-                waited_s = now - member.exchange.started_at
-                member.exchange.batch_s = waited_s
-                self._queue.observe(waited_s)
+                exchange.batch_s = waited_s = now - exchange.started_at
+                queue.observe(waited_s)

@@ -1,8 +1,7 @@
 """`max_batch_size: auto`: the most rows with which 99 % of answers take no longer than they may. Sans-IO.
 
-A request waits for at most one call before its own, so that two of them must fit into the time. Calls are looked at
-that ran alone: what a call takes while others are in flight says how full the upstream is, and smaller batches
-would make that worse.
+A request waits for at most one call before its own, so that two of them must fit into the time. Where more arrives
+than batches of that size can take, the queue would grow without end: then they grow until they can.
 """
 
 from kfunc.batcher_sidecar.service_times import ServiceTimes
@@ -17,34 +16,51 @@ STEP = 0.02
 GROWTH = 2
 """No further than this times the largest batch that was measured."""
 FADE = 0.99
-"""Of the largest batch, with each that is smaller."""
+"""Of the largest batch, with each that is smaller, and of the size that a queue asks for, with each call without one."""
+PRESSURE = 1.1
+"""By how much the size grows with a call after which more than a batch waits."""
+ALONE_LATELY = 20
+"""Calls within which one ran alone: as long as there are such, only they are measured."""
 
 
 class Tuner:
     """For one model: `rows` is the size that it chose last."""
 
-    __slots__ = ("_largest", "_target_s", "rows", "tail", "times")
+    __slots__ = ("_floor", "_largest", "_shared", "_target_s", "rows", "tail", "times")
 
     def __init__(self, target_s: float) -> None:
         self._target_s = target_s
         self.times = ServiceTimes()
         self.tail = 1.2  # the slowest in a hundred calls, as a multiple of what is predicted
         self._largest = 0.0
+        self._floor = 0.0
+        self._shared = ALONE_LATELY  # calls since one ran alone
         self.rows = FIRST_ROWS
 
-    def observe(self, rows: int, seconds: float) -> int:
-        """Take up a call that ran alone; the size to use from now on."""
+    def observe(self, rows: int, seconds: float, waiting: int = 0, *, alone: bool = True) -> int:
+        """Take up a call that took `seconds`, after which `waiting` requests wait; the size to use from now on.
+
+        Not `alone`: another was in flight, and `seconds` count from its answer.
+        """
+        self._shared = 0 if alone else self._shared + 1
+        if alone or self._shared >= ALONE_LATELY:
+            self._learn(rows, seconds)
+        self._floor = PRESSURE * max(self._floor, self.rows) if waiting > self.rows else FADE * self._floor
+        self._largest = max(float(rows), self._largest * FADE)
+        self.rows = min(MOST_ROWS, max(self._fitting(), int(self._floor)))
+        return self.rows
+
+    def _learn(self, rows: int, seconds: float) -> None:
         if self.times.known and (predicted := self.times.predict(rows)) > 0:
             step = STEP * self.tail
             self.tail += step * QUANTILE if seconds > self.tail * predicted else -step * (1.0 - QUANTILE)
             self.tail = max(1.0, self.tail)
         self.times.observe(rows, seconds)
-        self._largest = max(float(rows), self._largest * FADE)
+
+    def _fitting(self) -> int:
+        """Rows of which two calls fit into the time."""
         room_s = self._target_s / (CALLS * self.tail) - self.times.fixed_s
-        most = min(MOST_ROWS, max(FIRST_ROWS, int(GROWTH * self._largest)))
+        most = max(FIRST_ROWS, int(GROWTH * self._largest))
         if self.times.row_s > 0:
-            most = min(most, max(1, int(room_s / self.times.row_s)))
-        elif room_s <= 0:
-            most = 1
-        self.rows = most
-        return most
+            return min(most, max(1, int(room_s / self.times.row_s)))
+        return most if room_s > 0 else 1

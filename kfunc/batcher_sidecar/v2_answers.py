@@ -31,7 +31,7 @@ class Output:
     `trim` are its size in the ragged dimension, that dimension, and whose length it has; None: it is not ragged.
     """
 
-    __slots__ = ("_binary", "_elements", "_ends", "_is_text", "_total", "_width") + (
+    __slots__ = ("_binary", "_elements", "_ends", "_is_text", "_total", "_trailing", "_whole", "_width") + (
         "batched",
         "datatype",
         "name",
@@ -61,6 +61,23 @@ class Output:
         if self.batched and self._width * total != size:
             raise BadGateway(NO_DATA)
         self.opening = opening(output, "shape", "data", "" if binary is None else "parameters")
+        self._trailing = b"".join([b",%d" % dimension for dimension in self.shape[1:]])
+        self._whole: bytes | None = None
+
+    def json(self, start: int, end: int) -> bytes:
+        """The output for the rows from `start` to before `end`, as JSON. Raises Unrepresentable."""
+        if self.batched:
+            if not self._is_text:
+                return self._json(end - start, self.rows_json(start, end, None))
+            data = b",".join(self._elements[start * self._width : end * self._width])
+            return b'%b"shape":[%d%b],"data":[%b]}' % (self.opening, end - start, self._trailing, data)
+        if self._whole is None:
+            self._whole = self._json(0, self.rows_json(0, 0, None))
+        return self._whole
+
+    def _json(self, rows: int, data: bytes) -> bytes:
+        shape = self.own_shape(rows, None)
+        return b'%b"shape":%b,%b"data":[%b]}' % (self.opening, _encode(shape), _more(self), data)
 
     def _read_json(self, data: msgspec.Raw) -> int:
         """Elements of the array: numbers, other values, or whole rows where it is nested."""
@@ -143,7 +160,7 @@ class V2Answer:
     Raises BadGateway where it is none, or has other rows than were asked.
     """
 
-    __slots__ = ("all_json", "opening", "outputs")
+    __slots__ = ("all_json", "opening", "outputs", "ragged")
 
     def __init__(
         self,
@@ -177,6 +194,7 @@ class V2Answer:
             raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
         self.opening = opening(document, "id", "outputs")
         self.all_json = json_length is None
+        self.ragged = False
         if padding is not None and lengths:
             self._find_ragged(padding, lengths)
 
@@ -186,6 +204,7 @@ class V2Answer:
             shape = output.shape
             if output.batched and output.name in padding.outputs and len(shape) > padding.dim and shape[padding.dim] == length:
                 output.trim = (padding.dim, name)
+                self.ragged = True
 
 
 Sources = list[tuple[V2Answer, int, int]]
@@ -198,8 +217,8 @@ def part(request: V2Request, sources: Sources) -> tuple[bytes, int]:
     own = b'"id":%b,' % _encode(request.id) if request.id else b""
     wanted = request.wanted
     if wanted is False or (type(wanted) is dict and not any(wanted.values())):
-        if len(sources) == 1:
-            texts = [_json_output(output, request, start, end) for output in answer.outputs]
+        if len(sources) == 1 and not answer.ragged:
+            texts = [output.json(start, end) for output in answer.outputs]
         else:
             texts = [_json_rejoined(index, request, sources) for index in range(len(answer.outputs))]
         return b'%b%b"outputs":[%b]}' % (answer.opening, own, b",".join(texts)), 0
@@ -217,13 +236,6 @@ def part(request: V2Request, sources: Sources) -> tuple[bytes, int]:
         tail += data
     head = b'%b%b"outputs":[%b]}' % (answer.opening, own, b",".join(texts))
     return b"".join([head, *tail]), len(head)
-
-
-def _json_output(output: Output, request: V2Request, start: int, end: int) -> bytes:
-    length = output.own_length(request) if output.trim is not None else None
-    shape = output.own_shape(end - start, length)
-    more = _more(output)
-    return b'%b"shape":%b,%b"data":[%b]}' % (output.opening, _encode(shape), more, output.rows_json(start, end, length))
 
 
 def _json_rejoined(index: int, request: V2Request, sources: Sources) -> bytes:

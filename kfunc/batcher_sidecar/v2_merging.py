@@ -26,22 +26,20 @@ def merge(pieces: Pieces, padding: Padding | None) -> tuple[bytes, int, dict[str
 
     Raises Unrepresentable, or RecursionError for what is nested too deeply to be written.
     """
-    lengths: dict[str, int] = {}
-    if padding is not None:
-        for request, _, _ in pieces:
-            for name, length in (request.lengths or {}).items():
-                lengths[name] = max(lengths.get(name, 0), length)
+    lengths = {} if padding is None else _longest(pieces)
     first = pieces[0][0]
-    binary = False
-    total = 0
-    for request, start, end in pieces:
-        total += end - start
-        binary = binary or request.binary
-    columns = [
-        [_piece(request, index, start, end, lengths, padding) for request, start, end in pieces]
-        for index in range(len(first.inputs))
-    ]
-    if binary:
+    total = sum([end - start for _, start, end in pieces])
+    columns = []
+    for index in range(len(first.inputs)):
+        columns.append(
+            [
+                request.inputs[index]
+                if end - start == request.rows and not lengths
+                else _piece(request, index, start, end, lengths, padding)
+                for request, start, end in pieces
+            ]
+        )
+    if any(request.binary for request, _, _ in pieces):
         body, json_length = _binary(first, columns, total)
         return body, json_length, lengths
     inputs = [
@@ -50,6 +48,15 @@ def merge(pieces: Pieces, padding: Padding | None) -> tuple[bytes, int, dict[str
     ]
     merged = InferRequest(inputs, parameters=first.parameters, outputs=_named(first.outputs))
     return msgspec.json.encode(v2.request_document(merged)), 0, lengths
+
+
+def _longest(pieces: Pieces) -> dict[str, int]:
+    """The ragged inputs' sizes that all fit into."""
+    lengths: dict[str, int] = {}
+    for request, _, _ in pieces:
+        for name, length in (request.lengths or {}).items():
+            lengths[name] = max(lengths.get(name, 0), length)
+    return lengths
 
 
 def _piece(request: V2Request, index: int, start: int, end: int, lengths: dict[str, int], padding: Padding | None) -> Tensor:
@@ -64,7 +71,10 @@ def _piece(request: V2Request, index: int, start: int, end: int, lengths: dict[s
 
 
 def _joined(parts: list[Any]) -> Any:
-    if not any(type(part) is bytes for part in parts):
+    kinds = set(map(type, parts))
+    if kinds == {bytes}:
+        return join(parts)
+    if bytes not in kinds:
         return list(chain.from_iterable(parts))
     return join([part if type(part) is bytes else msgspec.json.encode(part)[1:-1] for part in parts if part])
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kfunc.batcher_sidecar.number_text import count, number_text
+from kfunc.batcher_sidecar.number_text import number_text
 from kfunc.batcher_sidecar.padding import Padding
 from kfunc.batcher_sidecar.tensor_rows import Unrepresentable, element_ends
 from kfunc.errors import InvalidRequest
@@ -26,7 +26,7 @@ MAX_TIMEOUT_US = 10**12
 
 
 class RawTensor(Struct, gc=False, forbid_unknown_fields=True):
-    """A Tensor whose data nobody has read. An unknown field could not be merged."""
+    """A Tensor before its data are read, and after. An unknown field could not be merged."""
 
     name: str
     shape: list[int]
@@ -47,7 +47,7 @@ class RawRequest(Struct, gc=False, forbid_unknown_fields=True):
 _REQUEST = msgspec.json.Decoder(RawRequest)
 
 
-class V2Request:
+class V2Request(Struct):
     """Tensors with their data in any of the forms of tensor_rows.py, and how the caller wants its answer.
 
     `wanted`: outputs in binary, by name, or all or none. `binary`: not only JSON, in or out.
@@ -56,32 +56,17 @@ class V2Request:
     dimension, by input.
     """
 
-    __slots__ = (
-        "altered",
-        "binary",
-        "id",
-        "inputs",
-        "lengths",
-        "level",
-        "outputs",
-        "parameters",
-        "rows",
-        "timeout_s",
-        "wanted",
-    )
-
-    def __init__(self, inputs: list[Tensor], raw: RawRequest, *, binary: bool) -> None:
-        self.inputs = inputs
-        self.rows = inputs[0].shape[0]
-        self.id = raw.id
-        self.outputs = raw.outputs
-        self.parameters = raw.parameters
-        self.level: int | None = None
-        self.timeout_s: float | None = None
-        self.wanted: dict[str, bool] | bool = False
-        self.binary = binary
-        self.altered = False
-        self.lengths: dict[str, int] | None = None
+    inputs: list[Tensor]
+    rows: int
+    id: str
+    parameters: dict[str, Any] | None
+    outputs: list[RequestedOutput] | None
+    binary: bool
+    level: int | None = None
+    timeout_s: float | None = None
+    wanted: dict[str, bool] | bool = False
+    altered: bool = False
+    lengths: dict[str, int] | None = None
 
 
 def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple[V2Request, Hashable] | None:
@@ -91,7 +76,7 @@ def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple
         inputs = _tensors(raw, body, json_length)
         if inputs is None:
             return None
-        request = V2Request(inputs, raw, binary=json_length is not None)
+        request = V2Request(inputs, inputs[0].shape[0], raw.id, raw.parameters, raw.outputs, json_length is not None)
         if (raw.parameters or raw.outputs) and not _take_parameters(request):
             return None
     except (InvalidRequest, Unrepresentable, *BROKEN):
@@ -109,9 +94,9 @@ def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple
 
 def _tensors(raw: RawRequest, body: bytes, json_length: int | None) -> list[Tensor] | None:
     """The tensors with their data; None where the first dimensions differ or there is none."""
-    inputs: list[Tensor] = []
     rows = -1
-    for each in raw.inputs:
+    inputs: list[Any] = raw.inputs  # they become tensors
+    for each in inputs:
         shape = each.shape
         if rows < 0 and shape:
             rows = shape[0]
@@ -119,21 +104,25 @@ def _tensors(raw: RawRequest, body: bytes, json_length: int | None) -> list[Tens
             return None
         if each.parameters is not None and (json_length is None or each.parameters.keys() - {v2_binary.SIZE}):
             return None
-        tensor = Tensor(each.name, shape, each.datatype, None, each.parameters)
         if each.data:
-            tensor.data = _json_data(each, tensor)
+            _read_json(each)
         elif json_length is None:
             return None
-        inputs.append(tensor)
-    if json_length is not None:
-        v2_binary.attach(inputs, body, json_length)
-        for tensor in inputs:
-            if tensor.data is None:
-                return None
-            tensor.parameters = None
-            if tensor.datatype == "BYTES" and not _is_whole(tensor):
-                return None
+        else:
+            each.data = None
+    if json_length is not None and not _attach(inputs, body, json_length):
+        return None
     return inputs or None
+
+
+def _attach(inputs: list[Tensor], body: bytes, json_length: int) -> bool:
+    """Give them what follows the JSON; false where an input stays without."""
+    v2_binary.attach(inputs, body, json_length)
+    for tensor in inputs:
+        if tensor.data is None or (tensor.datatype == "BYTES" and not _is_whole(tensor)):
+            return False
+        tensor.parameters = None
+    return True
 
 
 def _is_whole(tensor: Tensor) -> bool:
@@ -143,16 +132,20 @@ def _is_whole(tensor: Tensor) -> bool:
     return len(element_ends(tensor.data)) - 1 == element_count(tensor.name, tensor.shape)
 
 
-def _json_data(raw: RawTensor, tensor: Tensor) -> Any:
-    """The text of flat numbers, else the values, flat."""
-    text = number_text(raw.data) if raw.datatype not in NOT_NUMBERS else None
-    if text is not None and count(text) == element_count(tensor.name, tensor.shape):
-        return text
-    tensor.data = msgspec.json.decode(raw.data)
+def _read_json(tensor: Any) -> None:
+    """Make its data the text of flat numbers, or else the values, flat."""
+    text = number_text(tensor.data) if tensor.datatype not in NOT_NUMBERS else None
+    if text is not None:
+        elements = 1
+        for dimension in tensor.shape:
+            elements *= dimension
+        if text.count(b",") + 1 == elements:
+            tensor.data = text
+            return
+    tensor.data = msgspec.json.decode(tensor.data)
     v2.flatten(tensor)
     if tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
         raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
-    return tensor.data
 
 
 def _take_parameters(request: V2Request) -> bool:

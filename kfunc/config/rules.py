@@ -31,6 +31,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     *volume_rules.RULES,
     *scaling_rules.RULES,
     *inference_rules.RULES,
+    *batcher_rules.RULES,
     *sink_rules.RULES,
     *traffic_rules.RULES,
     *match_rules.RULES,

@@ -1,11 +1,8 @@
-"""The batcher between real sockets: concurrent clients, the real server and pool, an upstream that counts."""
+"""Requests that are merged, and those that pass as they came, between real sockets."""
 
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,184 +14,23 @@ from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
+from tests.batcher_sidecar.pods import (
+    METADATA,
+    ROW,
+    V1,
+    V2,
+    Message,
+    Pod,
+    Upstream,
+    echo,
+    forgiving,
+    hang_up,
+    read_message,
+    row,
+    serve,
+)
 
 pytestmark = pytest.mark.integration
-
-V1, V2 = "/v1/models/m:predict", "/v2/models/m/infer"
-ROW = {"name": "x", "shape": [1, 2], "datatype": "FP32"}
-METADATA = {
-    **{"name": "m", "versions": ["1"], "platform": "test"},
-    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
-    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
-}
-
-
-class Message(NamedTuple):
-    """A request or an answer: its first line, its fields with lower-case names, its body."""
-
-    line: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return int(self.line.split()[1])
-
-    @property
-    def path(self) -> str:
-        return self.line.split()[1]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def read_message(reader: asyncio.StreamReader) -> Message:
-    line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields if field)}
-    return Message(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
-
-
-Answer = Callable[["Upstream", Message], Awaitable[tuple[int, bytes] | None]]
-
-
-class Upstream:
-    """A server that records requests and answers as `answer` says; None closes the connection."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        self.requests: list[Message] = []
-        self.metadata: tuple[int, object] = (200, METADATA)
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.gone = asyncio.Event()
-
-    @property
-    def calls(self) -> list[Message]:
-        return [request for request in self.requests if request.line.startswith("POST")]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                request = await read_message(reader)
-                self.requests.append(request)
-                if request.line.startswith("GET"):
-                    status, document = self.metadata
-                    answer: tuple[int, bytes] | None = (status, json.dumps(document).encode())
-                else:
-                    await self._opened(reader)
-                    answer = await self.answer(self, request)
-                if answer is None:
-                    break
-                status, body = answer
-                head = (
-                    f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nx-from: upstream\r\ncontent-length: {len(body)}"
-                )
-                writer.write(f"{head}\r\n\r\n".encode() + body)
-        self.gone.set()
-        writer.close()
-
-    async def _opened(self, reader: asyncio.StreamReader) -> None:
-        while not self.gate.is_set():
-            if reader.at_eof():
-                raise ConnectionError
-            await asyncio.sleep(0.001)
-
-
-async def echo(_: Upstream, request: Message) -> tuple[int, bytes]:
-    """Rows come back as they are; a row of strings is refused."""
-    document = request.json
-    if '"bad"' in request.body.decode():
-        return 400, b'{"error": "a bad row"}'
-    if "instances" in document:
-        return 200, json.dumps({"predictions": document["instances"]}).encode()
-    outputs = [{**each, "name": "y"} for each in document["inputs"]]
-    return 200, json.dumps({"model_name": "m", "outputs": outputs}).encode()
-
-
-async def forgiving(_: Upstream, request: Message) -> tuple[int, bytes]:
-    return 200, b'{"model_name": "m", "outputs": []}'
-
-
-async def hang_up(_: Upstream, request: Message) -> None:
-    return None
-
-
-class Pod:
-    """The batcher in front of an upstream."""
-
-    def __init__(self, upstream: Upstream, port: int, metrics: Metrics) -> None:
-        self.upstream = upstream
-        self.port = port
-        self.metrics = metrics
-
-    async def send(self, path: str, body: object, **headers: str) -> Message:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            writer.write(request_bytes(path, body, headers))
-            return await read_message(reader)
-        finally:
-            writer.close()
-
-    async def waits(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 (counters tell nobody)
-                await asyncio.sleep(0.001)
-
-    async def waiting(self, count: int) -> None:
-        line = f'kfunc_batch_queue_length{{component="batcher"}} {count}\n'
-        await self.waits(lambda: line in self.metrics.exposition())
-
-    async def behind_one(self, *requests: Coroutine[Any, Any, Message], row: object = 0) -> list[Message]:
-        """The answers to requests that are all collected while one with `row`, of the same form, is in flight."""
-        self.upstream.gate.clear()
-        calls = len(self.upstream.calls)
-        first = asyncio.create_task(self.send(V1, {"instances": [row]}))
-        await self.waits(lambda: len(self.upstream.calls) > calls)
-        tasks = []
-        for count, request in enumerate(requests, 1):
-            tasks.append(asyncio.create_task(request))
-            await self.waiting(count)
-        self.upstream.gate.set()
-        await first
-        return list(await asyncio.gather(*tasks))
-
-
-def request_bytes(path: str, body: object, headers: dict[str, str]) -> bytes:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"POST {path} HTTP/1.1\r\nhost: test\r\n{fields}content-length: {len(data)}\r\n\r\n".encode() + data
-
-
-def row(*values: object, **more: object) -> dict[str, object]:
-    return {"inputs": [{**ROW, "data": list(values)}], **more}
-
-
-def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = echo, **settings: Any) -> None:
-    """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`."""
-
-    async def main() -> None:
-        upstream = Upstream(answer)
-        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-        pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
-        metrics = Metrics("batcher")
-        recorder = RequestRecorder(metrics, access_log=False)
-        batcher = HttpServer(
-            BatcherApplication(Batcher(**{"max_latency_ms": 0, **settings}), pool, metrics, recorder), Limits()
-        )
-        listener = socket.create_server(("127.0.0.1", 0))
-        await batcher.start(listener)
-        pool.start()
-        try:
-            async with asyncio.timeout(60):
-                await test(Pod(upstream, listener.getsockname()[1], metrics))
-        finally:
-            batcher.close()
-            pool.close()
-            server.close()
-            await asyncio.sleep(0.05)
-
-    asyncio.run(main())
 
 
 def test_requests_that_wait_together_are_one_call_and_each_gets_its_own_rows() -> None:
@@ -267,12 +103,13 @@ def test_behind_one_in_flight_only_its_own_group_waits() -> None:
 @pytest.mark.parametrize(
     "request_of",
     [
-        {**row(0, 0), "parameters": {"binary_data_output": True}},
-        {**row(0, 0), "outputs": [{"name": "y", "parameters": {"binary_data": True}}]},
+        {**row(0, 0), "outputs": [{"name": "y", "parameters": {"classification": 2}}]},
         {**row(0, 0), "parameters": {"sequence_id": 7}},
+        {**row(0, 0), "parameters": {"sequence_start": True}},
+        {**row(0, 0), "an_option": 1},
         b'{"inputs": [',
     ],
-    ids=["binary output", "a binary output", "of a sequence", "broken"],
+    ids=["classes", "of a sequence", "the first of a sequence", "unknown field", "broken"],
 )
 def test_what_cannot_be_merged_never_waits_and_holds_nothing_up(request_of: object) -> None:
     async def test(pod: Pod) -> None:
@@ -286,24 +123,6 @@ def test_what_cannot_be_merged_never_waits_and_holds_nothing_up(request_of: obje
         pod.upstream.gate.set()
         await asyncio.gather(*tasks)
         assert pod.upstream.calls[1].body == (request_of if isinstance(request_of, bytes) else json.dumps(request_of).encode())
-
-    serve(test, forgiving)
-
-
-def test_binary_tensors_pass_as_they_came_while_others_are_in_flight() -> None:
-    body = json.dumps(row(1, 1)).encode() + b"\0\1"
-
-    async def test(pod: Pod) -> None:
-        await pod.send(V2, row(0, 0))
-        await pod.waits(lambda: len(pod.upstream.requests) == 2)
-        pod.upstream.gate.clear()
-        first = asyncio.create_task(pod.send(V2, row(1, 1)))
-        await pod.waits(lambda: len(pod.upstream.calls) == 2)
-        second = asyncio.create_task(pod.send(V2, body, inference_header_content_length=str(len(body) - 2)))
-        await pod.waits(lambda: len(pod.upstream.calls) == 3)
-        pod.upstream.gate.set()
-        await asyncio.gather(first, second)
-        assert pod.upstream.calls[2].body == body
 
     serve(test, forgiving)
 
@@ -410,16 +229,11 @@ def test_past_the_queue_requests_are_503_with_retry_after_and_those_before_are_a
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs"),
-    [([1, 2], [1, 2]), ([-1, 2], [3]), ([-1, 2], []), ([], [-1, 2])],
-    ids=["input of one row", "output of one size", "scalar output", "scalar input"],
+    "inputs", [[[1, 2]], [[]], [[-1, 2], [1]], []], ids=["one row", "a scalar", "one input of two", "none"]
 )
-def test_a_model_whose_first_dimension_is_fixed_is_not_merged_for(inputs: list[int], outputs: list[int]) -> None:
+def test_a_model_with_an_input_of_a_fixed_first_dimension_is_not_merged_for(inputs: list[list[int]]) -> None:
     async def test(pod: Pod) -> None:
-        tensors = {
-            "inputs": [{"name": "x", "datatype": "FP32", "shape": inputs}],
-            "outputs": [{"name": "y", "datatype": "FP32", "shape": outputs}],
-        }
+        tensors = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape} for shape in inputs]}
         pod.upstream.metadata = (200, {**METADATA, **tensors})
         await pod.send(V2, row(0, 0))
         await pod.waits(lambda: len(pod.upstream.requests) == 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.batcher_sidecar.number_text import count, join, number_text
+from kfunc.batcher_sidecar.number_text import join, number_text
 
 NUMBERS = st.lists(st.integers() | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=10)
 
@@ -17,13 +17,11 @@ def text_of(array: str) -> bytes | None:
 
 
 @pytest.mark.parametrize(
-    ("array", "text", "numbers"),
-    [("[1]", b"1", 1), ("[1.50,2e3]", b"1.50,2e3", 2), ("[ -0 ,\n1E+2\t]", b" -0 ,\n1E+2\t", 2)],
+    ("array", "text"),
+    [("[1]", b"1"), ("[1.50,2e3]", b"1.50,2e3"), ("[ -0 ,\n1E+2\t]", b" -0 ,\n1E+2\t")],
 )
-def test_a_flat_array_of_numbers_is_its_text(array: str, text: bytes, numbers: int) -> None:
-    found = text_of(array)
-    assert found == text
-    assert count(found) == numbers
+def test_a_flat_array_of_numbers_is_its_text(array: str, text: bytes) -> None:
+    assert text_of(array) == text
 
 
 @pytest.mark.parametrize("array", ["[]", "[ ]", "[[1]]", "[null]", "[true]", '["1"]', "1", "null", "{}", '"[1]"', "[1,{}]"])

@@ -236,9 +236,24 @@ inference:
   grace_s: 5
   model_management: true
   log_format: json
-  limits: {max_body_bytes: 1000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
+  limits: {max_body_bytes: 2000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
-  batcher: {max_batch_size: 16, max_latency_ms: 2.5, max_queue: 50}
+  batcher:
+    max_batch_size: auto
+    target_p99_ms: 50
+    max_latency_ms: 2.5
+    preferred_batch_sizes: []
+    max_in_flight: 2
+    max_in_flight_total: 8
+    max_queue: 50
+    max_queue_bytes: 1000000
+    max_body_bytes: 2000
+    merge: always
+    retry_alone: false
+    priority_levels: 5
+    default_priority: 3
+    group_headers: [x-tenant]
+    pad: {dim: 2, value: -1, mask: mask}
   logger:
     mode: response
     sink: http://broker.example.com/default
@@ -387,7 +402,7 @@ def test_those_files_have_indeed_every_setting() -> None:
             for key, inner in value.items():
                 yield from paths(inner, f"{path}.{key}" if path else key)
         elif isinstance(value, list):
-            for inner in value:
+            for inner in value or [None]:
                 yield from paths(inner, f"{path}[]")
         else:
             yield path

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from kfunc.batcher_sidecar.merge import merge, read_v1, read_v2, split
+from kfunc.batcher_sidecar import v1_rows, v2_answers, v2_merging, v2_requests
+from kfunc.batcher_sidecar.tensor_rows import Unrepresentable
+from kfunc.batcher_sidecar.v2_answers import V2Answer
 from kfunc.errors import InvalidRequest
 from kfunc.handlers import large_json
 from kfunc.handlers.encoding import encode_v1, encode_v2
@@ -79,12 +81,30 @@ def call_v2_binary(content: bytes) -> str:
 
 def call_batcher(content: bytes) -> str:
     """What can be merged can be split; anything else is the upstream's to judge."""
-    members = [each for each in (read_v1(b"/v1", content), read_v2(b"/v2", content)) if each is not None]
-    for member in members:
-        body = msgspec.json.decode(merge([member, member]))
-        answer = {"predictions": body["instances"]} if member.is_v1 else {**body, "outputs": body["inputs"]}
-        assert len(split([member, member], msgspec.json.encode(answer))) == 2
-    return f"{len(members)} merged"
+    read_v1, read_v2 = v1_rows.read(content), v2_requests.read(content, None, None)
+    if read_v1 is not None:
+        request = read_v1[0]
+        body = msgspec.json.decode(v1_rows.merge([(request, 0, request.rows)] * 2))
+        answer = v1_rows.V1Answer(msgspec.json.encode({"predictions": body["instances"]}), 2 * request.rows)
+        msgspec.json.decode(answer.part([(answer, 0, request.rows)]))
+    if read_v2 is not None:
+        _merge_v2(read_v2[0])
+    return f"{(read_v1 is not None) + (read_v2 is not None)} merged"
+
+
+def _merge_v2(request: v2_requests.V2Request) -> None:
+    try:
+        body, json_length, _ = v2_merging.merge([(request, 0, request.rows)] * 2, None)
+    except Unrepresentable:
+        return
+    head, tail = body[: json_length or len(body)], body[json_length:] if json_length else b""
+    document = msgspec.json.decode(head)
+    head = msgspec.json.encode({"outputs": document["inputs"]})
+    answer = V2Answer(head + tail, len(head) if json_length else None, 2 * request.rows)
+    try:
+        assert v2_answers.part(request, [(answer, request.rows, 2 * request.rows)])
+    except Unrepresentable:
+        pass
 
 
 X = b'{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.5,2]}'

@@ -1,0 +1,73 @@
+"""`max_batch_size: auto` finds the size with which 99 % of answers keep to their time."""
+
+from random import Random
+
+import pytest
+
+from kfunc.batcher_sidecar.policy import Bounds
+from kfunc.batcher_sidecar.queues import Batch
+from kfunc.batcher_sidecar.service_times import ServiceTimes
+from kfunc.batcher_sidecar.tuning import FIRST_ROWS, MOST_ROWS, Tuner
+from tests.batcher_sidecar.simulation import Simulation
+
+
+@pytest.mark.parametrize(("fixed_s", "row_s"), [(0.005, 0.0001), (0.0, 0.002), (0.01, 0.0)])
+def test_the_parts_of_a_calls_time_are_told_apart(fixed_s: float, row_s: float) -> None:
+    times = ServiceTimes()
+    for number in range(200):
+        rows = 1 + number * 7 % 32
+        times.observe(rows, fixed_s + row_s * rows)
+    assert times.predict(64) == pytest.approx(fixed_s + row_s * 64, rel=0.01)
+
+
+def closed_loop(target_s: float, callers: int) -> tuple[Simulation, Tuner]:
+    """Callers who think for 10 ms, an upstream of 5 ms and 0.1 ms a row, after the tuner has had its time."""
+    random = Random(2)
+    simulation = Simulation(
+        Bounds(max_rows=FIRST_ROWS, max_latency_s=0.002, max_in_flight=1, max_queue=10_000),
+        lambda rows: (0.005 + 0.0001 * rows) * (1 + 0.05 * random.random()),
+        callers,
+        lambda: 0.02 * random.random(),
+    )
+    tuner = Tuner(target_s)
+    answered_at = 0.0
+
+    def learn(batch: Batch[float], now: float) -> None:
+        nonlocal answered_at
+        seconds = now - max(batch.sent_at, answered_at)
+        answered_at = now
+        waiting = simulation.flow.queued
+        simulation.flow.max_rows = tuner.observe(batch.rows, seconds, waiting, alone=batch.ran_alone)
+
+    simulation.on_complete = learn
+    simulation.run(5.0)
+    simulation.run(15.0)
+    return simulation, tuner
+
+
+@pytest.mark.parametrize("target_s", [0.025, 0.04])
+def test_the_time_is_kept_to_in_a_closed_loop(target_s: float) -> None:
+    simulation, _ = closed_loop(target_s, 40)
+    assert simulation.p99 <= target_s
+
+
+def test_a_time_that_cannot_be_kept_to_makes_no_queue_without_end() -> None:
+    simulation, tuner = closed_loop(0.008, 40)
+    assert simulation.p99 <= 0.03
+    assert tuner.rows > 4
+
+
+def test_a_model_that_is_too_slow_for_the_time_gets_single_rows() -> None:
+    tuner = Tuner(0.01)
+    for rows in (1, 2, 3, 4) * 50:
+        tuner.observe(rows, 0.02 + 0.001 * rows)
+    assert tuner.rows == 1
+
+
+def test_it_grows_no_faster_than_what_was_measured_and_no_further_than_it_may() -> None:
+    tuner = Tuner(60.0)
+    assert tuner.observe(FIRST_ROWS, 0.001) == 2 * FIRST_ROWS
+    rows = FIRST_ROWS
+    for _ in range(20):
+        rows = tuner.observe(rows, 0.001 + rows * 1e-6)
+    assert rows == MOST_ROWS
