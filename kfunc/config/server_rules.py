@@ -38,13 +38,13 @@ def server_ports_are_free(function: Function) -> Iterator[Finding]:
         yield Finding(SERVER, "the port of a server that is not known", "add port: …", at_key=True)
         return
     sidecars = {name for name in ("logger", "batcher") if getattr(inference, name) is not UNSET}
-    taken = {port: f"{name}'s management port" for name, port in MANAGEMENT_PORTS.items() if name in sidecars}
+    taken = {port: f"the {name}'s management port" for name, port in MANAGEMENT_PORTS.items() if name in sidecars}
     taken |= dict.fromkeys(KNATIVE_PORTS, "Knative's own port") if inference.mode == "knative" else {}
-    taken |= {inference.port: "pod's own port"} if sidecars else {}
+    taken |= {inference.port: "the pod's own port"} if sidecars else {}
     for number, port in enumerate(server_ports(server)):
         if port in taken:
             yield _collision(server, number, port, taken[port])
-        taken[port] = "port twice"
+        taken[port] = "another of its ports"
 
 
 def _collision(server: Server, number: int, port: int, whose: str) -> Finding:
@@ -52,9 +52,9 @@ def _collision(server: Server, number: int, port: int, whose: str) -> Finding:
         path = SERVER if server.port is UNSET else (*SERVER, "port")
     else:
         path = SERVER if server.other_ports is UNSET else (*SERVER, "other_ports", number - 1)
-    suggestion = "move one of them: inference.port is the pod's" if whose.startswith("pod") else "move the server's"
+    suggestion = "move one of them: inference.port is the pod's" if whose.startswith("the pod") else "move the server's"
     opened = f"the server opens {port}" if path != SERVER else f"{server.kind} opens {port}"
-    return Finding(path, f"{opened}, and that is the {whose}", suggestion, at_key=path == SERVER)
+    return Finding(path, f"{opened}, and that is {whose}", suggestion, at_key=path == SERVER)
 
 
 def server_arguments_are_short(function: Function) -> Iterator[Finding]:

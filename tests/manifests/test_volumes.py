@@ -1,0 +1,94 @@
+"""The volumes: kfunc's own, func.yaml's, the claims of models and spools, and the flags that claims need."""
+
+from typing import Any
+
+import pytest
+
+from kfunc.manifests.pod import pod
+from tests.manifests import plan_of
+
+LEAST = "name: iris\nimage: example.com/iris\ninference: {model: {uri: %s}%s}\n"
+CLAIMS = "needs Knative's feature kubernetes.podspec-persistent-volume-claim"
+WRITES = "needs Knative's feature kubernetes.podspec-persistent-volume-write"
+
+
+def made(more: str = "", rest: str = "", uri: str = "m.onnx") -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
+    """Volumes by name; mounts by container and path; notes."""
+    result = pod(plan_of(LEAST % (uri, more) + rest))
+    volumes = {volume.pop("name"): volume for volume in result.spec.get("volumes", [])}
+    mounts = {
+        container["name"]: {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+        for container in result.spec["containers"]
+    }
+    return volumes, mounts, [note.text for note in result.notes]
+
+
+def test_a_handler_alone_needs_only_a_folder_for_temporary_files() -> None:
+    volumes, mounts, notes = made()
+    assert volumes == {"tmp": {"emptyDir": {}}}
+    assert list(mounts["handler"]) == ["/tmp"]
+    assert notes == []
+
+
+def test_the_spool_has_a_bound_a_quarter_above_what_the_logger_keeps() -> None:
+    volumes, mounts, _ = made(", logger: {spool_max_bytes: 8388608}")
+    assert volumes["spool"] == {"emptyDir": {"sizeLimit": "11Mi"}}
+    assert "/var/spool/kfunc" in mounts["logger"]
+    assert "/var/spool/kfunc" not in mounts["handler"]
+
+
+def test_a_spool_on_a_claim_outlives_the_pod_and_needs_two_flags() -> None:
+    volumes, mounts, notes = made(", logger: {spool: pvc://events/iris}")
+    assert volumes["spool"] == {"persistentVolumeClaim": {"claimName": "events"}}
+    assert mounts["logger"]["/var/spool/kfunc"]["subPath"] == "iris"
+    assert notes == [f"inference.logger.spool {CLAIMS}", f"inference.logger.spool {WRITES}"]
+
+
+def test_a_model_on_a_claim_is_read_only() -> None:
+    volumes, mounts, notes = made(uri="pvc://models/iris/1")
+    assert volumes["model"] == {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    assert mounts["handler"]["/mnt/claims/models"]["readOnly"] is True
+    assert notes == [f"inference.model.uri {CLAIMS}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "volume", "read_only"),
+    [
+        ("secret: s", {"secret": {"secretName": "s"}}, True),
+        ("configMap: c", {"configMap": {"name": "c"}}, True),
+        ("emptyDir: {}", {"emptyDir": {}}, False),
+        ("emptyDir: {medium: Memory, sizeLimit: 1Gi}", {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}, False),
+        ("persistentVolumeClaim: {claimName: p}", {"persistentVolumeClaim": {"claimName": "p"}}, False),
+        ("persistentVolumeClaim: {claimName: p, readOnly: true}",
+         {"persistentVolumeClaim": {"claimName": "p", "readOnly": True}}, True),
+    ],
+)  # fmt: skip
+def test_func_yamls_volumes_are_the_handlers(given: str, volume: dict[str, Any], read_only: bool) -> None:
+    volumes, mounts, _ = made(", logger: {}", f"run: {{volumes: [{{{given}, path: /data}}]}}\n")
+    assert volumes["volume-0"] == volume
+    assert mounts["handler"]["/data"].get("readOnly", False) == read_only
+    assert "/data" not in mounts["logger"]
+
+
+def test_a_claim_that_is_written_needs_two_flags_each_named_with_its_field() -> None:
+    volume = "{persistentVolumeClaim: {claimName: p}, path: /data}"
+    assert made("", f"run: {{volumes: [{volume}]}}\n")[2] == [f"run.volumes[0] {CLAIMS}", f"run.volumes[0] {WRITES}"]
+
+
+def test_a_folder_for_temporary_files_of_the_users_own_replaces_ours() -> None:
+    volumes, _, _ = made("", "run: {volumes: [{emptyDir: {sizeLimit: 1Gi}, path: /tmp}]}\n")
+    assert volumes == {"volume-0": {"emptyDir": {"sizeLimit": "1Gi"}}}
+
+
+def test_credentials_as_files_are_mounted_where_the_storage_looks_for_them() -> None:
+    volumes, mounts, _ = made(", storage: {file_secret: gcs}")
+    assert volumes["storage"] == {"secret": {"secretName": "gcs"}}
+    assert mounts["handler"]["/var/run/secrets/kfunc/storage"]["readOnly"] is True
+
+
+def test_a_foreign_server_shares_no_sockets_with_one_sidecar() -> None:
+    server = ", server: {kind: triton, image: example.com/triton, sidecar_image: example.com/kfunc}"
+    assert "sockets" not in made(server + ", logger: {}")[0]
+    _, mounts, _ = made(server + ", logger: {}, batcher: {}")
+    assert "/run/kfunc" not in mounts["handler"]
+    assert "/run/kfunc" in mounts["batcher"]
