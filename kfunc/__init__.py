@@ -1,8 +1,9 @@
 """kfunc: a model and one func.yaml become a scale-to-zero inference function on Knative and Istio."""
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # the module typing would be imported before the watcher forks, and copied page by page after it
 if TYPE_CHECKING:
+    from typing import Any
+
     from kfunc.handlers.contract import Handler
     from kfunc.protocol.messages import TensorSpec
 
@@ -12,7 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {"Handler": "kfunc.handlers.contract", "TensorSpec": "kfunc.protocol.messages"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import the public names on first use: every process of the pod imports this module at start."""
     if name in _HOMES:
         from importlib import import_module

@@ -3,7 +3,8 @@
 from typing import Protocol
 
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import PER_REQUEST, Exchange, Transmitter
+from kfunc.http.exchange import Exchange, Transmitter
+from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.wire import Headers
 
 JSON_LENGTH = b"inference-header-content-length"

@@ -4,15 +4,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kfunc.errors import KfuncError
+from kfunc.http.head_lines import REQUEST_ID
 from kfunc.http.identity import new_request_id
 from kfunc.http.plain import PlainHead
 from kfunc.http.wire import CONTENT_TYPE_LINES, JSON, Headers, error_body, error_headers, header_lines
 
-REQUEST_ID = b"x-request-id"
 MAX_REQUEST_ID = 128
-
-# Each request has its own: heads that differ in nothing else share a memo.
-PER_REQUEST = (REQUEST_ID, b"traceparent", b"tracestate", b"grpc-timeout")
 
 
 class Receiver(Protocol):

@@ -14,11 +14,10 @@ LENGTH = re.compile(rb"[0-9]{1,15}")
 # A message with one of these may be framed or kept in another way than Content-Length and HTTP/1.1 say.
 UNUSUAL = frozenset((b"expect", b"transfer-encoding", b"upgrade", b"te", b"trailer"))
 
-# Other values in each request, and nothing that is worked out from a head depends on them.
-IDENTIFIERS = frozenset(
-    (b"x-request-id", b"x-correlation-id", b"traceparent", b"tracestate", b"x-amzn-trace-id", b"x-cloud-trace-context")
-    + (b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-datadog-trace-id", b"x-datadog-parent-id")
-)
+REQUEST_ID = b"x-request-id"
+
+# Each request has its own: heads that differ in nothing else share a memo.
+PER_REQUEST = (REQUEST_ID, b"traceparent", b"tracestate", b"grpc-timeout")
 IDENTIFIER = re.compile(rb"[!-~]{1,256}")
 
 Line = tuple[tuple[bytes, bytes], bytes]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from kfunc.config.inference import Limits
-from kfunc.http.head_lines import IDENTIFIER, IDENTIFIERS, Line, read_line, read_request_line
+from kfunc.http.head_lines import IDENTIFIER, PER_REQUEST, Line, read_line, read_request_line
 from kfunc.http.wire import HOP_BY_HOP, Headers
 
 MAX_HEAD = 4096
@@ -150,7 +150,7 @@ class PlainHeads(Generic[Kept]):
                 lines[index] = line = self._learn_line(texts[index + 1])
                 if line is None:
                     return None
-                if line[0][0] in IDENTIFIERS and line[1]:
+                if line[0][0] in PER_REQUEST and line[1]:
                     identifiers.append(index)
                 else:
                     others = True
@@ -193,7 +193,7 @@ class PlainHeads(Generic[Kept]):
                 self._lines.clear()
             texts = self._fields[name] = deque()
         elif len(texts) >= MAX_VALUES:
-            if name in IDENTIFIERS:
+            if name in PER_REQUEST:
                 return line  # it will not come again
             del self._lines[texts.popleft()]
         texts.append(text)

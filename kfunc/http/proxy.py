@@ -1,7 +1,8 @@
 """Forwarding an exchange to an upstream: small bodies in one piece, large ones streamed both ways."""
 
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import PER_REQUEST, REQUEST_ID, Exchange
+from kfunc.http.exchange import Exchange
+from kfunc.http.head_lines import PER_REQUEST, REQUEST_ID
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
 from kfunc.http.wire import forwarded_headers, header_lines
 

@@ -100,6 +100,38 @@ def _request_id(head: bytes) -> bytes:
     return line
 
 
+OTHERS = (b"X-Request-Id", b"Traceparent", b"Tracestate", b"X-Correlation-Id", b"X-B3-TraceId", b"Authorization", b"X-Mine")
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in OTHERS), OTHERS], ids=lambda names: b" ".join(names).decode())
+def test_what_differs_from_request_to_request_passes_as_it_came(names: tuple[bytes, ...]) -> None:
+    seen: list[bytes] = []
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        while True:
+            seen.append((await read_request(reader)).lower())
+            writer.write(OK)
+
+    async def test() -> None:
+        async with chain(script) as made:
+            reader, writer = await made.connect()
+            for number in range(6):
+                writer.write(
+                    get(
+                        b"/",
+                        b"".join(b"%b: v%d\r\nX-Same: 1\r\n" % (name, number) for name in names[:1])
+                        + b"".join(b"%b: v%d\r\n" % (name, number) for name in names[1:]),
+                    )
+                )
+                await read_answer(reader)
+            writer.close()
+
+    run(test())
+    for number, request in enumerate(seen):
+        assert [b"%b: v%d\r\n" % (name.lower(), number) in request for name in names] == [True] * len(names)
+        assert request.count(b": v") == len(names)
+
+
 def test_hop_by_hop_fields_of_a_request_do_not_pass() -> None:
     fields = b"connection: x-mine\r\nx-mine: 1\r\nte: trailers\r\nproxy-authorization: b\r\nx-yours: 1\r\nx-yours: 2\r\n"
     request = request_of(get(b"/a?b", b"x-request-id: i\r\n" + fields))
