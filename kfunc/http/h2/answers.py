@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 from kfunc.http.answers import timing
 from kfunc.http.exchange import Exchange
-from kfunc.http.head_lines import REQUEST_ID
 from kfunc.http.h2.fields import LONG_STRING, encode_field, encode_lines, encode_name, integer
+from kfunc.http.head_lines import REQUEST_ID
 
 STATUS = {status.value: encode_field(b":status", b"%d" % status) for status in HTTPStatus}
 CONTINUE = STATUS[100]

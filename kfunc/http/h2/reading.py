@@ -5,9 +5,9 @@ long as the dynamic table stays as it is; else the fields, which mean the same o
 """
 
 from kfunc.config.inference import Limits
-from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.h2.fields import Field, FieldDecoder
 from kfunc.http.h2.heads import RequestHead, check_fields, read_head
+from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.wire import Headers
 
 KnownHeads = dict[tuple[Field, ...], RequestHead]
