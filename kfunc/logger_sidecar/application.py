@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from kfunc.config.logger import Logger
 from kfunc.errors import KfuncError
-from kfunc.http.exchange import PER_REQUEST, Exchange
+from kfunc.http.exchange import Exchange
+from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead, UpstreamPool
 from kfunc.http.wire import JSON, error_body
