@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-parts parts check fuzz bench train clean constraints
+.PHONY: help run test test-parts parts check fuzz bench soak train clean constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make check  only ruff, mypy and the layers'
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
+	@echo 'make soak   the logger through an outage of ten minutes and 20 SIGKILLs (ARGS="--outage 120")'
 	@echo 'make train  train the models of examples/ again'
 	@echo 'make clean  remove the environments and caches that these commands made'
 	@echo 'make constraints  pin the newest versions of everything (see constraints/)'
@@ -97,6 +98,10 @@ train: $(TRAINING)
 bench: $(BENCHING) $(NEEDED_PEERS) .cache/bin/wrk .cache/bin/h2load
 	@.venv-bench/bin/python -m compileall -q kfunc bench
 	@PATH="$(CURDIR)/.cache/bin:$$PATH" .venv-bench/bin/python -m bench $(ARGS)
+
+soak: $(BENCHING)
+	@.venv-bench/bin/python -m compileall -q kfunc bench
+	@.venv-bench/bin/python -m bench.soak $(ARGS)
 
 # The load generators: the machine's own, or those of tests/parts behind a line of shell that names their libraries.
 .cache/bin/wrk: part = wrk

@@ -33,13 +33,16 @@ class Hops:
         start_ready(stack, handler_command(self._tcp("direct")), plain, self.ports["direct"])
         start_inner(stack, handler_command(f"unix:{handler}"), plain, handler)
         start_inner(stack, sidecar_command("batcher_sidecar", f"unix:{batcher}", f"unix:{handler}"), plain, batcher)
-        to_file, to_http = settings(model, f"file:{folder}/alone.jsonl"), settings(model, f"http://127.0.0.1:{self.sink_port}/")
+        to_file = settings(model, f"file:{folder}/alone.jsonl", str(folder / "spool"))
+        to_http = settings(model, f"http://127.0.0.1:{self.sink_port}/", str(folder / "http-spool"), content_mode="batched")
         bare = python("-m", "bench.servers.bare_proxy", self._tcp("bare proxy"), str(handler))
         self.bare = start_ready(stack, bare, {}, self.ports["bare proxy"])
         self.batcher = self._outer("batcher", "batcher_sidecar", handler, plain)
         self.logger = self._outer("logger", "logger_sidecar", handler, to_file)
         self.http_logger = self._outer("logger to HTTP", "logger_sidecar", handler, to_http)
-        self.chain = self._outer("chain", "logger_sidecar", batcher, settings(model, f"file:{folder}/chain.jsonl"))
+        self.chain = self._outer(
+            "chain", "logger_sidecar", batcher, settings(model, f"file:{folder}/chain.jsonl", str(folder / "chain-spool"))
+        )
 
     def _tcp(self, name: str) -> str:
         return f"127.0.0.1:{self.ports[name]}"

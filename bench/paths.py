@@ -193,4 +193,6 @@ def _sidecar(name: str, config: pod.PodConfig, kind: type[Kind]) -> tuple[Kind, 
         merging.learn(b"/v2/models/iris/infer", batched=True)
     else:
         application = logger.build(parts)
+        if parts.at_start is not None:
+            parts.at_start()
     return kind(HttpServer(application, config.limits)), upstream

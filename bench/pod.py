@@ -3,6 +3,7 @@
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,7 +41,7 @@ def plan(model: Path, rounds: int, seconds: float) -> Plan:
     return Plan(str(model), msgspec.json.encode({"inputs": [tensor]}), rounds, seconds)
 
 
-def settings(model: str, sink: str = "file:/dev/null") -> dict[str, str]:
+def settings(model: str, sink: str = "file:/dev/null", spool: str = "", **logger: Any) -> dict[str, str]:
     """The environment of kfunc's processes: every default, one thread, the whole chain configured."""
     config = pod.PodConfig(
         function="iris",
@@ -54,7 +55,7 @@ def settings(model: str, sink: str = "file:/dev/null") -> dict[str, str]:
         grace_s=5.0,
         limits=Limits(),
         batcher=Batcher(),
-        logger=Logger(sink=sink),
+        logger=Logger(sink=sink, spool=spool or msgspec.UNSET, **logger),
     )
     return {pod.VARIABLE: pod.encode(config)}
 

@@ -68,6 +68,10 @@ class LoggerApplication:
         self._notices = notices
         self.set_clock()
 
+    def copies(self, request: bytes, response: bytes) -> bool:
+        """Whether both bodies are written down as they are."""
+        return self.redactor is None and len(request) <= self.max_request and len(response) <= self.max_response
+
     def set_clock(self) -> None:
         """Follow the system's clock; called now and then."""
         self.clock_us = (time() - perf_counter()) * 1e6
@@ -135,7 +139,7 @@ class Shadowed(Unlogged):
 class Logged(Unlogged):
     """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = ("_answer", "_application", "_held", "_left", "_sent", "head", "is_shadowed", "recorded", "whole")
+    __slots__ = (*("_answer", "_application", "_body", "_held", "_left", "_sent", "head", "is_shadowed", "recorded", "whole"),)
 
     def __init__(self, application: LoggerApplication, exchange: Exchange) -> None:
         self._application = application
@@ -144,6 +148,7 @@ class Logged(Unlogged):
         self.is_shadowed = False
         self._sent: Capture | None = None
         self._answer: Capture | None = None
+        self._body = b""
         self._held: list[Callable[[], None]] | None = None
         self._left = -1  # bytes of a streamed answer that are to come, if that is known
         self.recorded = False
@@ -162,13 +167,16 @@ class Logged(Unlogged):
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer."""
         self.head = head
+        self._body = body
         if self.is_shadowed:
             self.whole = body
-        if self.record(head.status, body, self._relay_later(head, body)):
+        if self.record(head.status, body, self._relay):
             self.exchange.relay(head.status, head.lines, body)
 
-    def _relay_later(self, head: ResponseHead, body: bytes) -> Callable[[], None]:
-        return lambda: self.exchange.relay(head.status, head.lines, body)
+    def _relay(self) -> None:
+        head = self.head
+        if head is not None:
+            self.exchange.relay(head.status, head.lines, self._body)
 
     def on_head(self, head: ResponseHead, length: int | None) -> None:
         """An answer that is streamed begins."""
@@ -232,13 +240,24 @@ class Logged(Unlogged):
 
     def _encode(self, status: int, body: bytes) -> bytes:
         application, exchange = self._application, self.exchange
+        sent, memo, head = exchange.body, exchange.memo, self.head
+        if memo is not None and head is not None and self._answer is None and application.copies(sent, body):
+            request, answer = memo.get("logged"), application.answers.get(head.lines)
+            if request is not None and answer is not None and self._sent is None:
+                return self._join(request, answer, status, sent, len(sent), body, len(body), application.flags)
+        return self._encode_slowly(status, body)
+
+    def _encode_slowly(self, status: int, body: bytes) -> bytes:
+        """The record of what is not like most calls, or the first of its kind."""
+        application, exchange = self._application, self.exchange
         sent = captured(exchange.body, application.max_request) if self._sent is None else self._sent.payload()
         if exchange.error is not None and not body and self._answer is None:
             body = error_body(exchange.error.message)
         answer = captured(body, application.max_response) if self._answer is None else self._answer.payload()
         if application.redactor is not None:
             return self._encode_redacted(application.redactor, status, sent, answer)
-        return self._join(self._request_side(sent), self._response_side(answer), status, sent, answer, application.flags)
+        texts = self._request_side(sent), self._response_side(answer)
+        return self._join_payloads(texts, status, sent, answer, application.flags)
 
     def _request_side(self, payload: Payload) -> bytes:
         """The texts of the request; those of one head are the same."""
@@ -298,17 +317,49 @@ class Logged(Unlogged):
                 if not payload.digest:  # what is left is the whole of what is shown
                     payload.size = len(redacted.body)
             payload.body, payload.coding, payload.json_length = redacted.body, redacted.coding, redacted.json_length
-        return self._join(self._request_texts(sent), response_texts(answer), status, sent, answer, flags)
+        return self._join_payloads((self._request_texts(sent), response_texts(answer)), status, sent, answer, flags)
 
-    def _join(self, request: bytes, response: bytes, status: int, sent: Payload, answer: Payload, flags: int) -> bytes:
+    def _join_payloads(self, texts: tuple[bytes, bytes], status: int, sent: Payload, answer: Payload, flags: int) -> bytes:
+        sizes = (sent.body, sent.size, answer.body, answer.size)
+        return self._join(*texts, status, *sizes, flags, sent.digest, answer.digest)
+
+    def _join(
+        self,
+        request_side: bytes,
+        response_side: bytes,
+        status: int,
+        request: bytes,
+        request_size: int,
+        response: bytes,
+        response_size: int,
+        flags: int,
+        request_digest: bytes = b"",
+        response_digest: bytes = b"",
+    ) -> bytes:
         exchange = self.exchange
-        get, started_at = exchange.headers.get, exchange.started_at
+        headers, started_at = exchange.headers, exchange.started_at
+        parent = headers.get(b"traceparent", b"")
+        state = headers.get(b"tracestate", b"") if parent else b""
+        duration_us = int((perf_counter() - started_at) * 1e6)
+        time_us = int(self._application.clock_us + started_at * 1e6)
+        grpc_status = _grpc_status(exchange, status) if exchange.in_grpc else NO_GRPC
         return join_record(
-            *(request, get(b"traceparent", b""), get(b"tracestate", b"")),
-            *(exchange.request_id, sent.digest, response, answer.digest),
-            *(int(self._application.clock_us + started_at * 1e6), int((perf_counter() - started_at) * 1e6)),
-            *(status, _grpc_status(exchange, status) if exchange.in_grpc else NO_GRPC, flags),
-            *(sent.body, sent.size, answer.body, answer.size),
+            request_side,
+            parent,
+            state,
+            exchange.request_id,
+            request_digest,
+            response_side,
+            response_digest,
+            time_us,
+            duration_us,
+            status,
+            grpc_status,
+            flags,
+            request,
+            request_size,
+            response,
+            response_size,
         )
 
 

@@ -125,6 +125,11 @@ class SinkDelivery:
 
     async def _take_up(self, items: list[Item], outcomes: list[Outcome]) -> None:
         """Count, bury and keep for another try, as the sink has said."""
+        if outcomes.count(None) == len(items):
+            self._pending = []
+            self._metrics.delivered(len(items))
+            self._settle(items)
+            return
         done: list[Item] = []
         left: list[Item] = []
         failure: Retry | None = None
@@ -143,17 +148,20 @@ class SinkDelivery:
         self._metrics.delivered(delivered)
         self._pending = left
         if done:
-            for item in done:
-                item.passed.open -= 1
-            for feed in self.feeds:
-                feed.settle()
-            self.backoff.success()
+            self._settle(done)
         if failure is not None:
             self._metrics.retried(len(left))
             self._notices.say(
                 f"sink {self.name}", "the sink %s takes no events: %s; they wait in the spool", self.name, failure.reason
             )
             await self._pause(self.backoff.failure(failure.after_s, urandom(1)[0] / 255))
+
+    def _settle(self, done: list[Item]) -> None:
+        for item in done:
+            item.passed.open -= 1
+        for feed in self.feeds:
+            feed.settle()
+        self.backoff.success()
 
     async def _give_up(self, item: Item, outcome: Refused | Retry) -> bool:
         """Bury what the sink will never take, or has not taken too often."""

@@ -67,14 +67,19 @@ class SegmentWriter:
         self._descriptor = -1
         self.current: SegmentInfo | None = None
 
-    def write(self, position: int, records: bytes) -> list[SegmentInfo]:
-        """Write whole records; the segments that have changed. What a full disk has taken in part is taken back."""
+    def write(self, position: int, records: bytes, count: int = 0) -> list[SegmentInfo]:
+        """Write whole records, `count` of them if that is known; the segments that have changed.
+
+        What a full disk has taken in part is taken back.
+        """
         changed: list[SegmentInfo] = []
         at = 0
         while at < len(records):
-            end, count = whole_records(records, MAX_BLOCK, at)
-            if end == at:
-                raise OSError("what is to be written is no record")
+            end = len(records)
+            if not count or end > MAX_BLOCK:
+                end, count = whole_records(records, MAX_BLOCK, at)
+                if end == at:
+                    raise OSError("what is to be written is no record")
             segment = self._segment(position + at)
             self._write_block(segment, position + at, records[at:end])
             segment.calls += count

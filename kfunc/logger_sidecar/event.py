@@ -25,6 +25,9 @@ MAX_OPENINGS = 1024
 MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
 MAX_INTEGER = 2**31 - 1  # CloudEvents, 3.2: Integer
 DATA = b',"data":'
+# Of a call without a trace, with nothing to escape.
+USUAL_REQUEST = b'%b%d%b%06dZ","correlationid":"%b","nextid":"%b-%d","data":%b}'
+USUAL_RESPONSE = b'%b%d%b%06dZ","correlationid":"%b","nextid":"%b-%d","statuscode":%d,"durationus":%d,"data":%b}'
 MAX_TYPE = 256
 LINE_FEED, RETURN = b"\n\r"
 # What needs no escape in a JSON string.
@@ -77,6 +80,7 @@ class EventWriter:
         self._extensions = dict(extensions or {})
         self._openings: dict[tuple[bytes, bool, str | bytes], bytes] = {}
         self._second = (-1, b"")
+        self._usual: CallRecord | None = None
 
     def events(self, call: CallRecord) -> list[Event]:
         """The events of a call, the request's first."""
@@ -106,21 +110,41 @@ class EventWriter:
         body = payload.body
         opening = self._openings.get((call.target, is_response, payload.content_type))
         plain = payload.size == len(body) and not (payload.coding or payload.json_length or call.flags > 3)
-        if opening is not None and plain and is_json(body) and not (LINE_FEED in body or RETURN in body):
+        if opening is None or not plain or not is_json(body) or LINE_FEED in body or RETURN in body:
+            opening, more, data = self._open(call, is_response, payload)
+            return b"%b%b%b}" % (self._head(call, is_response, opening), more, data)
+        correlation = call.correlation
+        if call is not self._usual:
+            unusual = call.traceparent or call.headers or not call.end or self._naming.shared_id
+            if unusual or correlation.translate(None, PLAIN):
+                return b'%b,"data":%b}' % (self._head(call, is_response, opening), body)
+            self._usual = call  # both its events are
+        number, time_us = 2 * call.number, call.time_us
+        if not is_response:
+            own = (opening, number, self._time(time_us), time_us % 1_000_000, correlation)
+            return USUAL_REQUEST % (*own, self._prefix, 2 * call.end, body)
+        if call.grpc_status != NO_GRPC:
             return b'%b,"data":%b}' % (self._head(call, is_response, opening), body)
-        opening, more, data = self._open(call, is_response, payload)
-        return b"%b%b%b}" % (self._head(call, is_response, opening), more, data)
+        duration_us = call.duration_us
+        time_us += duration_us
+        own = (opening, number + 1, self._time(time_us), time_us % 1_000_000, correlation)
+        return USUAL_RESPONSE % (*own, self._prefix, 2 * call.end, call.status, min(duration_us, MAX_INTEGER), body)
+
+    def _time(self, time_us: int) -> bytes:
+        """The attribute `time` as far as the second's end."""
+        whole = time_us // 1_000_000
+        if self._second[0] != whole:
+            self._second = (whole, b'","time":"%b.' % _second(whole).encode())
+        return self._second[1]
 
     def _head(self, call: CallRecord, is_response: bool, opening: bytes) -> bytes:
         """All attributes of an event but those of how to read its body."""
         time_us = call.time_us + call.duration_us if is_response else call.time_us
-        whole, micros = divmod(time_us, 1_000_000)
-        if self._second[0] != whole:
-            self._second = (whole, b'","time":"%b.' % _second(whole).encode())
+        second, micros = self._time(time_us), time_us % 1_000_000
         tail = call.correlation
         if not tail.isalnum() and tail.translate(None, PLAIN):
             tail = _escaped(tail)
-        head = b'%b%d%b%06dZ","correlationid":"%b"' % (opening, self._number(call, is_response), self._second[1], micros, tail)
+        head = b'%b%d%b%06dZ","correlationid":"%b"' % (opening, self._number(call, is_response), second, micros, tail)
         if call.end and not self._naming.shared_id:
             head = b'%b,"nextid":"%b-%d"' % (head, self._prefix, 2 * call.end)  # by which an auditor sees what is missing
         if call.traceparent:
@@ -155,16 +179,13 @@ class EventWriter:
 
 
 def event_maker(compat: str, extensions: Mapping[str, str] | None = None) -> Callable[[Origin, CallRecord], list[Event]]:
-    """Makes events of calls from any origin, the same origin's by one writer."""
-    writers: dict[Origin, EventWriter] = {}
+    """Makes events of calls from any origin; those of one origin come one after the other."""
+    last: list[tuple[Origin, EventWriter]] = []
 
     def make(origin: Origin, call: CallRecord) -> list[Event]:
-        writer = writers.get(origin)
-        if writer is None:
-            if len(writers) >= 16:
-                writers.clear()
-            writer = writers[origin] = EventWriter(origin, compat, extensions)
-        return writer.events(call)
+        if not last or last[0][0] is not origin:
+            last[:] = [(origin, EventWriter(origin, compat, extensions))]
+        return last[0][1].events(call)
 
     return make
 

@@ -49,6 +49,7 @@ class Spool:
         self.calls = sum(segment.calls for segment in segments)
         self.wake: list[Callable[[], None]] = []
         self._starts_at = intake.drained
+        self._drained_calls = self.calls
         self._max_bytes = max_bytes
         self._on_full = on_full
         self._sync = sync and lane is not None
@@ -146,15 +147,17 @@ class Spool:
         self._draining = True
         start = intake.drained if intake.holds(intake.drained) else self._floor()
         end, records = intake.written, intake.read(start, intake.written)
+        calls = self.calls
+        count = calls - self._drained_calls
         loop = asyncio.get_running_loop()
 
         def job() -> None:
             try:
-                changed = [_copy(segment) for segment in writer.write(start, records)]
+                changed = [_copy(segment) for segment in writer.write(start, records, count)]
             except OSError as error:
                 post(loop, self._on_failed, error)
             else:
-                post(loop, self._on_drained, end, changed)
+                post(loop, self._on_drained, end, calls, changed)
 
         self._disk.submit(job)
 
@@ -168,8 +171,9 @@ class Spool:
         self._draining = False
         self.drain()
 
-    def _on_drained(self, end: int, changed: list[SegmentInfo]) -> None:
+    def _on_drained(self, end: int, calls: int, changed: list[SegmentInfo]) -> None:
         self._draining = False
+        self._drained_calls = calls
         self.intake.set_drained(max(end, self.intake.drained))
         for segment in changed:
             if self.segments and self.segments[-1].path == segment.path:

@@ -174,6 +174,14 @@ def test_revision_grpc_status_and_logged_headers_are_told() -> None:
     assert (json.loads(request["headers"]), "headers" in response) == ({"x-user": "ann"}, False)
 
 
+def test_what_one_call_lacks_another_one_with_the_same_id_may_have() -> None:
+    one = writer()
+    plain, traced = record(body=b"1", size=1).call, record(body=b"1", size=1, traceparent=b"t").call
+    assert plain.correlation is traced.correlation
+    for call, expected in ((plain, None), (plain, None), (traced, "t"), (plain, None)):
+        assert json.loads(one.encode(call, False)).get("traceparent") == expected
+
+
 def test_the_attributes_are_those_of_the_structured_event() -> None:
     one = writer(extensions={"region": "eu"})
     for made in (record(body=b"[1]", size=3), record(is_response=True, body=b"x", size=1, content_type=b"text/plain")):
