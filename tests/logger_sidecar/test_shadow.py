@@ -6,6 +6,8 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from kfunc.http.upstream import ResponseHead
 from kfunc.logger_sidecar import shadow
 from kfunc.logger_sidecar.shadow import ShadowTraffic
 from kfunc.telemetry.metrics import Metrics
+from tests.logger_sidecar.test_process import end, logger, post, upstream
 
 pytestmark = pytest.mark.integration
 
+__all__ = ["upstream"]
 HEAD = ResponseHead(200, [(b"content-type", b"application/json")])
 
 
@@ -226,3 +230,32 @@ def test_the_sample_is_the_same_for_all_of_a_trace() -> None:
     wanted = [traffic.is_wanted({b"traceparent": trace}, b"any") for trace in traces]
     assert 200 < sum(wanted) < 400
     assert wanted == [traffic.is_wanted({b"traceparent": trace}, b"other") for trace in traces]
+
+
+def test_the_loggers_process_says_where_a_candidate_differs(tmp_path: Path, upstream: int) -> None:
+    async def main() -> tuple[str, list[Any]]:
+        candidate = Candidate(b'{"n":-1}')
+        server = await asyncio.start_server(candidate, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        said = await asyncio.to_thread(call_through, url, tmp_path, upstream)
+        server.close()
+        for writer in candidate.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+        return said, candidate.requests
+
+    said, requests = asyncio.run(main())
+    assert "of /v2/models/m/infer: differs in n: 0 became -1" in said
+    assert len(requests) == 5
+
+
+def call_through(candidate: str, folder: Path, upstream: int) -> str:
+    """Five calls through a logger with a shadow; what it said."""
+    shadow = Shadow(to=candidate, compare=True)
+    with logger(f"file:{folder}/events.jsonl", upstream, folder / "spool", shadow=shadow) as (process, port):
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        for number in range(5):
+            post(connection, number)
+        time.sleep(0.3)
+        connection.close()
+        return end(process)
