@@ -62,6 +62,7 @@ class Request:
         self.finished = False  # sending
         self.got = b""
         self.status = 0
+        self.own_trailers: list[tuple[bytes, bytes]] = []
         self.trailers: list[tuple[bytes, bytes]] = []
         self.ended = False  # the answer
         self.reset = False
@@ -117,7 +118,10 @@ class Machine(RuleBasedStateMachine):
                 request.unsent.popleft()
         if request.finished and not request.unsent and not request.reset and request.path not in self.started:
             self.started.add(request.path)
-            self.client.end_stream(request.id)
+            if request.own_trailers:
+                self.client.send_headers(request.id, request.own_trailers, end_stream=True)
+            else:
+                self.client.end_stream(request.id)
 
     def note(self, event: h2.events.Event) -> None:
         request = self.requests.get(getattr(event, "stream_id", 0) or 0)
@@ -165,9 +169,18 @@ class Machine(RuleBasedStateMachine):
             request.unsent.append(bytes([size % 251]) * size)
         self.settle()
 
-    @rule(request=open_requests)
-    def finish(self, request: Request) -> None:
+    @rule(request=open_requests, with_trailers=st.booleans())
+    def finish(self, request: Request, with_trailers: bool) -> None:
+        if not request.finished and with_trailers:
+            request.own_trailers = [(b"x-end", b"1")]
         request.finished = True
+        self.settle()
+
+    @rule(request=open_requests, paused=st.booleans())
+    def hold(self, request: Request, paused: bool) -> None:
+        exchange = self.exchange_of(request)
+        if exchange is not None and not exchange.complete:
+            exchange.hold(paused)
         self.settle()
 
     @rule(request=consumes(open_requests))
@@ -232,6 +245,8 @@ class Machine(RuleBasedStateMachine):
             if exchange is not None and not request.reset:
                 assert self.application.bodies[request.path] == request.sent
                 assert exchange.complete == (request.finished and not request.unsent)
+                if exchange.complete:
+                    assert getattr(exchange, "received_trailers", []) == request.own_trailers
 
     @invariant()
     def answers_arrive_whole(self) -> None:
