@@ -1,6 +1,10 @@
 """The manifests in this repository are those of its func.yaml; `kfunc render -o .` writes them again."""
 
+import re
+import shlex
 from pathlib import Path
+
+import pytest
 
 from kfunc.cli import main
 
@@ -8,9 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("knative", "istio", "monitoring", "raw")
 
 
+def commands() -> list[list[str]]:
+    """The arguments of each `$ kfunc render …` in README and docs, without the folder to write to."""
+    texts = [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("$ kfunc render")]
+    found = [shlex.split(re.split(r"[|#]", line)[0])[2:] for line in lines]
+    return [list(one) for one in dict.fromkeys(map(tuple, found))]
+
+
 def test_the_folders_of_manifests_hold_what_func_yaml_gives(tmp_path: Path) -> None:
     assert main(["render", str(ROOT), "-o", str(tmp_path)]) == 0
     assert files(ROOT) == files(tmp_path), "run: kfunc render -o ."
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_that_the_documentation_shows_renders(command: list[str], tmp_path: Path) -> None:
+    assert main([*command, str(ROOT), *([] if "-o" not in command else ["-o", str(tmp_path)])]) == 0
 
 
 def files(below: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from kfunc.manifests.pod import pod
@@ -53,10 +52,8 @@ def test_readiness_is_the_models_without_a_period_so_that_queue_proxy_asks_all_t
 
 
 def test_grpc_makes_the_port_h2c() -> None:
-    plan = plan_of(LEAST % "")
-    assert pod(plan).spec["containers"][0]["ports"] == [{"name": "http1", "containerPort": 8080}]
-    with_grpc = msgspec.structs.replace(plan, config=msgspec.structs.replace(plan.config, protocols=["v2", "grpc"]))
-    assert pod(with_grpc).spec["containers"][0]["ports"] == [{"name": "h2c", "containerPort": 8080}]
+    assert containers()["handler"]["ports"] == [{"name": "http1", "containerPort": 8080}]
+    assert containers(", protocols: [v2, grpc]")["handler"]["ports"] == [{"name": "h2c", "containerPort": 8080}]
 
 
 def test_every_container_of_ours_runs_one_image_so_that_a_node_pulls_one() -> None:
