@@ -11,12 +11,13 @@ import msgspec
 import kfunc
 from kfunc.config.pod import PodConfig
 from kfunc.errors import MethodNotAllowed, NotFound, Unavailable
-from kfunc.handlers.forms import require_event
+from kfunc.handlers.forms import form_of, require_event
 from kfunc.handlers.inference import Answer, Codec, Endpoint, Inference
 from kfunc.handlers.management import index
 from kfunc.handlers.repository import Repository, Slot
 from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolve
 from kfunc.http.exchange import Exchange
+from kfunc.http.wire import JSON
 from kfunc.protocol import v2
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import InferRequest, InferResponse
@@ -151,7 +152,8 @@ class Application:
     def _openapi(self, exchange: Exchange, endpoint: Endpoint) -> None:
         from kfunc.handlers.openapi import document
 
-        self._respond(exchange, document(self._config, self.repository.described, self.repository.explained))
+        told = document(self._config, self.repository.described, self.repository.explained)
+        self._inference.send(exchange, form_of(exchange), msgspec.json.encode(told), JSON, [])
 
     # ---- the models
 

@@ -87,11 +87,12 @@ def encode_v1(request: InferRequest, response: InferResponse) -> tuple[bytes, in
 
 
 def _plain(output: Tensor) -> Tensor:
-    """BYTES as V1 carries them, all in one form. Raises InvalidRequest for BF16, which it does not carry."""
+    """FP16 and BF16 as the numbers that they are; BYTES as V1 carries them, all in one form."""
     if output.datatype == "FP16":
         return output
-    if output.datatype == "BF16":
-        raise InvalidRequest(f"output {output.name!r} is BF16, which V1 cannot carry: ask by V2 in binary")
+    if output.datatype == "BF16":  # the upper half of an FP32
+        values = (output.data.astype("u4") << 16).view("f4")
+        return Tensor(output.name, output.shape, "FP32", values)
     if not output.name.endswith("_bytes"):
         try:
             data = [each.decode() if type(each) is bytes else each for each in output.data]

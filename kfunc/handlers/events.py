@@ -33,6 +33,7 @@ from kfunc.protocol.incoming_events import (
     trace,
 )
 from kfunc.protocol.messages import InferRequest, Tensor, TensorSpec
+from kfunc.protocol.own_events import source_of
 
 if TYPE_CHECKING:
     from kfunc.handlers.inference import Endpoint, Inference
@@ -42,6 +43,7 @@ log = logging.getLogger("kfunc.handlers")
 
 RESPONSE_TYPE = "io.kfunc.inference.response"
 ERROR_TYPE = "io.kfunc.inference.error"
+ACKNOWLEDGED = 202  # and nothing to reply: the function's own events came back to it
 # Inference-Header-Content-Length as an attribute: names have no hyphens, and at most 20 letters.
 LENGTH = "inferenceheaderlen"
 AT_ONCE = 32  # events of a batch that are in the model or wait for it
@@ -71,7 +73,7 @@ class Events:
 
     def __init__(self, config: PodConfig, inference: "Inference") -> None:
         self._inference = inference
-        self._source = f"/namespaces/{config.namespace}/functions/{config.function}"
+        self._source = source_of(config.namespace, config.function)
         self._second = (0, "")
 
     def answer(self, exchange: Exchange, endpoint: "Endpoint", form: Form, body: bytes) -> None:
@@ -80,7 +82,11 @@ class Events:
         if kind == BATCHED:
             self._inference.spawn(exchange, self._answer_batch(exchange, endpoint, form, body))
             return
-        call = read_structured(body) if kind == STRUCTURED else read_binary(exchange.headers, body, form.json_length)
+        event = decode_structured(body) if kind == STRUCTURED else decode_binary(exchange.headers, body)
+        if self._is_own(event):
+            exchange.respond(ACKNOWLEDGED)
+            return
+        call = call_of(event, form.json_length, structured=kind == STRUCTURED)
         answer = self._ask(exchange, endpoint, call)
         if isinstance(answer, tuple):
             self._reply(exchange, endpoint, form, call, answer)
@@ -116,7 +122,10 @@ class Events:
     # ---- batches
 
     async def _answer_batch(self, exchange: Exchange, endpoint: "Endpoint", form: Form, body: bytes) -> None:
-        """An event for each event, in their order. One that fails is answered by an event too, and fails no other."""
+        """An event for each event but for the function's own, in their order.
+
+        One that fails is answered by an event too, and fails no other.
+        """
         documents = split_batch(body)
         answers: list[bytes] = []
         for start in range(0, len(documents), AT_ONCE):
@@ -124,12 +133,20 @@ class Events:
                 return
             some = documents[start : start + AT_ONCE]
             answers += await asyncio.gather(*[self._answer_one(exchange, endpoint, each) for each in some])
-        self._inference.send(exchange, form, b"[%b]" % b",".join(answers), cloudevents.BATCH_CONTENT_TYPE, [])
+        answers = [answer for answer in answers if answer]
+        if documents and not answers:
+            exchange.respond(ACKNOWLEDGED)
+        else:
+            self._inference.send(exchange, form, b"[%b]" % b",".join(answers), cloudevents.BATCH_CONTENT_TYPE, [])
 
     async def _answer_one(self, exchange: Exchange, endpoint: "Endpoint", document: Raw) -> bytes:
+        """An event; nothing for one of the function's own."""
         call = None
         try:
-            call = read_structured(bytes(document))
+            event = decode_structured(bytes(document))
+            if self._is_own(event):
+                return b""
+            call = call_of(event, None, structured=True)
             answer = self._ask(exchange, endpoint, call)
             body, json_length = answer if isinstance(answer, tuple) else await answer
             attributes = self._attributes_of_reply(call, exchange.headers, endpoint.slot, json_length)
@@ -146,6 +163,10 @@ class Events:
         return cloudevents.close_event(attributes, error_body(error.message))
 
     # ---- attributes
+
+    def _is_own(self, event: Event) -> bool:
+        """Whether the function made it: answered, it would come back again, and again."""
+        return event.attributes["source"] == self._source
 
     def _attributes_of_reply(
         self, call: Call, headers: Mapping[bytes, bytes], slot: "Slot", json_length: int
@@ -175,19 +196,13 @@ class Events:
         }
 
 
-def read_structured(document: bytes) -> Call:
-    """An event in JSON. Raises InvalidRequest naming the attribute that is wrong, or UnsupportedMediaType."""
-    event = decode_structured(document)
-    return _call(event, integer(event, LENGTH), structured=True)
+def call_of(event: Event, json_length: int | None, *, structured: bool) -> Call:
+    """An event as a request; `json_length` is what Inference-Header-Content-Length says.
 
-
-def read_binary(headers: Mapping[bytes, bytes], body: bytes, json_length: int | None) -> Call:
-    """An event in binary mode; `json_length` is what Inference-Header-Content-Length says. Raises as above."""
-    event = decode_binary(headers, body)
-    return _call(event, json_length if json_length is not None else integer(event, LENGTH), structured=False)
-
-
-def _call(event: Event, json_length: int | None, *, structured: bool) -> Call:
+    Raises InvalidRequest naming what is missing, or UnsupportedMediaType.
+    """
+    if structured or json_length is None:
+        json_length = integer(event, LENGTH)
     if "contentencoding" in event.attributes:
         raise UnsupportedMediaType("the event's attribute contentencoding is not read; send its data without a content coding")
     if not event.data:

@@ -7,6 +7,7 @@ LOOP_LIMIT_S there would keep probes and other requests waiting.
 import asyncio
 from collections.abc import Callable
 from math import inf
+from resource import RUSAGE_THREAD, getrusage
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 
 LOOP_LIMIT_S = 0.001
 SLOW_RUNS = 3  # one may be the machine's fault
-STALL_S = 0.02  # no machine's fault
+STALL_S = 0.02  # the machine's fault only where another took the processor
 # Inputs may be this many times larger than what has been measured as fast before they are tried in a thread first.
 GROWTH = 4
 PROBE_S = 0.02
 GIL_HOLD_S = 0.1
 GIL_HELD_CALLS = 2
+
+
+def preemptions() -> int:
+    """How often the processor was taken from the calling thread: by others, or by a limit on the container."""
+    return getrusage(RUSAGE_THREAD).ru_nivcsw
 
 
 class Execution:
@@ -44,6 +50,7 @@ class Execution:
         on_gil_held: Callable[[], None] | None = None,
         *,
         alone: bool = False,
+        count_preemptions: Callable[[], int] = preemptions,
     ) -> None:
         self.call = call
         self._mode = mode
@@ -59,6 +66,8 @@ class Execution:
         self._slow_runs = 0
         self._fast_runs = 0
         self._fast_runs_needed = 1  # more each time that the loop was held up: a model's time may lie in its data
+        self._count_preemptions = count_preemptions
+        self._preemptions = count_preemptions()
         self._gil_held_calls = 0
         self._running: set[float] = set()
 
@@ -85,11 +94,16 @@ class Execution:
             return
         self._fast_runs = 0
         if size <= self._fast_size:
-            self._slow_runs += 1 if duration_s < STALL_S else SLOW_RUNS
+            self._slow_runs += SLOW_RUNS if duration_s >= STALL_S and not self._was_preempted() else 1
             if self._slow_runs >= SLOW_RUNS:
                 self._slow_runs = 0
                 self._allow(size // 2 if size > 1 else -1)
                 self._fast_runs_needed = min(self._fast_runs_needed * 8, 4096)
+
+    def _was_preempted(self) -> bool:
+        """Whether the processor was taken from this thread since the last stall: then the machine may be at fault."""
+        before, self._preemptions = self._preemptions, self._count_preemptions()
+        return self._preemptions != before
 
     def _allow(self, size: float) -> None:
         self._fast_size = size

@@ -34,6 +34,7 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
     except NOT_READ:
         return v2.decode_request(body, model_name, model_version)
     request.model_name, request.model_version = model_name, model_version
+    v2.check_parameters(request)
     return request
 
 

@@ -1,8 +1,10 @@
 """The runtime for ONNX models: onnxruntime with the execution provider that `accelerator` chooses."""
 
+import ctypes
 import logging
 import re
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ DATATYPES = {
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 RUN = ort.RunOptions()  # one for all calls: onnxruntime makes one for each that brings none
+BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -66,6 +69,9 @@ class OnnxHandler(Handler):
         self._run = getattr(self._session, "_sess", self._session).run
         if self._text_inputs or any(each.type.startswith("seq(") for each in self._session.get_outputs()):
             self.predict = self._predict_unusual  # type: ignore[method-assign]
+        if any(each.datatype == "BF16" for each in (*self.inputs, *self.outputs)):
+            self._bits_inputs = {each.name for each in self.inputs if each.datatype == "BF16"}
+            self.predict = self._predict_bits  # type: ignore[method-assign]
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run the session."""
@@ -74,9 +80,34 @@ class OnnxHandler(Handler):
     def _predict_unusual(self, inputs: "Arrays") -> "Arrays":
         """Run a session that takes strings, or gives maps."""
         for name in self._text_inputs:
-            inputs[name] = np.array([value.decode() for value in inputs[name].flat], np.object_).reshape(inputs[name].shape)
+            inputs[name] = _texts(inputs[name])
         values = [_array(value) for value in self._run(self._output_names, inputs, RUN)]
         return dict(zip(self._output_names, values, strict=True))
+
+    def _predict_bits(self, inputs: "Arrays") -> "Arrays":
+        """Run a session with BF16, which numpy does not have: its bits go in and out as UINT16."""
+        arrays = {name: _texts(value) if name in self._text_inputs else value for name, value in inputs.items()}
+        values = {
+            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), BFLOAT16)
+            if name in self._bits_inputs
+            else ort.OrtValue.ortvalue_from_numpy(array)
+            for name, array in arrays.items()
+        }
+        results = self._session.run_with_ort_values(self._output_names, values, RUN)
+        return {name: _bits_or_numpy(result) for name, result in zip(self._output_names, results, strict=True)}
+
+
+def _texts(elements: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    return np.array([each.decode() for each in elements.flat], np.object_).reshape(elements.shape)
+
+
+def _bits_or_numpy(value: Any) -> "np.ndarray[Any, Any]":
+    if value.element_type() != BFLOAT16:
+        array: np.ndarray[Any, Any] = value.numpy()
+        return array
+    shape = value.shape()
+    bits = ctypes.string_at(value._ortvalue.data_ptr(), 2 * prod(shape))
+    return np.frombuffer(bits, np.uint16).reshape(shape)
 
 
 def choose_providers(accelerator: str) -> list[str]:

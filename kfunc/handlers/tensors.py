@@ -257,7 +257,18 @@ def _unusual_tensor(name: str, value: "Array") -> Tensor:
         return to_tensor(name, value.astype(dtype.newbyteorder("=")))
     if dtype.kind in "OSU":
         texts = [each if isinstance(each, (bytes, str)) else str(each) for each in value.reshape(-1).tolist()]
+        _require_text(name, texts)
         return Tensor(name, list(value.shape), "BYTES", texts)
     if dtype.name == "bfloat16":  # of the package ml_dtypes
         return Tensor(name, list(value.shape), "BF16", value.ravel().view(np.uint16))
     raise ModelFailed(f"output {name!r} has the numpy type {dtype}, which the protocol cannot carry")
+
+
+def _require_text(name: str, elements: list[bytes | str]) -> None:
+    """A string with half a surrogate pair, as `errors="surrogateescape"` makes them, has no form in any protocol."""
+    try:
+        "".join([each for each in elements if type(each) is str]).encode()
+    except UnicodeEncodeError:
+        raise ModelFailed(
+            f"output {name!r} has a string with half a surrogate pair, which is no text: a model gives bytes as bytes"
+        ) from None

@@ -28,6 +28,7 @@ from kfunc.logger_sidecar.record import (
 )
 from kfunc.logger_sidecar.redaction import Redactor
 from kfunc.logger_sidecar.spool import Spool
+from kfunc.protocol.own_events import comes_back
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class LoggerApplication:
         recorder: RequestRecorder,
         notices: Notices,
         default_model: str = "",
+        source: str = "",
     ) -> None:
         self.pool = pool
         self.spool = spool
@@ -64,6 +66,7 @@ class LoggerApplication:
         self.answers: dict[bytes, bytes] = {}  # the texts of answers by their heads
         self.clock_us = 0.0  # of perf_counter's zero, since the epoch
         self._filter = Filter(settings, default_model)
+        self._source = source  # of this function's events
         self._recorder = recorder
         self._notices = notices
         self.set_clock()
@@ -77,8 +80,12 @@ class LoggerApplication:
         self.clock_us = (time() - perf_counter()) * 1e6
 
     def handle(self, exchange: Exchange) -> None:
-        """Pass on; POSTs to inference paths, and events for the function, are logged."""
-        if exchange.method == b"POST" and self._filter.is_logged(exchange.target, exchange.headers):
+        """Pass on; POSTs to inference paths, and events for the function but its own, are logged."""
+        if (
+            exchange.method == b"POST"
+            and self._filter.is_logged(exchange.target, exchange.headers)
+            and not comes_back(self._source, exchange.headers, exchange.body)
+        ):
             share = self._filter.share
             shadow = self.shadow
             is_shadowed = shadow is not None and exchange.complete and shadow.is_wanted(exchange.headers, exchange.request_id)

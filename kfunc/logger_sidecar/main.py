@@ -16,6 +16,7 @@ from kfunc.logger_sidecar.record import Origin
 from kfunc.logger_sidecar.recovery import open_spool
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.process.sidecar import Parts, start_sidecar
+from kfunc.protocol.own_events import source_of
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
@@ -45,7 +46,8 @@ def build(parts: Parts) -> LoggerApplication:
     spool = open_spool(settings, origin, notices)
     context = SinkContext(config.function, config.namespace, environ)
     pipeline = Pipeline(settings, sinks, context, spool, metrics=parts.metrics, figures=figures, notices=notices)
-    application = LoggerApplication(settings, parts.pool, spool, parts.recorder, notices, config.model.name)
+    source = source_of(config.namespace, config.function)
+    application = LoggerApplication(settings, parts.pool, spool, parts.recorder, notices, config.model.name, source)
     if settings.shadow is not UNSET:
         from kfunc.logger_sidecar.shadow import ShadowTraffic
 

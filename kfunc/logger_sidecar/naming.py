@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from kfunc.logger_sidecar.record import CallRecord, Origin
 from kfunc.logger_sidecar.targets import model_of
+from kfunc.protocol.own_events import source_of
 
 REQUEST_TYPE = "io.kfunc.inference.request"
 RESPONSE_TYPE = "io.kfunc.inference.response"
@@ -62,7 +63,7 @@ class KServeNaming(Naming, frozen=True):
 
 def source(origin: Origin) -> str:
     """The source of a function's events."""
-    return f"/namespaces/{origin.namespace}/functions/{origin.function}"
+    return source_of(origin.namespace, origin.function)
 
 
 KFUNC = Naming()

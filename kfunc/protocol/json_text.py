@@ -4,6 +4,10 @@ from typing import Any
 
 import msgspec
 
+from kfunc.errors import InvalidRequest
+
+MAX_DEPTH = 100  # of arrays and objects in one another
+
 # What msgspec raises for a text, whatever it is.
 ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -23,6 +27,22 @@ def cause(error: Exception) -> str:
 def kind_of(value: Any) -> str:
     """What a decoded value is, with its article."""
     return KINDS.get(type(value), "null")
+
+
+def require_shallow(what: str, value: Any) -> None:
+    """Refuse a decoded value that is nested more than MAX_DEPTH deep: who passes it on may go as deep as it does."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            part
+            for each in level
+            if type(each) in (dict, list)
+            for part in (each.values() if type(each) is dict else each)
+            if type(part) in (dict, list)
+        ]
+        if not level:
+            return
+    raise InvalidRequest(f"{what}: nested more than {MAX_DEPTH} deep")
 
 
 def may_hold_booleans(body: bytes) -> bool:

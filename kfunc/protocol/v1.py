@@ -3,18 +3,22 @@
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from itertools import chain
+from struct import error, pack, unpack
 from typing import Any
 
 import msgspec
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.datatypes import DATATYPES, JSON, MAX_RANK
-from kfunc.protocol.json_text import ERRORS, cause, kind_of, may_hold_booleans
+from kfunc.protocol.json_text import ERRORS, cause, kind_of, may_hold_booleans, require_shallow
 from kfunc.protocol.messages import InferRequest, ModelMetadata, Tensor, TensorSpec
 
 ROWS = "instances"
 COLUMNS = "inputs"
 BINARY = {"b64"}
+# The struct module's code of what is packed for them; JSON has no infinity.
+HALVES = {"FP16": "e", "BF16": "f"}
+INFINITE_BF16 = frozenset((0x7F80, 0xFF80))
 
 # The input of a model that does not tell the names of its own.
 UNNAMED = TensorSpec("input-0", "", ())
@@ -53,6 +57,8 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
         tensors = [Tensor(ROWS, [len(rows)], JSON, rows)]
     if document and type(document.get("signature_name", "")) is not str:
         raise InvalidRequest('"signature_name" must be a string')
+    if document:
+        require_shallow("the request", document)
     has_booleans = may_hold_booleans(body)
     return V1Request(tensors, "", document or None, None, model_name, model_version, columnar, has_booleans)
 
@@ -151,7 +157,28 @@ def _tensor(spec: TensorSpec, value: Any, booleans: bool) -> Tensor:
         datatype = datatype or _datatype(spec.name, kinds, data)
     elif booleans and datatype != "BOOL" and bool in set(map(type, data)):
         raise InvalidRequest(f"input {spec.name!r}: {datatype} expected, found a boolean")
+    if datatype in HALVES:
+        return Tensor(spec.name, shape, datatype, _halves(spec.name, datatype, data))
     return Tensor(spec.name, shape, datatype, data)
+
+
+def _halves(name: str, datatype: str, data: list[Any]) -> memoryview:
+    """Numbers as FP16 or BF16, rounded to the nearest: in binary, the only form that they have."""
+    count = len(data)
+    try:
+        packed = pack(f"<{count}{HALVES[datatype]}", *data)
+    except (error, OverflowError):
+        pass
+    else:
+        if datatype == "FP16":
+            return memoryview(packed)
+        # An FP32's upper half; the sum carries where the lower half is more than a half, or one behind an odd number.
+        bits = [(each + 0x7FFF + (each >> 16 & 1)) >> 16 for each in unpack(f"<{count}I", packed)]
+        if not INFINITE_BF16.intersection(bits):
+            return memoryview(pack(f"<{count}H", *bits))
+    if set(map(type, data)) <= {int, float}:
+        raise InvalidRequest(f"input {name!r}: a number is out of the range of {datatype}")
+    raise InvalidRequest(f"input {name!r}: {datatype} expected in every element")
 
 
 def _ragged(name: str, data: list[Any], depth: int, width: int) -> InvalidRequest:

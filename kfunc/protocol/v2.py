@@ -7,7 +7,7 @@ import msgspec
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.datatypes import DATATYPES, element_count
-from kfunc.protocol.json_text import may_hold_booleans
+from kfunc.protocol.json_text import may_hold_booleans, require_shallow
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor
 
 _REQUEST = msgspec.json.Decoder(InferRequest)
@@ -24,6 +24,7 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
         raise InvalidRequest(f"the request is not a V2 inference request: {_cause(error)}") from None
     request.model_name = model_name
     request.model_version = model_version
+    check_parameters(request)
     # Elements are not looked at one by one for booleans unless the text has any.
     if may_hold_booleans(body):
         for tensor in request.inputs:
@@ -33,6 +34,18 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
             if tensor.datatype != "BOOL" and bool in set(map(type, tensor.data)):
                 raise InvalidRequest(f"input {tensor.name!r}: {tensor.datatype} expected, found a boolean")
     return request
+
+
+def check_parameters(request: InferRequest) -> None:
+    """Refuse parameters, of the request, an input or an output, that are nested too deeply."""
+    if request.parameters is not None:
+        require_shallow("the request's parameters", request.parameters)
+    for tensor in request.inputs:
+        if tensor.parameters is not None:
+            require_shallow(f"the parameters of input {tensor.name!r}", tensor.parameters)
+    for output in request.outputs or ():
+        if output.parameters is not None:
+            require_shallow(f"the parameters of output {output.name!r}", output.parameters)
 
 
 def require_datatype(tensor: Tensor) -> None:

@@ -1,6 +1,8 @@
 """The REST application: every path, what it answers, and what it answers when it cannot."""
 
 import asyncio
+import gzip
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -104,6 +106,13 @@ Y = {"name": "y", "datatype": "FP32", "shape": [2], "data": [2.0, 4.0]}
 )
 def test_inference_is_answered(caller: Callable[..., Any], path: str, body: Any, answer: Any, later: bool) -> None:
     assert caller(Doubler(later=later)).ask("POST", path, body) == (200, answer)
+
+
+def test_the_openapi_document_is_coded_where_the_caller_takes_it(caller: Callable[..., Any]) -> None:
+    asked = caller(Doubler())
+    assert asked.ask("GET", "/openapi.json", accept_encoding="gzip")[0] == 200
+    assert b"content-encoding: gzip\r\n" in asked.headers
+    assert "/v2/models/iris/infer" in json.loads(gzip.decompress(asked.body))["paths"]
 
 
 def test_the_openapi_document_has_the_paths_of_the_model(caller: Callable[..., Any]) -> None:

@@ -400,6 +400,27 @@ def test_while_the_model_loads_an_event_is_503_and_comes_again(caller: Ask) -> N
     assert b"retry-after: 1\r\n" in asked.headers
 
 
+# ---- the function's own events, which a Trigger without a filter brings back
+
+OWN = {**LEAST, "source": "/namespaces/default/functions/flowers"}
+
+
+def test_an_own_event_is_acknowledged_and_not_answered(caller: Ask) -> None:
+    asked = caller(Twice())
+    structured = json.dumps({**OWN, "data": V1}).encode()
+    assert asked.ask("POST", "/", structured, content_type="application/cloudevents+json") == (202, None)
+    assert asked.ask("POST", PREDICT, V1, **{f"ce_{name}": value for name, value in OWN.items()}) == (202, None)
+    assert asked.ask("POST", "/", **{f"ce_{name}": value for name, value in OWN.items()}) == (202, None)
+
+
+def test_an_own_event_of_a_batch_has_no_answer(caller: Ask) -> None:
+    asked = caller(Twice())
+    own = json.dumps({**OWN, "data": V1}).encode()
+    status, answers = asked.ask("POST", "/", b"[%b,%b]" % (own, batch_of(V1)[1:-1]), **BATCH)
+    assert (status, [answer["data"] for answer in answers]) == (200, [V1_ANSWER])
+    assert asked.ask("POST", "/", b"[%b]" % own, **BATCH) == (202, None)
+
+
 # ---- batches
 
 

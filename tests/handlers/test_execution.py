@@ -34,6 +34,7 @@ class Model:
         self.duration_s = 0.0
         self.holds_gil = False
         self.calls = 0
+        self.preemptions = 0
 
     def __call__(self, inputs: Any) -> Any:
         self.calls += 1
@@ -57,7 +58,12 @@ def make(model: Model) -> Iterator[Make]:
         made.append(ThreadPoolExecutor(1))
         return made[-1]
 
-    yield lambda mode="auto", on_gil_held=None, alone=False: Execution(model, mode, executor, on_gil_held, alone=alone)
+    def preemptions() -> int:
+        return model.preemptions
+
+    yield lambda mode="auto", on_gil_held=None, alone=False: Execution(
+        model, mode, executor, on_gil_held, alone=alone, count_preemptions=preemptions
+    )
     for each in made:
         each.shutdown()
 
@@ -110,6 +116,15 @@ def test_one_slow_call_may_be_the_machines_fault(on_loop: Execution, model: Mode
 
 def test_a_stall_leaves_the_loop_at_once(on_loop: Execution, model: Model) -> None:
     model.duration_s = STALL_S * 1.2
+    on_loop.run(INPUTS, SIZE, Surroundings())
+    assert on_loop.loop_size == SIZE // 2
+
+
+def test_a_stall_while_another_had_the_processor_is_one_slow_call(on_loop: Execution, model: Model) -> None:
+    model.duration_s = STALL_S * 1.2
+    model.preemptions += 1
+    on_loop.run(INPUTS, SIZE, Surroundings())
+    assert on_loop.loop_size == GROWTH * SIZE
     on_loop.run(INPUTS, SIZE, Surroundings())
     assert on_loop.loop_size == SIZE // 2
 

@@ -264,3 +264,8 @@ def test_the_largest_fp32_is_taken() -> None:
 def test_what_the_protocol_cannot_carry_is_the_models_failure(array: Any) -> None:
     with pytest.raises(ModelFailed, match="output 'y' has"):
         to_tensor("y", array)
+
+
+def test_a_string_that_is_no_text_is_the_models_failure_and_told() -> None:
+    with pytest.raises(ModelFailed, match="output 'y' has a string with half a surrogate pair, which is no text"):
+        to_tensor("y", np.array(["a", b"\xff".decode(errors="surrogateescape")], np.object_))

@@ -71,6 +71,9 @@ class Upstream:
         writer.close()
 
 
+OWN_SOURCE = "/namespaces/default/functions/iris"
+
+
 class Pod:
     """The logger in front of an upstream."""
 
@@ -114,7 +117,8 @@ def serve(
         path = folder / "events.jsonl"
         setup = Setup(folder, **{"mode": "all", "sink": f"file:{path}", **settings})
         recorder = RequestRecorder(setup.metrics, access_log=False)
-        application = LoggerApplication(setup.settings, pool, setup.spool, recorder, setup.pipeline._notices, "iris")
+        notices = setup.pipeline._notices
+        application = LoggerApplication(setup.settings, pool, setup.spool, recorder, notices, "iris", OWN_SOURCE)
         setup.pipeline.start()
         front, listener = HttpServer(application, limits or Limits()), socket.create_server(("127.0.0.1", 0))
         await front.start(listener)
@@ -250,6 +254,19 @@ def test_an_event_for_the_function_is_logged_as_a_call_and_other_posts_to_its_pa
         await pod.send("/", b'{"inputs": []}')
         request, response = await pod.events()
         assert (request["subject"], request["data"], response["data"]) == ("iris", {"inputs": []}, {"outputs": []})
+
+    serve(tmp_path, Upstream(), test)
+
+
+def test_an_event_of_the_functions_own_that_comes_back_is_not_logged_again(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        fields = {"ce_specversion": "1.0", "ce_type": "a", "ce_source": OWN_SOURCE, "ce_id": "1"}
+        await pod.send("/", b'{"inputs": []}', **fields)
+        await pod.send("/v2/models/iris/infer", b'{"inputs": []}', **fields)
+        event = {"specversion": "1.0", "type": "a", "source": OWN_SOURCE, "id": "1", "data": {"inputs": []}}
+        await pod.send("/", json.dumps(event).encode(), content_type="application/cloudevents+json")
+        assert len(pod.upstream.seen) == 3
+        assert await pod.events() == []
 
     serve(tmp_path, Upstream(), test)
 

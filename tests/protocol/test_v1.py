@@ -222,3 +222,12 @@ def test_whatever_the_values_are_only_invalid_request_escapes(value: Any, known:
 def test_whatever_the_bytes_are_only_invalid_request_escapes(content: bytes) -> None:
     with pytest.raises(InvalidRequest):
         v1.decode_request(content)
+
+
+def test_what_is_beside_the_rows_may_be_nested_100_deep() -> None:
+    def request(depth: int) -> bytes:
+        return b'{"instances": [1], "p": %b1%b}' % (b"[" * depth, b"]" * depth)
+
+    v1.decode_request(request(99))
+    with pytest.raises(InvalidRequest, match="the request: nested more than 100 deep"):
+        v1.decode_request(request(100))

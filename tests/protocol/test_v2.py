@@ -1,6 +1,7 @@
 """V2 JSON → messages and back: what is taken, what is refused and how, and nothing but InvalidRequest."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,6 +105,32 @@ def test_what_is_no_request_is_refused_with_the_place_or_the_reason(content: byt
         v2.decode_request(content)
     assert caught.value.message.startswith("the request is not a V2 inference request: ")
     assert reason.lower() in caught.value.message.lower()
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+PLACES = {
+    "the request's parameters": lambda value: body(data=[1, 2]).replace(b'"inputs"', b'"parameters": %b, "inputs"' % value),
+    "the parameters of input 'x'": lambda value: body(data=[1, 2], parameters=5).replace(
+        b'"parameters": 5', b'"parameters": ' + value
+    ),
+    "the parameters of output 'y'": lambda value: body(data=[1, 2]).replace(
+        b'"inputs"', b'"outputs": [{"name": "y", "parameters": %b}], "inputs"' % value
+    ),
+}
+
+
+@pytest.mark.parametrize(("what", "place"), PLACES.items(), ids=PLACES)
+def test_parameters_may_be_nested_100_deep(what: str, place: Callable[[bytes], bytes]) -> None:
+    v2.decode_request(place(json.dumps({"p": nested(99)}).encode()))
+    with pytest.raises(InvalidRequest) as caught:
+        v2.decode_request(place(json.dumps({"p": nested(100)}).encode()))
+    assert caught.value.message == f"{what}: nested more than 100 deep"
 
 
 def test_of_duplicate_keys_the_last_one_counts() -> None:
