@@ -1,8 +1,7 @@
-"""Rules for `inference.access` and `inference.egress`: conditions that can be checked, names that can exist."""
+"""Rules for `inference.access`: conditions that somebody can check, tokens whose keys can be had."""
 
 import re
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
@@ -11,14 +10,12 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.jwks import jwks_fault
-from kfunc.config.names import MAX_SUBDOMAIN
+from kfunc.config.urls import is_ascii_url
 
 ACCESS: FieldPath = ("inference", "access")
-EGRESS: FieldPath = ("inference", "egress")
 HEADER = re.compile(r"[-_A-Za-z0-9]{1,256}")
 CLAIM = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 MAX_TEXT = 1024
-NAMES_BY_SNI_OR_HEADER = ("https", "tls", "http", "http2", "grpc")
 
 
 def access_has_conditions(function: Function) -> Iterator[Finding]:
@@ -89,12 +86,12 @@ def _issuer(jwt: Jwt, path: FieldPath) -> Iterator[Finding]:
         yield Finding((*path, "issuer"), f'expected a token\'s iss, without spaces and "*", found {show_text(jwt.issuer)}')
     if jwt.jwks_uri and jwt.jwks:
         yield Finding((*path, "jwks"), "jwks_uri and jwks say the same", "keep one of them", at_key=True)
-    if jwt.jwks_uri and not is_url(jwt.jwks_uri):
+    if jwt.jwks_uri and not is_ascii_url(jwt.jwks_uri):
         message = f'expected a URL such as "https://auth.example.com/keys", found {show_text(jwt.jwks_uri)}'
         yield Finding((*path, "jwks_uri"), message)
     if jwt.jwks and (fault := jwks_fault(jwt.jwks)):
         yield Finding((*path, "jwks"), fault)
-    if jwt.issuer and not jwt.jwks and not jwt.jwks_uri and not is_url(jwt.issuer):
+    if jwt.issuer and not jwt.jwks and not jwt.jwks_uri and not is_ascii_url(jwt.issuer):
         message = f"the keys of {show_text(jwt.issuer)} cannot be discovered: it is no URL"
         yield Finding((*path, "issuer"), message, "add jwks_uri: …")
     for number, audience in enumerate(jwt.audiences):
@@ -117,45 +114,8 @@ def _is_word(text: str) -> bool:
     return 0 < len(text) <= MAX_TEXT and text.isprintable() and " " not in text
 
 
-def is_url(text: str) -> bool:
-    """An http(s) URL with a host, no user and no spaces."""
-    if not _is_word(text) or not text.isascii() or re.search(r'[<>"\\^`{|}]|%(?![0-9A-Fa-f]{2})', text):
-        return False
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname, url.port
-    except ValueError:
-        return False
-    named = re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+", host or "") is not None
-    return url.scheme in ("http", "https") and named and port != 0 and url.username is None and not url.netloc.endswith(":")
-
-
-def egress_hosts_are_names(function: Function) -> Iterator[Finding]:
-    """Names that DNS can resolve, each port once; only a protocol that says the name can have a wildcard."""
-    egress = function.inference.egress
-    if egress is UNSET:
-        return
-    seen: set[tuple[str, int]] = set()
-    for number, one in enumerate(egress):
-        path: FieldPath = (*EGRESS, number)
-        if len(one.host) > MAX_SUBDOMAIN or one.host.rpartition(".")[2].isdigit():
-            yield Finding((*path, "host"), f'expected a host name such as "s3.example.com", found {show_text(one.host)}')
-        if one.host.startswith("*."):
-            if one.host.endswith("cluster.local"):
-                yield Finding((*path, "host"), "a name within the cluster is written out", "NAME.NAMESPACE.svc.cluster.local")
-            elif one.protocol not in NAMES_BY_SNI_OR_HEADER:
-                message = f"with {one.protocol} no name is said, so that a wildcard matches nothing"
-                yield Finding((*path, "protocol"), message, f"one of {', '.join(NAMES_BY_SNI_OR_HEADER)}")
-        elif one.host.endswith(".cluster.local") and not re.fullmatch(r"[-a-z0-9]+\.[-a-z0-9]+\.svc\.cluster\.local", one.host):
-            yield Finding((*path, "host"), f"expected NAME.NAMESPACE.svc.cluster.local, found {show_text(one.host)}")
-        if (one.host, one.port) in seen:
-            yield Finding(path, f"port {one.port} of {show_text(one.host)} is already in the list", "remove it")
-        seen.add((one.host, one.port))
-
-
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     access_has_conditions,
     patterns_are_patterns,
     tokens_can_be_checked,
-    egress_hosts_are_names,
 )

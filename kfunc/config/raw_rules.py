@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 
 from msgspec import UNSET
 
-from kfunc.config.access_rules import is_url
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.names import MAX_LABEL, is_subdomain
 from kfunc.config.raw import Raw, Trigger
 from kfunc.config.traffic_rules import labels_are_labels
+from kfunc.config.urls import is_ascii_url
 
 RAW: FieldPath = ("inference", "raw")
 MONITORING: FieldPath = ("inference", "monitoring")
@@ -99,12 +99,12 @@ def _is_address(trigger: Trigger) -> bool:
     if len(address) > MAX_TEXT:
         return False
     if trigger.kind == "prometheus":
-        return is_url(address)
+        return is_ascii_url(address)
     if trigger.kind == "kafka":
         return re.fullmatch(rf"{HOST_PORT}(?:,{HOST_PORT})*", address) is not None
     if trigger.kind == "nats":
         return re.fullmatch(HOST_PORT, address) is not None
-    return is_url(re.sub("^amqp(s?)://", r"http\1://", address)) if "@" not in address else False
+    return is_ascii_url(re.sub("^amqp(s?)://", r"http\1://", address)) if "@" not in address else False
 
 
 def scaling_has_room(function: Function) -> Iterator[Finding]:
@@ -122,6 +122,15 @@ def names_leave_room(function: Function) -> Iterator[Finding]:
         yield Finding(("name",), message, "a new revision's Deployment is NAME-candidate")
 
 
+def something_is_measured(function: Function) -> Iterator[Finding]:
+    """A server that is not kfunc's has metrics of its own, by other names."""
+    inference = function.inference
+    alone = inference.server is not UNSET and inference.batcher is UNSET and inference.logger is UNSET
+    if inference.monitoring is not UNSET and alone:
+        message = "nothing of kfunc's is in this pod, so that there is nothing to collect"
+        yield Finding(MONITORING, message, "add a logger or a batcher in front of the server", at_key=True)
+
+
 def monitoring_labels_are_labels(function: Function) -> Iterator[Finding]:
     """The Prometheus Operator and Grafana select by them."""
     monitoring = function.inference.monitoring
@@ -137,5 +146,6 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     triggers_can_be_read,
     scaling_has_room,
     names_leave_room,
+    something_is_measured,
     monitoring_labels_are_labels,
 )

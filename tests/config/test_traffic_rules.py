@@ -98,7 +98,13 @@ CASES: list[tuple[str, int, str, str, str]] = [
     ("egress: [{host: '*.a.b', protocol: tcp}]", 38, "egress[0].protocol", "with tcp no name is said", "one of https, tls"),
     ("egress: [{host: a.b}, {host: a.b}]", 25, "egress[1]", 'port 443 of "a.b" is already in the list', "remove it"),
     ("egress: [{host: a.cluster.local}]", 19, "egress[0].host", "expected NAME.NAMESPACE.svc.cluster.local", ""),
+    ("egress: []\n  logger: {sink: 'http://events.example.com/a'}", 0, "logger.sink",
+     'inference.egress does not let the function call "events.example.com"', "add {host: events.example.com, port: "),
+    ("egress: []\n  telemetry: {otlp_endpoint: 'http://otel.observability.svc:4318'}", 0, "telemetry.otlp_endpoint",
+     'inference.egress does not let the function call "otel.observability.svc"', "add {host: otel.observability.svc"),
     # Raw mode and monitoring.
+    ("monitoring: {}\n  server: {image: a/b, port: 9000}", 3, "monitoring", "nothing of kfunc's is in this pod",
+     "add a logger or a batcher"),
     ("raw: {autoscaler: keda}", 21, "raw.autoscaler", "KEDA scales by triggers, and there is none", "add triggers: "),
     ("raw: {autoscaler: hpa, triggers: [{kind: prometheus, target: 1, address: 'http://a'}]}", 26, "raw.triggers",
      "triggers are KEDA's, and the autoscaler is hpa", "write autoscaler: keda"),
@@ -126,6 +132,13 @@ def test_a_rule_names_what_is_wrong_and_what_to_do(line: str, column: int, path:
     assert (problem.line, problem.column) == (5, column) or not column
     assert message in problem.message
     assert suggestion in problem.suggestion
+
+
+@pytest.mark.parametrize(
+    "sink", ["broker:default", "http://a.b.example.com/", "http://events", "http://a.knative-eventing.svc.cluster.local/x"]
+)
+def test_what_egress_lets_out_can_be_a_sink(sink: str) -> None:
+    read_function(parse_source(f"{HEAD}  egress: [{{host: '*.example.com'}}]\n  logger: {{sink: '{sink}'}}\n".encode()))
 
 
 @pytest.mark.parametrize(("text", "readable"), [
