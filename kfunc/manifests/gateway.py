@@ -70,11 +70,16 @@ def entries(plan: Plan) -> list[Manifest]:
 def entry(plan: Plan, prefix: str) -> Manifest:
     """One of them."""
     if plan.mode == "raw":
-        ports = [{"name": "http", "port": 80, "targetPort": "http"}]
-        spec: Manifest = {"selector": {"app.kubernetes.io/name": plan.name}, "ports": ports}
+        spec: Manifest = {"selector": {"app.kubernetes.io/name": plan.name}, "ports": [http_port(plan)]}
     else:  # the port is named as Knative names it: HTTP/1.1 and HTTP/2
         spec = {"type": "ExternalName", "externalName": LOCAL_SERVICE, "ports": [{"name": "http2", "port": 80}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, label(plan, prefix)), "spec": spec}
+
+
+def http_port(plan: Plan) -> Manifest:
+    """The port of a Service that leads to the pods; where gRPC is served, all that comes over it is HTTP/2."""
+    port: Manifest = {"name": "http", "port": 80, "targetPort": "http"}
+    return port | ({"appProtocol": "kubernetes.io/h2c"} if "grpc" in plan.config.protocols else {})
 
 
 def destination_rules(plan: Plan, revision: str) -> list[Manifest]:

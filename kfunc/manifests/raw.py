@@ -14,11 +14,11 @@ from kfunc.errors import StartupError
 from kfunc.manifests import mesh
 from kfunc.manifests.autoscaling import autoscaler, fewest, scales
 from kfunc.manifests.environment import configuration
-from kfunc.manifests.gateway import instance
+from kfunc.manifests.gateway import http_port, instance
 from kfunc.manifests.plan import Manifest, Part, Plan, metadata
 from kfunc.manifests.pod import TOPOLOGY, pod
 from kfunc.manifests.queries import queries
-from kfunc.manifests.raw_containers import HTTP, METRICS, raw_containers
+from kfunc.manifests.raw_containers import METRICS, raw_containers
 from kfunc.manifests.split import split
 
 NAME, INSTANCE, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"
@@ -98,10 +98,7 @@ def service(plan: Plan) -> Manifest:
     """The function's name within the cluster; while a candidate runs beside it, of the stable pods only."""
     pinned = split(plan)[0]
     chosen = labels(plan, pinned.revision or instance(plan, pinned))
-    port: Manifest = {"name": HTTP, "port": 80, "targetPort": HTTP}
-    if "grpc" in plan.config.protocols:
-        port["appProtocol"] = "kubernetes.io/h2c"
-    spec = {"selector": chosen, "ports": [port]}
+    spec = {"selector": chosen, "ports": [http_port(plan)]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, plan.name), "spec": spec}
 
 

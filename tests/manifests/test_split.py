@@ -159,3 +159,10 @@ def test_tls_is_a_gateway_of_the_functions_own() -> None:
     assert plain["tls"] == {"httpsRedirect": True}
     assert of_kind(result, "VirtualService")[0]["spec"]["gateways"][0] == "default/iris"
     assert result.urls[-1] == "https://iris.example.com (everything)"
+
+
+@pytest.mark.parametrize(("protocols", "spoken"), [("[v1, v2]", None), ("[v2, grpc]", "kubernetes.io/h2c")])
+def test_without_knative_grpc_reaches_the_pods_over_http_2(protocols: str, spoken: str | None) -> None:
+    result = rendered("", f"  mode: raw\n  protocols: {protocols}\n")
+    services = {one["metadata"]["name"]: one["spec"]["ports"][0].get("appProtocol") for one in of_kind(result, "Service")}
+    assert (services["iris"], services["live-iris"]) == (spoken, spoken)
