@@ -5,10 +5,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from kfunc.config.brokers import broker_name
 from kfunc.config.locations import file_path
 from kfunc.config.logger import Logger
-from kfunc.config.names import is_label, is_subdomain
 
 
 class Kind(Struct, frozen=True):
@@ -144,6 +142,9 @@ def sink_extras(logger: Logger) -> tuple[str, ...]:
 
 
 def _broker(text: str, namespace: str) -> SinkAddress:
+    from kfunc.config.brokers import broker_name  # here: a start that needs neither pays for neither
+    from kfunc.config.names import is_label, is_subdomain
+
     place, name = broker_name(text, namespace)
     if not (is_label(place) and is_subdomain(name)):
         raise SinkFault(f"{_shown(text)} names no broker", 'write "broker:NAME" or "broker:NAMESPACE/NAME"')

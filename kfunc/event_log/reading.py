@@ -59,13 +59,18 @@ def _read_files(paths: list[Path], on_fault: OnFault) -> Iterator[Stored]:
             continue
         try:
             with path.open("rb") as file:
-                yield from _lines(file, str(path), on_fault)
+                # As far as it goes now: what is sent again may be logged in the same file.
+                yield from _lines(file, str(path), on_fault, os.fstat(file.fileno()).st_size)
         except OSError as error:
             raise StartupError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _lines(file: BinaryIO, name: str, on_fault: OnFault) -> Iterator[Stored]:
+def _lines(file: BinaryIO, name: str, on_fault: OnFault, size: float = float("inf")) -> Iterator[Stored]:
+    read = 0
     for number, line in enumerate(file, 1):
+        read += len(line)
+        if read > size > 0:
+            return
         if (event := _event(line, f"{name}:{number}", on_fault)) is not None:
             yield event
 
@@ -131,13 +136,15 @@ def _was_replaced(file: BinaryIO, path: Path) -> bool:
 
 def _read_folder(path: Path, on_fault: OnFault) -> Iterator[Stored]:
     """A spool (its lanes, or one of them), else all files of events below the folder."""
+    from kfunc.logger_sidecar.lanes import CURSORS
+
     lanes = sorted({each.parent for each in path.rglob("*.seg")})
     if lanes:
         for lane in lanes:
             yield from _read_lane(lane, on_fault)
         return
     files = sorted(each for each in path.rglob("*") if each.suffix in (".jsonl", ".parquet"))
-    if not files:
+    if not files and not any(path.rglob(CURSORS)):  # a spool of which everything is delivered has no segments
         raise StartupError(f"{path} holds no events: neither a spool's segments (*.seg) nor *.jsonl or *.parquet")
     yield from _read_files([each for file in files for each in (*rotated(file), file)], on_fault)
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
-from kfunc.config.brokers import broker_url
 from kfunc.config.logger import SinkSettings
 from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.event import Event
@@ -37,7 +36,7 @@ class HttpSink:
 
     def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
         address = read_address(settings, context)
-        parts = urlsplit(broker_url(settings.to, context.namespace) if address.scheme == "broker" else settings.to)
+        parts = urlsplit(_broker_url(settings.to, context.namespace) if address.scheme == "broker" else settings.to)
         secure = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if secure else 80)
@@ -171,6 +170,12 @@ class HttpSink:
         for connection in self._connections:
             if connection is not None:
                 connection.close()
+
+
+def _broker_url(sink: str, namespace: str) -> str:
+    from kfunc.config.brokers import broker_url  # here: few sinks are named so in the pod
+
+    return broker_url(sink, namespace)
 
 
 def _reason(error: OSError) -> str:

@@ -1,17 +1,13 @@
 """What sinks have in common: their address, their library, whom they trust, and who speaks."""
 
 import logging
+import ssl
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from kfunc.config.logger import SinkSettings
 from kfunc.config.sink_addresses import SinkAddress, SinkFault, parse_sink
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import SinkContext
-
-if TYPE_CHECKING:
-    import ssl
 
 
 def read_address(settings: SinkSettings, context: SinkContext) -> SinkAddress:
@@ -21,11 +17,18 @@ def read_address(settings: SinkSettings, context: SinkContext) -> SinkAddress:
     except SinkFault as fault:
         raise StartupError(f"the sink: {fault}") from None
     kind = address.kind
-    if kind.library and find_spec(kind.library) is None:
+    if kind.library and is_missing(kind.library):
         raise StartupError(f"a sink {address.scheme}: needs a library that is not here: pip install 'kfunc[{kind.extra}]'")
-    if settings.format == "parquet" and kind.library == "obstore" and find_spec("pyarrow") is None:
+    if settings.format == "parquet" and kind.library == "obstore" and is_missing("pyarrow"):
         raise StartupError("format: parquet needs a library that is not here: pip install 'kfunc[parquet]'")
     return address
+
+
+def is_missing(library: str) -> bool:
+    """Whether a library is not installed."""
+    from importlib.util import find_spec  # here: a start that needs no library does not pay for it
+
+    return find_spec(library) is None
 
 
 def quiet(*names: str) -> None:
@@ -34,10 +37,8 @@ def quiet(*names: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def trust(environ: Mapping[str, str]) -> "ssl.SSLContext":
+def trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     """A TLS context: the system's certificates and those of a SinkBinding (`K_CA_CERTS`). Raises StartupError."""
-    import ssl  # here: it costs 4 ms and 2 MiB, and most sinks are plain
-
     context = ssl.create_default_context()
     certificates = environ.get("K_CA_CERTS", "").strip()
     if certificates:
