@@ -3,6 +3,7 @@
 from msgspec import UNSET, Struct
 
 from kfunc.config.deployment import Toleration
+from kfunc.config.logger import SPOOL_PATH, sinks_of
 from kfunc.manifests.containers import containers
 from kfunc.manifests.features import feature
 from kfunc.manifests.plan import Manifest, Note, Plan
@@ -32,7 +33,15 @@ def pod(plan: Plan) -> Pod:
     if mounted:
         spec["volumes"] = [volume.volume() for volume in mounted]
     nodes, notes = scheduling(plan)
-    return Pod(spec | nodes, claim_notes(mounted) + notes)
+    return Pod(spec | nodes, claim_notes(mounted) + notes + file_notes(plan))
+
+
+def file_notes(plan: Plan) -> list[Note]:
+    """A file is a place for events on a laptop; in a pod it is gone with it."""
+    logger = plan.config.logger
+    files = [] if logger is None else [sink.to for sink in sinks_of(logger) if sink.to.startswith("file:")]
+    text = "the logger's sink %s is a file: in the pod it can write only below %s, and that is gone with the pod"
+    return [Note(text % (file, SPOOL_PATH)) for file in files]
 
 
 def scheduling(plan: Plan) -> tuple[Manifest, list[Note]]:

@@ -64,7 +64,14 @@ def volumes(plan: Plan) -> list[Mounted]:
                 "model", {"persistentVolumeClaim": claimed}, f"{MODELS}/{found[0]}", ("handler",), True, "inference.model.uri"
             )
         )
-    return result + [_given(number, volume) for number, volume in enumerate(plan.function.run.volumes)]
+    tokens = [] if config.logger is None else token_files(config.logger)
+    return result + [_given(number, volume, tokens) for number, volume in enumerate(plan.function.run.volumes)]
+
+
+def token_files(logger: Logger) -> list[str]:
+    """Files with tokens for the logger's sinks."""
+    found = (logger.token_file, *(sink.token_file for sink in logger.sinks))
+    return [file for file in found if file is not UNSET]
 
 
 def _spool(logger: Logger) -> Mounted:
@@ -82,20 +89,22 @@ def sidecars_of(config: PodConfig) -> tuple[Container, ...]:
     return tuple(name for name, block in given if block is not None)
 
 
-def _given(number: int, volume: Volume) -> Mounted:
-    """One of func.yaml's own; Secrets and ConfigMaps are never written."""
+def _given(number: int, volume: Volume, tokens: list[str]) -> Mounted:
+    """One of func.yaml's own, the logger's too where a token of its sinks is in it; Secrets and ConfigMaps are never written."""
     name, path, field = f"volume-{number}", str(volume.path), f"run.volumes[{number}]"
+    shared = any(token.startswith(f"{path.rstrip('/')}/") for token in tokens)
+    who: tuple[Container, ...] = ("handler", "logger") if shared else ("handler",)
     if volume.secret is not UNSET:
-        return Mounted(name, {"secret": {"secretName": volume.secret}}, path, ("handler",), True, field)
+        return Mounted(name, {"secret": {"secretName": volume.secret}}, path, who, True, field)
     if volume.config_map is not UNSET:
-        return Mounted(name, {"configMap": {"name": volume.config_map}}, path, ("handler",), True, field)
+        return Mounted(name, {"configMap": {"name": volume.config_map}}, path, who, True, field)
     if volume.persistent_volume_claim is not UNSET:
         claimed = volume.persistent_volume_claim
         source: dict[str, Any] = {"claimName": claimed.claim_name} | ({"readOnly": True} if claimed.read_only else {})
-        return Mounted(name, {"persistentVolumeClaim": source}, path, ("handler",), claimed.read_only, field)
+        return Mounted(name, {"persistentVolumeClaim": source}, path, who, claimed.read_only, field)
     given = volume.empty_dir
     empty = {} if given is UNSET else {"medium": given.medium, "sizeLimit": given.size_limit}
-    return Mounted(name, {"emptyDir": {key: value for key, value in empty.items() if value}}, path, ("handler",), False, field)
+    return Mounted(name, {"emptyDir": {key: value for key, value in empty.items() if value}}, path, who, False, field)
 
 
 def claim_notes(mounted: list[Mounted]) -> list[Note]:

@@ -70,6 +70,18 @@ def test_func_yamls_volumes_are_the_handlers(given: str, volume: dict[str, Any],
     assert "/data" not in mounts["logger"]
 
 
+def test_a_volume_with_the_token_of_a_sink_is_the_loggers_as_well() -> None:
+    rest = "run: {volumes: [{secret: s, path: /tokens/}, {secret: t, path: /other}]}\n"
+    _, mounts, _ = made(", logger: {sink: 'http://a/', token_file: /tokens/events}", rest)
+    assert "/tokens/" in mounts["logger"]
+    assert "/other" not in mounts["logger"]
+
+
+def test_a_file_as_a_sink_is_told_to_be_gone_with_the_pod() -> None:
+    (note,) = made(", logger: {sink: 'file:events.jsonl'}")[2]
+    assert note.startswith("the logger's sink file:events.jsonl is a file: in the pod it can write only below /var/spool/kfunc")
+
+
 def test_a_claim_that_is_written_needs_two_flags_each_named_with_its_field() -> None:
     volume = "{persistentVolumeClaim: {claimName: p}, path: /data}"
     assert made("", f"run: {{volumes: [{volume}]}}\n")[2] == [f"run.volumes[0] {CLAIMS}", f"run.volumes[0] {WRITES}"]
