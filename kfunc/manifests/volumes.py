@@ -90,7 +90,7 @@ def sidecars_of(config: PodConfig) -> tuple[Container, ...]:
 
 
 def _given(number: int, volume: Volume, tokens: list[str]) -> Mounted:
-    """One of func.yaml's own, the logger's too where a token of its sinks is in it; Secrets and ConfigMaps are never written."""
+    """One of func.yaml's, the logger's too where a token of its sinks is in it; Secrets and ConfigMaps are read-only."""
     name, path, field = f"volume-{number}", str(volume.path), f"run.volumes[{number}]"
     shared = any(token.startswith(f"{path.rstrip('/')}/") for token in tokens)
     who: tuple[Container, ...] = ("handler", "logger") if shared else ("handler",)
