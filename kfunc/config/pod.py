@@ -100,4 +100,5 @@ def _override(plain: dict[str, Any], key: str, value: str) -> None:
         target[wanted] = value.split(",") if wanted in LISTS else value
 
 
+LISTS = {"protocols", "paths", "models", "headers", "redact"}
 BLOCKS: dict[str, type[Struct]] = {"model": PodModel, "limits": Limits, "batcher": Batcher, "logger": Logger}

@@ -26,6 +26,7 @@ class SegmentInfo(Struct):
     end: int
     bytes: int
     calls: int
+    is_counted: bool = True
 
 
 class DiskThread:

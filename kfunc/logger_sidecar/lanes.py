@@ -7,7 +7,6 @@ it free delivers what is in it.
 import errno
 import fcntl
 import os
-import shutil
 from socket import gethostname
 
 import msgspec
@@ -53,7 +52,12 @@ class Lane:
 
     def remove(self) -> None:
         """Delete the folder with all that is in it, and let go."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            for name in os.listdir(self.path):
+                os.unlink(os.path.join(self.path, name))
+            os.rmdir(self.path)
+        except OSError:
+            pass  # then it is found, and seen to be delivered, by the next one
         os.close(self._descriptor)
 
 

@@ -96,7 +96,7 @@ class Pipeline:
             self._spool.wake.append(route.delivery.wake)
             self._tasks[loop.create_task(route.delivery.run())] = route
         self._spool.wake.append(self._count)
-        self._spool.keep_house()
+        self._spool.start()
         self._others.add(loop.create_task(self._look_for_left_behind()))
         if self._overflow is not None:
             self._spool.wake.append(self._overflow.wake)

@@ -82,7 +82,7 @@ def _bound(settings: Logger, lane: Lane | None) -> int:
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
-    segments = find_segments(lane.path, notices) if lane is not None else []
+    segments = find_segments(lane.path, notices, quickly=True) if lane is not None else []
     intake = _open_intake(lane, size)
     if lane is not None and intake.kept and intake.written > intake.drained:
         segments += _bring_to_disk(lane, intake, segments, notices)
@@ -128,21 +128,32 @@ def _bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], noti
     return written
 
 
-def find_segments(folder: str, notices: Notices) -> list[SegmentInfo]:
-    """The segments of a folder, oldest first, as far as each can be read."""
+def find_segments(folder: str, notices: Notices, *, quickly: bool = False) -> list[SegmentInfo]:
+    """The segments of a folder, oldest first, as far as each can be read.
+
+    `quickly`: only the last one is read, which a crash may have torn; the calls in the others are counted later.
+    """
     found = []
     paths = segment_paths(folder)
     for number, (start, path) in enumerate(paths):
         info = SegmentInfo(path, start, start, os.stat(path).st_size, 0)
-        reader = SegmentReader(path)
-        try:
-            while (block := reader.next_block()) is not None:
-                info.end = block.position + len(block.records)
-                info.calls += whole_records(block.records, len(block.records))[1]
-            if reader.at < info.bytes:
-                notices.drop("damaged", 0)
-        finally:
-            reader.close()
+        if quickly and number < len(paths) - 1:
+            info.end, info.is_counted = paths[number + 1][0], False
+        else:
+            _read(info, notices)
         if info.end > start or number < len(paths) - 1:
             found.append(info)
     return found
+
+
+def _read(info: SegmentInfo, notices: Notices) -> None:
+    """Find where a segment ends, and how many calls are in it."""
+    reader = SegmentReader(info.path)
+    try:
+        while (block := reader.next_block()) is not None:
+            info.end = block.position + len(block.records)
+            info.calls += whole_records(block.records, len(block.records))[1]
+        if reader.at < info.bytes:
+            notices.drop("damaged", 0)
+    finally:
+        reader.close()

@@ -14,6 +14,7 @@ from kfunc.logger_sidecar.record import (
     decode_block,
     decode_records,
     decode_segment_head,
+    whole_records,
 )
 
 SUFFIX = ".seg"
@@ -99,6 +100,23 @@ def read_folder(folder: str) -> Iterator[SpooledCall]:
                     yield SpooledCall(reader.origin, call)
         finally:
             reader.close()
+
+
+def count_calls(path: str) -> int:
+    """How many calls are in a segment, as far as it can be read."""
+    count = 0
+    try:
+        reader = SegmentReader(path)
+    except OSError:
+        return 0
+    try:
+        while (block := reader.next_block()) is not None:
+            count += whole_records(block.records, len(block.records))[1]
+    except OSError:
+        pass  # whoever delivers it says so
+    finally:
+        reader.close()
+    return count
 
 
 def delete_segments(paths: list[str]) -> None:

@@ -15,13 +15,14 @@ from kfunc.logger_sidecar.lanes import Lane
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import Origin
-from kfunc.logger_sidecar.segments import delete_segments
+from kfunc.logger_sidecar.segments import count_calls, delete_segments
 
 DRAIN_S = 0.02
 STALL_S = 0.005
 RETRY_S = 1.0
 HOUSEKEEPING_S = 1.0
 HALF = 0.5
+ROOM_AFTER_STALL = 1024 * 1024
 
 GoOn = Callable[[], None]
 
@@ -46,7 +47,7 @@ class Spool:
         self.lane = lane
         self.origin = origin
         self.segments = segments
-        self.calls = sum(segment.calls for segment in segments)
+        self.calls = sum(segment.calls for segment in segments)  # of the segments that are counted, and since
         self.wake: list[Callable[[], None]] = []
         self._starts_at = intake.drained
         self._drained_calls = self.calls
@@ -129,7 +130,8 @@ class Spool:
                 go_on()
             else:
                 self._unsynced.append((self.intake.written, go_on))
-        self._stalled = False
+        if not waiting and self.intake.written + ROOM_AFTER_STALL <= self._limit:
+            self._stalled = False
 
     # ---- the disk
 
@@ -237,6 +239,8 @@ class Spool:
         cursor.calls += calls
         if position > cursor.position:
             cursor.position = position
+            if position == self.intake.written:
+                cursor.calls = self.calls
             self.intake.set_cursor(cursor.key, position)
             self._settle()
 
@@ -282,6 +286,21 @@ class Spool:
         return [cursor for cursor in self._cursors.values() if cursor.position < self.intake.written]
 
     # ---- upkeep and end
+
+    def start(self) -> None:
+        """Count what earlier processes left; within the loop."""
+        loop = asyncio.get_running_loop()
+        for segment in self.segments:
+            if not segment.is_counted:
+                self._disk.submit(lambda path=segment.path: post(loop, self._on_counted, path, count_calls(path)))  # type: ignore[misc]
+        self.keep_house()
+
+    def _on_counted(self, path: str, calls: int) -> None:
+        self.calls += calls
+        self._drained_calls += calls
+        for segment in self.segments:
+            if segment.path == path:
+                segment.calls, segment.is_counted = calls, True
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have the disk's thread do something that does not raise."""

@@ -211,6 +211,12 @@ def test_whatever_the_overrides_are_only_config_errors_escape(overrides: dict[st
         return
 
 
+def test_a_variable_with_commas_is_a_list_where_the_field_is_one() -> None:
+    config = decode({"KFUNC_LOGGER_REDACT": "ssn,iban", "KFUNC_LOGGER_SINK": "file:a,b"}, needs_model=False)
+    assert config.logger is not None
+    assert (config.logger.redact, config.logger.sink) == (["ssn", "iban"], "file:a,b")
+
+
 def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> None:
     program = (
         "import sys, kfunc.config.pod\nprint(*sorted(name for name in sys.modules if name.startswith(('kfunc', 'ruamel'))))"

@@ -324,3 +324,22 @@ def test_two_processes_have_lanes_of_their_own(tmp_path: Path) -> None:
         assert (await waiting(one), await waiting(other)) == ([1], [2])
 
     asyncio.run(main())
+
+
+def test_what_earlier_processes_left_is_counted_behind_the_start(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path, spool_segment_bytes=65536)
+        for number in range(5):
+            one.add(number, body=b"%d" % number + b" " * 70_000)
+            await drained(one)
+        await one.crash()
+        other = setup(tmp_path)
+        other.pipeline.start()
+        async with asyncio.timeout(10):
+            while other.spool.calls < 5:  # noqa: ASYNC110 (a number tells nobody)
+                await asyncio.sleep(0.005)
+        await other.reaches("delivered", 5)
+        assert (other.count("waiting"), other.spool.calls) == (0, 5)
+        await other.pipeline.flush(2)
+
+    asyncio.run(main())
