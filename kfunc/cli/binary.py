@@ -1,4 +1,4 @@
-"""V2 requests and answers in the binary tensor form, from and to JSON values: for `invoke --binary`."""
+"""V2 requests and answers in binary, REST's form and gRPC's, from and to JSON values: for `invoke --binary`, `--grpc`."""
 
 from base64 import b64encode
 from typing import Any
@@ -10,11 +10,24 @@ from kfunc.client.arrays import arrays_of, tensor_of
 from kfunc.client.rest import decode_response, encode_request
 from kfunc.client.wire import Answer
 from kfunc.errors import InvalidRequest
-from kfunc.protocol.messages import InferRequest
+from kfunc.protocol.messages import InferRequest, InferResponse
 
 
 def encode_document(document: dict[str, Any]) -> tuple[bytes, int]:
     """A V2 request with its tensors in binary, and the length of its JSON. Raises InvalidRequest, InvalidCall."""
+    return encode_request(_request(document), binary=True)
+
+
+def encode_message(document: dict[str, Any], model: str) -> bytes:
+    """A V2 request as gRPC's message. Raises InvalidRequest, InvalidCall."""
+    from kfunc.protocol.grpc.request import encode_request as encode
+
+    request = _request(document)
+    request.model_name = model
+    return encode(request)
+
+
+def _request(document: dict[str, Any]) -> InferRequest:
     try:
         request = msgspec.convert(document, InferRequest)
     except msgspec.ValidationError as error:
@@ -23,12 +36,22 @@ def encode_document(document: dict[str, Any]) -> tuple[bytes, int]:
         typed = tensor_of(tensor.name, tensor.data, tensor.datatype)
         typed.shape, typed.parameters = tensor.shape, tensor.parameters
         request.inputs[index] = typed
-    return encode_request(request, binary=True)
+    return request
 
 
 def decode_document(answer: Answer) -> dict[str, Any]:
     """A V2 answer as JSON values, NaN and infinities as None. Raises InvalidAnswer."""
-    response = decode_response(answer)
+    return _document(decode_response(answer))
+
+
+def decode_message(answer: Answer) -> dict[str, Any]:
+    """The same of gRPC's message."""
+    from kfunc.client.grpc_calls import decode_answer
+
+    return _document(decode_answer(answer, answer.body))
+
+
+def _document(response: InferResponse) -> dict[str, Any]:
     arrays = arrays_of(response)
     document = {"model_name": response.model_name, "model_version": response.model_version, "id": response.id}
     shown: dict[str, Any] = {name: value for name, value in document.items() if value}

@@ -13,11 +13,11 @@ from kfunc.cli.answer import shorten, show_answer
 from kfunc.cli.given import Arrays, read_given
 from kfunc.cli.sample import sample_request, wrap_array, wrap_arrays
 from kfunc.client.calls import JSON, OCTETS, Calls, model_path
-from kfunc.client.client import TIMEOUT_S
-from kfunc.client.connections import Connections, run
+from kfunc.client.client import TIMEOUT_S, transport
+from kfunc.client.connections import run
 from kfunc.client.errors import ClientError, InvalidCall
 from kfunc.client.sending import read_json
-from kfunc.client.wire import Answer, Flow, T, parse_url
+from kfunc.client.wire import Answer, Base, Flow, T, parse_url
 from kfunc.errors import KfuncError, NotFound, StartupError
 from kfunc.protocol.messages import TensorSpec
 
@@ -26,6 +26,7 @@ Example:
   kfunc invoke
   kfunc invoke --data '[[5.1, 3.5, 1.4, 0.2]]'
   kfunc invoke --file rows.npy --binary
+  kfunc invoke --grpc
   kfunc invoke --model iris --file request.json --output json
 """
 MOST_SHOWN = 1000
@@ -40,6 +41,7 @@ JSON_LENGTH = "inference-header-content-length"
 @click.option("--file", type=click.Path(path_type=Path), help="The same from a file, or an array from an .npy or .npz file.")
 @click.option("--protocol", type=click.Choice(["v1", "v2"]), help="By default what the request is, else v2.")
 @click.option("--binary", is_flag=True, help="Tensors in binary, both ways (V2).")
+@click.option("--grpc", is_flag=True, help="Over gRPC (V2), on the same port; needs the extra grpc.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: only the answer.")
 def invoke(
     directory: Path | None,
@@ -49,6 +51,7 @@ def invoke(
     file: Path | None,
     protocol: str | None,
     binary: bool,
+    grpc: bool,
     output: str,
 ) -> None:
     """Send a request to a function that runs, and show the answer.
@@ -61,9 +64,10 @@ def invoke(
     given = read_given(data, file)
     whole = isinstance(given, dict) and not isinstance(given, Arrays)
     protocol = protocol or ("v1" if whole and "instances" in given else "v2")
-    if binary and protocol == "v1":
-        raise click.UsageError("--binary is for the protocol v2")
-    with Server(url) as server:
+    for option, given_so in (("--binary", binary), ("--grpc", grpc)):
+        if given_so and protocol == "v1":
+            raise click.UsageError(f"{option} is for the protocol v2")
+    with Server(url.replace("http", "grpc", 1) if grpc and url.startswith("http") else url) as server:
         name = model or _name_here(directory) or server.only_model()
         body = given if whole else server.compose(name, given, protocol)
         _ask(server, name, body, protocol, binary, output)
@@ -78,8 +82,9 @@ class Server:
         except InvalidCall as error:
             raise StartupError(f"--url {error.message}") from None
         self.url = base.url
-        self._connections = Connections(base)
-        self.calls = Calls(
+        self.grpc = base.grpc
+        self._connections, calls = self._checked_transport(base)
+        self.calls = calls(
             model="",
             timeout_s=TIMEOUT_S,
             headers={"user-agent": "kfunc-invoke"},
@@ -89,6 +94,13 @@ class Server:
             clock=time.monotonic,
             chance=random.random,
         )
+
+    @staticmethod
+    def _checked_transport(base: Base) -> tuple[Any, type[Calls]]:
+        try:
+            return transport(base)
+        except InvalidCall as error:
+            raise StartupError(error.message) from None
 
     def __enter__(self) -> "Server":
         return self
@@ -126,6 +138,9 @@ class Server:
 
 
 def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary: bool, output: str) -> None:
+    if server.grpc:
+        _call(server, name, body, output)
+        return
     path = model_path(protocol, name) + ("/infer" if protocol == "v2" else ":predict")
     encoded, kind, headers = msgspec.json.encode(body), JSON, {}
     if output == "text":
@@ -140,11 +155,31 @@ def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary:
     answer = server.run(server.calls.sending.post(path, encoded, kind, headers))
     seconds = time.perf_counter() - began
     document = _checked(_document, answer)
+    _show(f"{answer.status} {HTTPStatus(answer.status).phrase}", seconds, document, output)
+
+
+def _call(server: Server, name: str, body: dict[str, Any], output: str) -> None:
+    """Ask over gRPC."""
+    from kfunc.cli.binary import decode_message, encode_message
+    from kfunc.client.grpc_calls import GrpcCalls
+
+    calls = server.calls
+    if not isinstance(calls, GrpcCalls):
+        raise TypeError("a server at grpc:// has its calls")
+    if output == "text":
+        click.echo(f"ModelInfer {name} at {server.url}\n{shorten(msgspec.json.encode(body).decode(), MOST_SHOWN)}\n")
+    message = _checked(lambda document: encode_message(document, name), body)
+    began = time.perf_counter()
+    answer = server.run(calls.sending.send(calls.request("ModelInfer", message, {})))
+    seconds = time.perf_counter() - began
+    _show("OK", seconds, _checked(decode_message, answer), output)
+
+
+def _show(status: str, seconds: float, document: Any, output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.encode(document))
     else:
-        phrase = HTTPStatus(answer.status).phrase
-        click.echo(f"{answer.status} {phrase} in {seconds * 1000:.1f} ms\n{show_answer(document)}")
+        click.echo(f"{status} in {seconds * 1000:.1f} ms\n{show_answer(document)}")
 
 
 def _document(answer: Answer) -> Any:

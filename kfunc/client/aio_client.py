@@ -3,7 +3,7 @@
 import random
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +11,7 @@ from kfunc.client.aio_connections import AioConnections, run
 from kfunc.client.calls import Calls
 from kfunc.client.client import RETRIES, TIMEOUT_S, Compression
 from kfunc.client.results import Explanation, IndexEntry, InferResult, Prediction, ServerMetadata
-from kfunc.client.wire import Flow, T, parse_url
+from kfunc.client.wire import Base, Flow, T, parse_url
 from kfunc.protocol.messages import ModelMetadata
 
 
@@ -34,14 +34,15 @@ class AsyncClient:
         compression: Compression | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connections = AioConnections(parse_url(url), tls)
-        self._calls = Calls(
+        base = parse_url(url)
+        self._connections, calls = _transport(base, compression, tls)
+        self._calls = calls(
             model=model,
             timeout_s=timeout_s,
             headers=headers or {},
             retries=retries,
             binary=binary,
-            compression=compression,
+            compression=None if base.grpc else compression,
             clock=time.monotonic,
             chance=random.random,
         )
@@ -70,6 +71,26 @@ class AsyncClient:
     ) -> InferResult:
         """V2 inference: arrays by input name in, arrays by output name out; see `Client.infer`."""
         return await self._run(self._calls.infer(inputs, model, version, outputs, parameters, id, headers or {}, timeout_s))
+
+    async def stream(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        model: str = "",
+        version: str = "",
+        outputs: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        id: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[InferResult]:
+        """V2 inference whose answer comes in parts (grpc:// only); see `Client.stream`."""
+        flow = self._calls.stream(inputs, model, version, outputs, parameters, id, headers or {}, timeout_s)
+        request = await self._run(flow)
+        from kfunc.client.grpc_calls import part_of
+
+        async for message in self._connections.stream(request):
+            yield part_of(message)
 
     async def predict(
         self,
@@ -127,3 +148,13 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         return await run(flow, self._connections)
+
+
+def _transport(base: Base, compression: str | None, tls: ssl.SSLContext | None) -> tuple[Any, type[Calls]]:
+    """What carries the calls to a URL, and how they are written."""
+    if not base.grpc:
+        return AioConnections(base, tls), Calls
+    from kfunc.client.channels import AioChannel
+    from kfunc.client.grpc_calls import GrpcCalls
+
+    return AioChannel(base, compression, tls), GrpcCalls

@@ -1,6 +1,6 @@
 """Every call of a client as a flow: what to send, and what the answers mean. Sans-IO.
 
-A client runs the flows on its transport. Another protocol (gRPC) is another class with these methods:
+A client runs the flows on its transport. gRPC is another class with these methods (`grpc_calls.py`):
 arguments → InferRequest and InferResponse → results are in arrays.py and results.py.
 """
 
@@ -14,7 +14,7 @@ from kfunc.client.errors import ClientError, InvalidAnswer, InvalidCall, NotFoun
 from kfunc.client.results import Explanation, IndexEntry, InferResult, Prediction, ServerMetadata
 from kfunc.client.retries import Retries
 from kfunc.client.sending import Sending, read_json, request_id
-from kfunc.client.wire import Answer, Flow, Pause
+from kfunc.client.wire import Answer, Flow, Pause, Request
 from kfunc.protocol.messages import InferRequest, ModelMetadata, RequestedOutput, Tensor, TensorSpec
 
 BINARY = "binary_tensor_data"  # the extension's name in /v2
@@ -51,7 +51,7 @@ class Calls:
         self.sending = Sending(timeout_s, headers, compression, Retries(retries, chance), clock)
         self._model = model
         self._binary = binary
-        self._specs: dict[str, dict[str, str]] = {}
+        self._specs: dict[tuple[str, str], dict[str, str]] = {}
 
     # ---- inference
 
@@ -70,8 +70,9 @@ class Calls:
         from kfunc.client.arrays import arrays_of
         from kfunc.client.rest import JSON_LENGTH, decode_response, encode_request
 
-        path = model_path("v2", (yield from self.named(model)), version)
-        tensors = yield from self._tensors(inputs, path)
+        name = yield from self.named(model)
+        path = model_path("v2", name, version)
+        tensors = yield from self._tensors(inputs, name, version)
         wanted = None if outputs is None else [RequestedOutput(name) for name in outputs]
         request = InferRequest(tensors, id, dict(parameters) if parameters else None, wanted)
         binary = (yield from self.offers_binary()) if self._binary is None else self._binary
@@ -131,7 +132,7 @@ class Calls:
         path = model_path("v1", (yield from self.named(model)), version)
         return (yield from self.sending.post(f"{path}:{verb}", body, JSON, headers, timeout_s))
 
-    def _tensors(self, inputs: Mapping[str, Any], path: str) -> Flow[list[Tensor]]:
+    def _tensors(self, inputs: Mapping[str, Any], model: str, version: str) -> Flow[list[Tensor]]:
         """Lists get the datatypes that the model's metadata say; arrays have theirs."""
         from kfunc.client.arrays import is_array, tensor_of
 
@@ -139,14 +140,14 @@ class Calls:
             raise InvalidCall(f"inputs must be a mapping of names to arrays, not {type(inputs).__name__}")
         datatypes: dict[str, str] = {}
         if not all(is_array(value) for value in inputs.values()):
-            datatypes = yield from self._datatypes(path)
+            datatypes = yield from self._datatypes(model, version)
         return [tensor_of(name, value, datatypes.get(name, "")) for name, value in inputs.items()]
 
-    def _datatypes(self, path: str) -> Flow[dict[str, str]]:
-        known = self._specs.get(path)
+    def _datatypes(self, model: str, version: str) -> Flow[dict[str, str]]:
+        known = self._specs.get((model, version))
         if known is None:
-            told = yield from self._metadata(path)
-            known = self._specs[path] = {spec.name: spec.datatype for spec in told.inputs}
+            told = yield from self.metadata(model, version)
+            known = self._specs[model, version] = {spec.name: spec.datatype for spec in told.inputs}
         return known
 
     # ---- what there is
@@ -190,9 +191,7 @@ class Calls:
 
     def metadata(self, model: str, version: str) -> Flow[ModelMetadata]:
         """What a model says of itself."""
-        return (yield from self._metadata(model_path("v2", (yield from self.named(model)), version)))
-
-    def _metadata(self, path: str) -> Flow[ModelMetadata]:
+        path = model_path("v2", (yield from self.named(model)), version)
         told: _Metadata = read_json((yield from self.sending.get(path)), _Metadata)
         return ModelMetadata(told.name, told.versions, told.platform, told.inputs, told.outputs)
 
@@ -207,20 +206,19 @@ class Calls:
 
     def live(self) -> Flow[bool]:
         """Whether the server answers at all."""
-        return (yield from self._asked("/v2/health/live"))
+        return (yield from _said(self._probe_live(PROBE_S)))
 
     def ready(self, model: str, version: str) -> Flow[bool]:
         """Whether the models, or one of them, can be asked now."""
-        return (yield from self._asked(f"{model_path('v2', model, version)}/ready" if model else "/v2/health/ready"))
+        return (yield from _said(self._probe_ready(model, version, PROBE_S)))
 
     def wait_ready(self, timeout_s: float, model: str, version: str) -> Flow[None]:
         """Ask until the answer is yes. Raises TimedOut that says what the last answer was, NotFound."""
         clock = self.sending.clock
-        path = f"{model_path('v2', model, version)}/ready" if model else "/v2/health/ready"
         deadline, pause, last = clock() + timeout_s, FIRST_WAIT_S, "not asked"
         while (left := deadline - clock()) > 0:
             try:
-                yield from self._probe(path, min(left, PROBE_S))
+                yield from self._probe_ready(model, version, min(left, PROBE_S))
                 return
             except NotFound:
                 raise
@@ -230,18 +228,38 @@ class Calls:
             pause = min(pause * 2, LONGEST_WAIT_S)
         raise TimedOut(f"not ready after {timeout_s:g} s; the last answer: {last}")
 
-    def _asked(self, path: str) -> Flow[bool]:
-        try:
-            yield from self._probe(path, PROBE_S)
-        except NotFound:
-            raise
-        except ClientError:
-            return False
-        return True
-
-    def _probe(self, path: str, timeout_s: float) -> Flow[None]:
+    def _probe_live(self, timeout_s: float) -> Flow[None]:
         """Asked once: here a no is an answer."""
+        yield from self.sending.once("/v2/health/live", timeout_s)
+
+    def _probe_ready(self, model: str, version: str, timeout_s: float) -> Flow[None]:
+        path = f"{model_path('v2', model, version)}/ready" if model else "/v2/health/ready"
         yield from self.sending.once(path, timeout_s)
+
+    def stream(
+        self,
+        inputs: Mapping[str, Any],
+        model: str,
+        version: str,
+        outputs: Sequence[str] | None,
+        parameters: Mapping[str, Any] | None,
+        id: str,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+    ) -> Flow[Request]:
+        """What is sent for an answer in parts. Raises InvalidCall: over REST there are none here."""
+        raise InvalidCall("answers in parts come over gRPC: make the client with grpc:// in place of http://")
+
+
+def _said(flow: Flow[None]) -> Flow[bool]:
+    """Whether a probe was answered well."""
+    try:
+        yield from flow
+    except NotFound:
+        raise
+    except ClientError:
+        return False
+    return True
 
 
 def model_path(protocol: str, model: str, version: str = "") -> str:

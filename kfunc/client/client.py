@@ -3,14 +3,14 @@
 import random
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from kfunc.client.calls import Calls
 from kfunc.client.connections import Connections, run
 from kfunc.client.results import Explanation, IndexEntry, InferResult, Prediction, ServerMetadata
-from kfunc.client.wire import Flow, T, parse_url
+from kfunc.client.wire import Base, Flow, T, parse_url
 from kfunc.protocol.messages import ModelMetadata
 
 Compression = Literal["gzip", "deflate", "zstd"]
@@ -19,7 +19,7 @@ RETRIES = 3
 
 
 class Client:
-    """A function, or any server of the V1 and V2 protocols, at a URL.
+    """A function, or any server of the V1 and V2 protocols, at a URL: http(s)://, or grpc(s):// for V2 over gRPC.
 
     >>> import numpy as np
     >>> from kfunc.client import Client
@@ -38,6 +38,8 @@ class Client:
     - `binary`: whether V2 tensors go in binary; None: where the server says in `/v2` that it reads them.
     - `compression`: of requests of 1 KiB and more, and asked for answers.
     - `tls`: for https, instead of the system's certificates.
+
+    gRPC needs the extra `grpc`; errors have the kinds and statuses that they have over REST.
     """
 
     def __init__(
@@ -52,14 +54,15 @@ class Client:
         compression: Compression | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connections = Connections(parse_url(url), tls)
-        self._calls = Calls(
+        base = parse_url(url)
+        self._connections, calls = transport(base, compression, tls)
+        self._calls = calls(
             model=model,
             timeout_s=timeout_s,
             headers=headers or {},
             retries=retries,
             binary=binary,
-            compression=compression,
+            compression=None if base.grpc else compression,
             clock=time.monotonic,
             chance=random.random,
         )
@@ -92,6 +95,26 @@ class Client:
         model's metadata say. Arrays of str or bytes are BYTES. `outputs` are those wanted, all by default.
         """
         return self._run(self._calls.infer(inputs, model, version, outputs, parameters, id, headers or {}, timeout_s))
+
+    def stream(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        model: str = "",
+        version: str = "",
+        outputs: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        id: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[InferResult]:
+        """V2 inference whose answer comes in parts, each when the model has it (grpc:// only); see `infer`."""
+        flow = self._calls.stream(inputs, model, version, outputs, parameters, id, headers or {}, timeout_s)
+        request = self._run(flow)
+        from kfunc.client.grpc_calls import part_of
+
+        for message in self._connections.stream(request):
+            yield part_of(message)
 
     def predict(
         self,
@@ -152,3 +175,13 @@ class Client:
 
     def _run(self, flow: Flow[T]) -> T:
         return run(flow, self._connections)
+
+
+def transport(base: Base, compression: str | None = None, tls: ssl.SSLContext | None = None) -> tuple[Any, type[Calls]]:
+    """What carries the calls to a URL, and how they are written."""
+    if not base.grpc:
+        return Connections(base, tls), Calls
+    from kfunc.client.channels import Channel
+    from kfunc.client.grpc_calls import GrpcCalls
+
+    return Channel(base, compression, tls), GrpcCalls

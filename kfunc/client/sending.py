@@ -47,13 +47,13 @@ class Sending:
         self.clock = clock
         self._compression = compression
         self._retries = retries
-        self._headers = {"accept-encoding": compression or "identity", "user-agent": "kfunc-client", **lowered(headers)}
+        self.headers = {"accept-encoding": compression or "identity", "user-agent": "kfunc-client", **lowered(headers)}
 
     def post(
         self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] = {}, timeout_s: float | None = None
     ) -> Flow[Answer]:
         """The answer to a POST, compressed where that is set. Raises ClientError."""
-        fields = {**self._headers, "content-type": content_type, **lowered(headers)}
+        fields = {**self.headers, "content-type": content_type, **lowered(headers)}
         if self._compression is not None and len(body) >= LEAST_COMPRESSED:
             from kfunc.http.coding import deflate
 
@@ -62,7 +62,7 @@ class Sending:
 
     def get(self, path: str, timeout_s: float | None = None) -> Flow[Answer]:
         """The answer to a GET. Raises ClientError."""
-        return self.send(Request("GET", path, self._headers), timeout_s)
+        return self.send(Request("GET", path, self.headers), timeout_s)
 
     def send(self, request: Request, timeout_s: float | None = None) -> Flow[Answer]:
         """The answer with a status of 2xx, its body without codings; sent again where that is safe. Raises ClientError."""
@@ -85,7 +85,10 @@ class Sending:
 
     def once(self, path: str, timeout_s: float) -> Flow[Answer]:
         """The answer to a GET that is not repeated. Raises ClientError."""
-        request = Request("GET", path, self._headers, timeout_s=timeout_s)
+        return self.send_once(Request("GET", path, self.headers, timeout_s=timeout_s))
+
+    def send_once(self, request: Request) -> Flow[Answer]:
+        """The answer with a status of 2xx, without a second try. Raises ClientError."""
         answer: Answer = yield request
         return _good(answer)
 
@@ -118,7 +121,7 @@ def _good(outcome: Answer | ClientError) -> Answer:
         raise outcome
     _inflate(outcome)
     if not 200 <= outcome.status < 300:
-        raise _error(outcome)
+        raise error_of(outcome)
     return outcome
 
 
@@ -133,7 +136,8 @@ def _inflate(answer: Answer) -> None:
             raise InvalidAnswer(f"the answer cannot be read: {error.message}", status=answer.status) from None
 
 
-def _error(answer: Answer) -> ClientError:
+def error_of(answer: Answer) -> ClientError:
+    """What an answer that is not good means, in the server's words."""
     status = answer.status
     words = _words(answer)
     message = f"{status} {answer.reason}".rstrip() + (f": {words}" if words else "")

@@ -14,6 +14,7 @@ from kfunc.client.errors import InvalidCall
 
 T = TypeVar("T")
 
+SCHEMES = ("http", "https", "grpc", "grpcs")
 CONNECT_S = 10.0  # longest wait for a connection; the time for an answer comes after it
 
 
@@ -47,17 +48,21 @@ Flow = Generator[Request | Pause, Any, T]
 
 
 class Base(Struct, frozen=True):
-    """Where a server is, as its URL says; `path` is what stands before every path, without a `/` at its end."""
+    """Where a server is, as its URL says; `path` is what stands before every path, without a `/` at its end.
+
+    `grpc`: it is to be asked over gRPC.
+    """
 
     secure: bool
     host: str
     port: int | None
     path: str
     url: str
+    grpc: bool = False
 
 
 def parse_url(url: str) -> Base:
-    """Read `http(s)://host[:port][/path]`; without a scheme it is http. Raises InvalidCall."""
+    """Read `http(s)://host[:port][/path]` or `grpc(s)://host[:port]`; without a scheme it is http. Raises InvalidCall."""
     text = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(text)
@@ -65,9 +70,10 @@ def parse_url(url: str) -> Base:
     except ValueError:
         raise InvalidCall(f"{url!r} has no valid port") from None
     plain = text.isascii() and text.isprintable() and " " not in text
-    if not plain or parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    if not plain or parts.scheme not in SCHEMES or not host or parts.query or parts.fragment:
         raise InvalidCall(f"{url!r} is not a URL such as http://127.0.0.1:8080")
     if parts.username is not None:
         raise InvalidCall("the URL must not hold a password; give headers={'authorization': …}")
     path = parts.path.rstrip("/")
-    return Base(parts.scheme == "https", host, port, path, f"{parts.scheme}://{parts.netloc}{path}")
+    secure, grpc = parts.scheme in ("https", "grpcs"), parts.scheme.startswith("grpc")
+    return Base(secure, host, port, path, f"{parts.scheme}://{parts.netloc}{path}", grpc)

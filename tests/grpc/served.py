@@ -100,22 +100,32 @@ def floats(*values: float, model: str = "m", raw: bool = True, **more: Any) -> A
 
 
 @asynccontextmanager
-async def served(
-    rest: Rest, direct: Direct | None = None, limits: Limits | None = None, *, offered: bool = True, **options: Any
-) -> AsyncIterator[Client]:
-    """The server and a client of it."""
+async def serving(
+    rest: Rest, direct: Direct | None = None, limits: Limits | None = None, *, offered: bool = True
+) -> AsyncIterator[int]:
+    """The server; its port."""
     server = HttpServer(rest, limits or Limits())
     if offered:
         offer(server, direct)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)
-    port = listener.getsockname()[1]
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", **options) as channel:
-            yield Client(channel)
+        yield listener.getsockname()[1]
     finally:
         server.close()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def served(
+    rest: Rest, direct: Direct | None = None, limits: Limits | None = None, *, offered: bool = True, **options: Any
+) -> AsyncIterator[Client]:
+    """The server and a client of it."""
+    async with (
+        serving(rest, direct, limits, offered=offered) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", **options) as channel,
+    ):
+        yield Client(channel)
 
 
 async def refused(call: Awaitable[Any]) -> tuple[str, str]:

@@ -401,6 +401,17 @@ def test_health_is_that_of_the_models() -> None:
     asyncio.run(run())
 
 
+def test_tensors_without_elements_travel_too() -> None:
+    async def run() -> Any:
+        async with served(Rest({INFER: echo})) as client:
+            request = ModelInferRequest(model_name="m", raw_input_contents=[b""])
+            request.inputs.add(name="x", datatype="FP32", shape=[0, 4])
+            return await client.infer(request)
+
+    answer = asyncio.run(run())
+    assert (list(answer.outputs[0].shape), list(answer.raw_output_contents)) == ([0, 4], [b""])
+
+
 def test_inputs_of_bytes_travel_in_binary() -> None:
     async def run() -> Any:
         async with served(Rest({INFER: echo})) as client:

@@ -82,8 +82,7 @@ def read_answer(head: bytes, body: bytes) -> InferResponse:
     """The message of a V2 answer; `head` is its JSON. Raises BadGateway."""
     try:
         response = _RESPONSE.decode(head)
-        if len(head) < len(body):
-            v2_binary.attach(response.outputs, body, len(head))
+        v2_binary.attach(response.outputs, body, len(head))
         for output in response.outputs:
             if isinstance(output.parameters, dict):
                 output.parameters.pop(v2_binary.SIZE, None)
