@@ -30,8 +30,8 @@ foreign = .venv-$(1)/ready-$(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -
 CLIENTS := $(call foreign,conformance)
 PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
 # make bench needs the peers only if it measures them: they are named, or nothing is.
-MEASURED := $(filter --help throughput peers images h2 hops startup memory imports paths micro,$(ARGS))
-NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images,$(MEASURED)),$(PEERS)),$(PEERS))
+MEASURED := $(filter --help throughput peers images h2 grpc hops startup memory imports paths micro,$(ARGS))
+NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images grpc,$(MEASURED)),$(PEERS)),$(PEERS))
 
 # $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,
 # the first read by pip up to 25.2, the second by later ones.
