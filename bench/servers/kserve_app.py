@@ -35,6 +35,12 @@ class OnnxModel(Model):  # type: ignore[misc]
             InferOutput(name, list(result.shape), datatype, data=result)
             for (name, datatype), result in zip(self.outputs, results, strict=True)
         ]
+        if payload.from_grpc:  # kserve does not get from arrays to raw contents by itself
+            outputs = [
+                InferOutput(name, list(result.shape), kind) for (name, kind), result in zip(self.outputs, results, strict=True)
+            ]
+            for output, result in zip(outputs, results, strict=True):
+                output.set_data_from_numpy(result, binary_data=True)
         return InferResponse(payload.id or "1", self.name, outputs, use_binary_outputs=payload.use_binary_outputs)
 
 
