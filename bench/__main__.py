@@ -12,7 +12,20 @@ from bench.figures import Figure, as_json, table
 from bench.pod import MODEL, plan
 from bench.processes import LOAD_CORE, BenchError
 
-MEASUREMENTS = ("throughput", "peers", "images", "h2", "grpc", "hops", "events", "startup", "memory", "imports", "paths", "micro")
+MEASUREMENTS = (
+    "throughput",
+    "peers",
+    "images",
+    "h2",
+    "grpc",
+    "hops",
+    "events",
+    "startup",
+    "memory",
+    "imports",
+    "paths",
+    "micro",
+)
 
 
 def main() -> int:

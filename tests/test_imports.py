@@ -43,7 +43,7 @@ def settings(folder: Path) -> str:
             function="iris",
             namespace="default",
             model=model,
-            protocols=["v1", "v2"],
+            protocols=["v1", "v2", "grpc"],
             accelerator="cpu",
             workers=1,
             timeout_s=30.0,

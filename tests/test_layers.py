@@ -236,6 +236,6 @@ def test_only_declared_libraries_are_imported() -> None:
         "zstandard",
     }
     sinks = {"aio_pika", "aiokafka", "aiormq", "nats", "obstore", "pyarrow"}
-    optional = {"joblib", "onnxruntime", "skops", "sklearn"} | sinks
+    optional = {"grpc", "joblib", "onnxruntime", "skops", "sklearn"} | sinks
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

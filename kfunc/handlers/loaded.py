@@ -20,7 +20,6 @@ from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
-from kfunc.protocol.grpc.status import decode_timeout
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 
 if TYPE_CHECKING:
@@ -324,6 +323,8 @@ def seconds_left(context: Context, most: float) -> float:
     if deadline:
         most = min(most, deadline - asyncio.get_running_loop().time())
     elif TIMEOUT in context.headers:
+        from kfunc.protocol.grpc.status import decode_timeout
+
         try:
             most = min(most, decode_timeout(context.headers[TIMEOUT]))
         except InvalidRequest:

@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
-from kfunc.errors import NotFound
+from kfunc.errors import NotFound, UnsupportedMediaType
 
 
 class Action(Enum):
@@ -64,6 +64,7 @@ V2_ENDS = {
     ("infer",): Action.INFER,
     ("infer_stream",): Action.INFER_STREAM,
 }
+GRPC = "inference.GRPCInferenceService"
 V1_VERBS = {"": Action.V1_STATUS, "predict": Action.V1_PREDICT, "explain": Action.V1_EXPLAIN}
 REPOSITORY_ENDS = {"load": Action.LOAD, "unload": Action.UNLOAD}
 
@@ -83,6 +84,11 @@ def resolve(target: bytes) -> Route:
     if route is None and path[:3] == ("v2", "repository", "models") and len(path) == 5 and path[3]:
         action = REPOSITORY_ENDS.get(path[4])
         route = None if action is None else Route(action, path[3])
+    if route is None and path[:1] == (GRPC,):
+        raise UnsupportedMediaType(
+            "gRPC needs HTTP/2 and the content type application/grpc; on Knative inference.protocols must name grpc, "
+            "so that the port is h2c"
+        )
     if route is None:
         raise NotFound("no such path; the protocols are under /v2 and /v1/models")
     return route

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.errors import NotFound
+from kfunc.errors import NotFound, UnsupportedMediaType
 from kfunc.handlers.routes import Action, Route, resolve
 
 
@@ -73,3 +73,8 @@ def test_whatever_the_target_is_only_not_found_escapes(target: bytes) -> None:
         resolve(target)
     except NotFound:
         return
+
+
+def test_grpc_that_did_not_come_as_such_is_told_what_it_needs() -> None:
+    with pytest.raises(UnsupportedMediaType, match="h2c"):
+        resolve(b"/inference.GRPCInferenceService/ModelInfer")

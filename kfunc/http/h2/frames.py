@@ -57,14 +57,24 @@ class FrameReader:
 
     def read(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes. Raises ConnectionFault for one that no rule allows."""
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._need:
-                return
-            data = bytes(self._rest)
-            self._rest.clear()
-        self.partial = NOTHING
         at, end = 0, len(data)
+        if self._rest:
+            missing = self._need - len(self._rest)
+            if end < missing:
+                self._rest += data
+                return
+            if self.partial == DATA:  # only what belongs to it is copied
+                self._rest += memoryview(data)[:missing]
+                whole = bytes(self._rest)
+                self._rest.clear()
+                self.partial, at = NOTHING, missing
+                yield DATA, whole[4], word(whole[5:HEAD_BYTES]), whole[HEAD_BYTES:]
+            else:
+                self._rest += data
+                data = bytes(self._rest)
+                self._rest.clear()
+                end = len(data)
+        self.partial = NOTHING
         while end - at >= HEAD_BYTES:
             high, low, kind, flags, stream_id = _HEAD.unpack_from(data, at)
             size = high << 8 | low

@@ -97,7 +97,9 @@ def _from_json(output: Tensor) -> None:
     """Numbers as a buffer, texts as bytes. Raises KfuncError, TypeError, OverflowError."""
     flatten(output)
     if output.datatype == "BYTES":
-        output.data = [each.encode() if type(each) is str else each for each in output.data]
+        if not {*map(type, output.data)} <= {str}:
+            raise TypeError("BYTES are texts in JSON")
+        output.data = [each.encode() for each in output.data]
         return
     values = [NAN if each is None else each for each in output.data] if output.datatype in FLOATS else output.data
     output.data = memoryview(array(FIELDS[output.datatype][1] if output.datatype in FIELDS else "", values)).cast("B")
