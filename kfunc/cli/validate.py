@@ -49,7 +49,7 @@ def validate(path: Path, output: str) -> int:
         click.echo(msgspec.json.encode({"valid": False, "problems": to_json(error)}))
         return INVALID
     valid = _valid(file)
-    needs = [note for note in render(valid.plan).notes if note.command]
+    needs = [note for note in render(valid.plan).notes if note.setting]
     if output == "json":
         listed = [{"text": note.text, "command": note.command} for note in needs]
         click.echo(msgspec.json.encode({"valid": True, "problems": [], "needs": listed}))

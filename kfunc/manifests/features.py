@@ -8,9 +8,9 @@ INITIAL_SCALE_ZERO = "allow-zero-initial-scale"
 
 def feature(flag: str, field: str) -> Note:
     """The note for a field of func.yaml that Knative takes only with a feature flag."""
-    return Note(f"{field} needs Knative's feature {flag}", PATCH % ("config-features", flag, "enabled"))
+    return Note(f"{field} needs Knative's feature {flag}", PATCH % ("config-features", flag, "enabled"), setting=True)
 
 
 def autoscaler_setting(name: str, field: str) -> Note:
     """The note for a field that the autoscaler's configuration must allow."""
-    return Note(f"{field} needs Knative's setting {name}", PATCH % ("config-autoscaler", name, "true"))
+    return Note(f"{field} needs Knative's setting {name}", PATCH % ("config-autoscaler", name, "true"), setting=True)

@@ -47,10 +47,14 @@ class Plan(Struct, frozen=True):
 
 
 class Note(Struct, frozen=True):
-    """What the user should know of the output, and the command that does something about it."""
+    """What the user should know of the output, and the command that does something about it.
+
+    `setting`: the cluster must allow it first, and the command does that.
+    """
 
     text: str
     command: str = ""
+    setting: bool = False
 
 
 class Part(Struct, frozen=True):

@@ -30,6 +30,11 @@ def test_each_command_that_the_documentation_shows_renders(command: list[str], t
     assert main([*command, str(ROOT), *([] if "-o" not in command else ["-o", str(tmp_path)])]) == 0
 
 
+def test_the_documentation_shows_what_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["render", str(ROOT), "-o", str(tmp_path), "--image", "registry.example.com/me/iris:1"]) == 0
+    assert capsys.readouterr().err.replace(f"{tmp_path}/", "") in (ROOT / "docs/render.md").read_text()
+
+
 def files(below: Path) -> dict[str, str]:
     paths = [path for folder in FOLDERS for path in (below / folder).rglob("*") if path.is_file()]
     return {str(path.relative_to(below)): path.read_text() for path in paths}

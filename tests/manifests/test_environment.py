@@ -9,7 +9,7 @@ from kfunc.config import pod as settings_of
 from kfunc.manifests.environment import literal, settings
 from kfunc.manifests.pod import pod
 from tests.manifests import plan_of
-from tests.oracles.test_hostile_texts import expand
+from tests.manifests.reading import expand
 
 LEAST = "name: iris\nimage: example.com/iris\ninference: {model: {uri: m.onnx}%s}\n"
 

@@ -15,7 +15,7 @@ from kfunc.errors import ConfigError, StartupError
 from kfunc.manifests.outputs import render, text
 from kfunc.manifests.yaml_text import write
 from tests.manifests import plan, plan_of
-from tests.manifests.reading import read
+from tests.manifests.reading import expand, read
 from tests.oracles.func_yaml import Path, leaves
 
 BENIGN = ("benign", "/benign", "http://benign.example.com/a", "benign.example.com/b:1", "broker:benign", "100", "1.2.3")
@@ -111,11 +111,6 @@ def seen(value: Any) -> Any:
         if value["name"] == "KFUNC_CONFIG" and result["value"].startswith("{"):
             result["value"] = json.loads(result["value"])
     return result
-
-
-def expand(value: str) -> str:
-    """As Kubernetes does (k8s.io/kubernetes/third_party/forked/golang/expansion), where every variable is "EXPANDED"."""
-    return re.sub(r"\$(\$|\([^)]*\))", lambda match: "$" if match[1] == "$" else "EXPANDED", value)
 
 
 def shape(value: Any, text: str) -> Any:
