@@ -46,6 +46,7 @@ PARTS = {
         ),
     ),
     "fake-gcs-server": Part("fake-gcs-server", go="github.com/fsouza/fake-gcs-server@v1.56.0", heavy=True),
+    "ghz": Part("ghz", go="github.com/bojand/ghz/cmd/ghz@v0.93.0", heavy=True),
     "go-proxy": Part("go-proxy", go="tests/integration/go_proxy"),
     "h2spec": Part("h2spec", go="github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"),
     "istio-oracle": Part("istio-oracle", go="tests/oracles/istio"),
