@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kfunc.batcher_sidecar.records import Records
 from kfunc.config.complete import complete
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
@@ -15,6 +16,7 @@ from kfunc.manifests.alerts import alerts
 from kfunc.manifests.dashboard import dashboard, panels
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan
+from kfunc.telemetry.metrics import Metrics
 from tests.parts import environment, program
 
 FUNCTION = """\
@@ -132,7 +134,9 @@ def test_high_latency_is_critical_after_five_minutes() -> None:
 
 def test_every_metric_that_is_asked_for_is_one_of_the_code() -> None:
     sources = "".join(path.read_text() for path in Path("kfunc").rglob("*.py") if "manifests" not in path.parts)
-    known = set(re.findall(r'"(kfunc_[a-z_]+)"', sources))
+    batcher = Metrics("batcher")
+    Records(batcher).watch(batcher, queue_length=lambda: 0.0)
+    known = set(re.findall(r'"(kfunc_[a-z_]+)"', sources)) | set(re.findall(r"# TYPE (\S+)", batcher.exposition()))
     asked = [alert.expression for alert in alerts(plan())]
     asked += [query for panel in panels(plan()) for query in panel.queries.values()]
     names = {name for text in asked for name in re.findall(r"kfunc_[a-z_]+", text)}
