@@ -1,10 +1,14 @@
 """What the tests of sinks have in common: events, settings, a delivery that goes on until it is done."""
 
 import asyncio
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.logger_sidecar.contract import Refused, Sink, SinkContext
@@ -88,3 +92,17 @@ def killed_now_and_then(server: Server, times: int) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody knows, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(files[0]), "-keyout", str(files[1])],
+        check=True,
+        capture_output=True,
+    )
+    return files

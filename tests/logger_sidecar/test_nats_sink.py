@@ -12,10 +12,11 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from kfunc.logger_sidecar.contract import Refused, Retry
 from kfunc.logger_sidecar.event import Event
 from kfunc.logger_sidecar.nats_sink import NatsSink
-from tests.logger_sidecar.real_brokers import calls, context, deliver_all, killed_now_and_then, settings
+from tests.logger_sidecar.real_brokers import calls, certificate, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import Nats
 
 pytestmark = pytest.mark.integration
+__all__ = ["certificate"]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,28 @@ def test_an_event_larger_than_the_server_takes_is_refused_and_the_next_one_taken
     outcomes = asyncio.run(main())
     assert isinstance(outcomes[0], Refused)
     assert outcomes[1:] == [None, None]
+
+
+def test_a_server_with_tls_and_a_login_is_reached_with_the_environments_certificates_and_password(
+    tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    files = ("--tls", f"--tlscert={certificate[0]}", f"--tlskey={certificate[1]}")
+    with Nats(tmp_path / "nats", *files, "--user", "me", "--pass", "secret") as server:
+        to = settings(f"{server.url}/x?stream=x&tls=true")
+        login = {"NATS_USER": "me", "NATS_PASSWORD": "secret"}
+
+        async def main(environ: dict[str, str]) -> Any:
+            sink = NatsSink(to, context(**environ))
+            try:
+                return await sink.deliver(calls(1), True)
+            finally:
+                await sink.close()
+
+        trusted = {"K_CA_CERTS": certificate[0].read_text()}
+        assert asyncio.run(main(trusted | login)) == [None, None]
+        for lacking in (login, trusted):
+            with pytest.raises(Exception, match=r"CERTIFICATE_VERIFY_FAILED|cannot be reached|Authorization"):
+                asyncio.run(main(lacking))
 
 
 def test_a_server_that_is_not_there_is_told_by_its_address() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from kfunc.logger_sidecar.http_sink import HttpSink
 from kfunc.logger_sidecar.sink_binding import Token, overrides
 from kfunc.logger_sidecar.sinks import open_sink
 from tests.logger_sidecar.broker import Broker, Fault
+from tests.logger_sidecar.real_brokers import certificate
 from tests.logger_sidecar.setups import events
 
 pytestmark = pytest.mark.integration
+__all__ = ["certificate"]
 
 
 def sink_to(url: str, environ: dict[str, str] | None = None, **settings: Any) -> HttpSink:
@@ -102,20 +103,6 @@ def test_a_sink_that_does_not_take_the_token_is_tried_again_with_a_renewed_one(
             return outcomes
 
     assert [type(each) for each in asyncio.run(main())] == [outcome]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody knows, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    files = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(files[0]), "-keyout", str(files[1])],
-        check=True,
-        capture_output=True,
-    )
-    return files
 
 
 def test_an_https_sink_is_trusted_by_the_bindings_certificates_only(certificate: tuple[Path, Path]) -> None:

@@ -85,8 +85,13 @@ class Server:
 class Nats(Server):
     """NATS with JetStream; what it acknowledges is written to the disk first."""
 
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder)
+        self._options = options
+
     def command(self) -> list[str]:
-        return [str(program("nats")), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder / "data")]
+        place = ("-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder / "data"))
+        return [str(program("nats")), *place, *self._options]
 
     @property
     def url(self) -> str:
