@@ -58,9 +58,12 @@ class Ledger:
     def __init__(self) -> None:
         self.unreadable = 0
         self._events = 0
+        # Of each run of a logger the calls: by number which halves are there, and the number of the next call.
+        self._runs: dict[tuple[str, str], dict[int, int]] = {}
+        self._next: dict[tuple[str, str], dict[int, int]] = {}
+        # What others wrote has no numbers.
+        self._foreign: dict[tuple[str, str], int] = {}
         self._seen: set[tuple[str, str, str]] = set()
-        self._halves: dict[tuple[str, str], int] = {}
-        self._next: dict[str, dict[int, int]] = {}  # run → number of a call → number of the next one
         self._counts: dict[str, Counter[str]] = {"kinds": Counter(), "statuses": Counter(), "models": Counter()}
         self._times = ["", ""]
         self._marks: Counter[str] = Counter()
@@ -68,16 +71,9 @@ class Ledger:
     def add(self, event: Stored) -> None:
         """Enter an event; one that is there already is counted as a duplicate only."""
         self._events += 1
-        if event.identity in self._seen:
+        if not self._enter(event):
             self._marks["duplicates"] += 1
             return
-        self._seen.add(event.identity)
-        # Two calls can have one correlation id, that of their clients: the call's number tells them apart.
-        numbered = event.call_number
-        call = (event.source, f"{numbered[0]}-{numbered[1]}" if numbered else event.correlation)
-        self._halves[call] = self._halves.get(call, 0) | HALVES.get(event.kind, 0)
-        if numbered:
-            self._next.setdefault(numbered[0], {})[numbered[1]] = event.next_number
         self._counts["kinds"][event.kind] += 1
         if event.kind == RESPONSE:
             self._counts["statuses"][str(event.status)] += 1
@@ -88,15 +84,42 @@ class Ledger:
         if event.time:
             self._times = [min(self._times[0] or event.time, event.time), max(self._times[1], event.time)]
 
+    def _enter(self, event: Stored) -> bool:
+        """Note the half of a call; False if it is there already."""
+        half, numbered = HALVES.get(event.kind, 0), event.call_number
+        if numbered is not None and half:
+            run, number = (event.source, numbered[0]), numbered[1]
+            calls = self._runs.setdefault(run, {})
+            there = calls.get(number, 0)
+            calls[number] = there | half
+            if event.next_number >= 0:
+                self._next.setdefault(run, {})[number] = event.next_number
+            return not there & half
+        if event.identity in self._seen:
+            return False
+        self._seen.add(event.identity)
+        call = (event.source, event.correlation)
+        self._foreign[call] = self._foreign.get(call, 0) | half
+        return True
+
     def report(self) -> Report:
         """What there is up to now."""
-        whole = BOTH if len(HALVES.keys() & self._counts["kinds"].keys()) == 2 else 0
-        unpaired = [call[1] for call, halves in self._halves.items() if whole and halves != whole]
-        gaps = [gap for run, following in self._next.items() for gap in _gaps(run, following)]
+        whole = len(HALVES.keys() & self._counts["kinds"].keys()) == len(HALVES)
+        unpaired = [
+            *(
+                f"{run[1]}-{2 * number}"
+                for run, calls in self._runs.items()
+                for number, there in calls.items()
+                if there != BOTH
+            ),
+            *(call[1] for call, there in self._foreign.items() if there != BOTH),
+        ]
+        unpaired = unpaired if whole else []
+        gaps = [gap for run, calls in self._runs.items() for gap in _gaps(run[1], sorted(calls), self._next.get(run, {}))]
         counts: dict[str, Any] = {name: dict(sorted(counter.items())) for name, counter in self._counts.items()}
         return Report(
             events=self._events,
-            calls=len(self._halves),
+            calls=len(self._foreign) + sum(map(len, self._runs.values())),
             first_time=self._times[0],
             last_time=self._times[1],
             duplicates=self._marks["duplicates"],
@@ -111,10 +134,10 @@ class Ledger:
         )
 
 
-def _gaps(run: str, following: dict[int, int]) -> list[Gap]:
+def _gaps(run: str, numbers: list[int], following: dict[int, int]) -> list[Gap]:
     """Where the next call that an event tells of is not the next one that is here."""
     return [
         Gap(f"{run}-{2 * following[this]}", f"{run}-{2 * this}", f"{run}-{2 * that}")
-        for this, that in pairwise(sorted(following))
-        if following[this] not in (-1, that)
+        for this, that in pairwise(numbers)
+        if following.get(this, that) != that
     ]

@@ -20,11 +20,12 @@ class Exchange(Struct, frozen=True):
 def pair(events: Iterable[Stored]) -> Iterator[Exchange]:
     """Each request once, when its answer is read, or at the end; an answer without a request is left out."""
     waiting: dict[tuple[str, str], Stored] = {}
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[int] = set()  # hashes: a log may be long
     for event in events:
-        if event.kind not in (REQUEST, RESPONSE) or event.identity in seen:
+        identity = hash(event.identity)
+        if event.kind not in (REQUEST, RESPONSE) or identity in seen:
             continue
-        seen.add(event.identity)
+        seen.add(identity)
         call = (event.source, _call(event))
         if event.kind == REQUEST:
             waiting[call] = event

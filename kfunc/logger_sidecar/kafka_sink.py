@@ -89,7 +89,7 @@ class KafkaSink:
         futures: list[asyncio.Future[Any] | Refused] = []
         for event in events:
             known = self._under_way.pop((event.id, event.is_response), None)
-            if known is not None and known.done() and known.exception() is not None:
+            if known is not None and known.done() and (known.cancelled() or known.exception() is not None):
                 known = None
             try:
                 futures.append(known or await self._send(event))

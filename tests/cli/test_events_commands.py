@@ -74,7 +74,7 @@ def test_a_log_with_a_gap_a_lost_half_and_a_broken_line_is_not_complete(kfunc: C
         "  events without their other half: 1",
         "  lines that are no events: 1",
         "    missing: run-2 and what follows it before run-6",
-        "    alone: run-4",
+        "    alone: run-8",
         "not complete",
     ]
     assert "no event: " in result.err
