@@ -95,7 +95,7 @@ fuzz: $(TESTING)
 train: $(TRAINING)
 	@for script in examples/*/train.py; do echo "$$script"; .venv-train/bin/python "$$script" || exit 1; done
 
-bench: $(BENCHING) $(NEEDED_PEERS) .cache/bin/wrk .cache/bin/h2load
+bench: $(BENCHING) $(RUNTIME) $(NEEDED_PEERS) .cache/bin/wrk .cache/bin/h2load
 	@.venv-bench/bin/python -m compileall -q kfunc bench
 	@PATH="$(CURDIR)/.cache/bin:$$PATH" .venv-bench/bin/python -m bench $(ARGS)
 

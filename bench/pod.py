@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.load import answers
-from bench.processes import ROOT, BenchError, Process, free_port, python, running, wait_until
+from bench.processes import ROOT, BenchError, Process, free_port, python, running, serving_python, wait_until
 from kfunc.config import pod
 from kfunc.config.batcher import Batcher
 from kfunc.config.inference import Limits
@@ -62,13 +62,13 @@ def settings(model: str, sink: str = "file:/dev/null", spool: str = "", **logger
 
 def handler_command(listen: str) -> list[str]:
     """The handler, with its management port on a free one."""
-    return python("-m", "kfunc.handlers", "--listen", listen, "--manage", f"127.0.0.1:{free_port()}")
+    return serving_python("-m", "kfunc.handlers", "--listen", listen, "--manage", f"127.0.0.1:{free_port()}")
 
 
 def sidecar_command(module: str, listen: str, upstream: str) -> list[str]:
     """`batcher_sidecar` or `logger_sidecar` in front of `upstream`."""
     manage = f"127.0.0.1:{free_port()}"
-    return python("-m", f"kfunc.{module}", "--listen", listen, "--upstream", upstream, "--manage", manage)
+    return serving_python("-m", f"kfunc.{module}", "--listen", listen, "--upstream", upstream, "--manage", manage)
 
 
 def start_ready(stack: ExitStack, command: list[str], env: dict[str, str], port: int) -> Process:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
+SERVING = ROOT / ".venv/bin/python"
 TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
 
@@ -102,6 +103,11 @@ def running(command: Sequence[str], env: Mapping[str, str] | None = None, core: 
 def python(*arguments: str) -> list[str]:
     """A command for the interpreter that runs the benchmark."""
     return [sys.executable, *arguments]
+
+
+def serving_python(*arguments: str) -> list[str]:
+    """A command for the environment that `make run` makes: what a function has, and nothing that only clients need."""
+    return [str(SERVING if SERVING.exists() else sys.executable), *arguments]
 
 
 def wait_until(condition: Callable[[], bool], process: Process, seconds: float = 30.0) -> None:

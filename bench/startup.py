@@ -10,7 +10,7 @@ from statistics import median
 from bench.figures import Bound, Figure, interleaved, ratio
 from bench.load import first_answer, first_connect, infer_request
 from bench.pod import BARE_SESSION, Plan, handler_command, settings, sidecar_command
-from bench.processes import ROOT, SERVER_CORE, BenchError, Process, free_port, python, running
+from bench.processes import ROOT, SERVER_CORE, BenchError, Process, free_port, running, serving_python
 
 TRIALS = 15
 SIDECARS = ("batcher_sidecar", "logger_sidecar")
@@ -51,7 +51,7 @@ def _figure(name: str, samples: list[float], floor: list[float], what: str, boun
 
 def _bare_session(model: str) -> float:
     """Seconds from exec until the script says that the session is open."""
-    process = Process(python(BARE_SESSION, model), {}, SERVER_CORE, stdout=subprocess.PIPE)
+    process = Process(serving_python(BARE_SESSION, model), {}, SERVER_CORE, stdout=subprocess.PIPE)
     try:
         assert process.popen.stdout is not None
         if not process.popen.stdout.readline():
@@ -63,7 +63,7 @@ def _bare_session(model: str) -> float:
 
 def _bare_listen() -> float:
     port = free_port()
-    with running(python(BARE_LISTEN, str(port))) as process:
+    with running(serving_python(BARE_LISTEN, str(port))) as process:
         return first_connect(port) - process.started
 
 
@@ -76,7 +76,7 @@ def _handler(env: dict[str, str], body: bytes) -> float:
 def _ceiling(plan: Plan) -> float:
     """asyncio, uvloop, httptools and orjson beside the session, and nothing else."""
     port = free_port()
-    with running(python("-m", "bench.servers.ceiling", f"127.0.0.1:{port}", plan.model)) as process:
+    with running(serving_python("-m", "bench.servers.ceiling", f"127.0.0.1:{port}", plan.model)) as process:
         return first_answer(port, infer_request(plan.body)) - process.started
 
 
