@@ -147,7 +147,8 @@ class PlainHeads(Generic[Kept]):
         identifiers, others = [], False
         for index, line in enumerate(lines):
             if line is None:
-                lines[index] = line = self._learn_line(texts[index + 1])
+                text = texts[index + 1]
+                lines[index] = line = self._lines.get(text) or self._learn_line(text)  # it may stand there twice
                 if line is None:
                     return None
                 if line[0][0] in PER_REQUEST and line[1]:

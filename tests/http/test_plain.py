@@ -196,6 +196,14 @@ def test_what_is_kept_is_bounded() -> None:
     assert set(heads._lines) == {text for texts in heads._fields.values() for text in texts}
 
 
+def test_a_line_that_stands_in_a_head_twice_is_remembered_once() -> None:
+    heads = request_heads(Limits())
+    for number in range(3 * plain.MAX_VALUES):
+        assert heads.read(get(b"/", b"x: %d\r\n" % number * 2)) is None
+    assert len(heads._fields[b"x"]) == plain.MAX_VALUES
+    assert set(heads._lines) == {text for texts in heads._fields.values() for text in texts}
+
+
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_message_split_at_any_byte_is_the_same_after_a_known_head(message: bytes) -> None:
     before = [post(b"ab")] * 3 + [message]
