@@ -19,7 +19,7 @@ from kfunc.config.inference import Digest
 from kfunc.config.load import load_function
 from kfunc.config.names import is_image, is_service_name
 from kfunc.errors import StartupError
-from kfunc.manifests.outputs import HEADER, Rendered, render, text
+from kfunc.manifests.outputs import DASHBOARD_HEADER, HEADER, Rendered, render, text
 from kfunc.manifests.plan import Group, Plan, Release
 
 EPILOG = """\b
@@ -129,7 +129,7 @@ def write_files(directory: Path, rendered: Rendered) -> None:
             click.echo(f"wrote {file}", err=True)
         for path in rendered.unused:
             file = directory / path
-            if file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith(HEADER):
+            if file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith((HEADER, DASHBOARD_HEADER)):
                 file.unlink()
                 click.echo(f"removed {file}: func.yaml asks for none of it any more", err=True)
     except OSError as error:

@@ -15,6 +15,7 @@ from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Part, Plan, metadata
 from kfunc.manifests.queries import queries
 
+DASHBOARD = "monitoring/dashboard.json"
 OPERATOR = "monitoring.coreos.com/v1"
 GRAFANA = {"grafana_dashboard": "1"}
 METRICS_PORT = "metrics"
@@ -36,7 +37,7 @@ def build(plan: Plan) -> Part:
         "metadata": metadata(plan, f"{plan.name}-dashboard", monitoring.dashboard_labels or GRAFANA),
         "data": {f"{plan.namespace}-{plan.name}.json": text},
     }
-    return Part([monitor, rules(plan, monitoring), board], texts={"monitoring/dashboard.json": text})
+    return Part([monitor, rules(plan, monitoring), board], texts={DASHBOARD: text})
 
 
 def pod_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:

@@ -9,19 +9,26 @@ from msgspec import Struct
 
 from kfunc.config.deployment import Mode
 from kfunc.manifests import access, egress, eventing, istio, knative, monitoring, raw
+from kfunc.manifests.monitoring import DASHBOARD
 from kfunc.manifests.plan import Group, Manifest, Note, Part, Plan
 from kfunc.manifests.yaml_text import write
 
+DASHBOARD_HEADER = '{\n  "uid": "kfunc-'
+"""How a rendered dashboard begins: JSON has no comments."""
 HEADER = "# Rendered by kfunc from func.yaml. Do not edit: change func.yaml, then run `kfunc render` again.\n"
 
 
 class Output(Struct, frozen=True):
-    """One file: the group that `--only` names, its path below `-o`, the modes that have it, and what builds it."""
+    """One file: the group that `--only` names, its path below `-o`, the modes that have it, and what builds it.
+
+    `texts` are the paths of the further files that come with it.
+    """
 
     group: Group
     path: str
     modes: tuple[Mode, ...]
     build: Callable[[Plan], Part]
+    texts: tuple[str, ...] = ()
 
 
 # In the order in which they are printed: kn reads the first document of a stream, and that is the Service.
@@ -32,7 +39,7 @@ OUTPUTS: tuple[Output, ...] = (
     Output("istio", "istio/traffic.yaml", ("knative", "raw"), istio.build),
     Output("istio", "istio/access.yaml", ("knative", "raw"), access.build),
     Output("istio", "istio/egress.yaml", ("knative", "raw"), egress.build),
-    Output("monitoring", "monitoring/monitoring.yaml", ("knative", "raw"), monitoring.build),
+    Output("monitoring", "monitoring/monitoring.yaml", ("knative", "raw"), monitoring.build, (DASHBOARD,)),
 )
 
 
@@ -61,7 +68,7 @@ def render(plan: Plan, only: Group | None = None) -> Rendered:
         if part.manifests:
             files.setdefault(output.path, []).extend(part.manifests)
         else:
-            unused.append(output.path)
+            unused += [output.path, *output.texts]
         notes += [note for note in part.notes if note not in notes]
         urls += part.urls
         texts |= part.texts

@@ -51,6 +51,15 @@ def test_a_file_that_is_not_rendered_any_more_is_removed(kfunc: Command, folder:
     assert not (tmp_path / "knative/eventing.yaml").exists()
 
 
+def test_so_is_a_dashboard(kfunc: Command, folder: Path, tmp_path: Path) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE + "  monitoring: {}\n")
+    kfunc("render", folder, "-o", tmp_path)
+    assert (tmp_path / "monitoring/dashboard.json").exists()
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    kfunc("render", folder, "-o", tmp_path)
+    assert list((tmp_path / "monitoring").iterdir()) == []
+
+
 def test_a_file_of_the_users_own_is_never_removed(kfunc: Command, folder: Path, tmp_path: Path) -> None:
     own = tmp_path / "knative/eventing.yaml"
     own.parent.mkdir()
