@@ -133,4 +133,7 @@ class Intake:
         self._words.release()
         self._map.close()
         if remove:
-            os.unlink(self.path)
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass  # without a spool it never keeps its name

@@ -25,6 +25,7 @@ BINARY = [("inference-header-content-length", str(len(BINARY_JSON)))]
 JSON = [("content-type", "application/json")]
 LARGE_ROWS = 40_000
 LARGE = json.dumps({"inputs": [ROW | {"shape": [LARGE_ROWS, 4], "data": [1.5] * (4 * LARGE_ROWS)}]}).encode()
+WHOLE_REQUESTS = FUNC_YAML.replace("max_batch_size: 32", f"max_batch_size: {LARGE_ROWS}")  # the batcher cuts none
 PATIENCE_S = 60
 SLOW = """\
 import asyncio
@@ -57,7 +58,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    text = FUNC_YAML.replace("model:", "protocols: [v1, v2, grpc]\n  model:")
+    text = WHOLE_REQUESTS.replace("model:", "protocols: [v1, v2, grpc]\n  model:")
     with Run(make_function(tmp_path_factory.mktemp("served"), text)) as run:
         yield run.wait_until_ready()
         assert run.end() == 0

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.envoy import Envoy
 from tests.integration.go_proxy import GoProxy
 from tests.integration.h2_client import Answer, H2Client
-from tests.integration.test_http2 import INFER, JSON, LARGE, LARGE_ROWS, SLOW, sleepy
+from tests.integration.test_http2 import INFER, JSON, LARGE, LARGE_ROWS, SLOW, WHOLE_REQUESTS, sleepy
 from tests.integration.test_run import ROOT, V2, Run, make_function
 from tests.parts import environment, program
 
@@ -46,7 +46,7 @@ class Pair:
 
 @pytest.fixture(scope="module", params=list(PROXIES.values()), ids=list(PROXIES))
 def pair(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Pair]:
-    folder = make_function(tmp_path_factory.mktemp("behind"))
+    folder = make_function(tmp_path_factory.mktemp("behind"), WHOLE_REQUESTS)
     with Run(folder).wait_until_ready() as run, request.param(folder / "proxy", [run.port]) as proxy:
         yield Pair(run, proxy)
         assert proxy.complaints() == ""
@@ -165,7 +165,7 @@ def test_the_logger_s_upstream_may_be_an_envoy(tmp_path: Path) -> None:
     """Client → logger (HTTP/2 or HTTP/1.1) → Envoy (HTTP/1.1) → kfunc (HTTP/2)."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-        folder = make_function(tmp_path)
+        folder = make_function(tmp_path, WHOLE_REQUESTS)
         with Run(folder, "--quiet").wait_until_ready() as run, Envoy(folder / "envoy", [run.port], http2=True) as envoy:
             command = [sys.executable, "-m", "kfunc.logger_sidecar", "--listen", f"fd:{listener.fileno()}"]
             environ = {**os.environ, "PYTHONPATH": str(ROOT), "KFUNC_LOGGER_SINK": f"file:{folder / 'events.jsonl'}"}

@@ -61,3 +61,9 @@ def test_more_cursors_than_it_holds_are_no_error(tmp_path: Path) -> None:
 
 def test_each_lane_has_an_intake_of_its_own() -> None:
     assert intake_path("/a/0") != intake_path("/a/1")
+
+
+def test_a_file_that_has_lost_its_name_is_let_go(tmp_path: Path) -> None:
+    intake = Intake(str(tmp_path / "intake"), 1 << 16, 0)
+    (tmp_path / "intake").unlink()
+    intake.close(remove=True)
