@@ -8,13 +8,14 @@ import click
 from kfunc.cli.events_choice import Faults, chosen_events, filters, source_argument
 from kfunc.event_log.choosing import Choice
 from kfunc.event_log.reading import Follower
-from kfunc.event_log.showing import show
+from kfunc.event_log.showing import show, show_full
 from kfunc.event_log.stored import Stored
 
 EPILOG = """\b
 Example:
   kfunc events tail -f
   kfunc events tail --status 5xx --since 1h
+  kfunc events tail --id 8a711a5eb7728846-d --output full
   kfunc events tail s3://bucket/events --model iris --output json -n 0
 """
 
@@ -25,7 +26,9 @@ Example:
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="The last so many; 0: all.")
 @click.option("--body/--no-body", default=True, help="The beginning of each body, or none.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: events as lines.")
+@click.option(
+    "--output", type=click.Choice(["text", "full", "json"]), default="text", help="full: all of each event; json: lines."
+)
 def tail(source: str, chosen: Choice, follow: bool, lines: int, body: bool, output: str) -> int:
     """Show the last events of SOURCE (default: what `kfunc run` writes here).
 
@@ -36,7 +39,10 @@ def tail(source: str, chosen: Choice, follow: bool, lines: int, body: bool, outp
 
     def tell(events: Iterable[Stored]) -> None:
         for event in events:
-            click.echo(event.text if output == "json" else show(event, body=body))
+            if output == "full":
+                click.echo(show_full(event))
+            else:
+                click.echo(event.text if output == "json" else show(event, body=body))
 
     follower = Follower(source, faults) if follow else None
     events = filter(chosen, follower.now()) if follower else chosen_events(source, chosen, faults)

@@ -1,5 +1,7 @@
 """An event as a line for a reader. Pure."""
 
+import msgspec
+
 from kfunc.event_log.stored import RESPONSE, Stored
 
 MOST_BODY = 160
@@ -20,6 +22,25 @@ def show(event: Stored, *, body: bool = True) -> str:
     marks = "".join(f" {mark}" for mark in ("truncated", "redacted") if told(mark))
     line = f"{event.time[TIME]} {event.kind:8} {model:16} {what}  {size} B{marks}  {event.correlation}"
     return f"{line}  {_body(event)}" if body and event.data else line
+
+
+def show_full(event: Stored) -> str:
+    """Every attribute on a line of its own, and behind them the whole body: JSON with line ends, other bytes by their size."""
+    width = max(len(name) for name in event.attributes)
+    lines = [f"{name:{width}}  {value}" for name, value in event.attributes.items()]
+    return "\n".join([*lines, *_whole_body(event), ""])
+
+
+def _whole_body(event: Stored) -> list[str]:
+    text, rest = event.data[: event.json_length or None], event.data[event.json_length or len(event.data) :]
+    lines = []
+    if text:
+        try:
+            lines.append(msgspec.json.format(text).decode())
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            plain = text.decode(errors="replace")
+            lines.append(plain if plain.isprintable() else f"{len(text)} bytes {text[:MOST_BODY]!r}")
+    return [*lines, *([f"and {len(rest)} bytes of binary tensors"] if rest else [])]
 
 
 def _body(event: Stored) -> str:
