@@ -17,8 +17,8 @@ Path = tuple[str | int, ...]
 
 NAMES = (["default", "my-secret", "a.b", "x" * 63], ["Upper", "a_b", "-a", "", "x" * 254, "a b", "1st"])
 SINKS = (
-    ["broker:default", "broker:a.b", "service:iris", "http://events.example.com/a?b=$(c)", "https://events:8443"],
-    ["broker:", "broker:A", "ftp://a", "http://", "broker:a/b/c", "service:2", "http://u:p@a", "http://a b"],
+    ["broker:default", "broker:a.b", "http://events.example.com/a?b=$(c)", "https://events:8443"],
+    ["service:iris", "broker:", "broker:A", "ftp://a", "http://", "broker:a/b/c", "service:2", "http://u:p@a", "http://a b"],
 )
 ADDRESSES = (["http://collector:4318", "http://a.b/$(A)"], ["collector:4318", "http://a b", "", "http://"])
 PATHS = (
@@ -83,7 +83,7 @@ BY_KEY: dict[str, tuple[list[str], list[str]]] = {
         ["model.onnx", "pvc://models/iris/1", "pvc://a.b", "m'\"n", "x" * 3000, "a: b"],
         ["pvc://A/b", "pvc://a/../b", "s3://b/m", "$(A)", "../m", " m"],
     ),
-    "sink": SINKS, "to": SINKS, "sink_binding": SINKS, "dead_letter": SINKS, "overflow": SINKS,
+    "sink": SINKS, "to": SINKS, "sink_binding": (["service:iris", *SINKS[0]], SINKS[1][1:]), "dead_letter": SINKS, "overflow": SINKS,
     "spool": (["pvc://claim/a", "pvc://claim", "/data"], ["pvc://claim/../a", "pvc://a//b", "pvc://-a"]),
     "broker_ingress": ADDRESSES, "otlp_endpoint": ADDRESSES,
     "path": PATHS,

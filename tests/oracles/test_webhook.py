@@ -2,22 +2,25 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
-from kfunc.errors import ConfigError
+from kfunc.errors import ConfigError, StartupError
 from kfunc.manifests.outputs import render
-from kfunc.manifests.plan import Manifest, Plan
+from kfunc.manifests.plan import Manifest, Plan, Release
 from kfunc.manifests.yaml_text import write
-from tests.manifests import plan_of
+from tests.manifests import plan, plan_of
 from tests.manifests.golden import release_of, sources
 from tests.oracles import Oracle
+from tests.oracles.documents import functions
 from tests.oracles.func_yaml import documents
 from tests.oracles.webhook import Webhook
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 FILE = "knative/service.yaml"
 
 
@@ -29,12 +32,29 @@ def test_whatever_we_accept_knative_accepts_with_the_flags_that_we_name(
     written = write(document)
     assert parse_source(written.encode()).value == document
     try:
-        plan = plan_of(written)
+        made = plan_of(written)
     except ConfigError as error:
         event("refused: " + error.problems[0].path.rpartition(".")[2].split("[")[0])
         return
     event("accepted")
-    assert complaints(plan, knative, kubernetes) == []
+    assert complaints(made, knative, kubernetes) == []
+
+
+@MANY
+@given(st.data())
+def test_knative_accepts_every_split_of_the_traffic_that_we_accept(
+    knative: Webhook, kubernetes: Oracle, data: st.DataObject
+) -> None:
+    stable = data.draw(st.sampled_from(["", "iris-1"]))
+    weight = data.draw(st.sampled_from([None, 0, 30, 100])) if stable else None
+    try:
+        function = read_function(parse_source(msgspec.json.encode(data.draw(functions("knative")))))
+        found = complaints(plan(function, Release(image="example.com/iris", stable=stable, weight=weight)), knative, kubernetes)
+    except (ConfigError, StartupError) as error:
+        event(f"refused: {type(error).__name__}")
+        return
+    event("accepted")
+    assert found == []
 
 
 @pytest.mark.parametrize("name", sources())
