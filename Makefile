@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-parts parts check fuzz bench soak train clean constraints
+.PHONY: help run test test-parts parts check fuzz bench soak soak-batcher train clean constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
 	@echo 'make soak   the logger through an outage of ten minutes and 20 SIGKILLs (ARGS="--outage 120")'
+	@echo 'make soak-batcher  a million mixed requests through the batcher, with faults and cancellations (ARGS="--count 10000")'
 	@echo 'make train  train the models of examples/ again'
 	@echo 'make clean  remove the environments and caches that these commands made'
 	@echo 'make constraints  pin the newest versions of everything (see constraints/)'
@@ -30,8 +31,8 @@ foreign = .venv-$(1)/ready-$(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -
 CLIENTS := $(call foreign,conformance)
 PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
 # make bench needs the peers only if it measures them: they are named, or nothing is.
-MEASURED := $(filter --help throughput peers images h2 grpc hops startup memory imports paths micro,$(ARGS))
-NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images grpc,$(MEASURED)),$(PEERS)),$(PEERS))
+MEASURED := $(filter --help throughput batcher peers images h2 grpc hops startup memory imports paths micro,$(ARGS))
+NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images grpc,$(MEASURED)),$(PEERS),$(if $(filter batcher,$(MEASURED)),$(call foreign,bench-mlserver))),$(PEERS))
 
 # $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,
 # the first read by pip up to 25.2, the second by later ones.
@@ -91,6 +92,9 @@ test-parts: check $(CLIENTS)
 
 fuzz: $(TESTING)
 	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)
+
+soak-batcher: $(TESTING)
+	@.venv-test/bin/python -m tests.batcher_sidecar.soak $(ARGS)
 
 train: $(TRAINING)
 	@for script in examples/*/train.py; do echo "$$script"; .venv-train/bin/python "$$script" || exit 1; done

@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "h2",
     "grpc",
     "hops",
+    "batcher",
     "events",
     "startup",
     "memory",

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import uvloop
 from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
+ONE = asyncio.Semaphore(1)
 DTYPES = {"FP32": np.float32, "INT64": np.int64}
 DATATYPES = {"tensor(int64)": "INT64", "tensor(float)": "FP32"}
 
@@ -43,6 +45,33 @@ class OnnxModel(MLModel):  # type: ignore[misc]
         return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
 
 
+class SlowModel(MLModel):  # type: ignore[misc]
+    """Takes the time that a call and its rows cost, and answers each row with its first value."""
+
+    async def load(self) -> bool:
+        """Nothing to read."""
+        self.call_s, self.row_s, _ = map(float, os.environ["KFUNC_BENCH_SLOW"].split(","))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """One call at a time, in a thread, as a runtime's would be."""
+        (tensor,) = payload.inputs
+        async with ONE:
+            await asyncio.to_thread(time.sleep, self.call_s + self.row_s * tensor.shape[0])
+        values = np.array(tensor.data.root, np.float32).reshape(tensor.shape)[:, 0].tolist()
+        label = ResponseOutput(name="label", datatype="FP32", shape=[len(values)], data=values)
+        return InferenceResponse(model_name=self.name, model_version=self.version, outputs=[label])
+
+
+def slow_settings() -> ModelSettings:
+    """MLServer's adaptive batching: as many rows as there are connections, 5 ms."""
+    size = int(os.environ["KFUNC_BENCH_SLOW"].split(",")[2])
+    tensors = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}], "outputs": []}
+    return ModelSettings(
+        name="iris", implementation=SlowModel, max_batch_size=size, max_batch_time=0.005, parameters={"version": "1"}, **tensors
+    )
+
+
 async def serve(port: int, folder: str) -> None:
     """Serve until SIGTERM. MLServer always has a gRPC server: it gets a free port and no calls."""
     with socket.socket() as probe:
@@ -58,7 +87,10 @@ async def serve(port: int, folder: str) -> None:
         metrics_endpoint=None,
         environments_dir=folder,
     )
-    model = ModelSettings(name="iris", implementation=OnnxModel, parameters={"version": "1"})
+    if "KFUNC_BENCH_SLOW" in os.environ:
+        model = slow_settings()
+    else:
+        model = ModelSettings(name="iris", implementation=OnnxModel, parameters={"version": "1"})
     await MLServer(settings).start([model])
 
 
