@@ -225,8 +225,10 @@ class BatcherApplication:
     def send_merged(self, call: Merged) -> None:
         """Send several requests as one, or each alone where they have no common form."""
         if call.prepare():
+            calls = (call,)
             for part in call.parts:
-                part.ticket.item.calls += (call,)
+                member = part.ticket.item
+                member.calls = member.calls + calls if member.calls else calls
             self.pool.send(call)
         else:
             call.again()

@@ -8,8 +8,8 @@ from kfunc.batcher_sidecar.service_times import ServiceTimes
 
 LEARN = 0.3
 """Weight of the newest measurement."""
-MARGIN = 1.25
-"""Of the time that they took before."""
+MARGIN = 2.0
+"""Of the time that they took before, for the slowest of them; the others end the wait when all are there."""
 ALL = 0.9
 """A share from which on all are expected."""
 MOST_OF_A_CALL = 0.5
@@ -60,7 +60,8 @@ class Holding:
             return 0, 0.0
         waiting = max(1, waiting)
         call_s = self.times.predict(waiting)
-        wait_s = min(MARGIN * self.within_s, MOST_OF_A_CALL * call_s)
+        most_s = MOST_OF_A_CALL * call_s
+        wait_s = min(self.within_s, most_s)
         if others * (call_s - wait_s) + self.share * waiting * self.times.fixed_s <= waiting * wait_s:
             return 0, 0.0
-        return expected, wait_s
+        return expected, min(MARGIN * wait_s, most_s)

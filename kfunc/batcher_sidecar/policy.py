@@ -20,7 +20,8 @@ from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
 T = TypeVar("T")
 
 MAX_IDLE_GROUPS = 64
-MAX_DEAD_TIMERS = 64
+MAX_DEAD = 64
+"""Entries of a heap that are kept though nobody waits for them, beside as many as wait."""
 LEARN = 0.2
 """Weight of the newest batch in the mean time of a flow's."""
 
@@ -105,6 +106,9 @@ class Policy(Generic[T]):
         if now <= group.holding.watch_until:
             group.holding.arrived(now)
         if expires_at != NEVER:
+            if len(self._deadlines) > 2 * self.queued + MAX_DEAD:
+                self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
+                heapify(self._deadlines)
             heappush(self._deadlines, (expires_at, next(self._numbers), ticket))
             self._touch(group)
         elif group.in_flight < bounds.max_in_flight and (group.is_touched or not self._rests(group)):
@@ -290,7 +294,18 @@ class Policy(Generic[T]):
             return
         if at < group.armed_at:
             group.armed_at = at
+            if len(self._timers) > 2 * self.queued + MAX_DEAD:
+                self._sweep_timers()
             heappush(self._timers, (at, next(self._numbers), group))
+
+    def _sweep_timers(self) -> None:
+        """Drop the timers of groups in which nobody waits, and those that others have replaced."""
+        live = [entry for entry in self._timers if entry[0] == entry[2].armed_at]
+        for _, _, group in live:
+            if not group.count:
+                group.armed_at = NEVER
+        self._timers = [entry for entry in live if entry[2].count]
+        heapify(self._timers)
 
     def _next(self, group: Group[T], now: float) -> Batch[T]:
         flow = group.flow
@@ -330,10 +345,6 @@ class Policy(Generic[T]):
         group = ticket.group
         group.remove(ticket)
         self._forget(group.flow, 1, ticket.size)
-        dead = len(self._deadlines) - self.queued
-        if dead > MAX_DEAD_TIMERS and dead > self.queued:
-            self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
-            heapify(self._deadlines)
         self._drop_if_idle(group)
 
     def _expire(self, now: float) -> None:
@@ -344,7 +355,6 @@ class Policy(Generic[T]):
                 self._drop(ticket)
                 message = "the request's timeout passed before it could run (parameters.timeout)"
                 self._turned_away.append((ticket.item, DeadlineExceeded(message)))
-                deadlines = self._deadlines
 
     def _make_room(self, group: Group[T], size: int) -> None:
         """The queue is full: the longest gives, the newest request of its last level, unless it is the one that asks."""
@@ -370,6 +380,7 @@ class Policy(Generic[T]):
                 oldest = next(iter(self._idle))
                 del self._idle[oldest]
                 if not oldest.count and not oldest.in_flight and not oldest.is_ready:
+                    oldest.armed_at = NEVER
                     del oldest.flow.groups[oldest.key]
 
     # ---- small things

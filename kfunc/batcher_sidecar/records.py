@@ -48,10 +48,10 @@ class Records:
         self.requests.observe(len(batch.parts))
         self._rows.observe(batch.rows)
         self._fill.observe(batch.rows / max_rows)
-        queue = self._queue
+        queue, numbers = self._queue, (number,)
         for part in batch.parts:
             member = part.ticket.item
-            member.batches += (number,)
+            member.batches = member.batches + numbers if member.batches else numbers
             if not part.start:
                 exchange = member.exchange
                 member.sent_at = now

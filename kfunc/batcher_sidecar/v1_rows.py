@@ -24,7 +24,7 @@ class V1Request:
 
     __slots__ = ("others", "rows", "texts")
 
-    altered = False
+    altered = wanted = False
     level = timeout_s = None
 
     def __init__(self, texts: list[Raw], others: dict[str, Raw]) -> None:

@@ -198,6 +198,11 @@ class V2Answer:
         if padding is not None and lengths:
             self._find_ragged(padding, lengths)
 
+    def part_json(self, identifier: str, start: int, end: int) -> bytes:
+        """What one caller gets who wants JSON, of an answer that is not ragged. Raises Unrepresentable."""
+        own = b'"id":%b,' % _encode(identifier) if identifier else b""
+        return b'%b%b"outputs":[%b]}' % (self.opening, own, b",".join([output.json(start, end) for output in self.outputs]))
+
     def _find_ragged(self, padding: Padding, lengths: dict[str, int]) -> None:
         name, length = next(iter(lengths.items()))
         for output in self.outputs:
@@ -214,13 +219,13 @@ Sources = list[tuple[V2Answer, int, int]]
 def part(request: V2Request, sources: Sources) -> tuple[bytes, int]:
     """What one caller gets, and the length of its JSON part (0: it is all JSON). Raises Unrepresentable."""
     answer, start, end = sources[0]
-    own = b'"id":%b,' % _encode(request.id) if request.id else b""
     wanted = request.wanted
-    if wanted is False or (type(wanted) is dict and not any(wanted.values())):
-        if len(sources) == 1 and not answer.ragged:
-            texts = [output.json(start, end) for output in answer.outputs]
-        else:
-            texts = [_json_rejoined(index, request, sources) for index in range(len(answer.outputs))]
+    in_json = wanted is False or (type(wanted) is dict and not any(wanted.values()))
+    if in_json and len(sources) == 1 and not answer.ragged:
+        return answer.part_json(request.id, start, end), 0
+    own = b'"id":%b,' % _encode(request.id) if request.id else b""
+    if in_json:
+        texts = [_json_rejoined(index, request, sources) for index in range(len(answer.outputs))]
         return b'%b%b"outputs":[%b]}' % (answer.opening, own, b",".join(texts)), 0
     texts, tail = [], []
     for index, output in enumerate(answer.outputs):

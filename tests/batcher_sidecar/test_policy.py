@@ -247,3 +247,16 @@ def test_groups_that_are_idle_are_forgotten_but_for_some() -> None:
         driver.add_and_take("x", key=str(number))
         driver.complete()
     assert len(driver.flow.groups) <= 65
+
+
+def test_what_has_gone_out_is_not_kept_until_its_deadline_or_its_latency_would_have_passed() -> None:
+    driver = Driver(max_latency_s=60.0, max_queue=1000)
+    for number in range(5000):
+        driver.add("first", key=str(number), expires_at=3600.0)
+        driver.sent()
+        driver.add("second", key=str(number), expires_at=3600.0)
+        assert driver.sent() == []
+        driver.complete()
+        driver.complete()
+    policy: Any = driver.policy
+    assert len(policy._deadlines) + len(policy._timers) < 300
