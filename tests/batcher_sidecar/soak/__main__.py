@@ -1,4 +1,4 @@
-"""`python -m tests.batcher_sidecar.soak [--count N]`: all answers right, or exit status 1. `make soak-batcher` runs a million."""
+"""`python -m tests.batcher_sidecar.soak [--count N]` (`make soak-batcher`): all answers right, or exit status 1."""
 
 import argparse
 import asyncio
