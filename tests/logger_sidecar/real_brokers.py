@@ -73,16 +73,15 @@ async def close(sink: Sink) -> None:
 
 @contextmanager
 def killed_now_and_then(server: Server, times: int) -> Iterator[None]:
-    """Meanwhile the server is killed, and started again, so many times."""
+    """Meanwhile the server is killed, and started again, at most so many times and once in any case."""
     stop = threading.Event()
 
     def kill() -> None:
-        for _ in range(times):
-            if stop.wait(0.15):
+        for number in range(times):
+            if stop.wait(0.15) and number:
                 return
             server.kill()
-            if stop.wait(0.3):
-                break
+            stop.wait(0.3)
             server.start()
 
     thread = threading.Thread(target=kill)

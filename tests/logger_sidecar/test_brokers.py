@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_the_events_of_every_call_arrive_though_the_broker_is_killed_meanwhile(
         with killed_now_and_then(server, times=1):
             for number in range(CALLS):
                 post(connection, number)
+                time.sleep(0.002)  # so that calls come before, during and after the outage
         connection.close()
         end(process)
     ids = ids_of(server)
