@@ -26,6 +26,8 @@ log = logging.getLogger("kfunc.batcher")
 
 JSON_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
+LEAST_CODED = 1024
+"""Bytes: less is not worth a content coding."""
 # The merged request's own: its form is decided here, and its answer is read here, so it must not come compressed.
 OWN = frozenset((b"content-type", b"accept-encoding", b"grpc-timeout", JSON_LENGTH))
 # Of those that differ the first request's are sent: the calls behind belong to its trace.
@@ -73,8 +75,20 @@ class Member(Struct, eq=False):
                 return False
             if json_length or not answer.all_json or (self.sources and not all(each[0].all_json for each in sources)):  # type: ignore[union-attr]
                 lines = form_lines(head, json_length)
-        self.exchange.relay(head.status, lines, body)
+        give(self.exchange, lines, body)
         return True
+
+
+def give(exchange: Exchange, lines: bytes, body: bytes) -> None:
+    """Answer with a part of a batch's answer: that came without a content coding, and the caller may want one."""
+    if len(body) >= LEAST_CODED and (accepted := exchange.headers.get(b"accept-encoding")):
+        from kfunc.http.coding import choose, deflate
+
+        coding = choose(accepted)
+        if coding is not None:
+            body = deflate(body, coding)
+            lines += b"content-encoding: %b\r\nvary: accept-encoding\r\n" % coding
+    exchange.relay(200, lines, body)
 
 
 def form_lines(head: ResponseHead, json_length: int) -> bytes:
@@ -262,7 +276,7 @@ class Merged(WholeAnswer):
             member, end = part.ticket.item, start + part.rows
             request = member.request
             if plain and part.rows == request.rows and request.wanted is False:  # what nearly all are
-                member.exchange.relay(200, lines, answer.part_json(request.id, start, end))  # type: ignore[union-attr]
+                give(member.exchange, lines, answer.part_json(request.id, start, end))  # type: ignore[union-attr]
             elif not member.take(part, answer, start, head):
                 unlike.append(part)
             start = end

@@ -1,6 +1,7 @@
 """What the settings and the parameters of requests change, between real sockets."""
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -291,6 +292,19 @@ def test_shorter_rows_are_filled_up_with_a_mask_and_cut_back() -> None:
         assert alone.json["outputs"][0]["data"] == [10, 12]
 
     serve(test, doubles, pad=Pad())
+
+
+def test_a_caller_who_takes_compressed_answers_gets_a_large_one_so() -> None:
+    async def test(pod: Pod) -> None:
+        words = [f"row {n}, and some more text" for n in range(60)]
+        plain, coded = await pod.behind_one(
+            pod.send(V1, {"instances": words}), pod.send(V1, {"instances": words}, accept_encoding="gzip"), row="x"
+        )
+        assert "content-encoding" not in plain.headers
+        assert (coded.headers["content-encoding"], coded.headers["vary"]) == ("gzip", "accept-encoding")
+        assert json.loads(gzip.decompress(coded.body)) == plain.json == {"predictions": words}
+
+    serve(test, max_batch_size=200)
 
 
 def test_what_is_done_is_counted() -> None:
