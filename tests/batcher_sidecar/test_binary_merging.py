@@ -239,7 +239,7 @@ def test_in_any_mixture_cut_anywhere_each_caller_gets_its_own_rows(mixture: Any,
             assert part[size:] == raw_of(values, datatype)
         else:
             assert size == 0
-            assert np.array(output["data"]).ravel().tolist() == values.ravel().tolist()
+            assert np.array(output["data"], object).ravel().tolist() == values.ravel().tolist()
 
 
 def test_a_merge_of_whole_requests_has_all_their_rows() -> None:
