@@ -34,11 +34,12 @@ def element_count(name: str, shape: list[int]) -> int:
     """Elements of a tensor of `shape`; 1 for a scalar's empty shape. Raises InvalidRequest."""
     if len(shape) > MAX_RANK:
         raise InvalidRequest(f"input {name!r}: more than {MAX_RANK} dimensions")
-    count = 1
+    count = extent = 1
     for dimension in shape:
         if dimension < 0:
             raise InvalidRequest(f"input {name!r}: the shape {shape} has a negative dimension")
         count *= dimension
-        if count > MAX_ELEMENTS:
+        extent *= dimension or 1  # beside a 0, too, no dimension may be one that no array can have
+        if extent > MAX_ELEMENTS:
             raise InvalidRequest(f"input {name!r}: the shape has more than 2^40 elements")
     return count

@@ -269,3 +269,14 @@ def test_what_the_protocol_cannot_carry_is_the_models_failure(array: Any) -> Non
 def test_a_string_that_is_no_text_is_the_models_failure_and_told() -> None:
     with pytest.raises(ModelFailed, match="output 'y' has a string with half a surrogate pair, which is no text"):
         to_tensor("y", np.array(["a", b"\xff".decode(errors="surrogateescape")], np.object_))
+
+
+HUGE = [[0, 2**62], [2**20, 0, 2**21], [0, 2**40 + 1], [0, 10**30]]
+
+
+@pytest.mark.parametrize("shape", HUGE, ids=str)
+@pytest.mark.parametrize("datatype", ["FP32", "INT8", "BOOL", "BYTES"])
+@pytest.mark.parametrize("data", [[], memoryview(b"")], ids=["JSON", "binary"])
+def test_beside_a_0_too_a_dimension_may_not_be_huge(shape: list[int], datatype: str, data: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"input 'x': the shape has more than 2\^40 elements"):
+        to_array(Tensor("x", shape, datatype, data))
