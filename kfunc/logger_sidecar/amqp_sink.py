@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 CONFIRMED_S = 10.0
+NEW_QUEUE_S = 3.0  # RabbitMQ confirms messages at once, and writes a queue's own definition some two seconds later
 PORTS = {"amqp": 5672, "amqps": 5671}
 
 
@@ -63,7 +64,7 @@ class AmqpSink:
         if "exchange" in address.options:
             self._exchange = await channel.get_exchange(address.options["exchange"])
         else:
-            await channel.declare_queue(address.options["queue"], durable=True)
+            await _find_queue(connection, address.options["queue"])
             self._exchange = channel.default_exchange
         return self._exchange
 
@@ -109,6 +110,20 @@ class AmqpSink:
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None and not connection.is_closed:
             await connection.close()
+
+
+async def _find_queue(connection: "AbstractConnection", name: str) -> None:
+    """See that the queue is there; a new one is made, and left alone until a killed broker would still know it."""
+    from aiormq.exceptions import ChannelNotFoundEntity
+
+    channel = await connection.channel()
+    try:
+        await channel.declare_queue(name, passive=True)
+    except ChannelNotFoundEntity:
+        channel = await connection.channel()  # the refusal has closed the first one
+        await channel.declare_queue(name, durable=True)
+        await asyncio.sleep(NEW_QUEUE_S)
+    await channel.close()
 
 
 def binary_headers(attributes: dict[str, str | int | bool]) -> dict[str, Any]:

@@ -46,6 +46,12 @@ async def deliver(url: str, events: list[Event], *, in_order: bool = True, **mor
     await close(sink)
 
 
+async def make_queue(url: str) -> None:
+    sink = AmqpSink(settings(url), context())
+    await sink.open()
+    await close(sink)
+
+
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 @pytest.mark.parametrize("in_order", [True, False])
 def test_every_event_is_in_the_queue_as_the_sdk_reads_it(server: RabbitMq, mode: str, in_order: bool) -> None:
@@ -62,12 +68,23 @@ def test_every_event_is_in_the_queue_as_the_sdk_reads_it(server: RabbitMq, mode:
 def test_none_is_lost_when_the_broker_is_killed(tmp_path: Path, in_order: bool) -> None:
     with RabbitMq(tmp_path / "rabbitmq") as server:
         events = calls(800)
+        asyncio.run(make_queue(f"{server.url}?queue=q"))
         with killed_now_and_then(server, times=1):
             asyncio.run(deliver(f"{server.url}?queue=q", events, in_order=in_order))
         ids = [message.message_id for message in asyncio.run(read(server, "q"))]
     assert set(ids) == {event.id for event in events}
     if in_order:
         assert list(dict.fromkeys(ids)) == [event.id for event in events]
+
+
+def test_a_queue_that_was_just_made_and_its_events_outlive_the_broker_too(tmp_path: Path) -> None:
+    with RabbitMq(tmp_path / "rabbitmq") as server:
+        events = calls(100)
+        asyncio.run(deliver(f"{server.url}?queue=new", events, in_order=False))
+        server.kill()
+        server.start()
+        ids = [message.message_id for message in asyncio.run(read(server, "new"))]
+    assert set(ids) == {event.id for event in events}
 
 
 def test_an_exchange_that_routes_to_no_queue_is_told_with_what_to_do(server: RabbitMq) -> None:

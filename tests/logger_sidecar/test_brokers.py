@@ -60,6 +60,8 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     with server:
         for name, value in server.client_environment().items() if kind is S3 else ():
             monkeypatch.setenv(name, value)
+        if kind is RabbitMq:
+            asyncio.run(test_amqp_sink.make_queue(f"{server.url}{rest}"))
         yield server, rest if kind is S3 else f"{server.url}{rest}", ids
 
 
