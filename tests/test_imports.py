@@ -122,3 +122,10 @@ def test_a_sidecar_imports_no_costly_part_of_the_standard_library(imported: dict
 
 def test_the_record_of_imports_is_not_empty(imported: dict[str, set[str]]) -> None:
     assert all("uvloop" in packages for packages in imported.values())
+
+
+@pytest.mark.parametrize("module", ["kfunc.handlers.serving", "kfunc.process.sidecar"])
+def test_what_only_grpc_needs_is_not_imported_by_functions_of_rest(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    assert [name for name in loaded if name.startswith(("kfunc.grpc", "kfunc.protocol.grpc", "kfunc.http.h2"))] == []

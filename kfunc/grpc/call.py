@@ -24,6 +24,9 @@ NOT_METADATA = frozenset(
     + (b"server", b"transfer-encoding", b"vary", b"x-request-id")
 )
 
+RECORDED = object()
+"""The note of a call that has ended: not the call, since both would keep the body until the collector comes."""
+
 Parts = Sequence[bytes | memoryview]
 
 
@@ -182,6 +185,7 @@ class Call:
         if outer.on_cancel is None:
             return False
         outer.on_cancel = None
+        outer.note = RECORDED
         if self._timer is not None:
             self._timer.cancel()
         asked = self.asked or Asked(outer, Taker(self), b"POST", outer.target, None)

@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kfunc.errors import DeadlineExceeded, InvalidRequest, KfuncError, Unavailable
-from kfunc.grpc.call import OPENING_LINES, given_coding
+from kfunc.grpc.call import OPENING_LINES, RECORDED, given_coding
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.grpc.framing import Deframer, Message, frame
 from kfunc.protocol.grpc.status import GOOD, decode_timeout, failure
@@ -158,7 +158,8 @@ class StreamCall:
     def _close(self) -> bool:
         if self.outer.on_cancel is None:
             return False
-        self.outer.on_cancel = self.outer.on_pressure = None
+        self.outer.on_cancel = self.outer.on_pressure = self.outer.receiver = None
+        self.outer.note = RECORDED
         self.front.streams.discard(self)
         if self._timer is not None:
             self._timer.cancel()

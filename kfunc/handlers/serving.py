@@ -7,7 +7,6 @@ import socket
 import time
 
 from kfunc.config.pod import PodConfig
-from kfunc.grpc.offer import offer, prepare
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
 from kfunc.handlers.repository import Repository
@@ -78,13 +77,16 @@ async def serve(
     repository = Repository(config, on_failure=metrics.load_failures.add)
     application = Application(config, recorder, crew.is_complete, repository)
     server = HttpServer(application, config.limits)
-    if "grpc" in config.protocols:
+    offers_grpc = "grpc" in config.protocols
+    if offers_grpc:
+        from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
+
         offer(server, application.infer)
     if not crew.joins_late:
         await server.start(listener)
     others = ModelManagement(config, repository)
     management = await serve_management(metrics.metrics, manage, arguments.scrape, others)
-    if management is not None and "grpc" in config.protocols:
+    if management is not None and offers_grpc:
         offer(management)
     stopped = asyncio.ensure_future(life.stop.wait())
     began_at = time.monotonic()
@@ -103,7 +105,7 @@ async def serve(
             await server.start(listener)
         metrics.cold_start_s = seconds_since_start()
         life.watch(config.hang_timeout_s, repository.stuck)
-        if "grpc" in config.protocols and not arguments.listen.path:
+        if offers_grpc and not arguments.listen.path:
             prepare()
         await stopped
     await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from kfunc.config import pod
 from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
-from kfunc.grpc.offer import offer, prepare
 from kfunc.http.address import Address, listen
 from kfunc.http.exchange import Application
 from kfunc.http.server import HttpServer
@@ -59,7 +58,10 @@ def start_sidecar(
 
     async def main(life: Life) -> None:
         server = HttpServer(build(parts), config.limits)
-        if "grpc" in config.protocols:
+        offers_grpc = "grpc" in config.protocols
+        if offers_grpc:
+            from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
+
             offer(server)
         if parts.at_start is not None:
             parts.at_start()
@@ -68,7 +70,7 @@ def start_sidecar(
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
         life.watch(config.hang_timeout_s)
         keep_memory()
-        if "grpc" in config.protocols and not arguments.listen.path:
+        if offers_grpc and not arguments.listen.path:
             prepare()
         await life.stop.wait()
         ends_at = monotonic() + config.grace_s

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -12,9 +11,8 @@ import pytest
 from kfunc.config.inference import Limits
 from kfunc.errors import InvalidRequest, KfuncError, NotFound, Unavailable, WorkerDied
 from kfunc.http.exchange import Exchange
-from kfunc.protocol.messages import InferRequest, InferResponse, Tensor
-from tests.grpc.served import Rest, echo, fails, floats, refused, says, served, until
-from tests.protocol.grpc.library import ModelInferRequest, message
+from tests.grpc.served import Rest, echo, fails, floats, refused, says, served
+from tests.protocol.grpc.library import ModelInferRequest
 
 INFER = "/v2/models/m/infer"
 
@@ -94,63 +92,38 @@ def test_metadata_of_the_answer_are_rest_s_fields() -> None:
     assert "inference-header-content-length" not in metadata
 
 
-SPEC = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
-QUESTIONS: list[tuple[str, dict[str, Any], str, Any, dict[str, Any]]] = [
-    ("ServerLive", {}, "/v2/health/live", {"live": True}, {"live": True}),
-    ("ServerReady", {}, "/v2/health/ready", {"ready": True}, {"ready": True}),
-    ("ModelReady", {"name": "m"}, "/v2/models/m/ready", {"ready": True}, {"ready": True}),
-    ("ModelReady", {"name": "a/b", "version": "2"}, "/v2/models/a%2Fb/versions/2/ready", {"ready": True}, {"ready": True}),
-    ("ServerMetadata", {}, "/v2", {"name": "k", "version": "1", "extensions": []}, {"name": "k", "version": "1"}),
-    (
-        "ModelMetadata",
-        {"name": "m"},
-        "/v2/models/m",
-        {"name": "m", "versions": ["1"], "platform": "p", "inputs": [SPEC], "outputs": []},
-        {"name": "m", "versions": ["1"], "platform": "p", "inputs": [SPEC]},
-    ),
-    (
-        "RepositoryIndex",
-        {"ready": True},
-        "/v2/repository/index",
-        [{"name": "m", "version": "1", "state": "READY", "reason": ""}],
-        {"models": [{"name": "m", "version": "1", "state": "READY"}]},
-    ),
-    (
-        "RepositoryModelLoad",
-        {"model_name": "m"},
-        "/v2/repository/models/m/load",
-        {"name": "m", "load": True},
-        {"model_name": "m", "isLoaded": True},
-    ),
-    (
-        "RepositoryModelUnload",
-        {"model_in_repository": "m"},
-        "/v2/repository/models/m/unload",
-        {"name": "m", "unload": True},
-        {"model_name": "m", "isUnloaded": True},
-    ),
-]
+def test_many_calls_at_once_each_get_their_own_answer() -> None:
+    async def run() -> None:
+        async with served(Rest({INFER: echo})) as client:
+            requests = [floats(*map(float, range(index % 7 + 1)), id=str(index) if index % 3 else "") for index in range(200)]
+            answers = await asyncio.gather(*[client.infer(request) for request in requests])
+        for request, answer in zip(requests, answers, strict=True):
+            assert answer.id == request.id
+            assert answer.raw_output_contents == request.raw_input_contents
+
+    asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("method", "fields", "path", "told", "expected"), QUESTIONS, ids=[f"{each[0]} {each[2]}" for each in QUESTIONS]
-)
-def test_a_question_is_rest_s(method: str, fields: dict[str, Any], path: str, told: Any, expected: dict[str, Any]) -> None:
+def test_tensors_without_elements_travel_too() -> None:
     async def run() -> Any:
-        async with served(Rest({path: says(told)})) as client:
-            return await client.call(method, message(f"inference.{method}Request")(**fields))
+        async with served(Rest({INFER: echo})) as client:
+            request = ModelInferRequest(model_name="m", raw_input_contents=[b""])
+            request.inputs.add(name="x", datatype="FP32", shape=[0, 4])
+            return await client.infer(request)
 
-    assert asyncio.run(run()) == message(f"inference.{method}Response")(**expected)
+    answer = asyncio.run(run())
+    assert (list(answer.outputs[0].shape), list(answer.raw_output_contents)) == ([0, 4], [b""])
 
 
-@pytest.mark.parametrize(("method", "path"), [("ServerReady", "/v2/health/ready"), ("ModelReady", "/v2/models/m/ready")])
-def test_what_is_not_ready_is_no_error(method: str, path: str) -> None:
+def test_inputs_of_bytes_travel_in_binary() -> None:
     async def run() -> Any:
-        async with served(Rest({path: fails(Unavailable("loading"))})) as client:
-            request = message(f"inference.{method}Request")(**({"name": "m"} if method == "ModelReady" else {}))
-            return await client.call(method, request)
+        async with served(Rest({INFER: echo})) as client:
+            request = ModelInferRequest(model_name="m")
+            tensor = request.inputs.add(name="x", datatype="BYTES", shape=[2])
+            tensor.contents.bytes_contents.extend([b"a", b"\xff"])
+            return await client.infer(request)
 
-    assert asyncio.run(run()).ready is False
+    assert list(asyncio.run(run()).outputs[0].contents.bytes_contents) == [b"a", b"\xff"]
 
 
 ERRORS: list[tuple[KfuncError, tuple[str, str]]] = [
@@ -280,144 +253,3 @@ def test_a_compressed_message_that_is_broken_is_refused() -> None:
             assert await refused(client.raw("ModelInfer", gzip.compress(b"x" * 100)[:-9], metadata=metadata))
 
     asyncio.run(run())
-
-
-# ---- deadlines and cancellation
-
-
-def test_a_deadline_ends_the_call_and_what_is_asked_for_it() -> None:
-    async def run() -> None:
-        rest = Rest({INFER: lambda exchange: None})
-        async with served(rest) as client:
-            assert (await refused(client.infer(timeout=0.1)))[0] == "DEADLINE_EXCEEDED"
-            await asyncio.sleep(0.05)
-        (asked,) = rest.asked
-        assert asked.cancelled
-        assert b"grpc-timeout" in asked.headers
-        assert rest.ended in ([(INFER, 504, 4)], [(INFER, 0, 1)])  # the client may be the first to give up
-
-    asyncio.run(run())
-
-
-def test_a_cancelled_call_cancels_what_is_asked_for_it() -> None:
-    async def run() -> None:
-        rest = Rest({INFER: lambda exchange: None})
-        cancelled: list[bool] = []
-        rest.answers = {INFER: lambda exchange: setattr(exchange, "on_cancel", lambda: cancelled.append(True))}
-        async with served(rest) as client:
-            call = client.infer()
-            await until(lambda: bool(rest.asked))
-            call.cancel()
-            await until(lambda: bool(rest.ended))
-        assert (cancelled, rest.ended) == ([True], [(INFER, 0, 1)])
-
-    asyncio.run(run())
-
-
-def test_an_answer_after_the_end_of_the_call_goes_nowhere() -> None:
-    async def run() -> None:
-        rest = Rest({INFER: lambda exchange: None})
-        async with served(rest) as client:
-            await refused(client.infer(timeout=0.05))
-            await until(lambda: bool(rest.ended))
-            rest.asked[0].respond(200, b"{}")
-            rest.answers = {INFER: echo}
-            assert await client.infer()
-        assert len(rest.ended) == 2
-
-    asyncio.run(run())
-
-
-# ---- where the model is in the same process
-
-
-def double(exchange: Exchange, request: InferRequest) -> InferResponse:
-    (tensor,) = request.inputs
-    return InferResponse("m", [Tensor("y", tensor.shape, tensor.datatype, bytes(tensor.data))], "1", request.id)
-
-
-def test_a_model_in_the_process_is_asked_at_once() -> None:
-    async def run() -> None:
-        rest = Rest({})
-        async with served(rest, double) as client:
-            for raw in (True, True, False):
-                answer = await client.infer(floats(1.0, raw=raw, id="" if raw else "9"))
-                assert answer.outputs[0].name == "y"
-        assert (rest.asked, rest.ended) == ([], [(INFER, 200, 0)] * 3)
-
-    asyncio.run(run())
-
-
-def test_a_model_that_waits_is_cancelled_with_its_call() -> None:
-    stopped: list[str] = []
-
-    async def waits() -> InferResponse:
-        try:
-            await asyncio.sleep(10)
-        except asyncio.CancelledError:
-            stopped.append("stopped")
-            raise
-        raise AssertionError
-
-    def direct(exchange: Exchange, request: InferRequest) -> Awaitable[InferResponse]:
-        return waits()
-
-    async def run() -> None:
-        rest = Rest({})
-        async with served(rest, direct) as client:
-            assert (await refused(client.infer(timeout=0.1)))[0] == "DEADLINE_EXCEEDED"
-            await until(lambda: bool(stopped))
-
-    asyncio.run(run())
-
-
-def test_many_calls_at_once_each_get_their_own_answer() -> None:
-    async def run() -> None:
-        async with served(Rest({INFER: echo})) as client:
-            requests = [floats(*map(float, range(index % 7 + 1)), id=str(index) if index % 3 else "") for index in range(200)]
-            answers = await asyncio.gather(*[client.infer(request) for request in requests])
-        for request, answer in zip(requests, answers, strict=True):
-            assert answer.id == request.id
-            assert answer.raw_output_contents == request.raw_input_contents
-
-    asyncio.run(run())
-
-
-def test_health_is_that_of_the_models() -> None:
-    async def run() -> None:
-        request, gives = message("grpc.health.v1.HealthCheckRequest"), "grpc.health.v1.HealthCheckResponse"
-        rest = Rest({"/v2/health/ready": says({"ready": True})})
-        async with served(rest) as client:
-
-            def check(service: str) -> Any:
-                return client.call("Check", request(service=service), service="grpc.health.v1.Health", gives=gives)
-
-            assert (await check("")).status == 1
-            assert (await check("inference.GRPCInferenceService")).status == 1
-            assert (await refused(check("other")))[0] == "NOT_FOUND"
-            rest.answers = {"/v2/health/ready": fails(Unavailable("loading"))}
-            assert (await check("")).status == 2
-
-    asyncio.run(run())
-
-
-def test_tensors_without_elements_travel_too() -> None:
-    async def run() -> Any:
-        async with served(Rest({INFER: echo})) as client:
-            request = ModelInferRequest(model_name="m", raw_input_contents=[b""])
-            request.inputs.add(name="x", datatype="FP32", shape=[0, 4])
-            return await client.infer(request)
-
-    answer = asyncio.run(run())
-    assert (list(answer.outputs[0].shape), list(answer.raw_output_contents)) == ([0, 4], [b""])
-
-
-def test_inputs_of_bytes_travel_in_binary() -> None:
-    async def run() -> Any:
-        async with served(Rest({INFER: echo})) as client:
-            request = ModelInferRequest(model_name="m")
-            tensor = request.inputs.add(name="x", datatype="BYTES", shape=[2])
-            tensor.contents.bytes_contents.extend([b"a", b"\xff"])
-            return await client.infer(request)
-
-    assert list(asyncio.run(run()).outputs[0].contents.bytes_contents) == [b"a", b"\xff"]
