@@ -30,7 +30,7 @@ def access_has_conditions(function: Function) -> Iterator[Finding]:
             yield Finding((*ACCESS, key), f"{key} are those of a token", "add jwt: [{issuer: …}]", at_key=True)
     for key in ("principals", "namespaces", "strict_mtls"):
         if getattr(access, key) and access.at == "gateway":
-            message = f"{key}: a gateway does not know its callers' identities in the mesh"
+            message = "a gateway does not know its callers' identities in the mesh"
             yield Finding((*ACCESS, key), message, "add at: pod", at_key=True)
 
 

@@ -35,7 +35,7 @@ def server_ports_are_free(function: Function) -> Iterator[Finding]:
     if server is UNSET:
         return
     if server.kind == "other" and server.port is UNSET:
-        yield Finding(SERVER, "the port of a server that is not known", "add port: …", at_key=True)
+        yield Finding(SERVER, "the port of a server of kind other is not known", "add port: …", at_key=True)
         return
     sidecars = {name for name in ("logger", "batcher") if getattr(inference, name) is not UNSET}
     taken = {port: f"the {name}'s management port" for name, port in MANAGEMENT_PORTS.items() if name in sidecars}

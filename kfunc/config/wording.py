@@ -38,11 +38,17 @@ def expected(kind: inspect.Type) -> str:
 
 
 def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
-    low = f"more than {kind.gt:g}" if kind.gt is not None else f"at least {kind.ge:g}" if kind.ge is not None else ""
-    high = f"at most {kind.le:g}" if kind.le is not None else f"less than {kind.lt:g}" if kind.lt is not None else ""
-    if kind.ge is not None and kind.le is not None:
-        return f" from {kind.ge:g} to {kind.le:g}"
+    gt, ge, lt, le = (None if bound is None else _number(bound) for bound in (kind.gt, kind.ge, kind.lt, kind.le))
+    low = f"more than {gt}" if gt is not None else f"at least {ge}" if ge is not None else ""
+    high = f"at most {le}" if le is not None else f"less than {lt}" if lt is not None else ""
+    if ge is not None and le is not None:
+        return f" from {ge} to {le}"
     return f" of {low} and {high}" if low and high else f" of {low or high}" if low or high else ""
+
+
+def _number(value: float) -> str:
+    """A bound in full: 2147483647, not 2.14748e+09, which may be typed and then refused."""
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def found(value: Any, plain: str) -> str:

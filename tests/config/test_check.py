@@ -68,6 +68,8 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      'expected a number of more than 0 and at most 86400, found the string "1.5"', "write 1.5 without quotes"),
     ("inference: {model: {uri: m}, batcher: {max_latency_ms: 5 ms}}\n", 1, 56, "inference.batcher.max_latency_ms",
      'expected a number from 0 to 60000, found the string "5 ms"', "write 5"),
+    ("inference: {model: {uri: m}, scaling: {activation: 1}}\n", 1, 52, "inference.scaling.activation",
+     "expected an integer from 2 to 2147483647, found the integer 1", ""),
     ("inference: {model: {uri: m, trust: yes}}\n", 1, 36, "inference.model.trust",
      'expected true or false, found the string "yes"', "write true"),
     ("inference: {model: {uri: m, trust: 'off'}}\n", 1, 36, "inference.model.trust",

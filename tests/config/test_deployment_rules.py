@@ -189,7 +189,7 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
         1,
         35,
         "inference.server",
-        "the port of a server that is not known",
+        "the port of a server of kind other is not known",
         "add port: …",
     ),
     (

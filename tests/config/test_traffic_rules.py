@@ -79,7 +79,7 @@ CASES: list[tuple[str, int, str, str, str]] = [
     # Access.
     ("access: {}", 3, "access", "nothing here keeps anybody out", "add jwt: "),
     ("access: {paths: [/a], subjects: [me]}", 25, "access.subjects", "subjects are those of a token", "add jwt: "),
-    ("access: {principals: [a]}", 12, "access.principals", "principals: a gateway does not know", "add at: pod"),
+    ("access: {principals: [a]}", 12, "access.principals", "a gateway does not know", "add at: pod"),
     ("access: {paths: [/a*b]}", 20, "access.paths[0]", '"*" stands for anything at the beginning or the end', ""),
     ("access: {paths: [a]}", 20, "access.paths[0]", 'expected a path such as "/v2/models/*", found "a"', ""),
     ("access: {jwt: [{issuer: own}]}", 27, "access.jwt[0].issuer", 'the keys of "own" cannot be discovered', "add jwks_uri: …"),
