@@ -29,6 +29,13 @@ Example:
   kfunc render --only service | kubectl apply -f -
 """
 STANDARD_OUTPUT = "-"
+ASKED_BY: dict[Group, str] = {
+    "service": "inference",
+    "istio": "inference.traffic (but via: knative), inference.access and inference.egress",
+    "eventing": "deploy.subscriptions and inference.eventing.sink_binding",
+    "monitoring": "inference.monitoring",
+}
+"""The fields of func.yaml that a group's manifests are made of."""
 
 
 def parse_image(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -79,6 +86,8 @@ def render_command(
     """
     plan = load_plan(find(path), Release(image, image_digest, stable, weight), mode, os.environ)
     rendered = render(plan, only)
+    if only and not rendered.files:
+        click.echo(f"note: there is nothing to render: func.yaml has none of {ASKED_BY[only]}", err=True)
     if output == STANDARD_OUTPUT:
         click.echo(text([manifest for manifests in rendered.files.values() for manifest in manifests]), nl=False)
     else:
@@ -92,6 +101,8 @@ def load_plan(file: Path, release: Release, mode: Mode | None, environ: Mapping[
     """The plan of a valid func.yaml; `{{ env:NAME }}` is replaced from `environ`. Raises StartupError and its kinds."""
     check(file, mode)
     function = with_local_variables(load_function(file, mode), environ)
+    if function.inference.server is not UNSET and (release.image or release.digest):
+        raise StartupError("--image and --image-digest are kfunc's; of another server change inference.server.image")
     runtime, _ = runtime_of(function, file.parent)
     return Plan(function, complete(function, runtime), release, function.inference.mode)
 

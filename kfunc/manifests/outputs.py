@@ -35,7 +35,7 @@ class Output(Struct, frozen=True):
 OUTPUTS: tuple[Output, ...] = (
     Output("service", "knative/service.yaml", ("knative",), knative.build),
     Output("service", "raw/deployment.yaml", ("raw",), raw.build),
-    Output("eventing", "knative/eventing.yaml", ("knative",), eventing.build),
+    Output("eventing", "knative/eventing.yaml", ("knative", "raw"), eventing.build),
     Output("istio", "istio/traffic.yaml", ("knative", "raw"), istio.build),
     Output("istio", "istio/access.yaml", ("knative", "raw"), access.build),
     Output("istio", "istio/egress.yaml", ("knative", "raw"), egress.build),
@@ -76,5 +76,5 @@ def render(plan: Plan, only: Group | None = None) -> Rendered:
 
 
 def text(manifests: list[Manifest]) -> str:
-    """The content of a file: a header and one document for each object."""
-    return HEADER + "---\n".join(write(manifest) for manifest in manifests)
+    """The content of a file: a header and one document for each object; nothing for none, so that no reader waits for one."""
+    return HEADER + "---\n".join(write(manifest) for manifest in manifests) if manifests else ""

@@ -154,3 +154,19 @@ def test_a_folder_that_cannot_be_written_is_said(kfunc: Command, folder: Path) -
     result = kfunc("render", folder, "-o", folder / "func.yaml")
     assert result.status == 2
     assert "choose another folder with -o" in result.err
+
+
+@pytest.mark.parametrize("group", ["istio", "eventing", "monitoring"])
+def test_a_group_that_func_yaml_asks_nothing_of_is_nothing_and_the_fields_are_named(
+    kfunc: Command, folder: Path, group: str
+) -> None:
+    result = kfunc("render", folder, "--only", group)
+    assert (result.status, result.out) == (0, "")
+    assert "note: there is nothing to render: func.yaml has none of " in result.err
+
+
+@pytest.mark.parametrize("option", [("--image", "a/b:1"), ("--image-digest", DIGEST)])
+def test_an_image_of_kfuncs_is_not_taken_for_another_servers(kfunc: Command, folder: Path, option: tuple[str, str]) -> None:
+    (folder / "func.yaml").write_text("name: iris\ninference: {model: {uri: m, name: m}, server: {kind: triton, image: a/t}}\n")
+    result = kfunc("render", folder, *option)
+    assert (result.status, "change inference.server.image" in result.err) == (2, True)
