@@ -7,6 +7,7 @@ every condition: an allowing policy there would shut out everybody else's. At th
 from msgspec import UNSET
 
 from kfunc.config.access import Access, Jwt
+from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.manifests.entry import INGRESS_PODS, LIVE, PREVIEW, public_hosts
 from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
@@ -16,7 +17,6 @@ SECURITY = "security.istio.io/v1"
 SYSTEM_NAMESPACE = "knative-serving"
 SYSTEM_PATHS = ["/metrics", "/healthz"]
 """What Prometheus and Knative's autoscaler and activator ask for."""
-MANAGEMENT_PORTS = ("9095", "9096", "9097")
 GATEWAY_NOTE = (
     "inference.access is checked at the ingress gateway, for all host names of the function: a pod that calls the function's "
     "pods past the gateway is not checked (at: pod checks it), a token of an issuer that no function names is refused for "
@@ -100,7 +100,7 @@ def _at_pod(plan: Plan, access: Access) -> Part:
         made.append({"apiVersion": SECURITY, "kind": "AuthorizationPolicy", "metadata": described, "spec": spec})
     notes = []
     if access.strict_mtls:
-        ports = {port: {"mode": "PERMISSIVE"} for port in MANAGEMENT_PORTS}
+        ports = {str(port): {"mode": "PERMISSIVE"} for port in MANAGEMENT_PORTS.values()}
         strict = {"selector": chosen, "mtls": {"mode": "STRICT"}, "portLevelMtls": ports}
         made.append({"apiVersion": SECURITY, "kind": "PeerAuthentication", "metadata": described, "spec": strict})
         notes += [Note(STRICT_NOTE)] if plan.mode == "knative" else []

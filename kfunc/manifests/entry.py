@@ -10,6 +10,7 @@ from kfunc.manifests.split import traffic_of
 LIVE, PREVIEW = "live", "preview"
 DEFAULT_DOMAIN = "example.com"
 """Knative's own, where its cluster has no other."""
+DOMAIN_COMMAND = "kubectl get configmap config-domain -n knative-serving -o yaml"
 INGRESS_GATEWAY = "knative-serving/knative-ingress-gateway"
 LOCAL_GATEWAY = "knative-serving/knative-local-gateway"
 LOCAL_SERVICE = "knative-local-gateway.istio-system.svc.cluster.local"
@@ -77,5 +78,5 @@ def notes(plan: Plan) -> list[Note]:
     said = []
     if is_public(plan) and not plan.function.domain and not traffic_of(plan).hosts:
         text = f"func.yaml names no domain, so that hosts end in {DEFAULT_DOMAIN}: give domain, or inference.traffic.hosts"
-        said.append(Note(text, "kubectl get configmap config-domain -n knative-serving -o yaml"))
+        said.append(Note(text, DOMAIN_COMMAND if plan.mode == "knative" else ""))
     return said

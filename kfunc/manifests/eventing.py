@@ -7,12 +7,18 @@ from msgspec import UNSET
 from kfunc.config.brokers import SCHEME
 from kfunc.config.function import Subscription
 from kfunc.config.knative import Delivery
+from kfunc.config.logger import sinks_of
+from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
 
+WITHOUT_SERVING = "the function's events need Knative Eventing in the cluster, which works without Knative Serving"
 BINDING_NOTE = (
     "the SinkBinding must be there before the Service: a revision whose name is given cannot change afterwards; "
     "kubectl apply -f knative/eventing.yaml first"
 )
+
+SERVICE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service"}
+PLAIN_SERVICE = {"apiVersion": "v1", "kind": "Service"}
 
 
 def build(plan: Plan) -> Part:
@@ -20,18 +26,32 @@ def build(plan: Plan) -> Part:
     manifests, notes = [], []
     if plan.function.inference.eventing.sink_binding:
         manifests.append(sink_binding(plan))
-        notes.append(Note(BINDING_NOTE))
+        notes += [Note(BINDING_NOTE)] if plan.mode == "knative" else []
     elif plan.config.logger is not None and plan.config.logger.sink is UNSET and not plan.config.logger.sinks:
         notes.append(Note("the logger has no sink: events go to the broker default; inference.logger.sink names another"))
     subscriptions = plan.function.deploy.subscriptions
     manifests += [trigger(plan, number, subscription) for number, subscription in enumerate(subscriptions)]
+    if plan.mode == "raw" and (manifests or posts_to_broker(plan)):
+        notes.append(Note(WITHOUT_SERVING))
     return Part(manifests, notes)
 
 
+def posts_to_broker(plan: Plan) -> bool:
+    """Whether the logger's events go to a broker by its address."""
+    logger, eventing = plan.config.logger, plan.function.inference.eventing
+    if logger is None:
+        return False
+    sinks = [sink.to for sink in sinks_of(logger)]
+    return any(sink.startswith(SCHEME) for sink in sinks) or not (sinks or eventing.sink_binding)
+
+
 def sink_binding(plan: Plan) -> Manifest:
-    """Puts K_SINK into the containers, found at apply."""
+    """Puts K_SINK into the containers, found at apply; those of all its Deployments without Knative Serving."""
     eventing = plan.function.inference.eventing
-    spec: Manifest = {"subject": subject(plan), "sink": destination(eventing.sink_binding)}
+    spec: Manifest = {
+        "subject": SERVICE | {"name": plan.name} if plan.mode == "knative" else deployments(plan),
+        "sink": destination(eventing.sink_binding),
+    }
     if eventing.ce_overrides:
         spec["ceOverrides"] = {"extensions": eventing.ce_overrides}
     return {
@@ -47,7 +67,8 @@ def trigger(plan: Plan, number: int, subscription: Subscription) -> Manifest:
     spec: Manifest = {"broker": subscription.source}
     if subscription.filters:
         spec["filter"] = {"attributes": subscription.filters}
-    spec["subscriber"] = {"ref": {key: value for key, value in subject(plan).items() if key != "namespace"}}
+    service = SERVICE if plan.mode == "knative" else PLAIN_SERVICE
+    spec["subscriber"] = {"ref": service | {"name": plan.name}}
     delivery = delivery_of(plan.function.inference.eventing.delivery)
     return {
         "apiVersion": "eventing.knative.dev/v1",
@@ -57,11 +78,9 @@ def trigger(plan: Plan, number: int, subscription: Subscription) -> Manifest:
     }
 
 
-def subject(plan: Plan) -> Manifest:
-    """What events come from and go to."""
-    if plan.mode == "raw":
-        return {"apiVersion": "v1", "kind": "Service", "name": plan.name}
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": plan.name}
+def deployments(plan: Plan) -> Manifest:
+    """The function's, a new revision's beside the stable one's: a SinkBinding's subject."""
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "selector": {"matchLabels": selector(plan)}}
 
 
 def delivery_of(delivery: Delivery) -> Manifest:
@@ -78,5 +97,5 @@ def destination(text: str) -> Manifest:
     if text.startswith(SCHEME):
         return {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": name}}
     if kind == "service":
-        return {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}}
+        return {"ref": SERVICE | {"name": name}}
     return {"uri": text}

@@ -9,8 +9,9 @@ from msgspec import UNSET
 from kfunc.config.knative import MAX_TIMEOUT_S
 from kfunc.manifests import mesh
 from kfunc.manifests.annotations import scaling_notes, service_annotations, template_annotations
+from kfunc.manifests.entry import DOMAIN_COMMAND
 from kfunc.manifests.environment import configuration
-from kfunc.manifests.plan import Manifest, Note, Part, Plan, metadata
+from kfunc.manifests.plan import Manifest, Note, Part, Plan, given_labels, metadata
 from kfunc.manifests.pod import pod
 from kfunc.manifests.split import described, service_traffic, split, traffic_of
 
@@ -26,16 +27,15 @@ DOMAIN_LABEL = "func.domain"
 def build(plan: Plan) -> Part:
     """The Service, with what it needs of the cluster."""
     visibility = plan.function.inference.visibility
-    labels = {label.key: label.value for label in plan.function.deploy.labels}
     own = ({VISIBILITY: visibility} if visibility == "cluster-local" else {}) | _domain(plan)
     annotations = service_annotations(plan)
     service = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
-        "metadata": metadata(plan, plan.name, labels | own) | ({"annotations": annotations} if annotations else {}),
+        "metadata": metadata(plan, plan.name, given_labels(plan) | own) | ({"annotations": annotations} if annotations else {}),
         "spec": {"template": template(plan), "traffic": service_traffic(plan, revision(plan))},
     }
-    notes = pod(plan).notes + scaling_notes(plan) + accelerator_notes(plan)
+    notes = pod(plan).notes + scaling_notes(plan)
     if settings := configuration(plan):
         notes.append(
             Note(f"the settings are in the ConfigMap {settings['metadata']['name']}: kn applies only the Service", APPLY)
@@ -45,9 +45,8 @@ def build(plan: Plan) -> Part:
 
 def template(plan: Plan) -> Manifest:
     """What a revision is made from; its name is the Service's and a hash of all the rest."""
-    labels = {label.key: label.value for label in plan.function.deploy.labels}
     annotations = template_annotations(plan) | mesh.pod_annotations(plan)
-    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | labels | mesh.pod_labels(plan)}
+    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | given_labels(plan) | mesh.pod_labels(plan)}
     described |= {"annotations": annotations} if annotations else {}
     spec = revision_settings(plan) | pod(plan).spec
     digest = hashlib.sha256(msgspec.json.encode({"metadata": described, "spec": spec}, order="deterministic")).hexdigest()
@@ -97,16 +96,8 @@ def _address(plan: Plan) -> str:
     if plan.function.inference.visibility == "cluster-local":
         return f"http://{plan.name}.{plan.namespace}.svc.cluster.local"
     domain = plan.function.domain or "DOMAIN"
-    where = "" if plan.function.domain else " (DOMAIN: kubectl get configmap config-domain -n knative-serving -o yaml)"
+    where = "" if plan.function.domain else f" (DOMAIN: {DOMAIN_COMMAND})"
     return f"http://{plan.name}.{plan.namespace}.{domain}{where}"
-
-
-def accelerator_notes(plan: Plan) -> list[Note]:
-    """A device that is used but not asked for is not in the pod."""
-    inference = plan.function.inference
-    if plan.config.accelerator in ("auto", "cpu") or inference.gpu is not UNSET or inference.devices:
-        return []
-    return [Note(f"inference.accelerator is {plan.config.accelerator}, and no GPU is asked for: add gpu: {{count: 1}}")]
 
 
 def _domain(plan: Plan) -> dict[str, str]:

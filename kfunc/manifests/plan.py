@@ -69,6 +69,11 @@ class Part(Struct, frozen=True):
     texts: dict[str, str] = {}
 
 
+def given_labels(plan: Plan) -> dict[str, str]:
+    """func.yaml's own labels."""
+    return {label.key: label.value for label in plan.function.deploy.labels}
+
+
 def metadata(plan: Plan, name: str, labels: dict[str, str] | None = None) -> Manifest:
     """An object's metadata in the function's namespace, with the labels that all of the function's objects have."""
     own = {"app.kubernetes.io/name": plan.name, "app.kubernetes.io/managed-by": "kfunc"}

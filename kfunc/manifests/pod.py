@@ -33,7 +33,7 @@ def pod(plan: Plan) -> Pod:
     if mounted:
         spec["volumes"] = [volume.volume() for volume in mounted]
     nodes, notes = scheduling(plan)
-    return Pod(spec | nodes, claim_notes(mounted) + notes + file_notes(plan))
+    return Pod(spec | nodes, claim_notes(mounted) + notes + file_notes(plan) + accelerator_notes(plan))
 
 
 def file_notes(plan: Plan) -> list[Note]:
@@ -42,6 +42,14 @@ def file_notes(plan: Plan) -> list[Note]:
     files = [] if logger is None else [sink.to for sink in sinks_of(logger) if sink.to.startswith("file:")]
     text = "the logger's sink %s is a file: in the pod it can write only below %s, and that is gone with the pod"
     return [Note(text % (file, SPOOL_PATH)) for file in files]
+
+
+def accelerator_notes(plan: Plan) -> list[Note]:
+    """A device that is used but not asked for is not in the pod."""
+    inference = plan.function.inference
+    if plan.config.accelerator in ("auto", "cpu") or inference.gpu is not UNSET or inference.devices:
+        return []
+    return [Note(f"inference.accelerator is {plan.config.accelerator}, and no GPU is asked for: add gpu: {{count: 1}}")]
 
 
 def scheduling(plan: Plan) -> tuple[Manifest, list[Note]]:

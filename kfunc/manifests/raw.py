@@ -6,22 +6,24 @@ Needs nothing of the cluster but Kubernetes itself, so that K3s and KubeEdge tak
 import math
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.config.raw_rules import LONGEST_NAME
 from kfunc.errors import StartupError
 from kfunc.manifests import mesh
 from kfunc.manifests.autoscaling import autoscaler, fewest, scales
-from kfunc.manifests.environment import configuration
+from kfunc.manifests.environment import configuration, given
 from kfunc.manifests.gateway import http_port, instance
-from kfunc.manifests.plan import Manifest, Part, Plan, metadata
+from kfunc.manifests.plan import Manifest, Note, Part, Plan, given_labels, metadata
 from kfunc.manifests.pod import TOPOLOGY, pod
 from kfunc.manifests.queries import queries
 from kfunc.manifests.raw_containers import METRICS, raw_containers
 from kfunc.manifests.split import split
 
 NAME, INSTANCE, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"
+TAKEN = {"min", "max", "cpu", "memory", "progress_deadline_s", "batcher", "logger"}
+"""Of the fields about pods and times, those that a Deployment or its autoscaler has."""
 MARGIN_S = 5
 """Of the pod's grace, beyond what its processes take."""
 
@@ -38,7 +40,22 @@ def build(plan: Plan) -> Part:
     made += [*scaler.manifests, disruption_budget(plan, name)]
     if settings := configuration(plan):
         made.append(settings)
-    return Part(made, scaler.notes, [f"http://{plan.name}.{plan.namespace}.svc.cluster.local"])
+    notes = [note for note in pod(plan).notes if not note.setting]  # the settings are Knative's
+    return Part(made, scaler.notes + notes + without_effect(plan), [f"http://{plan.name}.{plan.namespace}.svc.cluster.local"])
+
+
+def without_effect(plan: Plan) -> list[Note]:
+    """What func.yaml gives and only Knative Serving does."""
+    options, inference = plan.function.deploy.options, plan.function.inference
+    blocks: dict[str, Struct] = {
+        "deploy.options.scale": options.scale,
+        "deploy.options.resources.limits": options.resources.limits,
+        "inference.scaling": inference.scaling,
+        "inference.timeouts": inference.timeouts,
+        "inference.resources": inference.resources,
+    }
+    unused = [f"{path}.{name}" for path, block in blocks.items() for name in given(block) if name not in TAKEN]
+    return [Note(f"without Knative these have no effect: {', '.join(unused)}")] if unused else []
 
 
 def deployment_name(plan: Plan) -> str:
@@ -65,8 +82,7 @@ def deployment(plan: Plan, name: str) -> Manifest:
     deadline = plan.function.inference.scaling.progress_deadline_s
     if deadline is not UNSET:
         spec["progressDeadlineSeconds"] = deadline
-    given = {label.key: label.value for label in plan.function.deploy.labels}
-    described = metadata(plan, name, given | {INSTANCE: name})
+    described = metadata(plan, name, given_labels(plan) | {INSTANCE: name})
     if plan.function.deploy.annotations:
         described["annotations"] = plan.function.deploy.annotations
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": described, "spec": spec}
@@ -75,8 +91,7 @@ def deployment(plan: Plan, name: str) -> Manifest:
 def template(plan: Plan, own: dict[str, str]) -> Manifest:
     """A pod; it ends when requests have found another and the last ones are answered."""
     raw = plan.function.inference.raw
-    given = {label.key: label.value for label in plan.function.deploy.labels}
-    described: Manifest = {"labels": given | own | mesh.pod_labels(plan)}
+    described: Manifest = {"labels": given_labels(plan) | own | mesh.pod_labels(plan)}
     if mesh.pod_annotations(plan):
         described["annotations"] = mesh.pod_annotations(plan)
     spec: dict[str, Any] = pod(plan).spec | {"containers": raw_containers(plan)}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.manifests.eventing import build, destination
+from kfunc.manifests.eventing import WITHOUT_SERVING, build, destination
 from tests.manifests import plan_of
 
 LEAST = "name: iris\ninference: {model: {uri: m.onnx}%s}\n"
@@ -47,6 +47,33 @@ def test_a_sink_binding_is_of_the_service_and_must_come_first() -> None:
         "ceOverrides": {"extensions": {"team": "ml"}},
     }
     assert "before the Service" in part.notes[0].text
+
+
+def test_without_serving_events_come_to_the_plain_service_and_go_out_of_all_deployments() -> None:
+    more = "mode: raw, logger: {}, eventing: {sink_binding: 'broker:out'}"
+    part = build(plan_of(SUBSCRIBED % (f", {more}", "{source: orders}")))
+    binding, trigger = part.manifests
+    assert binding["spec"]["subject"] == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "selector": {"matchLabels": {"app.kubernetes.io/name": "iris"}},
+    }
+    assert trigger["spec"]["subscriber"]["ref"] == {"apiVersion": "v1", "kind": "Service", "name": "iris"}
+    assert [note.text for note in part.notes] == [WITHOUT_SERVING]
+
+
+@pytest.mark.parametrize(
+    ("logger", "needed"),
+    [
+        ("{}", True),
+        ("{sink: 'broker:a'}", True),
+        ("{sinks: [{to: 'http://a'}, {to: 'broker:b'}]}", True),
+        ("{sink: 'http://a'}", False),
+    ],
+)
+def test_a_broker_without_serving_is_said_to_need_eventing(logger: str, needed: bool) -> None:
+    part = build(plan_of(LEAST % f", mode: raw, logger: {logger}"))
+    assert (WITHOUT_SERVING in [note.text for note in part.notes]) is needed
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ def rendered(raw: str = "", scale: str = "", more: str = "") -> Rendered:
     return render(plan_of(f"{head}inference:\n  model: {{uri: m}}\n  mode: raw\n  raw: {{{raw}}}\n{more}"), "service")
 
 
+def notes(result: Rendered) -> str:
+    return "\n".join(note.text for note in result.notes)
+
+
 def of_kind(result: Rendered, kind: str) -> Manifest:
     (found,) = [one for one in result.files["raw/deployment.yaml"] if one["kind"] == kind]
     return found
@@ -151,3 +155,30 @@ def test_metrics_have_a_port_that_prometheus_finds() -> None:
 def test_settings_that_are_too_long_for_a_variable_are_in_a_config_map() -> None:
     names = ", ".join(f"x-{'h' * 200}-{number}" for number in range(1000))
     assert "ConfigMap" in kinds(rendered(more=f"  logger: {{headers: [{names}]}}\n"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "more", "field"),
+    [
+        ("metric: rps", "", "deploy.options.scale.metric"),
+        ("target: 5", "", "deploy.options.scale.target"),
+        ("", "  scaling: {window_s: 60}\n", "inference.scaling.window_s"),
+        ("", "  timeouts: {idle_s: 4}\n", "inference.timeouts.idle_s"),
+        ("", "  resources: {queue_proxy: {limits: {cpu: '1'}}}\n", "inference.resources.queue_proxy"),
+    ],
+)
+def test_what_only_knative_does_is_named(scale: str, more: str, field: str) -> None:
+    assert f"without Knative these have no effect: {field}" in notes(rendered(scale=scale, more=more))
+
+
+def test_what_a_deployment_has_as_well_is_not_named() -> None:
+    more = "  scaling: {progress_deadline_s: 900}\n  logger: {sink: 'http://a'}\n  resources: {logger: {limits: {cpu: '2'}}}\n"
+    assert "no effect" not in notes(rendered(scale="min: 1, max: 3", more=more))
+
+
+def test_what_is_said_of_any_pod_is_said_but_no_setting_of_knatives() -> None:
+    more = "  accelerator: cuda\n  logger: {sink: 'file:a'}\n  scheduling: {node_selector: {a: b}}\n"
+    said = notes(rendered(more=more))
+    assert "is a file: in the pod it can write only below" in said
+    assert "no GPU is asked for" in said
+    assert "Knative's feature" not in said

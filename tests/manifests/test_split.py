@@ -166,3 +166,10 @@ def test_without_knative_grpc_reaches_the_pods_over_http_2(protocols: str, spoke
     result = rendered("", f"  mode: raw\n  protocols: {protocols}\n")
     services = {one["metadata"]["name"]: one["spec"]["ports"][0].get("appProtocol") for one in of_kind(result, "Service")}
     assert (services["iris"], services["live-iris"]) == (spoken, spoken)
+
+
+@pytest.mark.parametrize("mode", ["knative", "raw"])
+def test_a_domain_that_is_not_known_is_said_and_looked_up_only_where_knative_has_it(mode: str) -> None:
+    text = function("", f"  mode: {mode}\n").replace("domain: example.org\n", "")
+    (note,) = [note for note in render(plan_of(text), "istio").notes if "names no domain" in note.text]
+    assert ("config-domain" in note.command) is (mode == "knative")
