@@ -31,12 +31,11 @@ def split(plan: Plan) -> list[Share]:
     One share without a tag: everything goes to the revision that is rendered.
     """
     traffic, release = traffic_of(plan), plan.release
+    refuse_options_without_effect(plan)
     if traffic.strategy == "ab":
         shares = [Share(one.name, one.revision, one.weight, one.match) for one in traffic.variants]
         return sorted(shares, key=lambda share: share.revision != release.stable) if release.stable else shares
     if not release.stable:
-        if release.weight is not None:
-            raise StartupError("--weight is the new revision's part beside another: name that one with --stable REVISION")
         return [Share("", "", 100)]
     if len(plan.name) > MAX_LABEL - len(CANDIDATE) - 1:
         raise StartupError(f"the name {plan.name} is too long for {CANDIDATE}-{plan.name}, the new revision's host")
@@ -46,6 +45,23 @@ def split(plan: Plan) -> list[Share]:
     elif traffic.strategy == "blue-green" and weight not in (0, 100):
         raise StartupError(f"blue/green gives a revision nothing or everything: --weight 0 or 100, not {weight}")
     return [Share(STABLE, release.stable, 100 - weight), Share(CANDIDATE, "", weight)]
+
+
+def refuse_options_without_effect(plan: Plan) -> None:
+    """A release's options that would change nothing. Raises StartupError."""
+    release, traffic = plan.release, plan.function.inference.traffic
+    if traffic is not UNSET and traffic.strategy == "ab":
+        known = [variant.revision for variant in traffic.variants if variant.revision]
+        if release.weight is not None:
+            raise StartupError("an A/B test has its weights in inference.traffic.variants: change them there, without --weight")
+        if release.stable and release.stable not in known:
+            raise StartupError(f"--stable {release.stable} is no variant of inference.traffic: give {' or '.join(known)}")
+    elif release.weight is not None and not release.stable:
+        raise StartupError("--weight is the new revision's part beside another: name that one with --stable REVISION")
+    elif traffic is UNSET and release.weight is not None:
+        raise StartupError("--weight splits the traffic, and func.yaml has none to split: add inference.traffic")
+    elif traffic is UNSET and release.stable and plan.mode == "raw":
+        raise StartupError("--stable keeps the traffic, and with mode: raw nothing else can have any: add inference.traffic")
 
 
 def described(shares: list[Share]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from kfunc.errors import StartupError
 from kfunc.manifests.outputs import Rendered, render
 from kfunc.manifests.plan import Manifest, Release
-from kfunc.manifests.split import Share, split
+from kfunc.manifests.split import Share, service_traffic, split
 from tests.manifests import plan_of
 
 AB = "strategy: ab, variants: [{name: a, revision: iris-1, weight: 80}, {name: b, weight: 20}]"
@@ -173,3 +173,25 @@ def test_a_domain_that_is_not_known_is_said_and_looked_up_only_where_knative_has
     text = function("", f"  mode: {mode}\n").replace("domain: example.org\n", "")
     (note,) = [note for note in render(plan_of(text), "istio").notes if "names no domain" in note.text]
     assert ("config-domain" in note.command) is (mode == "knative")
+
+
+@pytest.mark.parametrize(
+    ("traffic", "mode", "release", "words"),
+    [
+        (AB, "knative", Release(weight=30), "change them there, without --weight"),
+        (AB, "knative", Release(stable="iris-9"), "give iris-1"),
+        ("", "knative", Release(weight=30), "name that one with --stable"),
+        (None, "knative", Release(stable="iris-1", weight=30), "add inference.traffic"),
+        (None, "raw", Release(stable="iris-1"), "add inference.traffic"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(traffic: str | None, mode: str, release: Release, words: str) -> None:
+    text = function(traffic or "", f"  mode: {mode}\n")
+    text = text if traffic is not None else text.replace("  traffic: {}\n", "")
+    with pytest.raises(StartupError, match=words):
+        split(plan_of(text, release))
+
+
+def test_a_stable_revision_without_a_traffic_block_keeps_everything() -> None:
+    plan = plan_of(function("").replace("  traffic: {}\n", ""), Release(stable="iris-1"))
+    assert [(one["tag"], one["percent"]) for one in service_traffic(plan, "iris-2")] == [("stable", 100), ("candidate", 0)]
