@@ -44,7 +44,10 @@ _SETTING = struct.Struct(">HL")
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames of at most `max_size` bytes. `partial` is the type of one that is not whole."""
+    """Cuts a stream of bytes into frames of at most `max_size` bytes. `partial` is the type of one that is not whole.
+
+    DATA frames with the same head, as those of a large body are, come as one frame if they are together.
+    """
 
     __slots__ = ("_max_size", "_need", "_rest", "partial", "partial_stream")
 
@@ -67,8 +70,9 @@ class FrameReader:
                 self._rest += memoryview(data)[:missing]
                 whole = bytes(self._rest)
                 self._rest.clear()
-                self.partial, at = NOTHING, missing
-                yield DATA, whole[4], word(whole[5:HEAD_BYTES]), whole[HEAD_BYTES:]
+                self.partial = NOTHING
+                payload, at = join_same(memoryview(whole), data, missing)
+                yield DATA, whole[4], word(whole[5:HEAD_BYTES]), payload
             else:
                 self._rest += data
                 data = bytes(self._rest)
@@ -88,14 +92,33 @@ class FrameReader:
                 self.partial, self.partial_stream = kind, stream_id
                 self._need = stop - at
                 break
-            yield kind, flags, stream_id, data[at + HEAD_BYTES : stop]
-            at = stop
+            if kind == DATA and not flags and end - stop >= HEAD_BYTES:
+                payload, at = join_same(memoryview(data)[at:stop], data, stop)
+                yield DATA, 0, stream_id, payload
+            else:
+                yield kind, flags, stream_id, data[at + HEAD_BYTES : stop]
+                at = stop
         else:
             self._need = HEAD_BYTES
         if at < end:
-            self._rest += data[at:] if at else data
+            self._rest += memoryview(data)[at:]
             if self.partial == NOTHING:
                 self.partial, self.partial_stream = CUT_HEAD, 0
+
+
+def join_same(first: memoryview, data: bytes, at: int) -> tuple[bytes, int]:
+    """The payloads of a DATA frame and of those in `data[at:]` that have the same head, and where the next frame begins.
+
+    Frames that are padded, empty or end a stream stay alone: each of them counts.
+    """
+    head, size = bytes(first[:HEAD_BYTES]), len(first)
+    parts = [first[HEAD_BYTES:]]
+    if size > HEAD_BYTES and not head[4]:
+        view, last = memoryview(data), len(data) - size
+        while at <= last and data.startswith(head, at):
+            parts.append(view[at + HEAD_BYTES : at + size])
+            at += size
+    return b"".join(parts), at
 
 
 def check_frame(kind: int, stream_id: int, size: int) -> None:

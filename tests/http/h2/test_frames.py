@@ -18,9 +18,26 @@ def read(data: bytes) -> list[frames.Frame]:
     return list(frames.FrameReader(MAX).read(data))
 
 
+def joined(found: list[frames.Frame]) -> list[frames.Frame]:
+    """With DATA of one stream behind each other as one, where they have neither flags nor an end."""
+    together: list[frames.Frame] = []
+    for kind, flags, stream_id, payload in found:
+        before = together[-1] if together else (-1, 0, 0, b"")
+        if (
+            payload
+            and before is not None
+            and before[:3] == (kind, flags, stream_id) == (frames.DATA, 0, stream_id)
+            and before[3]
+        ):
+            together[-1] = (kind, flags, stream_id, before[3] + payload)
+        else:
+            together.append((kind, flags, stream_id, payload))
+    return together
+
+
 @given(FRAMES)
 def test_what_is_written_is_read(written: list[frames.Frame]) -> None:
-    assert read(b"".join(frames.frame(*each) for each in written)) == written
+    assert joined(read(b"".join(frames.frame(*each) for each in written))) == joined(written)
 
 
 @given(FRAMES, st.data())
@@ -31,7 +48,24 @@ def test_frames_may_be_cut_anywhere(written: list[frames.Frame], choices: st.Dat
         size = choices.draw(st.integers(1, len(data)))
         found += list(reader.read(data[:size]))
         data = data[size:]
-    assert (found, reader.partial) == (written, frames.NOTHING)
+    assert (joined(found), reader.partial) == (joined(written), frames.NOTHING)
+
+
+def test_data_of_one_size_and_stream_that_come_together_are_one_frame() -> None:
+    written = [frames.frame(frames.DATA, 0, 1, each * 100) for each in (b"a", b"b", b"c")]
+    last = frames.frame(frames.DATA, frames.END_STREAM, 1, b"d" * 100)
+    whole = (frames.DATA, 0, 1, b"a" * 100 + b"b" * 100 + b"c" * 100)
+    assert read(b"".join([*written, last])) == [whole, (frames.DATA, frames.END_STREAM, 1, b"d" * 100)]
+    reader = frames.FrameReader(MAX)
+    cut = b"".join(written)
+    assert list(reader.read(cut[:50])) == []
+    assert list(reader.read(cut[50:-50])) == [(frames.DATA, 0, 1, b"a" * 100 + b"b" * 100)]
+    assert (reader.partial, reader.partial_stream) == (frames.DATA, 1)
+
+
+@pytest.mark.parametrize(("flags", "size"), [(0, 0), (frames.END_STREAM, 9), (frames.PADDED, 9)])
+def test_data_that_count_one_by_one_stay_alone(flags: int, size: int) -> None:
+    assert len(read(frames.frame(frames.DATA, flags, 1, bytes(size)) * 3)) == 3
 
 
 @pytest.mark.parametrize(
