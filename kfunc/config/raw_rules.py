@@ -43,9 +43,13 @@ def autoscalers_have_what_they_need(function: Function) -> Iterator[Finding]:
     if raw.triggers and raw.autoscaler in ("hpa", "none"):
         message = f"triggers are KEDA's, and the autoscaler is {raw.autoscaler}"
         yield Finding((*RAW, "triggers"), message, "write autoscaler: keda, or remove them", at_key=True)
-    if raw.metrics and (raw.autoscaler in ("keda", "none") or raw.triggers):
-        message = "metrics are the HorizontalPodAutoscaler's, and it is not the one that scales"
-        yield Finding((*RAW, "metrics"), message, "make them triggers, or remove the triggers", at_key=True)
+    if raw.autoscaler in ("keda", "none") or raw.triggers:
+        if raw.metrics:
+            message = "metrics are the HorizontalPodAutoscaler's, and it is not the one that scales"
+            yield Finding((*RAW, "metrics"), message, "make them triggers, or remove the triggers", at_key=True)
+        if raw.cpu != Raw().cpu:
+            message = "cpu is the HorizontalPodAutoscaler's, and it is not the one that scales"
+            yield Finding((*RAW, "cpu"), message, "remove it", at_key=True)
 
 
 def metrics_can_be_asked_for(function: Function) -> Iterator[Finding]:

@@ -110,6 +110,8 @@ CASES: list[tuple[str, int, str, str, str]] = [
      "triggers are KEDA's, and the autoscaler is hpa", "write autoscaler: keda"),
     ("raw: {autoscaler: none, metrics: [{name: a, target: 1}]}", 27, "raw.metrics",
      "metrics are the HorizontalPodAutoscaler's", "make them triggers"),
+    ("raw: {autoscaler: none, cpu: 50}", 27, "raw.cpu",
+     "cpu is the HorizontalPodAutoscaler's", "remove it"),
     ("raw: {triggers: [{kind: kafka, target: 1, address: 'a:1', topic: t}]}", 20, "raw.triggers[0]",
      "a trigger of kind kafka needs group", "add group: …"),
     ("raw: {triggers: [{kind: rabbitmq, target: 1, address: 'amqp://u:p@a', topic: t}]}", 57, "raw.triggers[0].address",
