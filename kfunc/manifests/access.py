@@ -42,7 +42,7 @@ def build(plan: Plan) -> Part:
 
 def _at_gateway(plan: Plan, access: Access) -> Part:
     traffic = traffic_of(plan)
-    name = f"{plan.namespace}-{plan.name}"
+    name = f"{plan.namespace}.{plan.name}"  # a dot is in neither: with a dash, a-b's c would overwrite a's b-c
     where = {"namespace": traffic.gateway_namespace}
     described = metadata(plan, name) | where
     chosen = {"matchLabels": traffic.gateway_selector or INGRESS_PODS}

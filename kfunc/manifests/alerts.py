@@ -65,7 +65,8 @@ def _requests(plan: Plan, limits: Alerts) -> list[Alert]:
 def _model(plan: Plan, limits: Alerts) -> list[Alert]:
     asked, where = queries(plan), f"{plan.namespace}/{plan.name}"
     failures = asked.increase("kfunc_model_load_failures_total", "10m")
-    pods = f'namespace="{plan.namespace}",pod=~"{plan.name}-.+",container="handler"'
+    named = "[^-]+-deployment-.+" if plan.mode == "knative" else "(candidate-)?[^-]+-[^-]+"  # iris-b's pods are not iris's
+    pods = f'namespace="{plan.namespace}",pod=~"{plan.name}-{named}",container="handler"'
     restarts = f"sum(increase(kube_pod_container_status_restarts_total{{{pods}}}[10m]))"
     return [
         Alert(

@@ -1,5 +1,6 @@
 """A Grafana dashboard of one function, as the JSON that Grafana imports. Pure."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from kfunc.manifests.plan import Plan
 from kfunc.manifests.queries import RATE, Queries, queries
 
 SCHEMA_VERSION = 39
+MAX_UID = 40
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 
@@ -24,7 +26,7 @@ class Panel(Struct, frozen=True):
 def dashboard(plan: Plan) -> dict[str, Any]:
     """The whole dashboard."""
     return {
-        "uid": f"kfunc-{plan.namespace}-{plan.name}"[:40],
+        "uid": uid(f"kfunc-{plan.namespace}_{plan.name}"),
         "title": f"kfunc {plan.namespace}/{plan.name}",
         "tags": ["kfunc"],
         "schemaVersion": SCHEMA_VERSION,
@@ -34,6 +36,11 @@ def dashboard(plan: Plan) -> dict[str, Any]:
         "templating": {"list": [{"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}]},
         "panels": [_panel(number, panel) for number, panel in enumerate(panels(plan))],
     }
+
+
+def uid(name: str) -> str:
+    """By which Grafana knows a dashboard; a long name is cut and gets its hash, or functions would overwrite each other's."""
+    return name if len(name) <= MAX_UID else f"{name[: MAX_UID - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def dashboard_json(plan: Plan) -> str:

@@ -57,8 +57,8 @@ def service_entry(plan: Plan, host: str, ports: list[EgressHost]) -> Manifest:
 
 
 def entry_name(function: str, host: str) -> str:
-    """Readable, and another one for each host."""
-    name = f"{function}-{host.replace('*', 'any')}"
+    """Readable, and another one for each function and host: a function's name has no dot."""
+    name = f"{function}.{host.replace('*', 'any')}"
     if len(name) <= MAX_SUBDOMAIN:
         return name
     return f"{function}-{hashlib.sha256(host.encode()).hexdigest()[:16]}"

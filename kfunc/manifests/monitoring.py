@@ -35,7 +35,7 @@ def build(plan: Plan) -> Part:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(plan, f"{plan.name}-dashboard", monitoring.dashboard_labels or GRAFANA),
-        "data": {f"{plan.namespace}-{plan.name}.json": text},
+        "data": {f"{plan.namespace}.{plan.name}.json": text},
     }
     return Part([monitor, rules(plan, monitoring), board], texts={DASHBOARD: text})
 

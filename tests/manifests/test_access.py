@@ -130,3 +130,9 @@ def test_a_host_within_the_cluster_is_no_service_entry() -> None:
 
 def test_a_very_long_host_has_a_name_that_kubernetes_takes() -> None:
     assert len(entry_name("x" * 63, ".".join(["y" * 60] * 4))) <= 253
+
+
+def test_functions_of_two_namespaces_never_share_a_policy_at_the_gateway() -> None:
+    text = "name: %s\nimage: a/b\ndeploy: {namespace: %s}\ninference: {model: {uri: m}, access: {paths: [/v2/*]}}\n"
+    policies = [render(plan_of(text % pair)).files["istio/access.yaml"][0] for pair in (("c", "a-b"), ("b-c", "a"))]
+    assert [policy["metadata"]["name"] for policy in policies] == ["a-b.c", "a.b-c"]

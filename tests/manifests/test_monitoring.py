@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from kfunc.batcher_sidecar.records import Records
 from kfunc.config.complete import complete
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
 from kfunc.manifests.alerts import alerts
-from kfunc.manifests.dashboard import dashboard, panels
+from kfunc.manifests.dashboard import dashboard, panels, uid
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan
 from kfunc.telemetry.metrics import Metrics
@@ -31,6 +32,8 @@ MINUTES = 20
 SELECTOR = 'namespace="default",function="iris",pod="iris-1"'
 OUTER = f'{SELECTOR},component="logger"'
 HANDLER = 'namespace="default",pod="iris-00001-deployment-abc",container="handler"'
+NEIGHBOUR = HANDLER.replace("iris-", "iris-b-")
+"""A pod of the function iris-b."""
 
 # Alert -> a series that sets it off, with its values minute by minute, and the minute at which it must have fired.
 FIRING: dict[str, tuple[dict[str, str], int]] = {
@@ -62,6 +65,7 @@ QUIET = {
     f"kfunc_events_dropped_total{{{OUTER}}}": "0x20",
     f"kfunc_spool_bytes{{{OUTER}}}": "1000x20",
     f"kube_pod_container_status_restarts_total{{{HANDLER}}}": "0x20",
+    f"kube_pod_container_status_restarts_total{{{NEIGHBOUR}}}": "0+1x20",
 }
 
 
@@ -146,8 +150,29 @@ def test_every_metric_that_is_asked_for_is_one_of_the_code() -> None:
 def test_the_dashboard_is_the_same_in_the_file_and_in_the_config_map() -> None:
     rendered = render(plan(), "monitoring")
     text = rendered.texts["monitoring/dashboard.json"]
-    assert manifest("ConfigMap")["data"] == {"default-iris.json": text}
+    assert manifest("ConfigMap")["data"] == {"default.iris.json": text}
     assert msgspec.json.decode(text) == dashboard(plan())
+
+
+def test_functions_with_long_names_have_dashboards_of_their_own() -> None:
+    uids = {uid(f"kfunc-team-recommendations-production_ranker-{letter}") for letter in "ab"}
+    assert len(uids) == 2
+    assert {len(one) for one in uids} == {40}
+
+
+@pytest.mark.parametrize(
+    ("pod", "own"),
+    [
+        ("iris-7d9f8c6b5-x2x4z", True),
+        ("iris-candidate-7d9f8c6b5-x2x4z", True),
+        ("iris-b-7d9f8c6b5-x2x4z", False),
+        ("iris-b-candidate-7d9f8c6b5-x2x4z", False),
+    ],
+)
+def test_a_deployments_restarts_are_not_its_neighbours(pod: str, own: bool) -> None:
+    loaded = next(alert for alert in alerts(structs.replace(plan(), mode="raw")) if alert.name == "KfuncModelLoadFailed")
+    (pattern,) = re.findall('pod=~"([^"]+)"', loaded.expression)
+    assert bool(re.fullmatch(pattern, pod)) is own
 
 
 def test_every_panel_has_a_place_of_its_own() -> None:
