@@ -14,11 +14,11 @@ from kfunc.manifests.dashboard import dashboard_json
 from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Part, Plan, metadata
 from kfunc.manifests.queries import queries
+from kfunc.manifests.raw_containers import METRICS
 
 DASHBOARD = "monitoring/dashboard.json"
 OPERATOR = "monitoring.coreos.com/v1"
 GRAFANA = {"grafana_dashboard": "1"}
-METRICS_PORT = "metrics"
 POD_IP, POD_PORT = "__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_container_port_number"
 REVISION = "__meta_kubernetes_pod_label_serving_knative_dev_revision"
 INSTANCE = "__meta_kubernetes_pod_label_app_kubernetes_io_instance"
@@ -62,7 +62,7 @@ def pod_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:
 def service_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:
     """Of a Deployment's Service, which has a port for metrics."""
     endpoint = {
-        "port": METRICS_PORT,
+        "port": METRICS,
         "path": "/metrics",
         "interval": f"{monitoring.interval_s}s",
         "relabelings": [
@@ -70,7 +70,7 @@ def service_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:
             {"replacement": plan.name, "targetLabel": "function"},
         ],
     }
-    chosen = selector(plan) | {"app.kubernetes.io/component": METRICS_PORT}
+    chosen = selector(plan) | {"app.kubernetes.io/component": METRICS}
     spec = {"selector": {"matchLabels": chosen}, "endpoints": [endpoint]}
     described = metadata(plan, plan.name, monitoring.labels)
     return {"apiVersion": OPERATOR, "kind": "ServiceMonitor", "metadata": described, "spec": spec}

@@ -6,6 +6,7 @@ from kfunc.config.deployment import Toleration
 from kfunc.config.logger import SPOOL_PATH, sinks_of
 from kfunc.manifests.containers import containers
 from kfunc.manifests.features import feature
+from kfunc.manifests.mesh import selector
 from kfunc.manifests.plan import Manifest, Note, Plan
 from kfunc.manifests.volumes import claim_notes, volumes
 
@@ -61,19 +62,18 @@ def scheduling(plan: Plan) -> tuple[Manifest, list[Note]]:
     if given.tolerations:
         spec["tolerations"] = [_toleration(toleration) for toleration in given.tolerations]
     if given.spread is not UNSET:
-        spec["topologySpreadConstraints"] = [
-            {
-                "maxSkew": 1,
-                "topologyKey": TOPOLOGY[given.spread],
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": plan.name}},
-            }
-        ]
+        spec["topologySpreadConstraints"] = [spread(TOPOLOGY[given.spread], selector(plan))]
     if given.priority_class:
         spec["priorityClassName"] = given.priority_class
     if given.runtime_class:
         spec["runtimeClassName"] = given.runtime_class
     return spec, [feature(FLAGS[field][0], f"inference.scheduling.{FLAGS[field][1]}") for field in spec]
+
+
+def spread(key: str, labels: dict[str, str]) -> Manifest:
+    """The pods with these labels evenly over the values of a node's label, as far as there are several."""
+    chosen = {"matchLabels": labels}
+    return {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": chosen}
 
 
 FLAGS = {

@@ -16,7 +16,7 @@ from kfunc.manifests.autoscaling import autoscaler, fewest, scales
 from kfunc.manifests.environment import configuration, given
 from kfunc.manifests.gateway import http_port, instance
 from kfunc.manifests.plan import Manifest, Note, Part, Plan, given_labels, metadata
-from kfunc.manifests.pod import TOPOLOGY, pod
+from kfunc.manifests.pod import TOPOLOGY, pod, spread
 from kfunc.manifests.queries import queries
 from kfunc.manifests.raw_containers import METRICS, raw_containers
 from kfunc.manifests.split import split
@@ -97,15 +97,7 @@ def template(plan: Plan, own: dict[str, str]) -> Manifest:
     spec: dict[str, Any] = pod(plan).spec | {"containers": raw_containers(plan)}
     spec["terminationGracePeriodSeconds"] = raw.drain_s + math.ceil(plan.config.grace_s) + MARGIN_S
     if raw.zones:
-        spec["topologySpreadConstraints"] = [
-            {
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": own},
-            }
-            for key in TOPOLOGY.values()
-        ]
+        spec["topologySpreadConstraints"] = [spread(key, own) for key in TOPOLOGY.values()]
     return {"metadata": described, "spec": spec}
 
 
