@@ -133,14 +133,6 @@ def sink_variables(logger: Logger) -> tuple[str, ...]:
     return tuple(sorted({kind.variables for kind in kinds if kind.variables}))
 
 
-def sink_extras(logger: Logger) -> tuple[str, ...]:
-    """The extras of kfunc that an image needs for the logger's sinks."""
-    found = {KINDS[scheme].extra for each in targets(logger) if (scheme := each.partition(":")[0]) in KINDS}
-    if "parquet" in (logger.format, *[sink.format for sink in logger.sinks]):
-        found.add("parquet")
-    return tuple(sorted(found - {""}))
-
-
 def _broker(text: str, namespace: str) -> SinkAddress:
     from kfunc.config.brokers import broker_name  # here: a start that needs neither pays for neither
     from kfunc.config.names import is_label, is_subdomain

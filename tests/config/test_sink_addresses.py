@@ -3,7 +3,7 @@
 import pytest
 
 from kfunc.config.logger import Logger, SinkSettings
-from kfunc.config.sink_addresses import KINDS, SinkAddress, SinkFault, parse_sink, sink_extras, sink_variables
+from kfunc.config.sink_addresses import KINDS, SinkAddress, SinkFault, parse_sink, sink_variables
 
 READ = {
     "http://a:80/b?c=d": SinkAddress("http", "a:80", "/b", "c=d"),
@@ -68,10 +68,8 @@ def test_what_is_no_address_is_told_with_what_to_do(text: str, message: str) -> 
     assert raised.value.suggestion
 
 
-def test_the_logger_gets_the_credentials_and_libraries_of_its_sinks_and_no_others() -> None:
+def test_the_logger_gets_the_credentials_of_its_sinks_and_no_others() -> None:
     logger = Logger(
         sink="kafka://a:9092/t", sinks=[SinkSettings(to="s3://b", format="parquet", dead_letter="file:x")], overflow="gs://b"
     )
     assert sink_variables(logger) == ("AWS_", "GOOGLE_", "KAFKA_")
-    assert sink_extras(logger) == ("kafka", "object-storage", "parquet")
-    assert sink_extras(Logger(sink="broker:default")) == ()
