@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
+from kfunc.errors import PayloadTooLarge
 from kfunc.grpc.asked import JSON_LENGTH, Asked, Taker, error_of, field_of, head_of
 from kfunc.grpc.call import Call, Parts
 from kfunc.http.exchange import Exchange
@@ -16,6 +17,8 @@ from kfunc.protocol.messages import InferRequest, InferResponse
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
+
+MAX_QUESTION = 256 * 1024  # bytes: each entry of a list may cost a hundred times what it takes in the message
 
 
 class InferCall(Call):
@@ -84,6 +87,8 @@ class QuestionCall(Call):
 
     def take(self, data: bytes, at: int) -> None:
         """Ask what the message asks."""
+        if len(data) - at > MAX_QUESTION:
+            raise PayloadTooLarge(f"the message has {len(data) - at} bytes; this method takes {MAX_QUESTION}")
         self._message = schema.decode(self._method.takes, data, at)
         question = self._method.ask(self._message)
         head = head_of(self.outer, question.target, None)

@@ -258,7 +258,7 @@ class HttpConnection(AnswerWriter):
             if self._reading_paused and exchange is self.current and not self._waiting:
                 self._pause_reading(False)
         if exchange.receiver is not None:
-            exchange.receiver.on_end()
+            exchange.end_receiving(exchange.receiver)
             return
         if exchange.chunks is not None:
             exchange.body, exchange.chunks = b"".join(exchange.chunks), None

@@ -151,7 +151,7 @@ class Exchange:
 
     def receive(self, receiver: Receiver) -> None:
         """Stream the rest of the body into `receiver`, what has arrived first."""
-        self.receiver = receiver
+        self.receiver = None if self.complete else receiver
         chunks, self.chunks = self.chunks or [self.body], None
         self.body = b""
         for chunk in chunks:
@@ -159,6 +159,11 @@ class Exchange:
                 receiver.on_chunk(chunk)
         if self.complete:
             receiver.on_end()
+
+    def end_receiving(self, receiver: Receiver) -> None:
+        """The body has come to its end; its receiver, which knows the exchange, is not kept."""
+        self.receiver = None
+        receiver.on_end()
 
     def hold(self, paused: bool) -> None:
         """Stop or go on reading the request's body, while its receiver cannot take more."""

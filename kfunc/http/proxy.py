@@ -100,6 +100,7 @@ class Forward:
         if body:
             self.passed_chunk(body)
         self.passed_end(complete=True)
+        self.exchange.on_cancel = None  # it knows the exchange: both would wait for the collector, with the body
         self.exchange.relay(head.status, head.lines, body)
 
     def on_head(self, head: ResponseHead, length: int | None) -> None:
@@ -117,11 +118,13 @@ class Forward:
     def on_end(self) -> None:
         """The answer is complete."""
         self.passed_end(complete=True)
+        self.exchange.on_cancel = self.exchange.on_pressure = None
         self.exchange.finish()
 
     def on_failure(self, error: KfuncError) -> None:
         """No answer, or not all of it."""
         self.passed_end(complete=False, error=error)
+        self.exchange.on_cancel = self.exchange.on_pressure = None
         self.exchange.fail(error)
 
     def _hold_upstream(self, paused: bool) -> None:

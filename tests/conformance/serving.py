@@ -67,10 +67,11 @@ def predict(x):
 class Served:
     """Addresses of a function that runs."""
 
-    def __init__(self, url: str, management: str) -> None:
+    def __init__(self, url: str, management: str, batcher: str) -> None:
         self.url = url
         self.address = url.removeprefix("http://")
-        self.management = management
+        self.management = management  # the handler's
+        self.batcher = batcher  # its management address
 
 
 @contextmanager
@@ -112,5 +113,6 @@ def _ready(process: "subprocess.Popen[bytes]", output: Path) -> Served:
         time.sleep(0.02)
     lines = output.read_text().splitlines()
     url = next(line for line in lines if line.startswith("ready: ")).removeprefix("ready: ")
-    handler = next(line for line in lines if line.startswith("metrics: ")).partition("handler http://")[2]
-    return Served(url.strip(), handler.partition("/")[0])
+    addresses = next(line for line in lines if line.startswith("metrics: "))
+    handler, batcher = (addresses.partition(f"{name} http://")[2].partition("/")[0] for name in ("handler", "batcher"))
+    return Served(url.strip(), handler, batcher)

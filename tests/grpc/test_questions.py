@@ -86,3 +86,12 @@ def test_health_is_that_of_the_models() -> None:
             assert (await check("")).status == 2
 
     asyncio.run(run())
+
+
+def test_a_question_is_small() -> None:
+    async def run() -> tuple[str, str]:
+        async with served(Rest({})) as client:
+            return await refused(client.raw("RepositoryModelLoad", b"\x1a\0" * 200_000))
+
+    code, words = asyncio.run(run())
+    assert (code, "262144" in words) == ("RESOURCE_EXHAUSTED", True)

@@ -12,6 +12,7 @@ import h2.exceptions
 from h2.errors import ErrorCodes
 
 from kfunc.http.h2 import frames
+from kfunc.http.h2.settings import DEFAULT_FRAME
 
 Fields = Iterable[tuple[str, str]]
 WINDOW = 2**24
@@ -147,8 +148,9 @@ class H2Client(asyncio.Protocol):
             if kind == frames.GOAWAY:  # the library would take nothing that comes behind it
                 self._leave(frames.word(payload), frames.code_of(payload, 4))
                 continue
-            for event in self.core.receive_data(frames.frame(kind, flags, stream_id, payload)):
-                self._take(event)
+            for at in range(0, max(len(payload), 1), DEFAULT_FRAME):  # the reader joins what belongs together
+                for event in self.core.receive_data(frames.frame(kind, flags, stream_id, payload[at : at + DEFAULT_FRAME])):
+                    self._take(event)
         self._flush()
 
     def _leave(self, last_stream_id: int, code: int) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,14 +64,37 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def test_many_threads_share_a_channel_and_get_their_own_answers(infer: Any) -> None:
-    """Their requests are merged by the batcher, as rows of one call."""
-
     def ask(index: int) -> bool:
         row = np.full((1, 4), index, np.float32)
         return bool(infer(call(row, "FP32", "echo", id=str(index))).raw_output_contents[0] == row.tobytes())
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(ask, range(400)))
+
+
+def calls_upstream(served: Served) -> tuple[float, float]:
+    """The batcher's calls so far, and the requests in them."""
+    with urllib.request.urlopen(f"http://{served.batcher}/metrics") as response:
+        lines = response.read().decode().splitlines()
+    count, total = (
+        sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"kfunc_batch_size_{name}{{"))
+        for name in ("count", "sum")
+    )
+    return count, total
+
+
+def test_calls_at_once_are_merged_and_each_gets_its_own_rows(served: Served, infer: Any) -> None:
+    flowers = np.random.default_rng(1).uniform(0.1, 8, (20, 1, 4)).astype(np.float32)
+    alone = [infer(call(flower, "FP32", "iris", "input")).raw_output_contents for flower in flowers]
+    calls, requests = calls_upstream(served)
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda index: infer(call(flowers[index % 20], "FP32", "iris", "input")), range(400)))
+    for index, answer in enumerate(answers):
+        (labels, scores), (label, score) = answer.raw_output_contents, alone[index % 20]
+        assert labels == label
+        np.testing.assert_allclose(np.frombuffer(scores, np.float32), np.frombuffer(score, np.float32), rtol=1e-4)
+    eventually(lambda: calls_upstream(served)[1] == requests + 400)
+    assert calls_upstream(served)[0] < calls + 400
 
 
 def test_a_large_message_passes_both_ways(infer: Any) -> None:

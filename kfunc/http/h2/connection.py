@@ -158,7 +158,7 @@ class H2Connection(asyncio.Protocol):
             exchange.received_trailers = trailers
         self._release(exchange)
         if exchange.receiver is not None:
-            exchange.receiver.on_end()
+            exchange.end_receiving(exchange.receiver)
             return
         exchange.join()
         if not exchange.admitted:

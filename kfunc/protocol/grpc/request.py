@@ -31,6 +31,8 @@ def decode_request(data: bytes, at: int = 0, end: int | None = None) -> tuple[In
         elif number == OUTPUTS:
             request.outputs = request.outputs or []
             request.outputs.append(_read_output(data, start, stop))
+            if len(request.outputs) > MAX_TENSORS:
+                raise InvalidRequest(f"the request names more than {MAX_TENSORS} outputs")
         elif number == PARAMETERS:
             request.parameters = request.parameters or {}
             read_entry(data, start, stop, request.parameters)

@@ -38,6 +38,7 @@ def test_a_large_body_streams_and_its_window_grows() -> None:
     assert wire.core.streams[1].receive_window > OUR_WINDOW
     wire.send(data(1, b"", end=True))
     assert application.sinks[0].ended
+    assert application.exchanges[0].receiver is None  # it knows its exchange
 
 
 def test_a_body_of_a_known_size_is_handed_over_at_once() -> None:

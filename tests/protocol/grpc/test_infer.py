@@ -263,3 +263,7 @@ def test_bytes_of_any_kind_are_read_or_refused(body: bytes) -> None:
         request.decode_request(body)
     except InvalidRequest:
         pass
+
+
+def test_a_request_names_only_so_many_outputs() -> None:
+    assert refused(b"\x32\x00" * (request.MAX_TENSORS + 1)) == "the request names more than 10000 outputs"
