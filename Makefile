@@ -19,6 +19,8 @@ help:
 	@echo 'make clean  remove the environments and caches that these commands made'
 	@echo 'make constraints  pin the newest versions of everything (see constraints/)'
 
+comma := ,
+
 # An environment is ready when it holds a file named by the checksum of all that went into it.
 key = $(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -V; cat pyproject.toml constraints/build.txt constraints/$(1).txt; } 2>&1 | cksum))
 RUNTIME := .venv/ready-$(call key,runtime)
@@ -49,7 +51,7 @@ define environment
 endef
 
 $(RUNTIME):
-	$(call environment,runtime,onnx)
+	$(call environment,runtime,onnx$(comma)grpc)
 
 $(TESTING):
 	$(call environment,test,test)
@@ -118,7 +120,7 @@ soak: $(BENCHING)
 
 # Exact versions of everything, from fresh installs: test.txt decides, the others are parts of it.
 constraints:
-	@for set in test:test runtime:onnx examples:train bench:bench; do \
+	@for set in test:test runtime:onnx,grpc examples:train bench:bench; do \
 		name=$${set%%:*}; extra=$${set##*:}; pins=''; [ $$name = test ] || pins='-c constraints/test.txt'; \
 		echo "constraints/$$name.txt"; "$(PYTHON)" -m venv --clear .cache/pins && \
 		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check $$pins -e ".[$$extra]" && \

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
 
 CODINGS = (b"gzip", b"deflate")
-LARGE = 256 * 1024  # bytes: more is inflated and deflated in a thread
+LARGE = 256 * 1024  # bytes: more is inflated, deflated and read in a thread
 LEAST_CODED = 1024  # bytes: less is not worth a coding
 OPENING_LINES = header_lines(OPENING)
 # Of REST's answer, what is not metadata of the call's.

@@ -2,6 +2,8 @@
 
 from kfunc.errors import BadGateway, InvalidRequest, KfuncError
 from kfunc.grpc.asked import JSON_LENGTH, Asked, error_of, field_of, head_of
+from kfunc.grpc.call import LARGE
+from kfunc.grpc.reading import read_later
 from kfunc.grpc.stream import StreamCall
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.grpc import schema
@@ -29,13 +31,28 @@ class InferStream(StreamCall):
     def take(self, message: bytes) -> None:
         """Ask for one request's answers."""
         self._request = InferRequest([])
+        if len(message) > LARGE:
+            self.front.spawn(self._take_later(message))
+            return
         try:
-            self._request, self._raw = decode_request(message)
-            parameters = self._request.parameters
-            self._wants_final = parameters is not None and bool(parameters.pop(WANTS_FINAL, False))
-            self._ask(STREAM)
+            self._go_on(*decode_request(message))
         except InvalidRequest as error:
             self._failed(error)
+
+    async def _take_later(self, message: bytes) -> None:
+        try:
+            found = await read_later(message)
+            if self.outer.on_cancel is not None:
+                self._go_on(*found)
+        except InvalidRequest as error:
+            self._failed(error)
+        except Exception:
+            self.end(self.front.broken(self.outer))
+
+    def _go_on(self, request: InferRequest, raw: bool) -> None:
+        self._request, self._raw = request, raw
+        self._wants_final = request.parameters is not None and bool(request.parameters.pop(WANTS_FINAL, False))
+        self._ask(STREAM)
 
     def _ask(self, end: str) -> None:
         request = self._request

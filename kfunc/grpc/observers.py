@@ -4,6 +4,7 @@ from pathlib import Path
 
 import kfunc.protocol.grpc
 from kfunc.grpc.asked import Asked, Taker, head_of
+from kfunc.grpc.reading import check_question
 from kfunc.grpc.stream import StreamCall
 from kfunc.protocol.grpc import schema, services
 from kfunc.protocol.grpc.reflection import Descriptors
@@ -20,6 +21,7 @@ class Watch(StreamCall):
 
     def take(self, message: bytes) -> None:
         """Whose health; the call goes on until the client ends it."""
+        check_question(len(message))
         service = schema.decode(services.HEALTH_REQUEST, message)["service"]
         self._known = service in ("", *services.SERVICES)
         self._look()
@@ -70,6 +72,7 @@ class Reflection(StreamCall):
 
     def take(self, message: bytes) -> None:
         """Answer from the descriptors."""
+        check_question(len(message))
         if Reflection._descriptors is None:
             path = Path(kfunc.protocol.grpc.__file__).with_name("descriptors.binpb")
             Reflection._descriptors = Descriptors(path.read_bytes())

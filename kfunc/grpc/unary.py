@@ -3,9 +3,9 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from kfunc.errors import PayloadTooLarge
 from kfunc.grpc.asked import JSON_LENGTH, Asked, Taker, error_of, field_of, head_of
-from kfunc.grpc.call import Call, Parts
+from kfunc.grpc.call import LARGE, Call, Parts
+from kfunc.grpc.reading import check_question, read_later
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.grpc import schema
 from kfunc.protocol.grpc.answer import response_parts
@@ -17,8 +17,6 @@ from kfunc.protocol.messages import InferRequest, InferResponse
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
-
-MAX_QUESTION = 256 * 1024  # bytes: each entry of a list may cost a hundred times what it takes in the message
 
 
 class InferCall(Call):
@@ -36,9 +34,17 @@ class InferCall(Call):
 
     def take(self, data: bytes, at: int) -> None:
         """The message is here, and not of a form that is known."""
-        request, self._raw = decode_request(data, at)
-        plan = self.front.plans.learn(data, request) if self._raw and at else None
-        self._ask(request, plan)
+        if len(data) > LARGE:
+            self.spawn(self._take_later(data, at))
+        else:
+            self._taken(data, at, *decode_request(data, at))
+
+    async def _take_later(self, data: bytes, at: int) -> None:
+        self._taken(data, at, *await read_later(data, at))
+
+    def _taken(self, data: bytes, at: int, request: InferRequest, raw: bool) -> None:
+        self._raw = raw
+        self._ask(request, self.front.plans.learn(data, request) if raw and at else None)
 
     def _ask(self, request: InferRequest, plan: Plan | None) -> None:
         memo: dict[str, Any] = {} if plan is None else plan.memo
@@ -87,8 +93,7 @@ class QuestionCall(Call):
 
     def take(self, data: bytes, at: int) -> None:
         """Ask what the message asks."""
-        if len(data) - at > MAX_QUESTION:
-            raise PayloadTooLarge(f"the message has {len(data) - at} bytes; this method takes {MAX_QUESTION}")
+        check_question(len(data) - at)
         self._message = schema.decode(self._method.takes, data, at)
         question = self._method.ask(self._message)
         head = head_of(self.outer, question.target, None)

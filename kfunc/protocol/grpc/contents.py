@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from kfunc.errors import InvalidRequest
@@ -11,6 +12,7 @@ from kfunc.protocol.grpc.wire import (
     FIXED64,
     LENGTH,
     VARINT,
+    Budget,
     broken,
     fields,
     length_delimited,
@@ -46,9 +48,9 @@ Spans = dict[int, list[tuple[int, int, int]]]
 """By field: wire type, value or start, end of each of its parts."""
 
 
-def collect(data: bytes, at: int, end: int, spans: Spans) -> None:
+def collect(data: bytes, at: int, end: int, spans: Spans, budget: Budget) -> None:
     """Take up the fields of an InferTensorContents; one that comes in parts is joined (Encoding, Last One Wins)."""
-    for number, kind, start, stop in fields(data, at, end):
+    for number, kind, start, stop in fields(data, at, end, budget):
         if number <= BYTES:
             expected = FIXED.get(number, VARINT)
             if kind != LENGTH and (kind != expected or number == BYTES):
@@ -81,25 +83,46 @@ def decode(name: str, datatype: str, data: bytes, spans: Spans) -> tuple[Any, in
     values = array(code)
     try:
         for each in _integers(field, data, parts):
-            values.extend(each)
+            if type(each) is bytes:
+                values.frombytes(_widened(each, values.itemsize))
+            else:
+                values.extend(each)
     except OverflowError:
         raise InvalidRequest(f"input {name!r}: a number is out of the range of {datatype}") from None
     return memoryview(values).cast("B"), len(values)
 
 
+def _widened(numbers: bytes, size: int) -> bytes | bytearray:
+    """Numbers of one byte each as little-endian ones of `size` bytes."""
+    if size == 1:
+        return numbers
+    wide = bytearray(len(numbers) * size)
+    wide[::size] = numbers
+    return wide
+
+
 def _integers(field: int, data: bytes, parts: list[tuple[int, int, int]]) -> Iterator[Iterable[int]]:
-    for kind, start, end in parts:
-        for values in read_varints(data, start, end) if kind == LENGTH else ([start],):
-            if field == UINT64 or max(values, default=0) < 0x80:
-                yield values if field != BOOL else map(bool, values)
-            elif field == BOOL:
-                yield map(bool, values)
-            elif field == INT64:
-                yield map(signed, values)
-            elif field == UINT:
-                yield [value & 0xFFFF_FFFF for value in values]
-            else:  # a negative int32 is written as an int64
-                yield [(value & 0xFFFF_FFFF ^ 0x8000_0000) - 0x8000_0000 for value in values]
+    """The numbers, in batches; bytes where each is below 128."""
+    for values in _batches(data, parts):
+        if field == BOOL:
+            yield bytes(map(bool, values))
+        elif field == UINT64 or type(values) is bytes:
+            yield values
+        elif field == INT64:
+            yield map(signed, values)
+        elif field == UINT:
+            yield [value & 0xFFFF_FFFF for value in values]
+        else:  # a negative int32 is written as an int64
+            yield [(value & 0xFFFF_FFFF ^ 0x8000_0000) - 0x8000_0000 for value in values]
+
+
+def _batches(data: bytes, parts: list[tuple[int, int, int]]) -> Iterator[bytes | list[int]]:
+    for packed, group in groupby(parts, lambda part: part[0] == LENGTH):
+        if packed:
+            for _, start, end in group:
+                yield from read_varints(data, start, end)
+        else:
+            yield [value for _, value, _ in group]
 
 
 # ---- writing

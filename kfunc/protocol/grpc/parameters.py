@@ -4,7 +4,20 @@ from struct import Struct
 from typing import Any
 
 from kfunc.errors import InvalidRequest
-from kfunc.protocol.grpc.wire import FIXED64, LENGTH, VARINT, broken, fields, length_delimited, signed, tag, text, varint
+from kfunc.protocol.grpc.wire import (
+    FIXED64,
+    LENGTH,
+    UNBOUNDED,
+    VARINT,
+    Budget,
+    broken,
+    fields,
+    length_delimited,
+    signed,
+    tag,
+    text,
+    varint,
+)
 
 BOOL, INT64, STRING, DOUBLE, UINT64 = range(1, 6)
 WIRE_TYPES = {BOOL: VARINT, INT64: VARINT, STRING: LENGTH, DOUBLE: FIXED64, UINT64: VARINT}
@@ -12,22 +25,22 @@ _DOUBLE = Struct("<d")
 MOST_INT64 = 2**63 - 1
 
 
-def read_entry(data: bytes, at: int, end: int, into: dict[str, Any]) -> None:
+def read_entry(data: bytes, at: int, end: int, into: dict[str, Any], budget: Budget = UNBOUNDED) -> None:
     """One entry of a map<string, InferParameter>. Raises InvalidRequest."""
     key, value = "", None
-    for number, kind, start, stop in fields(data, at, end):
+    for number, kind, start, stop in fields(data, at, end, budget):
         if number == 1 and kind == LENGTH:
             key = text(data, start, stop)
         elif number == 2 and kind == LENGTH:
-            value = _read_value(data, start, stop)
+            value = _read_value(data, start, stop, budget)
     if value is None:
         raise InvalidRequest(f"the parameter {key!r} has no value")
     into[key] = value
 
 
-def _read_value(data: bytes, at: int, end: int) -> Any:
+def _read_value(data: bytes, at: int, end: int, budget: Budget) -> Any:
     value: Any = None
-    for number, kind, start, stop in fields(data, at, end):
+    for number, kind, start, stop in fields(data, at, end, budget):
         if WIRE_TYPES.get(number, kind) != kind:
             raise broken(f"a parameter's field {number} has the wire type {kind}")
         if number == BOOL:

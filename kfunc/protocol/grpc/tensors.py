@@ -1,12 +1,14 @@
 """InferInputTensor and InferOutputTensor, which have the same fields, and the raw contents beside them."""
 
 from kfunc.errors import InvalidRequest
-from kfunc.protocol.datatypes import DATATYPES, LENGTH_BYTES, element_count
+from kfunc.protocol.datatypes import DATATYPES, LENGTH_BYTES, MAX_RANK, element_count
 from kfunc.protocol.grpc import contents
 from kfunc.protocol.grpc.parameters import read_entry, write_map
 from kfunc.protocol.grpc.wire import (
     LENGTH,
+    UNBOUNDED,
     VARINT,
+    Budget,
     broken,
     fields,
     length_delimited,
@@ -30,14 +32,18 @@ Raw = list[tuple[int, int]]
 _openings: dict[tuple[str, str, tuple[int, ...]], bytes] = {}
 
 
-def read_tensor(data: bytes, at: int, end: int) -> tuple[Tensor, contents.Spans]:
-    """A tensor without its data, and where its contents lie."""
+def read_tensor(
+    data: bytes, at: int, end: int, budget: Budget = UNBOUNDED, elements: Budget = UNBOUNDED
+) -> tuple[Tensor, contents.Spans]:
+    """A tensor without its data, and where its contents lie; `elements` is the budget of the contents' fields."""
     tensor = Tensor("", [], "")
     spans: contents.Spans = {}
-    for number, kind, start, stop in fields(data, at, end):
+    for number, kind, start, stop in fields(data, at, end, budget):
         if number == SHAPE and kind in (LENGTH, VARINT):
             for sizes in read_varints(data, start, stop) if kind == LENGTH else ([start],):
                 tensor.shape += [signed(size) for size in sizes]
+                if len(tensor.shape) > MAX_RANK:
+                    raise InvalidRequest(f"input {tensor.name!r}: more than {MAX_RANK} dimensions")
         elif number <= CONTENTS and kind != LENGTH:
             raise broken(f"field {number} of a tensor has the wire type {kind}")
         elif number == NAME:
@@ -46,9 +52,9 @@ def read_tensor(data: bytes, at: int, end: int) -> tuple[Tensor, contents.Spans]
             tensor.datatype = text(data, start, stop)
         elif number == PARAMETERS:
             tensor.parameters = tensor.parameters or {}
-            read_entry(data, start, stop, tensor.parameters)
+            read_entry(data, start, stop, tensor.parameters, budget)
         elif number == CONTENTS:
-            contents.collect(data, start, stop, spans)
+            contents.collect(data, start, stop, spans, elements)
     return tensor, spans
 
 

@@ -1,6 +1,7 @@
 """The wire format of Protocol Buffers (Encoding): tags, varints, lengths."""
 
 from collections.abc import Iterator
+from itertools import repeat
 
 from kfunc.errors import InvalidRequest
 
@@ -8,10 +9,15 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 SIGN, ALL = 1 << 63, (1 << 64) - 1
 MAX_VARINT = 10  # bytes
 MAX_NUMBER = 2**29 - 1
+SPENT = "the message has too many fields; send numbers packed, or tensors in raw_input_contents"
 SLICE = 64 * 1024  # bytes of packed varints that are split at a time
 
 # Number and wire type of a field, and its value: where it lies in the message (LENGTH, fixed), or itself (VARINT).
 Field = tuple[int, int, int, int]
+
+Budget = Iterator[None]
+"""Has a turn for each field that may still be read: of a message and those in it together."""
+UNBOUNDED: Budget = repeat(None)  # for messages whose size is bounded, and those of a server that we chose
 
 
 def broken(what: str) -> InvalidRequest:
@@ -19,9 +25,17 @@ def broken(what: str) -> InvalidRequest:
     return InvalidRequest(f"the message is not what its method takes: {what}")
 
 
-def fields(data: bytes, at: int, end: int) -> Iterator[Field]:
+def budget_of(count: int) -> Budget:
+    """For so many fields."""
+    return repeat(None, count)
+
+
+def fields(data: bytes, at: int, end: int, budget: Budget = UNBOUNDED) -> Iterator[Field]:
     """The fields of the message in `data[at:end]`, as (number, wire type, value or start, end). Raises InvalidRequest."""
+    spent = object()
     while at < end:
+        if next(budget, spent) is spent:
+            raise InvalidRequest(SPENT)
         key = data[at]
         at += 1
         if key > 0x7F:
@@ -62,15 +76,15 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise broken("a number is cut off or longer than 64 bits")
 
 
-def read_varints(data: bytes, at: int, end: int) -> Iterator[list[int]]:
-    """The numbers of packed varints, in lists. Raises InvalidRequest."""
+def read_varints(data: bytes, at: int, end: int) -> Iterator[bytes | list[int]]:
+    """The numbers of packed varints, in parts: bytes where each is below 128. Raises InvalidRequest."""
     while at < end:
         stop = min(at + SLICE, end)
         while stop < end and data[stop - 1] > 0x7F:
             stop += 1  # not within a number
         chunk = data[at:stop]
         at = stop
-        yield list(chunk) if chunk.isascii() else _split(chunk)
+        yield chunk if chunk.isascii() else _split(chunk)
 
 
 def _split(chunk: bytes) -> list[int]:

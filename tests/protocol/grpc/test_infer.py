@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.grpc import answer, request
+from kfunc.protocol.grpc.wire import length_delimited, varint
 from kfunc.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 from tests.protocol.grpc.library import ModelInferRequest, ModelInferResponse
 
@@ -267,3 +268,59 @@ def test_bytes_of_any_kind_are_read_or_refused(body: bytes) -> None:
 
 def test_a_request_names_only_so_many_outputs() -> None:
     assert refused(b"\x32\x00" * (request.MAX_TENSORS + 1)) == "the request names more than 10000 outputs"
+
+
+def tensor_of(datatype: str, contents: bytes, shape: bytes = b"") -> bytes:
+    """A request for `x` with these contents, as bytes."""
+    own = length_delimited(2, datatype.encode()) + length_delimited(3, shape) + length_delimited(5, contents)
+    return length_delimited(5, length_delimited(1, b"x") + own)
+
+
+UNKNOWN = b"\x78\x01"
+ENTRY = length_delimited(1, b"k") + length_delimited(2, b"\x08\x01")
+TOO_MANY = {
+    "of the message": UNKNOWN * (request.MAX_FIELDS + 1),
+    "of messages in it together": length_delimited(5, UNKNOWN * (request.MAX_FIELDS // 2 + 1)) * 2,
+    "of a parameter": length_delimited(4, UNKNOWN * (request.MAX_FIELDS + 1)),
+    "of a parameter's value": length_delimited(4, length_delimited(2, UNKNOWN * (request.MAX_FIELDS + 1))),
+    "of a requested output": length_delimited(6, UNKNOWN * (request.MAX_FIELDS + 1)),
+    "parameters": length_delimited(4, ENTRY) * (request.MAX_FIELDS // 4 + 1),
+    "of contents": tensor_of("BYTES", b"\x42\x00" * (request.MAX_ELEMENTS + 1)),
+    "unknown ones of contents": tensor_of("BYTES", UNKNOWN * (request.MAX_ELEMENTS + 1)),
+}
+
+
+@pytest.mark.parametrize("body", TOO_MANY.values(), ids=TOO_MANY)
+def test_a_message_has_only_so_many_fields(body: bytes) -> None:
+    assert refused(body).startswith("the message has too many fields")
+
+
+FULL = {"BYTES": b"\x42\x01a", "INT64": b"\x18\x01", "UINT8": b"\x20\x01"}
+
+
+@pytest.mark.parametrize("datatype", FULL)
+def test_contents_may_have_a_million_elements_that_are_not_packed(datatype: str) -> None:
+    body = tensor_of(datatype, FULL[datatype] * request.MAX_ELEMENTS, varint(request.MAX_ELEMENTS))
+    (read,) = request.decode_request(body)[0].inputs
+    assert len(read.data) * (8 if datatype == "INT64" else 1) >= request.MAX_ELEMENTS
+
+
+def test_packed_numbers_may_be_as_many_as_the_message_holds() -> None:
+    count = 2 * request.MAX_ELEMENTS
+    (read,) = request.decode_request(tensor_of("INT32", length_delimited(2, b"\x07" * count), varint(count)))[0].inputs
+    assert bytes(read.data) == b"\x07\0\0\0" * count
+
+
+def test_a_shape_has_only_so_many_dimensions() -> None:
+    for size in (b"\x01", b"\x81\x00"):
+        assert refused(tensor_of("INT8", b"", size * 1_000_000)) == "input 'x': more than 32 dimensions"
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
+def test_packed_numbers_single_ones_and_large_ones_may_be_mixed(datatype: str) -> None:
+    field = {"INT64": 3, "UINT64": 5}.get(datatype, 4 if datatype[0] == "U" else 2)
+    most = int(INTEGERS[datatype].max)
+    one = varint(field << 3) + b"\x05"
+    contents = length_delimited(field, b"\x01\x02") + one + one + length_delimited(field, varint(most) + b"\x03")
+    (read,) = request.decode_request(tensor_of(datatype, contents, b"\x06"))[0].inputs
+    assert np.frombuffer(read.data, NUMPY[datatype]).tolist() == [1, 2, 5, 5, most, 3]
