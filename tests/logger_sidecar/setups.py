@@ -75,6 +75,9 @@ class Setup:
         for task in (*self.pipeline._tasks, *self.pipeline._others):
             task.cancel()
         await asyncio.sleep(0)
+        if self.spool._due is not None:
+            self.spool._due.cancel()  # else it would write over what the next one finds
+        self.spool._draining = True
         if self.spool.lane is not None:
             self.spool.lane.release()
 
