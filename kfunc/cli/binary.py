@@ -1,6 +1,7 @@
 """V2 requests and answers in binary, REST's form and gRPC's, from and to JSON values: for `invoke --binary`, `--grpc`."""
 
 from base64 import b64encode
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -65,7 +66,9 @@ def _document(response: InferResponse) -> dict[str, Any]:
 def _values(array: "np.ndarray[Any, Any]") -> list[Any]:
     flat = array.reshape(-1)
     if array.dtype.kind == "f":
-        return [value if np.isfinite(value) else None for value in flat.tolist()]
+        # FP32 by way of their texts: the fewest digits that mean the number, as in an answer in JSON.
+        values = map(float, map(str, flat)) if array.dtype == np.float32 else flat.tolist()
+        return [value if isfinite(value) else None for value in values]
     if array.dtype.hasobject:
         return [_text(value) for value in flat]
     return flat.tolist()

@@ -88,5 +88,7 @@ def _introduce(function: LocalFunction, config: PodConfig, management: dict[str,
     click.echo(f"{config.function}: {model.uri} with {model.runtime} ({function.why}), {served}")
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
     click.echo(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
+    if config.model_management:
+        click.echo(f"models: load and unload at http://{address(management['handler'])}/v2/repository, REST and gRPC")
     if config.logger is not None:
         click.echo(f"events: {where(config.logger, function.directory)}")

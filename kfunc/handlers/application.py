@@ -101,7 +101,7 @@ class Application:
         route = resolve(target)
         action, protocols = route.action, self._config.protocols
         if action in (Action.LOAD, Action.UNLOAD):
-            raise NotFound("models are loaded and unloaded on the management port (--manage), not on this one")
+            raise NotFound("models are loaded and unloaded on the handler's management port (--manage), not on this one")
         if action in V1_ACTIONS and "v1" not in protocols:
             raise NotFound("the V1 protocol is not served here (inference.protocols)")
         if action in V2_ACTIONS and "v2" not in protocols:

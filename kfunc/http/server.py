@@ -46,19 +46,22 @@ class Connection(Protocol):
 
 
 class NotServed:
-    """Answers calls of gRPC where there is none."""
+    """Answers calls of gRPC where there is none: `words` say where it is."""
 
     stream_above = 2**62
 
+    def __init__(self, words: str) -> None:
+        self._words = words
+
     def handle(self, exchange: Exchange) -> None:
         """Say what is to be done."""
-        raise Unsupported("gRPC is not served here; inference.protocols: [v1, v2, grpc] in func.yaml offers it")
+        raise Unsupported(self._words)
 
     def observe(self, exchange: Exchange) -> None:
         """Such calls are not counted."""
 
 
-NOT_SERVED = NotServed()
+NOT_SERVED = NotServed("gRPC is not served here; inference.protocols: [v1, v2, grpc] in func.yaml offers it")
 
 
 class HttpServer:

@@ -7,11 +7,12 @@ from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
 from kfunc.http.address import Address
 from kfunc.http.exchange import Application, Exchange
-from kfunc.http.server import HttpServer
+from kfunc.http.server import HttpServer, NotServed
 from kfunc.telemetry.metrics import CONTENT_TYPE, Metrics, merge
 
 SCRAPE_TIMEOUT_S = 2.0
 MAX_BODY_BYTES = 64 * 1024
+ONLY_METRICS = "this management port serves /metrics alone; models are managed on the handler's"
 REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n"
 
 
@@ -35,7 +36,7 @@ class Management:
             if self._others is not None:
                 self._others.handle(exchange)
                 return
-            raise NotFound("the management port serves /metrics")
+            raise NotFound(ONLY_METRICS)
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
@@ -79,5 +80,8 @@ async def serve_management(
         return None
     limits = Limits(max_connections=64, max_body_bytes=MAX_BODY_BYTES)
     server = HttpServer(Management(metrics, scrape, others), limits)
+    if others is None:
+        metrics_alone = NotServed(ONLY_METRICS)
+        server.grpc = lambda target: metrics_alone
     await server.start(listener)
     return server

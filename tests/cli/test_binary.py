@@ -65,7 +65,12 @@ def test_a_document_that_is_no_v2_request_is_refused(given: dict[str, Any], erro
 def test_an_answer_in_binary_is_shown_as_its_values() -> None:
     raw = np.empty(2, np.object_)
     raw[:] = [b"a", b"\xff"]
-    outputs = {"f": np.array([[1.5, np.nan]], np.float16), "i": np.array([-1]), "s": raw}
+    outputs = {
+        "f": np.array([[1.5, np.nan]], np.float16),
+        "i": np.array([-1]),
+        "s": raw,
+        "g": np.array([0.9847031, 0.1, 6e-8], np.float32),
+    }
     request = InferRequest([], parameters={v2_binary.ALL_WANTED: True})
     body, length = encode_v2(request, to_response(request, ModelMetadata("m", ["3"], "", [], []), outputs))
     assert decode_document(Answer(200, {"inference-header-content-length": str(length)}, body)) == {
@@ -75,5 +80,6 @@ def test_an_answer_in_binary_is_shown_as_its_values() -> None:
             {"name": "f", "datatype": "FP16", "shape": [1, 2], "data": [1.5, None]},
             {"name": "i", "datatype": "INT64", "shape": [1], "data": [-1]},
             {"name": "s", "datatype": "BYTES", "shape": [2], "data": ["a", {"b64": "/w=="}]},
+            {"name": "g", "datatype": "FP32", "shape": [3], "data": [0.9847031, 0.1, 6e-8]},
         ],
     }

@@ -149,7 +149,7 @@ def test_an_answer_that_waits_takes_one_task(caller: Callable[..., Any]) -> None
         ("POST", "/v2/models/iris/explain", 404, "the V2 protocol has no explanations; V1 has: POST /v1/models/iris:explain"),
         (
             *("POST", "/v2/repository/models/iris/load", 404),
-            "models are loaded and unloaded on the management port (--manage), not on this one",
+            "models are loaded and unloaded on the handler's management port (--manage), not on this one",
         ),
     ],
 )

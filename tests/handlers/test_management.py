@@ -139,7 +139,7 @@ def test_the_index_is_on_the_inference_port_too(caller: Callable[..., Any]) -> N
 @pytest.mark.parametrize("target", [LOAD, UNLOAD])
 def test_the_inference_port_says_where_models_are_changed(caller: Callable[..., Any], target: str) -> None:
     status, answer = caller(model_management=True).ask("POST", target)
-    assert (status, "on the management port" in answer["error"]) == (404, True)
+    assert (status, "on the handler's management port" in answer["error"]) == (404, True)
 
 
 @pytest.mark.parametrize(("allowed", "there"), [(True, True), (False, False)])

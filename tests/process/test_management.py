@@ -4,6 +4,7 @@ import asyncio
 import socket
 from http.client import HTTPConnection
 
+import grpc
 import pytest
 
 from kfunc.http.address import Address
@@ -67,6 +68,21 @@ def test_there_is_nothing_else(method: str, path: str, status: int) -> None:
     found, text = ask(path, method)
     assert found == status
     assert text.startswith('{"error":')
+
+
+def test_a_call_of_grpc_hears_where_the_models_are_managed() -> None:
+    async def run() -> str:
+        where = listener()
+        server = await serve_management(Metrics("logger"), where, [])
+        assert server is not None
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port(where)}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")(b"")
+        server.close()
+        return f"{caught.value.code().name}: {caught.value.details()}"
+
+    said = "UNIMPLEMENTED: this management port serves /metrics alone; models are managed on the handler's"
+    assert asyncio.run(run()) == said
 
 
 class Others:
