@@ -1,6 +1,6 @@
 """ModelStreamInfer: each request is REST's `infer_stream`, whose parts are sent as they come; errors are answers too."""
 
-from kfunc.errors import BadGateway, InvalidRequest, KfuncError
+from kfunc.errors import BadGateway, KfuncError
 from kfunc.grpc.asked import JSON_LENGTH, Asked, error_of, field_of, head_of
 from kfunc.grpc.call import LARGE
 from kfunc.grpc.reading import read_later
@@ -35,16 +35,16 @@ class InferStream(StreamCall):
             self.front.spawn(self._take_later(message))
             return
         try:
-            self._go_on(*decode_request(message))
-        except InvalidRequest as error:
+            self._go_on(*decode_request(message, most=self.front.limits.max_body_bytes))
+        except KfuncError as error:
             self._failed(error)
 
     async def _take_later(self, message: bytes) -> None:
         try:
-            found = await read_later(message)
+            found = await read_later(message, 0, self.front.limits.max_body_bytes)
             if self.outer.on_cancel is not None:
                 self._go_on(*found)
-        except InvalidRequest as error:
+        except KfuncError as error:
             self._failed(error)
         except Exception:
             self.end(self.front.broken(self.outer))

@@ -16,11 +16,11 @@ def check_question(size: int) -> None:
         raise PayloadTooLarge(f"the message has {size} bytes; this method takes {MAX_QUESTION}")
 
 
-async def read_later(data: bytes, at: int = 0) -> tuple[InferRequest, bool]:
-    """What `decode_request` gives, with every tensor in its binary form. Raises InvalidRequest."""
-    return await asyncio.get_running_loop().run_in_executor(None, _read, data, at)
+async def read_later(data: bytes, at: int, most: int) -> tuple[InferRequest, bool]:
+    """What `decode_request` gives, with every tensor in its binary form. Raises InvalidRequest, PayloadTooLarge."""
+    return await asyncio.get_running_loop().run_in_executor(None, _read, data, at, most)
 
 
-def _read(data: bytes, at: int) -> tuple[InferRequest, bool]:
-    request, raw = decode_request(data, at)
+def _read(data: bytes, at: int, most: int) -> tuple[InferRequest, bool]:
+    request, raw = decode_request(data, at, most=most)
     return with_raw_data(request), raw

@@ -37,10 +37,10 @@ class InferCall(Call):
         if len(data) > LARGE:
             self.spawn(self._take_later(data, at))
         else:
-            self._taken(data, at, *decode_request(data, at))
+            self._taken(data, at, *decode_request(data, at, most=self.front.limits.max_body_bytes))
 
     async def _take_later(self, data: bytes, at: int) -> None:
-        self._taken(data, at, *await read_later(data, at))
+        self._taken(data, at, *await read_later(data, at, self.front.limits.max_body_bytes))
 
     def _taken(self, data: bytes, at: int, request: InferRequest, raw: bool) -> None:
         self._raw = raw

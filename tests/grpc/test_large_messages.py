@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
+from kfunc.config.inference import Limits
 from kfunc.protocol.grpc.wire import length_delimited, varint
 from kfunc.protocol.messages import InferRequest, InferResponse, Tensor
 from tests.grpc.served import SERVICE, Client, Rest, echo, refused, says, served, streams
@@ -90,6 +91,21 @@ def test_large_messages_of_a_stream_are_read_or_refused_each() -> None:
         assert [bool(answer.error_message) for answer in answers] == [False, True, False]
         assert "too many fields" in answers[1].error_message
         assert len(rest.asked) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [10_000, 300_000])
+def test_numbers_in_contents_may_not_become_larger_than_a_body(count: int) -> None:
+    async def run() -> None:
+        request = ModelInferRequest(model_name="m")
+        request.inputs.add(name="x", datatype="INT64", shape=[count]).contents.int64_contents.extend([1] * count)
+        rest, most = Rest({}), 4 * count
+        async with served(rest, limits=Limits(max_body_bytes=most)) as client:
+            words = f"the inputs have {8 * count} bytes or more, {most} are allowed (limits.max_body_bytes)"
+            assert await refused(client.infer(request)) == ("RESOURCE_EXHAUSTED", words)
+            assert [answer.error_message for answer in await streamed(client, request.SerializeToString())] == [words]
+        assert rest.asked == []
 
     asyncio.run(run())
 

@@ -58,8 +58,11 @@ def collect(data: bytes, at: int, end: int, spans: Spans, budget: Budget) -> Non
             spans.setdefault(number, []).append((kind, start, stop))
 
 
-def decode(name: str, datatype: str, data: bytes, spans: Spans) -> tuple[Any, int]:
-    """The elements of a tensor, as its `data`, and how many they are. Raises InvalidRequest that names it."""
+def decode(name: str, datatype: str, data: bytes, spans: Spans, wanted: int) -> tuple[Any, int]:
+    """The elements of a tensor, as its `data`, and how many they are. Raises InvalidRequest that names it.
+
+    Integers are read no further than to see that there are more than `wanted`.
+    """
     if datatype in ONLY_RAW:
         raise InvalidRequest(f"input {name!r}: {datatype} travels in raw_input_contents only")
     field, code = FIELDS[datatype]
@@ -87,6 +90,8 @@ def decode(name: str, datatype: str, data: bytes, spans: Spans) -> tuple[Any, in
                 values.frombytes(_widened(each, values.itemsize))
             else:
                 values.extend(each)
+            if len(values) > wanted:
+                break
     except OverflowError:
         raise InvalidRequest(f"input {name!r}: a number is out of the range of {datatype}") from None
     return memoryview(values).cast("B"), len(values)

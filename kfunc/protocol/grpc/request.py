@@ -25,10 +25,10 @@ MAX_FIELDS = 100_000  # of one request, but for those in contents
 MAX_ELEMENTS = 1_000_000  # fields in contents: BYTES, and numbers that are not packed
 
 
-def decode_request(data: bytes, at: int = 0, end: int | None = None) -> tuple[InferRequest, bool]:
+def decode_request(data: bytes, at: int = 0, end: int | None = None, most: int | None = None) -> tuple[InferRequest, bool]:
     """The request in `data[at:end]`, and whether its tensors came raw; raw ones are views of `data`.
 
-    Raises InvalidRequest, naming the tensor that is wrong.
+    `most` are the bytes that typed ones may become. Raises InvalidRequest, naming the tensor that is wrong, PayloadTooLarge.
     """
     request = InferRequest([])
     raw: Raw = []
@@ -59,7 +59,7 @@ def decode_request(data: bytes, at: int = 0, end: int | None = None) -> tuple[In
             request.id = text(data, start, stop)
         if len(request.inputs) > MAX_TENSORS or len(raw) > MAX_TENSORS:
             raise InvalidRequest(f"the request has more than {MAX_TENSORS} inputs")
-    attach(request.inputs, spans, data, raw)
+    attach(request.inputs, spans, data, raw, most)
     return request, bool(raw)
 
 

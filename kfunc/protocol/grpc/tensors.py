@@ -1,6 +1,6 @@
 """InferInputTensor and InferOutputTensor, which have the same fields, and the raw contents beside them."""
 
-from kfunc.errors import InvalidRequest
+from kfunc.errors import InvalidRequest, PayloadTooLarge
 from kfunc.protocol.datatypes import DATATYPES, LENGTH_BYTES, MAX_RANK, element_count
 from kfunc.protocol.grpc import contents
 from kfunc.protocol.grpc.parameters import read_entry, write_map
@@ -58,13 +58,21 @@ def read_tensor(
     return tensor, spans
 
 
-def attach(tensors: list[Tensor], spans: list[contents.Spans], data: bytes, raw: Raw) -> None:
-    """Give tensors their data, of their contents or of the message's raw ones. Raises InvalidRequest."""
+def attach(tensors: list[Tensor], spans: list[contents.Spans], data: bytes, raw: Raw, most: int | None = None) -> None:
+    """Give tensors their data, of their contents or of the message's raw ones.
+
+    `most` bounds the bytes that contents become, up to eight times what they are. Raises InvalidRequest, PayloadTooLarge.
+    """
     if raw:
         _attach_raw(tensors, spans, data, raw)
         return
+    size = 0
     for tensor, found in zip(tensors, spans, strict=True):
-        _attach_typed(tensor, found, data)
+        count = _wanted(tensor)
+        size += count * (DATATYPES[tensor.datatype] or LENGTH_BYTES)
+        if most is not None and size > most:
+            raise PayloadTooLarge(f"the inputs have {size} bytes or more, {most} are allowed (limits.max_body_bytes)")
+        _attach_typed(tensor, count, found, data)
 
 
 def _attach_raw(tensors: list[Tensor], spans: list[contents.Spans], data: bytes, raw: Raw) -> None:
@@ -87,11 +95,11 @@ def _attach_raw(tensors: list[Tensor], spans: list[contents.Spans], data: bytes,
         tensor.data = view[start:end]
 
 
-def _attach_typed(tensor: Tensor, spans: contents.Spans, data: bytes) -> None:
-    count = _wanted(tensor)
-    tensor.data, given = contents.decode(tensor.name, tensor.datatype, data, spans)
+def _attach_typed(tensor: Tensor, count: int, spans: contents.Spans, data: bytes) -> None:
+    tensor.data, given = contents.decode(tensor.name, tensor.datatype, data, spans, count)
     if given != count:
-        raise InvalidRequest(f"input {tensor.name!r}: the shape {tensor.shape} has {count} elements, its contents have {given}")
+        told = given if given < count else "more"
+        raise InvalidRequest(f"input {tensor.name!r}: the shape {tensor.shape} has {count} elements, its contents have {told}")
 
 
 def _wanted(tensor: Tensor) -> int:

@@ -1,6 +1,7 @@
 """ModelInfer's messages, held against the protobuf library."""
 
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.errors import InvalidRequest
+from kfunc.errors import InvalidRequest, PayloadTooLarge
 from kfunc.protocol.grpc import answer, request
 from kfunc.protocol.grpc.wire import length_delimited, varint
 from kfunc.protocol.messages import InferRequest, InferResponse, RequestedOutput, Tensor
@@ -309,6 +310,25 @@ def test_packed_numbers_may_be_as_many_as_the_message_holds() -> None:
     count = 2 * request.MAX_ELEMENTS
     (read,) = request.decode_request(tensor_of("INT32", length_delimited(2, b"\x07" * count), varint(count)))[0].inputs
     assert bytes(read.data) == b"\x07\0\0\0" * count
+
+
+def test_contents_become_only_so_many_bytes() -> None:
+    body = tensor_of("INT64", length_delimited(3, b"\x07" * 1000), varint(1000))
+    request.decode_request(body, most=8000)
+    with pytest.raises(PayloadTooLarge, match="the inputs have 8000 bytes or more, 7999 are allowed"):
+        request.decode_request(body, most=7999)
+    with pytest.raises(PayloadTooLarge):
+        request.decode_request(body * 2, most=8000)
+
+
+def test_contents_are_not_read_far_beyond_the_shape() -> None:
+    body = tensor_of("INT64", length_delimited(3, b"\x07" * 8_000_000), b"\x01")
+    tracemalloc.start()
+    said = refused(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert said == "input 'x': the shape [1] has 1 elements, its contents have more"
+    assert peak < 4_000_000  # not 64 MB of numbers
 
 
 def test_a_shape_has_only_so_many_dimensions() -> None:
