@@ -5,7 +5,7 @@ case, `KFUNC_BATCHER_MAX_BATCH_SIZE=64`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +23,6 @@ MAX_VARIABLE_BYTES = 64 * 1024
 """Longer ones are a file, and KFUNC_CONFIG is `@` and its path."""
 IN_FILE = "@"
 VARIABLE = "KFUNC_CONFIG"
-LISTS = {"protocols", "preferred_batch_sizes", "group_headers"}
 
 
 class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
@@ -87,18 +86,24 @@ def _current(config: PodConfig) -> PodConfig:
 def _override(plain: dict[str, Any], key: str, value: str) -> None:
     """Set the field whose path, joined with `_`, is the variable's name."""
     wanted = key.removeprefix("KFUNC_").lower()
-    target, fields = plain, PodConfig.__struct_fields__
+    target: Any = plain
+    settings: type[Struct] = PodConfig
     for block, struct in BLOCKS.items():
         if wanted.startswith(block + "_"):
             inner = plain.get(block) or {}
             plain[block] = inner
-            target, fields, wanted = inner, struct.__struct_fields__, wanted.removeprefix(block + "_")
+            target, settings, wanted = inner, struct, wanted.removeprefix(block + "_")
             break
-    if wanted not in fields:
-        raise ConfigError([Problem(f"{key} names no setting", suggestion=f"settings here: {', '.join(fields)}")], "environment")
+    kinds = {field.name: field.type for field in msgspec.structs.fields(settings)}
+    if wanted not in kinds:
+        raise ConfigError([Problem(f"{key} names no setting", suggestion=f"settings here: {', '.join(kinds)}")], "environment")
     if isinstance(target, dict):  # else converting it says what is wrong
-        target[wanted] = value.split(",") if wanted in LISTS else value
+        target[wanted] = value.split(",") if _is_list(kinds[wanted]) else value
 
 
-LISTS = {"protocols", "paths", "models", "headers", "redact"}
+def _is_list(kind: Any) -> bool:
+    """Whether a field's type is a list, with bounds or without: its variable has the elements with commas between."""
+    return get_origin(kind) is list or any(_is_list(part) for part in get_args(kind))
+
+
 BLOCKS: dict[str, type[Struct]] = {"model": PodModel, "limits": Limits, "batcher": Batcher, "logger": Logger}

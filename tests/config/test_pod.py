@@ -144,6 +144,9 @@ def test_a_broken_configuration_is_refused(text: str, overrides: dict[str, str])
         ("KFUNC_MODEL_VERSION", "2", "model.version", "2"),
         ("KFUNC_LIMITS_MAX_HEADERS", "7", "limits.max_headers", 7),
         ("KFUNC_BATCHER_MAX_BATCH_SIZE", "64", "batcher.max_batch_size", 64),
+        ("KFUNC_BATCHER_PREFERRED_BATCH_SIZES", "4,8", "batcher.preferred_batch_sizes", [4, 8]),
+        ("KFUNC_BATCHER_GROUP_HEADERS", "x-tenant", "batcher.group_headers", ["x-tenant"]),
+        ("KFUNC_LOGGER_REDACT", "ssn,name", "logger.redact", ["ssn", "name"]),
         ("KFUNC_LOGGER_SINK", "http://b/", "logger.sink", "http://b/"),
     ],
 )
