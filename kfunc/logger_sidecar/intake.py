@@ -17,7 +17,7 @@ MAGIC = int.from_bytes(b"kfintak1", "little")
 HEAD_BYTES = 4096
 MAGIC_AT, SIZE_AT, WRITTEN_AT, DRAINED_AT, LANE_AT, ORIGIN_AT, CURSORS_AT = 0, 1, 2, 3, 4, 5, 8  # 8-byte words
 MAX_CURSORS = 16  # two words each: key, position
-ORIGIN_BYTES_AT = 512
+ORIGIN_BYTES_AT, FOLDER_BYTES_AT = 512, 3072
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the name is private to the user, and checked)
 
 
@@ -30,6 +30,18 @@ def intake_path(lane: str) -> str:
 def cursor_key(name: str) -> int:
     """The word that stands for a sink's name; never 0."""
     return int.from_bytes(sha256(name.encode()).digest()[:8], "little") | 1
+
+
+def remove_abandoned(shared_memory: str = SHARED_MEMORY) -> None:
+    """Delete the intakes of folders that are gone: their processes were killed, and nobody can want their records."""
+    prefix = f"kfunc-{os.geteuid()}-"
+    for entry in os.scandir(shared_memory):
+        if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
+            with open(entry.path, "rb") as file:
+                head = file.read(HEAD_BYTES)
+            folder = head[FOLDER_BYTES_AT:].partition(b"\0")[0]
+            if head.startswith(MAGIC.to_bytes(8, "little")) and folder and not os.path.lexists(folder):
+                os.unlink(entry.path)
 
 
 class Intake:
@@ -65,12 +77,18 @@ class Intake:
     def start_at(self, position: int, origin: Origin) -> None:
         """Begin a run: what was in the ring has been taken out."""
         text = msgspec.json.encode(origin)
-        if len(text) > HEAD_BYTES - ORIGIN_BYTES_AT:
+        if len(text) > FOLDER_BYTES_AT - ORIGIN_BYTES_AT:
             raise ValueError("the origin of the events is too long")
         words = self._words
         words[DRAINED_AT] = words[WRITTEN_AT] = self.written = self.drained = position
         words[ORIGIN_AT] = len(text) << 32 | crc32(text)
         self._map[ORIGIN_BYTES_AT : ORIGIN_BYTES_AT + len(text)] = text
+
+    def name_folder(self, folder: str) -> None:
+        """Say whose intake this is, so that it can be removed when the folder is gone; one of a long name stays."""
+        name = os.fsencode(os.path.realpath(folder)) + b"\0"
+        if len(name) <= HEAD_BYTES - FOLDER_BYTES_AT:
+            self._map[FOLDER_BYTES_AT : FOLDER_BYTES_AT + len(name)] = name
 
     def origin(self) -> Origin | None:
         """Who wrote what is in the ring."""

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 
 from kfunc.config.logger import SPOOL_PATH, VOLUME_SHARE, Logger
 from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import Intake, intake_path
+from kfunc.logger_sidecar.intake import Intake, intake_path, remove_abandoned
 from kfunc.logger_sidecar.lanes import Lane, claim_lane
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import Origin, whole_records
@@ -103,7 +103,13 @@ def _open_intake(lane: Lane | None, size: int) -> Intake:
         os.unlink(path)
         return intake
     try:
-        return Intake(intake_path(lane.path), size, lane.key)
+        remove_abandoned()
+    except OSError:
+        pass  # another process was faster, or it is not to be read
+    try:
+        intake = Intake(intake_path(lane.path), size, lane.key)
+        intake.name_folder(lane.path)
+        return intake
     except (OSError, ValueError):
         return Intake(os.path.join(lane.path, "intake"), size, lane.key)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.logger_sidecar.intake import HEAD_BYTES, MAX_CURSORS, Intake, intake_path
+from kfunc.logger_sidecar.intake import FOLDER_BYTES_AT, HEAD_BYTES, MAX_CURSORS, Intake, intake_path, remove_abandoned
 from kfunc.logger_sidecar.record import Origin
 
 
@@ -67,3 +67,21 @@ def test_a_file_that_has_lost_its_name_is_let_go(tmp_path: Path) -> None:
     intake = Intake(str(tmp_path / "intake"), 1 << 16, 0)
     (tmp_path / "intake").unlink()
     intake.close(remove=True)
+
+
+@pytest.mark.parametrize(("folder", "is_kept"), [("gone", False), ("here", True), ("", True)])
+def test_an_intake_whose_folder_is_gone_is_removed(tmp_path: Path, folder: str, is_kept: bool) -> None:
+    (tmp_path / "here").mkdir()
+    path = tmp_path / Path(intake_path("x")).name
+    intake = Intake(str(path), 1000, 1)
+    if folder:
+        intake.name_folder(str(tmp_path / folder))
+    remove_abandoned(str(tmp_path))
+    assert path.exists() == is_kept
+
+
+def test_what_is_not_an_intake_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / Path(intake_path("x")).name
+    path.write_bytes(b"\0" * FOLDER_BYTES_AT + b"/gone\0")
+    remove_abandoned(str(tmp_path))
+    assert path.exists()
