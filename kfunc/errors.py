@@ -149,6 +149,14 @@ class ModelLoadError(StartupError):
     """The model's files are missing, broken or need something that is not installed."""
 
 
+class ClusterError(KfuncError):
+    """The cluster refused something or cannot be reached: `code` is its API's HTTP status, 0 where it gave none."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Problem:
     """One thing that is wrong in a func.yaml; `line` and `column` count from 1, 0 is unknown."""
 

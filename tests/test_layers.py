@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "client": {"errors", "protocol", "http", "handlers"},
     "manifests": {"errors", "config"},
+    "cluster": {"errors", "config", "manifests"},
     "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
-    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests", "event_log"},
+    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests", "cluster", "event_log"},
     "__main__": {"cli"},
 }
 
@@ -39,6 +40,7 @@ SANS_IO = {
     "kfunc.manifests",
     "kfunc.batcher_sidecar.policy",
     "kfunc.http.coding",
+    *(f"kfunc.cluster.{name}" for name in ("faults", "kinds")),
     *(f"kfunc.event_log.{name}" for name in ("stored", "choosing", "ledger", "pairing", "replaying", "showing")),
 }
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
@@ -236,6 +238,7 @@ def test_only_declared_libraries_are_imported() -> None:
         "zstandard",
     }
     sinks = {"aio_pika", "aiokafka", "aiormq", "nats", "obstore", "pyarrow"}
-    optional = {"grpc", "joblib", "onnxruntime", "skops", "sklearn"} | sinks
+    cluster = {"kubernetes", "urllib3", "yaml"}  # the last two come with the first
+    optional = {"grpc", "joblib", "onnxruntime", "skops", "sklearn"} | sinks | cluster
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

@@ -1,0 +1,1 @@
+"""The cluster: its API (`connection.py`), what a function has there (`observing.py`), and what that means (`diagnosis.py`)."""
