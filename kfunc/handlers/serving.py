@@ -25,12 +25,10 @@ class HandlerMetrics:
 
     def __init__(self, slabs: int) -> None:
         self.metrics = Metrics("handler", slabs)
-        self.load_s = 0.0
-        self.cold_start_s = 0.0
-        self.metrics.gauge("kfunc_model_load_seconds", "Time that loading the model took.", lambda: self.load_s)
-        self.metrics.gauge(
-            "kfunc_cold_start_seconds", "From the process's start until the model was ready.", lambda: self.cold_start_s
-        )
+        load = "Time that loading the models took; of the slowest worker."
+        start = "From the process's start until the models were ready; of the slowest worker."
+        self.load = self.metrics.level("kfunc_model_load_seconds", load, combine="max")
+        self.cold_start = self.metrics.level("kfunc_cold_start_seconds", start, combine="max")
         self.load_failures = self.metrics.counter(
             "kfunc_model_load_failures_total", "Loads of a model that failed while others were served."
         )
@@ -73,7 +71,7 @@ async def serve(
     crew: Crew,
 ) -> None:
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
-    recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log)
+    recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log, keep=arguments.recent)
     repository = Repository(config, on_failure=metrics.load_failures.add)
     application = Application(config, recorder, crew.is_complete, repository)
     server = HttpServer(application, config.limits)
@@ -85,7 +83,7 @@ async def serve(
     if not crew.joins_late:
         await server.start(listener)
     others = ModelManagement(config, repository)
-    management = await serve_management(metrics.metrics, manage, arguments.scrape, others)
+    management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
     if management is not None and offers_grpc:
         offer(management)
     stopped = asyncio.ensure_future(life.stop.wait())
@@ -98,12 +96,12 @@ async def serve(
 
         keep_memory()
         keep_freed_memory()
-        metrics.load_s = time.monotonic() - began_at
+        metrics.load.set(time.monotonic() - began_at)
         application.start()
         crew.report_loaded()
         if crew.joins_late:
             await server.start(listener)
-        metrics.cold_start_s = seconds_since_start()
+        metrics.cold_start.set(seconds_since_start())
         life.watch(config.hang_timeout_s, repository.stuck)
         if offers_grpc and not arguments.listen.path:
             prepare()

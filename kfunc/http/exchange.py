@@ -75,6 +75,7 @@ class Exchange:
     batch_s = 0.0
     compute_s = 0.0  # the model's own time
     in_grpc = False  # it is asked in the place of a gRPC call
+    trace: Any = None  # the RequestTrace of a request that is traced (kfunc.telemetry.request_trace)
     grpc_status = -1  # the code that the call ends with in whose place this is asked; -1: in nobody's
     _request_id = b""
 

@@ -5,11 +5,13 @@ import sys
 from kfunc.errors import StartupError
 from kfunc.http.address import Address, parse_address
 
+MAX_RECENT = 10_000
+
 
 class Arguments:
     """Where a process listens, whom it talks to and where it is managed."""
 
-    __slots__ = ("access_log", "listen", "manage", "scrape", "upstream")
+    __slots__ = ("access_log", "listen", "manage", "recent", "scrape", "upstream")
 
     def __init__(self) -> None:
         self.listen = Address()
@@ -17,6 +19,7 @@ class Arguments:
         self.manage: Address | None = None
         self.scrape: list[Address] = []
         self.access_log = False
+        self.recent = 0
 
 
 def usage(program: str, *, upstream: bool, manage: str) -> str:
@@ -32,6 +35,7 @@ def usage(program: str, *, upstream: bool, manage: str) -> str:
         f"  --manage ADDR     where /metrics is served (default {manage}; none: not at all)",
         "  --scrape ADDR     another process's --manage, whose metrics are shown here too; repeatable",
         "  --access-log      one line per request on standard output",
+        "  --recent N        keep the last N requests, and show them as JSON at /requests of --manage",
         "  --help            this text",
         "",
         f"example: python -m {program} --listen 127.0.0.1:8080" + (" --upstream unix:/run/kfunc/handler" if upstream else ""),
@@ -51,10 +55,10 @@ def parse_arguments(program: str, argv: list[str], *, upstream: bool, manage: st
             raise SystemExit(0)
         if flag == "--access-log" and not equals:
             parsed.access_log = True
-        elif flag in ("--listen", "--manage", "--scrape") or (flag == "--upstream" and upstream):
+        elif flag in ("--listen", "--manage", "--recent", "--scrape") or (flag == "--upstream" and upstream):
             if not equals:
                 if not rest:
-                    raise StartupError(f"{flag} needs an address")
+                    raise StartupError(f"{flag} needs {'a number' if flag == '--recent' else 'an address'}")
                 value = rest.pop(0)
             if flag == "--scrape":
                 parsed.scrape.append(parse_address(value))
@@ -64,6 +68,10 @@ def parse_arguments(program: str, argv: list[str], *, upstream: bool, manage: st
     for flag in ("--listen", "--upstream") if upstream else ("--listen",):
         if flag not in values:
             raise StartupError(f"{flag} is missing; see python -m {program} --help")
+    recent = values.get("--recent", "0")
+    if not (recent.isascii() and recent.isdigit() and int(recent) <= MAX_RECENT):
+        raise StartupError(f"--recent {recent}: a number from 0 to {MAX_RECENT} is expected")
+    parsed.recent = int(recent)
     parsed.listen = parse_address(values["--listen"])
     parsed.upstream = parse_address(values["--upstream"]) if upstream else None
     parsed.manage = None if values["--manage"] == "none" else parse_address(values["--manage"])

@@ -1,44 +1,55 @@
-"""The management listener of a process: /metrics, its own and, in the outermost one, the pod's."""
+"""The management listener of a process: /metrics, its own and, in the outermost one, the pod's; the last requests."""
 
 import asyncio
 import socket
+
+import msgspec
 
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
 from kfunc.http.address import Address
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
-from kfunc.telemetry.metrics import CONTENT_TYPE, Metrics, merge
+from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, takes_openmetrics
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.recent import RecentRequests
 
 SCRAPE_TIMEOUT_S = 2.0
 MAX_BODY_BYTES = 64 * 1024
 ONLY_METRICS = "this management port serves /metrics alone; models are managed on the handler's"
-REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n"
+REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\naccept: %b\r\n\r\n"
 
 
 class Management:
     """Answers on the management port. `scrape` are the other processes whose metrics are shown too.
 
-    `others` answers every other path.
+    `recent` are the last requests, at /requests; `others` answers every other path.
     """
 
     stream_above = MAX_BODY_BYTES
 
-    def __init__(self, metrics: Metrics, scrape: list[Address], others: Application | None) -> None:
+    def __init__(
+        self, metrics: Metrics, scrape: list[Address], others: Application | None, recent: RecentRequests | None
+    ) -> None:
         self._metrics = metrics
+        self._recent = recent
         self._scrape = scrape
         self._others = others
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange) -> None:
         """`GET /metrics`, and what there is besides."""
-        if exchange.target.partition(b"?")[0] != b"/metrics":
+        path = exchange.target.partition(b"?")[0]
+        if path != b"/metrics" and not (path == b"/requests" and self._recent is not None):
             if self._others is not None:
                 self._others.handle(exchange)
                 return
             raise NotFound(ONLY_METRICS)
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
+        if path == b"/requests" and self._recent is not None:
+            exchange.respond(200, msgspec.json.encode(self._recent.latest()))
+            return
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -47,14 +58,16 @@ class Management:
         """Scrapes are not counted."""
 
     async def _answer(self, exchange: Exchange) -> None:
-        texts = [self._metrics.exposition()]
+        openmetrics = takes_openmetrics(exchange.headers.get(b"accept", b""))
+        kind = OPENMETRICS if openmetrics else PROMETHEUS
+        texts = [self._metrics.exposition(openmetrics=openmetrics)]
         if self._scrape:
-            texts += await asyncio.gather(*map(fetch_metrics, self._scrape))
-        exchange.respond(200, merge([text for text in texts if text]).encode(), CONTENT_TYPE, [])
+            texts += await asyncio.gather(*[fetch_metrics(address, kind) for address in self._scrape])
+        exchange.respond(200, merge([text for text in texts if text]).encode(), kind, [(b"vary", b"accept")])
 
 
-async def fetch_metrics(address: Address) -> str:
-    """Another process's metrics; empty where it does not answer, since half a pod's truth is better than none."""
+async def fetch_metrics(address: Address, kind: bytes = PROMETHEUS) -> str:
+    """Another process's metrics in a content type; empty where it does not answer: half a pod's truth is better than none."""
     try:
         async with asyncio.timeout(SCRAPE_TIMEOUT_S):
             if address.path:
@@ -62,7 +75,7 @@ async def fetch_metrics(address: Address) -> str:
             else:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
             try:
-                writer.write(REQUEST)
+                writer.write(REQUEST % kind)
                 answer = await reader.read()
             finally:
                 writer.close()
@@ -73,13 +86,17 @@ async def fetch_metrics(address: Address) -> str:
 
 
 async def serve_management(
-    metrics: Metrics, listener: socket.socket | None, scrape: list[Address], others: Application | None = None
+    metrics: Metrics,
+    listener: socket.socket | None,
+    scrape: list[Address],
+    others: Application | None = None,
+    recent: RecentRequests | None = None,
 ) -> HttpServer | None:
     """Listen for scrapes, and what `others` answers, unless there is no listener."""
     if listener is None:
         return None
     limits = Limits(max_connections=64, max_body_bytes=MAX_BODY_BYTES)
-    server = HttpServer(Management(metrics, scrape, others), limits)
+    server = HttpServer(Management(metrics, scrape, others, recent), limits)
     if others is None:
         metrics_alone = NotServed(ONLY_METRICS)
         server.grpc = lambda target: metrics_alone

@@ -32,10 +32,10 @@ class Parts:
     seconds of grace that are left.
     """
 
-    def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool) -> None:
+    def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool, keep: int = 0) -> None:
         self.config = config
         self.metrics = Metrics(component)
-        self.recorder = RequestRecorder(self.metrics, access_log=access_log)
+        self.recorder = RequestRecorder(self.metrics, access_log=access_log, keep=keep)
         self.pool = UpstreamPool(upstream, config.timeout_s)
         self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
@@ -51,7 +51,8 @@ def start_sidecar(
         log_lines.use(config.log_format)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
-        parts = Parts(config, component, arguments.upstream or Address(), access_log=arguments.access_log)
+        upstream, shown = arguments.upstream or Address(), arguments.access_log
+        parts = Parts(config, component, upstream, access_log=shown, keep=arguments.recent)
     except StartupError as error:
         report(error)
         return 2
@@ -67,7 +68,7 @@ def start_sidecar(
             parts.at_start()
         parts.pool.start()
         await server.start(listener)
-        management = await serve_management(parts.metrics, manage_listener, arguments.scrape)
+        management = await serve_management(parts.metrics, manage_listener, arguments.scrape, recent=parts.recorder.recent)
         life.watch(config.hang_timeout_s)
         keep_memory()
         if offers_grpc and not arguments.listen.path:

@@ -1,103 +1,135 @@
-"""Counters and histograms in shared memory, shown in the Prometheus text format 0.0.4.
+"""Counters, gauges and histograms of one process, or of several that share one exposition.
 
-The values of one process are a slab of doubles; workers that were forked from one parent share the
-map, each writes its own slab and a scrape of any adds them up.
+What is counted is a number in a slab; `collect` reads all of them. Each series has the label `component`.
 """
 
-import mmap
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, MutableSequence
-from typing import cast
+from math import isnan, nan
+
+from kfunc.telemetry import exposition
+from kfunc.telemetry.samples import Distribution, Exemplar, Family, Labels, Sample
+from kfunc.telemetry.slabs import CODES, Entry, Slabs, size_of
 
 # Microseconds to minutes, in seconds.
 LATENCY_BUCKETS = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-SLAB_DOUBLES = 2048
-CODES = range(100, 600)
+COMBINE: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max}
 
 
 class Metrics:
     """The metrics of one process; `slabs` is the number of processes that share them."""
 
     def __init__(self, component: str, slabs: int = 1) -> None:
-        self._label = f'component="{component}"'
-        self._slabs = slabs
-        # A list counts in half the time, but only a map is shared with workers that are forked later.
-        self._all: MutableSequence[float] = (
-            [0.0] * SLAB_DOUBLES
-            if slabs == 1
-            else cast(MutableSequence[float], memoryview(mmap.mmap(-1, slabs * SLAB_DOUBLES * 8)).cast("d"))
-        )
-        self.values = self._all if slabs == 1 else self._all[:SLAB_DOUBLES]
-        self._used = 0
-        self._families: list[Callable[[], list[str]]] = []
+        self.component = component
+        self._slabs = Slabs(slabs)
+        self.values: MutableSequence[float] = self._slabs.values
+        self._entries: dict[tuple[str, Labels], Entry] = {}  # allocated before the fork: at one place in all slabs
+        self._later: dict[tuple[str, Labels], Entry] = {}  # by this process alone
+        self._read: list[tuple[Entry, Callable[[], float]]] = []
+        self._exemplars: dict[tuple[str, Labels], dict[int, Exemplar]] = {}
 
     def attach(self, slab: int) -> None:
         """Write to slab number `slab` from now on; called in a worker after the fork."""
-        if self._slabs > 1:
-            start = slab % self._slabs * SLAB_DOUBLES
-            self.values = self._all[start : start + SLAB_DOUBLES]
+        entries = self._slabs.attach(slab)
+        self.values = self._slabs.values
+        self._later = {(entry.name, entry.labels): entry for entry in entries}
+        for entry in [*self._entries.values(), *entries]:
+            if entry.kind == "gauge":  # what the process before said of itself
+                self.values[entry.index] = nan
 
-    def _allocate(self, count: int) -> int:
-        first, self._used = self._used, self._used + count
-        if self._used > SLAB_DOUBLES:
-            raise ValueError("too many metrics for a slab")
-        return first
-
-    def _sum(self, index: int) -> float:
-        return sum(self._all[slab * SLAB_DOUBLES + index] for slab in range(self._slabs))
-
-    def _head(self, name: str, kind: str, text: str) -> list[str]:
-        return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+    # ---- what is counted
 
     def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> "Counter":
         """A number that only grows; a name may come again with other values of its labels."""
-        index, all_labels = self._allocate(1), self._label + label_text(labels)
-        self._families.append(
-            lambda: [*self._head(name, "counter", text), f"{name}{{{all_labels}}} {_number(self._sum(index))}"]
-        )
-        return Counter(self, index)
+        return Counter(self, self._place(name, "counter", text, labels).index)
 
     def gauge(self, name: str, text: str, read: Callable[[], float], labels: Mapping[str, str] | None = None) -> None:
         """A number that is read when it is asked for; of the worker that answers."""
-        all_labels = self._label + label_text(labels)
-        self._families.append(lambda: [*self._head(name, "gauge", text), f"{name}{{{all_labels}}} {_number(read())}"])
+        self._read.append((Entry(-1, name, "gauge", text, _pairs(labels)), read))
+
+    def level(self, name: str, text: str, labels: Mapping[str, str] | None = None, combine: str = "sum") -> "Level":
+        """A number that goes up and down, and is shown once set; several workers' are combined by `sum` or `max`."""
+        return Level(self, self._place(name, "gauge", text, labels, combine=combine).index)
 
     def codes(self, name: str, text: str) -> "Counter":
         """A counter for each HTTP status, label `code`; `add(status)` with the status as the offset."""
-        index = self._allocate(len(CODES))
+        return Counter(self, self._place(name, "codes", text, None).index - CODES.start)
 
-        def lines() -> list[str]:
-            counts = [(code, self._sum(index + code - CODES.start)) for code in CODES]
-            series = [f'{name}{{{self._label},code="{code}"}} {_number(count)}' for code, count in counts if count]
-            return [*self._head(name, "counter", text), *series]
-
-        self._families.append(lines)
-        return Counter(self, index - CODES.start)
-
-    def histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> "Histogram":
+    def histogram(
+        self, name: str, text: str, bounds: tuple[float, ...], labels: Mapping[str, str] | None = None
+    ) -> "Histogram":
         """A distribution with the upper `bounds` of its buckets."""
-        index = self._allocate(len(bounds) + 2)
+        entry = self._place(name, "histogram", text, labels, bounds)
+        return Histogram(self, entry.index, bounds, self._exemplars.setdefault((name, entry.labels), {}))
 
-        def lines() -> list[str]:
-            result, total = self._head(name, "histogram", text), 0.0
-            for offset, bound in enumerate((*map(_number, bounds), "+Inf")):
-                total += self._sum(index + offset)
-                result.append(f'{name}_bucket{{{self._label},le="{bound}"}} {_number(total)}')
-            result.append(f"{name}_sum{{{self._label}}} {_number(self._sum(index + len(bounds) + 1))}")
-            result.append(f"{name}_count{{{self._label}}} {_number(total)}")
-            return result
+    def _place(
+        self,
+        name: str,
+        kind: str,
+        text: str,
+        labels: Mapping[str, str] | None,
+        bounds: tuple[float, ...] = (),
+        combine: str = "sum",
+    ) -> Entry:
+        """The place of a series, found again or new. Raises ValueError for another kind, or where there is no room."""
+        key = (name, _pairs(labels))
+        known = self._entries.get(key) or self._later.get(key)
+        if known is not None:
+            if (known.kind, known.bounds) != (kind, bounds):
+                raise ValueError(f"the metric {name} is a {known.kind} already, or has other buckets")
+            return known
+        entry = Entry(self._slabs.allocate(size_of(kind, bounds)), name, kind, text, key[1], bounds, combine)
+        later = self._slabs.own >= 0
+        if later:
+            self._slabs.publish(entry)
+        (self._later if later else self._entries)[key] = entry
+        if kind == "gauge":
+            self.values[entry.index] = nan
+        return entry
 
-        self._families.append(lines)
-        return Histogram(self, index, bounds)
+    # ---- what is shown
 
-    def exposition(self) -> str:
-        """All families as text."""
-        return merge(["".join(f"{line}\n" for family in self._families for line in family())])
+    def collect(self, *, own: bool = False) -> list[Family]:
+        """All families, in the order in which they were made. `own`: the numbers of this process alone."""
+        families: dict[str, Family] = {}
+        slabs = [max(0, self._slabs.own)] if own else range(self._slabs.count)
+
+        def add(entry: Entry, samples: list[Sample | Distribution]) -> None:
+            kind = "counter" if entry.kind == "codes" else entry.kind
+            families.setdefault(entry.name, Family(entry.name, kind, entry.text, [])).samples.extend(samples)
+
+        cells = [(entry, [(slab, entry.index) for slab in slabs]) for entry in self._entries.values()]
+        later: dict[tuple[str, Labels], tuple[Entry, list[tuple[int, int]]]] = {}
+        for slab, entry in self._slabs.published():
+            if slab in slabs:
+                later.setdefault((entry.name, entry.labels), (entry, []))[1].append((slab, entry.index))
+        for entry, where in [*cells, *later.values()]:
+            add(entry, self._samples(entry, where))
+        for entry, read in self._read:
+            add(entry, [Sample(entry.labels, read())])
+        return list(families.values())
+
+    def _samples(self, entry: Entry, where: list[tuple[int, int]]) -> list[Sample | Distribution]:
+        """What the processes have at these places of their slabs, as one; nothing for a gauge that nobody has set."""
+        read = self._slabs.read
+        if entry.kind in ("histogram", "codes"):
+            size = size_of(entry.kind, entry.bounds)
+            sums = [sum(read(slab, index + offset) for slab, index in where) for offset in range(size)]
+            if entry.kind == "codes":
+                return [Sample((("code", str(code)),), total) for code, total in zip(CODES, sums, strict=True) if total]
+            exemplars = self._exemplars.get((entry.name, entry.labels), {})
+            return [Distribution(entry.labels, entry.bounds, tuple(sums[:-1]), sums[-1], dict(exemplars))]
+        numbers = [read(slab, index) for slab, index in where]
+        numbers = [number for number in numbers if not isnan(number)]
+        return [Sample(entry.labels, COMBINE[entry.combine](numbers))] if numbers or entry.kind == "counter" else []
+
+    def exposition(self, *, openmetrics: bool = False) -> str:
+        """All families as text: Prometheus's format, or OpenMetrics with exemplars."""
+        return exposition.encode(self.collect(), self.component, openmetrics=openmetrics)
 
 
 class Counter:
@@ -114,16 +146,36 @@ class Counter:
         self._metrics.values[self.index + offset] += amount
 
 
+class Level:
+    """A gauge of this process."""
+
+    __slots__ = ("_metrics", "index")
+
+    def __init__(self, metrics: Metrics, index: int) -> None:
+        self._metrics = metrics
+        self.index = index
+
+    def set(self, value: float) -> None:
+        """It is `value` now."""
+        self._metrics.values[self.index] = value
+
+    def add(self, amount: float) -> None:
+        """It is so much more now; from nothing where it was not set."""
+        before = self._metrics.values[self.index]
+        self._metrics.values[self.index] = amount if isnan(before) else before + amount
+
+
 class Histogram:
-    """A distribution."""
+    """A distribution. `exemplars` are the last requests of its buckets that were traced."""
 
-    __slots__ = ("_bounds", "_metrics", "index", "sum_index")
+    __slots__ = ("_bounds", "_metrics", "exemplars", "index", "sum_index")
 
-    def __init__(self, metrics: Metrics, index: int, bounds: tuple[float, ...]) -> None:
+    def __init__(self, metrics: Metrics, index: int, bounds: tuple[float, ...], exemplars: dict[int, Exemplar]) -> None:
         self._metrics = metrics
         self.index = index
         self._bounds = bounds
         self.sum_index = index + len(bounds) + 1
+        self.exemplars = exemplars
 
     def observe(self, value: float) -> None:
         """Take up one value."""
@@ -132,28 +184,5 @@ class Histogram:
         values[self.sum_index] += value
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def label_text(labels: Mapping[str, str] | None) -> str:
-    """Labels behind those that there are, in the text format's quoting."""
-    quoted = {
-        name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in (labels or {}).items()
-    }
-    return "".join(f',{name}="{value}"' for name, value in quoted.items())
-
-
-def merge(expositions: list[str]) -> str:
-    """Several processes' texts as one: the series of a family stand together, under one head."""
-    families: dict[str, list[str]] = {}
-    heads: dict[str, dict[str, str]] = {}
-    for exposition in expositions:
-        family = ""
-        for line in exposition.splitlines():
-            if line.startswith(("# HELP ", "# TYPE ")):
-                family = line.split(" ", 3)[2]
-                heads.setdefault(family, {}).setdefault(line[2:6], line)
-            elif line and not line.startswith("#"):
-                families.setdefault(family, []).append(line)
-    return "".join(f"{line}\n" for name, head in heads.items() for line in (*head.values(), *families.get(name, ())))
+def _pairs(labels: Mapping[str, str] | None) -> Labels:
+    return tuple((labels or {}).items())

@@ -7,6 +7,7 @@ from kfunc.http.exchange import Exchange
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.access_log import AccessLog
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
+from kfunc.telemetry.recent import RecentRequests
 
 CLIENT_GONE = 499
 
@@ -41,14 +42,17 @@ def access_line(exchange: Exchange, status: int, duration_s: float) -> str:
 class RequestRecorder:
     """Records ended exchanges. Durations are those of inference requests, not of probes."""
 
-    def __init__(self, metrics: Metrics, *, access_log: bool) -> None:
+    def __init__(self, metrics: Metrics, *, access_log: bool, keep: int = 0) -> None:
+        """`keep`: how many of the last requests are kept."""
         self._metrics = metrics
+        self.recent = RecentRequests(keep) if keep else None
         codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
         durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
         self._code, self._bucket, self._sum = codes.index, durations.index, durations.sum_index
         self._access_log = AccessLog(metrics) if access_log else None
+        self._watched = self._access_log is not None or self.recent is not None
 
     def record(self, exchange: Exchange, inference: bool) -> None:
         """Take up an exchange that has ended. Probes are no requests: while a model loads, each of them is a 503."""
@@ -61,6 +65,12 @@ class RequestRecorder:
         if inference:
             values[self._bucket + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
             values[self._sum] += duration_s
+        if self._watched:
+            self._show(exchange, status, duration_s)
+
+    def _show(self, exchange: Exchange, status: int, duration_s: float) -> None:
+        if self.recent is not None:
+            self.recent.add(exchange, status, duration_s)
         if self._access_log is not None:
             self._access_log.add(access_line(exchange, status, duration_s))
 

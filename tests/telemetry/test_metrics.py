@@ -1,11 +1,15 @@
 """Metrics as Prometheus reads them."""
 
 import os
+from collections.abc import Callable
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from kfunc.telemetry.metrics import Metrics, merge
+from kfunc.telemetry.exposition import merge
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.samples import Exemplar
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -76,10 +80,10 @@ def test_metrics_beside_each_other_do_not_mix(metrics: Metrics) -> None:
 
 
 def test_more_metrics_than_a_slab_holds_are_refused(metrics: Metrics) -> None:
-    for number in range(4):
+    for number in range(16):
         metrics.codes(f"r{number}_total", "R.")
     with pytest.raises(ValueError, match="too many metrics"):
-        metrics.codes("r4_total", "R.")
+        metrics.codes("r16_total", "R.")
 
 
 @pytest.mark.integration
@@ -115,3 +119,67 @@ def test_whatever_another_process_says_what_is_ours_is_shown(text: str) -> None:
     metrics = Metrics("handler")
     metrics.counter("b_total", "B.").add()
     assert 'b_total{component="handler"} 1\n' in merge([metrics.exposition(), text])
+
+
+def in_worker(metrics: Metrics, slab: int, work: Callable[[], None]) -> None:
+    """Do something in a worker that was forked, and has this slab."""
+    child = os.fork()
+    if child == 0:
+        metrics.attach(slab)
+        work()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.integration
+def test_what_workers_count_on_their_own_adds_up_too() -> None:
+    metrics = Metrics("handler", slabs=2)
+    in_worker(metrics, 0, lambda: metrics.counter("b_total", "B.", {"kind": "x"}).add())
+    in_worker(metrics, 1, lambda: metrics.counter("c_total", "C.").add())
+    in_worker(metrics, 1, lambda: metrics.counter("b_total", "B.", {"kind": "x"}).add(amount=2))
+    assert read(metrics.exposition()) == {series("b_total", kind="x"): 3, series("c_total"): 1}
+
+
+@pytest.mark.integration
+def test_a_worker_in_anothers_place_goes_on_counting_and_forgets_its_gauges() -> None:
+    metrics = Metrics("handler", slabs=2)
+
+    def work() -> None:
+        metrics.counter("b_total", "B.").add()
+        metrics.level("in_flight", "F.").add(1)
+
+    for slab in (0, 1, 1):
+        in_worker(metrics, slab, work)
+    assert read(metrics.exposition()) == {series("b_total"): 3, series("in_flight"): 2}
+
+
+def test_a_gauge_that_nobody_has_set_is_not_shown(metrics: Metrics) -> None:
+    level = metrics.level("g", "G.")
+    assert read(metrics.exposition()) == {}
+    level.set(0)
+    assert read(metrics.exposition()) == {series("g"): 0}
+
+
+def test_one_name_is_of_one_kind(metrics: Metrics) -> None:
+    metrics.counter("a_total", "A.")
+    with pytest.raises(ValueError, match="a counter already"):
+        metrics.level("a_total", "A.")
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 1e300])
+def test_any_number_can_be_shown(metrics: Metrics, value: float) -> None:
+    metrics.gauge("g", "G.", lambda: value)
+    assert str(read(metrics.exposition())[series("g")]) == str(value)
+
+
+def test_openmetrics_is_as_its_own_parser_wants_it_with_exemplars(metrics: Metrics) -> None:
+    metrics.counter("a_total", "A.").add()
+    histogram = metrics.histogram("h", "H.", (0.5, 1.0))
+    histogram.observe(0.7)
+    histogram.exemplars[1] = Exemplar(0.7, b"a" * 32, b"b" * 16, 1_795_262_400.5)
+    text = merge([metrics.exposition(openmetrics=True), Metrics("batcher").exposition(openmetrics=True)])
+    families = {family.name: family for family in openmetrics_families(text)}  # type: ignore[no-untyped-call]
+    assert families["a"].type == "counter"
+    (bucket,) = [sample for sample in families["h"].samples if sample.labels.get("le") == "1.0"]
+    assert bucket.exemplar.labels == {"trace_id": "a" * 32, "span_id": "b" * 16}
+    assert (bucket.exemplar.value, float(bucket.exemplar.timestamp)) == (0.7, 1_795_262_400.5)
