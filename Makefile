@@ -1,15 +1,17 @@
 # One command each: `make run` serves func.yaml, `make test` checks everything. Nothing outside this folder is changed.
 PYTHON ?= python3
 ARGS ?=
+RUNTIMES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-parts parts check fuzz bench soak soak-batcher train clean constraints
+.PHONY: help run test test-parts test-runtimes parts check fuzz bench soak soak-batcher train clean constraints
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    serve func.yaml on http://127.0.0.1:8080 (ARGS="--port 9000 --quiet")'
 	@echo 'make test   ruff, mypy, the layers and all tests (ARGS="-k batcher -x" goes to pytest)'
 	@echo 'make test-parts  the tests that need programs which take minutes to build'
+	@echo 'make test-runtimes  the tests of every runtime, each in an environment of its own (RUNTIMES="xgboost torch")'
 	@echo 'make check  only ruff, mypy and the layers'
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
@@ -84,9 +86,13 @@ check: $(TESTING)
 parts: $(TESTING)
 	@.venv-test/bin/python -m tests.parts
 
-# pytest's last lines name each skipped test and its reason.
+# pytest's last lines name each skipped test and its reason. With ARGS only the tests that they choose are wanted.
 test: check parts $(CLIENTS)
-	@.venv-test/bin/python -m pytest $(ARGS)
+	@status=0; $(if $(ARGS),,"$(PYTHON)" -m tests.runtimes --light || status=1;) \
+	.venv-test/bin/python -m pytest $(ARGS) || status=1; exit $$status
+
+test-runtimes:
+	@"$(PYTHON)" -m tests.runtimes $(RUNTIMES) -- $(ARGS)
 
 test-parts: check $(CLIENTS)
 	@.venv-test/bin/python -m tests.parts --heavy
@@ -131,10 +137,11 @@ constraints:
 		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -r constraints/$$name.in && \
 		.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
 	done
+	@"$(PYTHON)" -m tests.runtimes --pin $(RUNTIMES)
 	@echo constraints/build.txt; "$(PYTHON)" -m venv --clear .cache/pins && \
 	.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/test.txt hatchling==1.33.0 editables && \
 	.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/build.txt; rm -rf .cache/pins
 
 clean:
-	@rm -rf .venv .venv-test .venv-train .venv-bench .venv-bench-kserve .venv-bench-mlserver .venv-conformance .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
+	@rm -rf .venv .venv-test .venv-train .venv-bench .venv-bench-kserve .venv-bench-mlserver .venv-conformance .venv-runtimes .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
 	@find kfunc tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from kfunc.handlers.registry import RUNTIMES
+
 ROOT = Path(__file__).parent.parent / "kfunc"
 
 # Package or top-level module of kfunc -> those of the others that it may import.
@@ -239,6 +241,7 @@ def test_only_declared_libraries_are_imported() -> None:
     }
     sinks = {"aio_pika", "aiokafka", "aiormq", "nats", "obstore", "pyarrow"}
     cluster = {"kubernetes", "urllib3", "yaml"}  # the last two come with the first
-    optional = {"grpc", "joblib", "onnxruntime", "skops", "sklearn"} | sinks | cluster
+    runtimes = {package for entry in RUNTIMES.values() for package in entry.packages}
+    optional = {"grpc", "joblib"} | runtimes | sinks | cluster
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

@@ -12,7 +12,7 @@ from kfunc.config.block import Block, Name, PositiveInt
 
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda"]
-Runtime = Literal["auto", "onnx", "sklearn", "python"]
+Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "python"]
 LogFormat = Literal["text", "json"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
@@ -34,7 +34,9 @@ class ModelSettings(Block, frozen=True, kw_only=True):
     version: Annotated[
         Name, Meta(description="Version that the model answers to, unless it is one of a folder's numbered ones.")
     ] = "1"
-    runtime: Annotated[Runtime, Meta(description="What runs the model; `auto` decides by the file's name.")] = "auto"
+    runtime: Annotated[Runtime, Meta(description="What runs the model; `auto` decides by the file's name and content.")] = (
+        "auto"
+    )
     execution: Annotated[
         Execution,
         Meta(description="Where a call runs: `auto` measures and chooses event loop, thread pool or worker process."),
@@ -44,6 +46,10 @@ class ModelSettings(Block, frozen=True, kw_only=True):
         Threads,
         Meta(description="Calls of the model at once in threads; 0: 1 for python, else the processors."),
     ] = 0
+    outputs: Annotated[
+        list[str],
+        Meta(description="Outputs that the model answers with, as predict and predict_proba; by default what is usual for it."),
+    ] = field(default_factory=list)
     trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
 
 

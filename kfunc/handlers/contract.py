@@ -27,6 +27,8 @@ class Handler:
     outputs: list[TensorSpec] = []
     exact_datatypes = True
     """Whether an input of another numeric datatype is refused (True) or converted (False)."""
+    chooses_outputs = False
+    """Whether `load` heeds `config.model.outputs`."""
 
     config: "PodConfig"
     """The function's configuration, set before `load`."""

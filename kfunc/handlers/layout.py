@@ -1,6 +1,6 @@
-"""Which models a file or folder holds: names, versions and runtimes. Reads names of files, never what is in them.
+"""Which models a file or folder holds: names, versions and runtimes. Reads names of files, and the first bytes of some.
 
-A folder is one model (`handler.py`, or one model file), one model's versions (`1/`, `2/` …), or
+A folder is one model (`handler.py` or what else marks one, or one model file), one model's versions (`1/`, `2/` …), or
 several models (`iris/`, `wine/` …), each of which is one of the former.
 """
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.registry import REFUSED, RUNTIMES, runtime_of
+from kfunc.handlers.registry import REFUSED, RUNTIMES, is_model, marked_runtime, runtime_of
 
-HANDLER = "handler.py"
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 SUFFIXES = tuple(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes if suffix != ".py")
+MARKS = tuple(mark for entry in RUNTIMES.values() for mark in entry.marks)
 
 
 class FoundModel(Struct, frozen=True):
-    """One version of one model; `path` is a file, or the folder of a handler.py."""
+    """One version of one model; `path` is a file, or a folder that is a model as a whole."""
 
     name: str
     version: str
@@ -61,7 +61,7 @@ def detect(path: Path | str) -> tuple[str, str]:
     """The runtime of the model at `path`, `auto` for models of several runtimes, and why. Raises ModelLoadError."""
     place = Path(str(path).removeprefix("file://"))
     if not place.is_dir():
-        return runtime_of(place.name)
+        return runtime_of(place)
     found = find_models(place, "model", "1")
     runtimes = sorted({model.runtime for model in found})
     if len(runtimes) > 1:
@@ -69,7 +69,8 @@ def detect(path: Path | str) -> tuple[str, str]:
     if len(found) > 1:
         return runtimes[0], f"the folder holds {len(found)} models or versions of it"
     file = found[0].path
-    return runtimes[0], "the folder holds a handler.py" if file.is_dir() else f"the folder holds {file.name}"
+    name = next(mark for mark in RUNTIMES[runtimes[0]].marks if (file / mark).is_file()) if file.is_dir() else file.name
+    return runtimes[0], f"the folder holds {'a ' if name == 'handler.py' else ''}{name}"
 
 
 def _versions(folder: Path, name: str, version: str, runtime: str) -> list[FoundModel]:
@@ -89,10 +90,9 @@ def _versions(folder: Path, name: str, version: str, runtime: str) -> list[Found
 
 def _model_in(folder: Path, runtime: str) -> Path | None:
     """The one model that lies in `folder` itself. Raises ModelLoadError where there are several."""
-    if runtime in ("auto", "python") and (folder / HANDLER).is_file():
+    if marked_runtime(folder, runtime) is not None:
         return folder
-    suffixes = SUFFIXES if runtime == "auto" else RUNTIMES[runtime].suffixes
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in suffixes and each.is_file())
+    files = sorted(each for each in folder.iterdir() if each.is_file() and is_model(each, runtime))
     named = [each for each in files if each.stem == "model"]
     if len(files) > 1 and len(named) != 1:
         names = ", ".join(each.name for each in files)
@@ -102,7 +102,7 @@ def _model_in(folder: Path, runtime: str) -> Path | None:
 
 def _found(name: str, version: str, path: Path, runtime: str) -> FoundModel:
     if runtime == "auto":
-        runtime = "python" if path.is_dir() else runtime_of(path.name)[0]
+        runtime = (path.is_dir() and marked_runtime(path)) or runtime_of(path)[0]
     return FoundModel(name, version, path, runtime)
 
 
@@ -115,4 +115,4 @@ def _nothing(folder: Path) -> ModelLoadError:
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in REFUSED:
             return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")
-    return ModelLoadError(f"{folder}: holds no model; a handler.py or one file of {', '.join(SUFFIXES)} is expected")
+    return ModelLoadError(f"{folder}: holds no model; {', '.join(MARKS)} or one file of {', '.join(SUFFIXES)} is expected")

@@ -50,8 +50,10 @@ def load_here(config: PodConfig) -> Handler:
     path = _path(config)
     if config.model.digest is not None:
         _check_digest(path, config.model.digest)
-    handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path.name)[0])
+    handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0])
     handler.config = config
+    if config.model.outputs and not handler.chooses_outputs:
+        raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
     handler.load(path)
     return handler
 

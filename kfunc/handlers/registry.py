@@ -1,8 +1,9 @@
 """The runtimes, one line each; imported when one is chosen."""
 
+import re
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -14,21 +15,37 @@ if TYPE_CHECKING:
 
 
 class RuntimeEntry(Struct, frozen=True):
-    """A runtime: its class, the packages it imports, the extra that installs them, the files it reads."""
+    """A runtime: its class, the packages it imports, the extra that installs them, the files it reads.
+
+    `distributions` bring the library whose version counts. `shared` are endings that other files have too: such a file
+    is the runtime's where `head`, a regular expression, matches its first bytes. `marks` are files that make the folder
+    around them one model.
+    """
 
     target: str
     packages: tuple[str, ...]
+    distributions: tuple[str, ...]
     extra: str
     suffixes: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    head: bytes = b""
+    marks: tuple[str, ...] = ()
 
 
 RUNTIMES = {
-    "onnx": RuntimeEntry("kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), "onnx", (".onnx",)),
-    "sklearn": RuntimeEntry(
-        "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), "sklearn", (".skops", ".joblib", ".pkl", ".pickle")
+    "python": RuntimeEntry("kfunc.handlers.python:PythonHandler", (), (), "", (".py",), marks=("handler.py",)),
+    "onnx": RuntimeEntry(
+        "kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), ("onnxruntime", "onnxruntime-gpu"), "onnx", (".onnx",)
     ),
-    "python": RuntimeEntry("kfunc.handlers.python:PythonHandler", (), "", (".py",)),
-}
+    "sklearn": RuntimeEntry(
+        "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), ("scikit-learn",), "sklearn",
+        (".skops", ".joblib", ".pkl", ".pickle"),
+    ),
+    "xgboost": RuntimeEntry(
+        "kfunc.handlers.xgboost:XgboostHandler", ("xgboost",), ("xgboost-cpu", "xgboost"), "xgboost",
+        (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner',
+    ),
+}  # fmt: skip
 
 # Formats that another runtime cannot read either, with the way to one that can.
 REFUSED = {
@@ -36,21 +53,52 @@ REFUSED = {
     ".pt": "a PyTorch model is not read by this version: export it with torch.onnx.export",
     ".h5": "a Keras model is not read by this version: export it with tf2onnx",
 }
+HEAD_BYTES = 4096
 
 
-def runtime_of(file: str) -> tuple[str, str]:
-    """The runtime for a model by its file's name, and why. Raises ModelLoadError."""
-    name = PurePath(file).name
-    suffix = PurePath(name).suffix.lower()
+def runtime_of(file: Path | str) -> tuple[str, str]:
+    """The runtime for a model by its file's content and name, and why. Raises ModelLoadError."""
+    path = Path(file)
+    suffix = path.suffix.lower()
     for runtime, entry in RUNTIMES.items():
         if suffix in entry.suffixes:
             return runtime, f"the name ends in {suffix}"
+    by_head = runtime_by_head(path)
+    if by_head is not None:
+        return by_head, f"the file begins as a model of {by_head}"
     if suffix in REFUSED:
-        raise ModelLoadError(f"{name}: {REFUSED[suffix]}")
+        raise ModelLoadError(f"{path.name}: {REFUSED[suffix]}")
     if not suffix:
         return "python", "a folder holds a handler.py"
-    known = ", ".join(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes)
-    raise ModelLoadError(f"{name}: no runtime reads such a file; known are {known}. Set inference.model.runtime otherwise")
+    known = ", ".join(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes + entry.shared)
+    raise ModelLoadError(f"{path.name}: no runtime reads such a file; known are {known}. Set inference.model.runtime otherwise")
+
+
+def runtime_by_head(file: Path) -> str | None:
+    """The runtime whose models begin as this file does."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(HEAD_BYTES)
+    except OSError:
+        return None
+    return next((name for name, entry in RUNTIMES.items() if entry.head and re.match(entry.head, head, re.DOTALL)), None)
+
+
+def marked_runtime(folder: Path, runtime: str = "auto") -> str | None:
+    """The runtime, of all or the one that is asked about, for which the folder itself is a model."""
+    entries = RUNTIMES.items() if runtime == "auto" else [(runtime, RUNTIMES[runtime])]
+    return next((name for name, entry in entries if any((folder / mark).is_file() for mark in entry.marks)), None)
+
+
+def is_model(file: Path, runtime: str = "auto") -> bool:
+    """Whether a file is a model of the runtime, or of any."""
+    suffix = file.suffix.lower()
+    entries = RUNTIMES.items() if runtime == "auto" else [(runtime, RUNTIMES[runtime])]
+    return any(
+        suffix in entry.suffixes or (suffix in entry.shared and runtime_by_head(file) == name)
+        for name, entry in entries
+        if name != "python" or runtime == "python"  # a folder of code is known by its handler.py
+    )
 
 
 def missing_packages(runtime: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,11 +11,13 @@ from msgspec import inspect
 from kfunc.config.block import Block
 from kfunc.config.check import blank, check
 from kfunc.config.function import Function
+from kfunc.config.inference import Runtime
 from kfunc.config.inference_block import Inference
 from kfunc.config.source import parse_source
 from kfunc.config.wording import inner, pattern_words
 from kfunc.errors import Problem
 
+RUNTIMES = ", ".join(sorted(get_args(Runtime)))
 MODEL = "inference: {model: {uri: m.onnx}}\n"
 
 # The text; then line, column, path, message and suggestion of its one problem.
@@ -119,11 +121,11 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     ("inference: {model: {uri: m}, accelerator: gpu}\n", 1, 43, "inference.accelerator",
      'expected one of auto, cpu, cuda, found the string "gpu"', 'did you mean "cuda"?'),
     ("inference: {model: {uri: m, runtime: ONNX}}\n", 1, 38, "inference.model.runtime",
-     'expected one of auto, onnx, python, sklearn, found the string "ONNX"', 'did you mean "onnx"?'),
+     f'expected one of {RUNTIMES}, found the string "ONNX"', 'did you mean "onnx"?'),
     ("inference: {model: {uri: m}, protocols: [v1, V2]}\n", 1, 46, "inference.protocols[1]",
      'expected one of grpc, v1, v2, found the string "V2"', 'did you mean "v2"?'),
     ("inference: {model: {uri: m, runtime: 3}}\n", 1, 38, "inference.model.runtime",
-     "expected one of auto, onnx, python, sklearn, found the integer 3", ""),
+     f"expected one of {RUNTIMES}, found the integer 3", ""),
     ("inference: {model: {uri: m}, accelerator: }\n", 1, 30, "inference.accelerator",
      "expected one of auto, cpu, cuda, found nothing", "give it a value, or remove it"),
     ("inference: {model: {uri: m}, protocols: []}\n", 1, 41, "inference.protocols",

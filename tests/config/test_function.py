@@ -227,6 +227,7 @@ inference:
     threads: 2
     concurrency: 4
     trust: true
+    outputs: [predict, predict_proba]
     digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
   protocols: [v2]
   accelerator: cuda

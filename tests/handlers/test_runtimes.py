@@ -4,17 +4,18 @@ import asyncio
 import hashlib
 import inspect
 import json
+import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import joblib
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from kfunc.config.inference import Limits
+from kfunc.config.inference import Limits, Runtime
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.encoding import encode_v1, encode_v2
@@ -73,7 +74,7 @@ def test_the_name_of_a_model_decides_its_runtime(uri: str, runtime: str) -> None
         ("m.params", "m.params: MXNet is not maintained any more: export the model to ONNX"),
         (
             "m.txt",
-            "m.txt: no runtime reads such a file; known are .onnx, ",
+            "m.txt: no runtime reads such a file; known are .py, .onnx, ",
         ),
     ],
 )
@@ -83,14 +84,23 @@ def test_a_model_that_no_runtime_reads_is_refused_with_a_way_out(uri: str, messa
     assert caught.value.message.startswith(message)
 
 
-def test_every_runtime_of_the_registry_can_be_created() -> None:
+def test_every_runtime_of_the_registry_is_created_or_says_how_it_is_installed() -> None:
     for runtime in RUNTIMES:
-        assert missing_packages(runtime) == []
-        assert create(runtime).platform
+        if missing_packages(runtime):
+            with pytest.raises(ModelLoadError, match=rf"runtime {runtime} needs .*: pip install -e '.*\[.+\]'"):
+                create(runtime)
+        else:
+            assert create(runtime).platform
+
+
+def test_every_runtime_is_a_value_of_func_yaml_and_an_extra() -> None:
+    extras = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"auto", *RUNTIMES} == set(get_args(Runtime))
+    assert {entry.extra for entry in RUNTIMES.values() if entry.packages} <= extras.keys()
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
-    RUNTIMES["test"] = RuntimeEntry("no.such:Class", ("no_such_package",), "test", ())
+    RUNTIMES["test"] = RuntimeEntry("no.such:Class", ("no_such_package",), (), "test", ())
     try:
         with pytest.raises(ModelLoadError, match=r"runtime test needs no_such_package: pip install -e '.*\[test\]'"):
             create("test")

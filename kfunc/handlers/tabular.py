@@ -1,0 +1,81 @@
+"""What runtimes of tables share: rows of features in, and the outputs that func.yaml chooses of those that the model has."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec import Struct
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.contract import Handler
+from kfunc.protocol.messages import TensorSpec
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+    Array = np.ndarray[Any, Any]
+
+INPUT = "input"
+PREDICT = "predict"
+PROBABILITIES = "predict_proba"
+
+
+class Offer(Struct, frozen=True):
+    """An output that a model can give, and how: `call` gets what `score` gave for the rows."""
+
+    spec: TensorSpec
+    call: "Callable[[Array], Array]"
+
+
+class TabularHandler(Handler):
+    """A model of rows: the input `input`, of shape [-1, features], and outputs by the names of an estimator's methods."""
+
+    exact_datatypes = False
+    chooses_outputs = True
+
+    def offer(self, path: Path, offers: list[Offer]) -> None:
+        """Take the outputs of `model.outputs`, or `predict`, from what there is. Raises ModelLoadError."""
+        there = {each.spec.name: each for each in offers}
+        wanted = self.config.model.outputs or [PREDICT]
+        unknown = [name for name in wanted if name not in there]
+        if unknown:
+            raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")
+        self.outputs = [there[name].spec for name in wanted]
+        self._calls = [(name, there[name].call) for name in wanted]
+
+    def score(self, rows: "Array") -> Any:
+        """What the outputs are made from."""
+        return rows
+
+    def predict(self, inputs: "Arrays") -> "Arrays":
+        """The chosen outputs of the rows."""
+        score = self.score(inputs[INPUT])
+        return {name: call(score) for name, call in self._calls}
+
+
+def features(count: int, datatype: str = "FP32") -> list[TensorSpec]:
+    """The one input of a model of `count` features; -1: it does not tell."""
+    return [TensorSpec(INPUT, datatype, [-1, count])]
+
+
+def classes_of_scores(count: int) -> list[Offer]:
+    """The outputs of a booster that scores classes: P(class 1) where there are two, else a column for each class."""
+    proba = TensorSpec(PROBABILITIES, "FP32", [-1, count])
+    label = TensorSpec(PREDICT, "INT64", [-1])
+    if count == 2:
+        return [Offer(label, lambda score: (score > 0.5).astype(np.int64)), Offer(proba, _both)]
+    return [Offer(label, lambda score: score.argmax(axis=1).astype(np.int64)), Offer(proba, _single_precision)]
+
+
+def values_of_scores(count: int) -> list[Offer]:
+    """The only output of a booster whose scores are the answer, `count` for each row."""
+    return [Offer(TensorSpec(PREDICT, "FP32", [-1] if count == 1 else [-1, count]), _single_precision)]
+
+
+def _both(score: "Array") -> "Array":
+    return np.stack((1 - score, score), axis=1).astype(np.float32, copy=False)
+
+
+def _single_precision(score: "Array") -> "Array":
+    return score.astype(np.float32, copy=False)

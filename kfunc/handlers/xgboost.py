@@ -1,0 +1,80 @@
+"""The runtime for XGBoost: models in JSON and UBJSON, as `save_model` writes them."""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xgboost as xgb
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.tabular import Offer, TabularHandler, classes_of_scores, features, values_of_scores
+from kfunc.handlers.versions import require_not_newer
+
+if TYPE_CHECKING:
+    from kfunc.handlers.tabular import Array
+
+TAIL_BYTES = 256
+# The last member of the document: [3,2,0]; in UBJSON each number has a letter for its type before it.
+JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)')
+UBJSON_VERSION = re.compile(rb"version\[#L.{8}[iU](.)[iU](.)", re.DOTALL)
+LABELS = ("binary:hinge", "multi:softmax")
+WITHOUT_INPLACE = "gblinear"
+
+
+class XgboostHandler(TabularHandler):
+    """A booster. Its classes are 0, 1 …, as training has numbered them."""
+
+    platform = "xgboost"
+
+    def load(self, path: Path) -> None:
+        """Read the booster. Raises ModelLoadError."""
+        _check_version(path)
+        self._booster = booster = xgb.Booster({"nthread": self.config.model.threads or usable_processors()})
+        try:
+            booster.load_model(path)
+            learner = json.loads(booster.save_config())["learner"]
+        except UnicodeDecodeError:  # its message has quoted the file
+            raise ModelLoadError(f"{path}: xgboost cannot read it: it is neither JSON nor UBJSON") from None
+        except xgb.core.XGBoostError as error:
+            raise ModelLoadError(f"{path}: xgboost cannot read it: {_reason(error)}") from None
+        self.inputs = features(booster.num_features())
+        self.offer(path, _offers(learner))
+        if learner["gradient_booster"]["name"] == WITHOUT_INPLACE:
+            self.score = self._score_matrix  # type: ignore[method-assign]
+
+    def score(self, rows: "Array") -> Any:
+        """Predictions without a matrix of XGBoost's own; NaN is a missing value."""
+        return self._booster.inplace_predict(rows, validate_features=False)
+
+    def _score_matrix(self, rows: "Array") -> Any:
+        return self._booster.predict(xgb.DMatrix(rows), validate_features=False)
+
+
+def _offers(learner: Any) -> list[Offer]:
+    """What a booster's objective makes of its scores."""
+    objective = learner["objective"]["name"]
+    parameters = learner["learner_model_param"]
+    count = max(int(parameters["num_class"]), 1)
+    if objective == "binary:logistic":
+        return classes_of_scores(2)
+    if objective == "multi:softprob":
+        return classes_of_scores(count)
+    return values_of_scores(1 if objective in LABELS else max(count, int(parameters.get("num_target", 1))))
+
+
+def _check_version(path: Path) -> None:
+    with path.open("rb") as file:
+        file.seek(-min(TAIL_BYTES, path.stat().st_size), 2)
+        tail = file.read()
+    if found := JSON_VERSION.search(tail):
+        require_not_newer(path, "xgboost", f"{int(found[1])}.{int(found[2])}")
+    elif found := UBJSON_VERSION.search(tail):
+        require_not_newer(path, "xgboost", f"{found[1][0]}.{found[2][0]}")
+
+
+def _reason(error: Exception) -> str:
+    """The words of XGBoost's error, without the place in its source and the stack."""
+    first = str(error).partition("\nStack trace")[0]
+    return " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", first).split())[:300]

@@ -1,0 +1,30 @@
+"""Collects the tests of one runtime, in its own environment: `make test-runtimes` names it. Elsewhere there are none."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.handlers.conftest import configuration
+from tests.runtimes.served import Served
+
+RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME")
+
+Serve = Callable[..., Served]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Every other runtime's file: its packages are not here."""
+    return True if collection_path.name.startswith("test_") and collection_path.stem != f"test_{RUNTIME}" else None
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """The model at a path, loaded: `runtime`, and fields of the configuration by name."""
+
+    def load(path: Path, runtime: str = "auto", **changes: Any) -> Served:
+        return Served(configuration(str(path), runtime, **changes))
+
+    return load

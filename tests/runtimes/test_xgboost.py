@@ -1,0 +1,144 @@
+"""XGBoost: models that it has trained and saved itself, in both of its formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost as xgb
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.registry import runtime_of
+from tests.runtimes.served import Served
+
+Serve = Callable[..., Served]
+
+ROWS = np.random.default_rng(7).normal(size=(60, 4)).astype(np.float32)
+TWO = (ROWS.sum(axis=1) > 0).astype(int)
+THREE = ROWS[:, :3].argmax(axis=1)
+FEW = ROWS[:3]
+
+
+def train(objective: str, labels: Any, **parameters: Any) -> Any:
+    return xgb.train({"objective": objective, **parameters}, xgb.DMatrix(ROWS, labels), 4)
+
+
+@pytest.fixture(params=["m.json", "m.ubj"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Any], Path]:
+    """Where a booster is saved, in either format."""
+
+    def save(booster: Any) -> Path:
+        booster.save_model(tmp_path / request.param)
+        path: Path = tmp_path / request.param
+        return path
+
+    return save
+
+
+def test_two_classes_answer_with_the_label_and_with_probabilities(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    booster = train("binary:logistic", TWO)
+    model = serve(saved(booster), outputs=["predict", "predict_proba"])
+    assert model.metadata() == {
+        "platform": "xgboost",
+        "inputs": {"input": ("FP32", [-1, 4])},
+        "outputs": {"predict": ("INT64", [-1]), "predict_proba": ("FP32", [-1, 2])},
+    }
+    scores = booster.predict(xgb.DMatrix(FEW))
+    expected = np.stack((1 - scores, scores), axis=1)
+    answer = model.v2({"input": ("FP32", FEW.tolist())})
+    assert answer["predict"] == (scores > 0.5).astype(int).tolist()
+    assert np.allclose(answer["predict_proba"], expected.ravel())
+    assert [row["predict"] for row in model.v1(FEW.tolist())] == answer["predict"]
+    binary = model.binary({"input": ("FP32", FEW)})
+    assert np.array_equal(np.frombuffer(binary["predict"], "<i8"), answer["predict"])
+    assert np.allclose(np.frombuffer(binary["predict_proba"], "<f4"), expected.ravel())
+
+
+def test_the_label_is_the_answer_where_nothing_else_is_asked_for(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    booster = train("multi:softprob", THREE, num_class=3)
+    expected = booster.predict(xgb.DMatrix(FEW)).argmax(axis=1).tolist()
+    assert serve(saved(booster)).v1(FEW.tolist()) == expected
+
+
+@pytest.mark.parametrize(
+    ("objective", "labels", "parameters", "shape"),
+    [
+        ("reg:squarederror", ROWS[:, 0], {}, [-1]),
+        ("reg:squarederror", ROWS[:, :2], {}, [-1, 2]),
+        ("reg:squarederror", ROWS[:, 0], {"booster": "gblinear"}, [-1]),
+        ("reg:squarederror", ROWS[:, 0], {"booster": "dart"}, [-1]),
+        ("multi:softmax", THREE, {"num_class": 3}, [-1]),
+        ("binary:hinge", TWO, {}, [-1]),
+        ("binary:logitraw", TWO, {}, [-1]),
+        ("count:poisson", THREE, {}, [-1]),
+    ],
+)
+def test_what_scores_no_classes_answers_with_its_scores(
+    serve: Serve, tmp_path: Path, objective: str, labels: Any, parameters: Any, shape: list[int]
+) -> None:
+    booster = train(objective, labels, **parameters)
+    booster.save_model(tmp_path / "m.ubj")
+    model = serve(tmp_path / "m.ubj")
+    assert model.metadata()["outputs"] == {"predict": ("FP32", shape)}
+    expected = booster.predict(xgb.DMatrix(FEW))
+    assert np.allclose(model.v2({"input": ("FP64", FEW.tolist())})["predict"], expected.ravel(), atol=1e-6)
+
+
+def test_a_model_saved_by_the_interface_of_scikit_learn_is_one_too(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    booster = train("binary:logistic", TWO)
+    booster.set_attr(scikit_learn='{"_estimator_type": "classifier"}')
+    assert serve(saved(booster)).metadata()["outputs"] == {"predict": ("INT64", [-1])}
+
+
+def test_an_output_that_the_model_has_not_is_refused_with_those_that_it_has(serve: Serve, tmp_path: Path) -> None:
+    train("reg:squarederror", ROWS[:, 0]).save_model(tmp_path / "m.ubj")
+    with pytest.raises(ModelLoadError, match=r"has no output predict_proba \(inference.model.outputs\); it has predict"):
+        serve(tmp_path / "m.ubj", outputs=["predict_proba"])
+
+
+def test_too_few_features_are_the_callers_fault(serve: Serve, tmp_path: Path) -> None:
+    train("reg:squarederror", ROWS[:, 0]).save_model(tmp_path / "m.ubj")
+    status, answer = serve(tmp_path / "m.ubj").v1([[1.0, 2.0]])
+    assert (status, answer["error"]) == (400, "input 'input': shape [-1, 4] expected (-1: any size), [1, 2] given")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.model", "model", "model.ubj", "model.bst"])
+@pytest.mark.parametrize("form", ["json", "ubj"])
+def test_a_model_is_known_by_its_first_bytes_where_its_name_says_little(tmp_path: Path, name: str, form: str) -> None:
+    (tmp_path / name).write_bytes(train("binary:logistic", TWO).save_raw(form))
+    why = "the name ends in .ubj" if name.endswith(".ubj") else "the file begins as a model of xgboost"
+    assert runtime_of(tmp_path / name) == ("xgboost", why)
+
+
+# ---- files that are refused
+
+WHOLE = bytes(train("reg:squarederror", ROWS[:, 0]).save_raw("ubj"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "xgboost cannot read it: .*Invalid model format"),
+        (WHOLE[: len(WHOLE) // 2], "xgboost cannot read it: "),
+        (b"\x80\x04cos\nsystem\n", "xgboost cannot read it: it is neither JSON nor UBJSON"),
+        (b'{"learner": 3}', "xgboost cannot read it: "),
+        (
+            WHOLE[: WHOLE.rindex(b"version")] + b"version[#L\0\0\0\0\0\0\0\x03i\x63i\x01i\0}",
+            r"was saved by xgboost-cpu 99\.1, newer than \d.*, which is installed: install xgboost-cpu 99\.1",
+        ),
+        (b'{"learner":{},"version":[99,1,0]}', r"was saved by xgboost-cpu 99\.1, newer than"),
+    ],
+)
+def test_a_file_that_is_no_model_for_this_xgboost_is_refused_with_the_reason(
+    serve: Serve, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "m.ubj").write_bytes(content)
+    with pytest.raises(ModelLoadError, match=f"m.ubj: {reason}") as caught:
+        serve(tmp_path / "m.ubj")
+    assert "Stack trace" not in caught.value.message
+
+
+def test_a_missing_file_is_named(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"m\.ubj: there is no such model file"):
+        serve(tmp_path / "m.ubj", "xgboost")
