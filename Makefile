@@ -4,7 +4,7 @@ ARGS ?=
 RUNTIMES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-parts test-runtimes parts check fuzz bench soak soak-batcher train clean constraints
+.PHONY: help run test e2e test-parts test-runtimes parts check fuzz bench soak soak-batcher train clean constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make test   ruff, mypy, the layers and all tests (ARGS="-k batcher -x" goes to pytest)'
 	@echo 'make test-parts  the tests that need programs which take minutes to build'
 	@echo 'make test-runtimes  the tests of every runtime, each in an environment of its own (RUNTIMES="xgboost torch")'
+	@echo 'make e2e    the tests that need a cluster with Knative and Istio; it says which variables name one'
 	@echo 'make check  only ruff, mypy and the layers'
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
@@ -97,6 +98,10 @@ test-runtimes:
 test-parts: check $(CLIENTS)
 	@.venv-test/bin/python -m tests.parts --heavy
 	@.venv-test/bin/python -m pytest -m heavy $(ARGS)
+
+# On the cluster of KUBECONFIG; -s shows the figures as they come, and they stand at the end again.
+e2e: $(TESTING)
+	@.venv-test/bin/python -m tests.e2e && .venv-test/bin/python -m pytest tests/e2e -m e2e -s $(ARGS)
 
 fuzz: $(TESTING)
 	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)

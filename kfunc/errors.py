@@ -178,3 +178,15 @@ class ConfigError(StartupError):
         self.problems = problems
         self.source = source
         self.text = text
+
+
+class BuildError(KfuncError):
+    """An image cannot be made or brought to its registry; the message says what to do."""
+
+
+class RegistryError(BuildError):
+    """A registry refuses, or cannot be reached. `code` is the status of its answer, 0 without one."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code

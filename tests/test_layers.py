@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "client": {"errors", "protocol", "http", "handlers"},
     "manifests": {"errors", "config"},
     "cluster": {"errors", "config", "manifests"},
+    "images": {"errors", "config"},
     "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
-    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests", "cluster", "event_log"},
+    "cli": {"errors", "config", "protocol", "http", "handlers", "client", "manifests", "cluster", "images", "event_log"},
     "__main__": {"cli"},
 }
 
@@ -67,6 +68,9 @@ IO = {
     "time",
     "uvloop",
 }
+
+IMAGE_CORE = ["challenges", "documents", "ignoring", "places", "platforms", "recipes", "references", "reporter", "sbom"]
+SANS_IO |= {f"kfunc.images.{name}" for name in IMAGE_CORE}
 
 # The processes of the pod, and what they must not load: it costs their start-up or their image.
 POD = ("kfunc.handlers", "kfunc.batcher_sidecar", "kfunc.logger_sidecar")
@@ -242,6 +246,6 @@ def test_only_declared_libraries_are_imported() -> None:
     sinks = {"aio_pika", "aiokafka", "aiormq", "nats", "obstore", "pyarrow"}
     cluster = {"kubernetes", "urllib3", "yaml"}  # the last two come with the first
     runtimes = {package for entry in RUNTIMES.values() for package in entry.packages}
-    optional = {"grpc", "joblib"} | runtimes | sinks | cluster
+    optional = {"grpc", "joblib", "pip"} | runtimes | sinks | cluster
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("kfunc.cli.run:run", "Serve the function on this machine, as the pod would."),
     "events": ("kfunc.cli.events_group:events", "Look at logged events, check them, send them again."),
     "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
+    "build": ("kfunc.cli.build:build_command", "Make the function's image and push it, without Docker."),
     "render": ("kfunc.cli.render:render_command", "Render the manifests for Knative and Istio."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
+from kfunc.config.build import ImageBuild
 from kfunc.config.deployment import Gpu, Mode, Port, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
 from kfunc.config.inference import ModelSource, Settings
 from kfunc.config.knative import Eventing, Scaling, Timeouts
@@ -52,4 +53,5 @@ class Inference(Settings, frozen=True, kw_only=True):
     security: Security = Security()
     storage: Storage = Storage()
     eventing: Eventing = Eventing()
+    build: ImageBuild = ImageBuild()
     telemetry: Telemetry | UnsetType = UNSET

@@ -87,6 +87,8 @@ def images_are_references(function: Function) -> Iterator[Finding]:
         (("image",), function.image),
         (("deploy", "image"), function.deploy.image),
         (("build", "baseImage"), build.base_image),
+        (("inference", "build", "base"), function.inference.build.base),
+        (("inference", "build", "cuda_base"), function.inference.build.cuda_base),
         *((("build", "builderImages", name), image) for name, image in build.builder_images.items()),
     ]
     for path, image in images:

@@ -20,11 +20,15 @@ def function_image(plan: Plan) -> str:
         raise StartupError("the function has no image: add image: REGISTRY/NAME to func.yaml, or give --image")
     if release.digest:
         return f"{_repository(image)}@{release.digest}"
-    tag = variant(plan)
-    if release.image or not tag or "@" in image:
+    return image if release.image or "@" in image else with_variant(image, variant(plan))
+
+
+def with_variant(image: str, variant: str) -> str:
+    """The name of an image's variant: iris:1-cuda, iris:latest-cuda; the image itself for the one without a name."""
+    if not variant:
         return image
     repository = _repository(image)
-    return f"{repository}:{image.removeprefix(repository).removeprefix(':') or DEFAULT_TAG}-{tag}"
+    return f"{repository}:{image.removeprefix(repository).removeprefix(':') or DEFAULT_TAG}-{variant}"
 
 
 def sidecar_image(plan: Plan) -> str:

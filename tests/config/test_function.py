@@ -313,6 +313,12 @@ inference:
     paths: ["/v2/*"]
     public_paths: [/v2/health/ready]
     strict_mtls: true
+  build:
+    base: "registry.example.com/python:3.12-slim"
+    cuda_base: "nvcr.io/nvidia/cuda:13.0-runtime"
+    python: "3.12"
+    platforms: [linux/amd64, linux/arm64]
+    packages: ["tokenizers==0.22"]
   egress: [{host: "*.example.com"}, {host: db.example.com, port: 5432, protocol: tcp}]
   port: 8081
   gpu: {count: 2, mig: 1g.5gb, vendor: nvidia}

@@ -1,0 +1,130 @@
+"""What `kfunc build` is told: the function, the command line, and what follows from both for the image."""
+
+import sys
+from pathlib import Path
+
+from msgspec import UNSET, Struct
+
+from kfunc.cli.function import model_file, runtime_of
+from kfunc.config.deployment import Gpu
+from kfunc.config.function import Function
+from kfunc.config.locations import SCHEME, claim
+from kfunc.config.sink_addresses import KINDS, targets
+from kfunc.errors import ModelLoadError, StartupError
+from kfunc.handlers.layout import find_models
+from kfunc.handlers.registry import RUNTIMES
+from kfunc.images.platforms import PLATFORMS, Platform
+from kfunc.images.recipes import Libraries, Recipe
+from kfunc.images.requirements import REQUIREMENTS, WHEELS
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+DEFAULT_BASE = f"docker.io/library/python:{PYTHON}-slim"
+CODE = "python"
+GPU_EXTRAS = {"onnx": "onnx-gpu"}
+
+
+class Asked(Struct, frozen=True):
+    """The command line, as far as it decides what is in the image; empty is not given."""
+
+    base: str = ""
+    variant: str = ""
+    platforms: tuple[str, ...] = ()
+    python: str = ""
+    weights_only: bool = False
+
+
+def variant_of(function: Function, accelerator: str, asked: str) -> str:
+    """`cpu` or `cuda`: what is asked for, else what the function needs. Raises StartupError."""
+    if asked:
+        return asked
+    gpu = function.inference.gpu
+    if isinstance(gpu, Gpu) and gpu.vendor != "nvidia":
+        raise StartupError(f"there is no image for GPUs of {gpu.vendor} yet: make it by hand, or give --variant cpu")
+    return "cuda" if gpu is not UNSET or accelerator == "cuda" else "cpu"
+
+
+def function_recipe(function: Function, name: str, folder: Path, variant: str, asked: Asked) -> Recipe:
+    """The recipe for a function's image. Raises StartupError and its kinds."""
+    build = function.inference.build
+    source = function.inference.model
+    remote = claim(source.uri) is not None or (SCHEME.match(source.uri) is not None and not source.uri.startswith("file:"))
+    if function.inference.server is not UNSET and not asked.weights_only:
+        raise StartupError(
+            f"{function.inference.server.image} is the function's server: only its sidecars are kfunc's, and"
+            " `kfunc build --sidecar` makes their image"
+        )
+    model = None if remote else model_file(folder, source.uri)
+    if model is not None and not model.exists():
+        raise ModelLoadError(f"the model {model} does not exist; func.yaml names it at inference.model.uri")
+    platforms = tuple(PLATFORMS[each] for each in asked.platforms or build.platforms)
+    python = asked.python or (build.python if build.python is not UNSET else "")
+    labels = {"io.kfunc.variant": variant}
+    if asked.weights_only:
+        return weights_recipe(name, model, asked.base, platforms)
+    base = asked.base or (build.cuda_base if variant == "cuda" else "") or build.base or function.build.base_image
+    runtimes = _runtimes(function, folder, model)
+    requirements, wheels = folder / REQUIREMENTS, folder / WHEELS
+    return Recipe(
+        name=name,
+        base=base or DEFAULT_BASE,
+        platforms=platforms,
+        libraries=Libraries(
+            _extras(function, runtimes, variant),
+            tuple(build.packages),
+            requirements if requirements.is_file() else None,
+            wheels if wheels.is_dir() else None,
+        ),
+        folder=folder if model is not None or CODE in runtimes else None,
+        model=model,
+        has_code=CODE in runtimes,
+        python=python,
+        gpu=variant == "cuda",
+        labels=labels,
+    )
+
+
+def weights_recipe(name: str, model: Path | None, base: str, platforms: tuple[Platform, ...]) -> Recipe:
+    """The recipe for an image that holds a model and nothing else. Raises StartupError."""
+    if model is None:
+        raise StartupError("--weights-only takes a model of this machine, and inference.model.uri names one elsewhere")
+    return Recipe(name=name, base=base or "scratch", platforms=platforms, folder=model.parent, model=model)
+
+
+def sidecar_recipe(name: str, asked: Asked) -> Recipe:
+    """The recipe for the image of batcher and logger, for functions with somebody else's server."""
+    return Recipe(
+        name=name,
+        base=asked.base or DEFAULT_BASE,
+        platforms=tuple(PLATFORMS[each] for each in asked.platforms or ("linux/amd64",)),
+        libraries=Libraries(("sinks",)),
+        python=asked.python,
+        module="kfunc.logger_sidecar",
+    )
+
+
+def _runtimes(function: Function, folder: Path, model: Path | None) -> list[str]:
+    """All runtimes that the function's models need; by their names alone."""
+    source = function.inference.model
+    if model is None:
+        runtime, _ = runtime_of(function, folder)
+        return [] if runtime == "auto" else [runtime]
+    found = find_models(model, source.name if source.name is not UNSET else "model", source.version, source.runtime)
+    return sorted({each.runtime for each in found})
+
+
+def _extras(function: Function, runtimes: list[str], variant: str) -> tuple[str, ...]:
+    """kfunc's extras for runtimes and sinks."""
+    wanted = {RUNTIMES[runtime].extra for runtime in runtimes if RUNTIMES[runtime].extra}
+    if variant == "cuda":
+        wanted = {GPU_EXTRAS.get(extra, extra) for extra in wanted}
+    logger = function.inference.logger
+    if logger is not UNSET:
+        kinds = [KINDS[scheme] for each in targets(logger) if (scheme := each.partition(":")[0]) in KINDS]
+        wanted |= {kind.extra for kind in kinds if kind.extra}
+        wanted |= {"parquet" for sink in logger.sinks if sink.format == "parquet"}
+    return tuple(sorted(wanted))
+
+
+def insecure_hosts(host: str, asked: bool, function: Function | None) -> frozenset[str]:
+    """Registries whose certificate is not checked, and that may speak plain HTTP."""
+    return frozenset({host} if asked or (function is not None and function.registry_insecure) else ())

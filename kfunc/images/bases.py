@@ -1,0 +1,109 @@
+"""The image that a function's image stands on: from a registry, from an OCI layout, or none."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from kfunc.errors import BuildError, StartupError
+from kfunc.images.documents import DOCKER_LAYERS, INDEXES, MANIFESTS, Descriptor, Json, read_descriptor
+from kfunc.images.layouts import Layout
+from kfunc.images.platforms import Platform, minor_version
+from kfunc.images.references import Reference, parse_reference
+from kfunc.images.registry import Registry
+from kfunc.images.store import Blob, Store
+from kfunc.images.transport import Transport
+
+LAYOUT = "oci:"
+NOTHING = "scratch"
+
+
+class Base(Struct, frozen=True):
+    """A base image for one platform. `fetch` brings one of its layers into the store."""
+
+    name: str
+    digest: str
+    config: Json
+    layers: list[Descriptor]
+    fetch: Callable[[Descriptor], Blob]
+    reference: Reference | None = None
+
+    @property
+    def python(self) -> str:
+        """The minor version of its Python, as official images say it; empty if it does not say."""
+        lines = (self.config.get("config") or {}).get("Env") or []
+        variables = dict(str(line).partition("=")[::2] for line in lines)
+        return minor_version(variables.get("PYTHON_VERSION", ""))
+
+
+class Source(Struct, frozen=True):
+    """Where documents and blobs come from: a registry or a layout."""
+
+    name: str
+    manifest: Callable[[str], tuple[Descriptor, bytes]]
+    fetch: Callable[[Descriptor], Blob]
+    wanted: str
+    reference: Reference | None = None
+
+
+def open_base(name: str, transport: Transport, store: Store, environ: Mapping[str, str]) -> Source | None:
+    """The source that a base image's name stands for; None for `scratch`. Raises StartupError."""
+    if name == NOTHING:
+        return None
+    if name.startswith(LAYOUT):
+        layout = Layout(Path(name.removeprefix(LAYOUT)))
+        return Source(name, layout.manifest, lambda layer: layout.fetch(layer, store), "")
+    reference = parse_reference(name)
+    registry = Registry(reference, transport, environ)
+    return Source(name, registry.manifest, lambda layer: registry.fetch(layer, store), reference.wanted, reference)
+
+
+def read_base(source: Source | None, platform: Platform) -> Base:
+    """The base image for a platform. Raises BuildError, StartupError."""
+    if source is None:
+        return Base(NOTHING, "", {}, [], _nothing)
+    descriptor, content = source.manifest(source.wanted)
+    document = _decode(content, source.name)
+    if descriptor.media_type in INDEXES:
+        descriptor = _choose(document, platform, source.name)
+        _, content = source.manifest(descriptor.digest)
+        document = _decode(content, source.name)
+    elif descriptor.media_type not in MANIFESTS:
+        raise BuildError(f"the base image {source.name} is {descriptor.media_type or 'of no type'}, which is no image")
+    config = _decode(source.fetch(read_descriptor(document.get("config"), source.name)).path.read_bytes(), source.name)
+    if (config.get("os"), config.get("architecture")) != (platform.os, platform.architecture):
+        raise StartupError(
+            f"the base image {source.name} is for {config.get('os')}/{config.get('architecture')} and not for {platform}:"
+            " choose another with --base, or build for its platform with --platform"
+        )
+    layers = [read_descriptor(each, source.name) for each in document.get("layers") or []]
+    if len((config.get("rootfs") or {}).get("diff_ids") or []) != len(layers):
+        raise BuildError(f"the base image {source.name} is damaged: its layers and its configuration do not fit; pull it anew")
+    own = [Descriptor(DOCKER_LAYERS.get(each.media_type, each.media_type), each.digest, each.size) for each in layers]
+    return Base(source.name, descriptor.digest, config, own, source.fetch, source.reference)
+
+
+def _choose(index: Json, platform: Platform, name: str) -> Descriptor:
+    """The manifest of an index for a platform. Raises StartupError."""
+    found = [read_descriptor(each, name) for each in index.get("manifests") or []]
+    for each in found:
+        if each.platform == platform:
+            return each
+    known = sorted({str(each.platform) for each in found if each.platform and each.platform.os != "unknown"})
+    raise StartupError(
+        f"the base image {name} is there for {', '.join(known) or 'no platform'} and not for {platform}:"
+        " choose another with --base, or leave the platform out with --platform"
+    )
+
+
+def _decode(content: bytes, name: str) -> Json:
+    try:
+        value: Json = msgspec.json.decode(content, type=dict)
+    except msgspec.MsgspecError:
+        raise BuildError(f"the base image {name} is damaged: a document of it is no JSON; choose another with --base") from None
+    return value
+
+
+def _nothing(descriptor: Descriptor) -> Blob:
+    raise BuildError(f"there is no layer {descriptor.digest} in nothing")

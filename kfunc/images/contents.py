@@ -1,0 +1,191 @@
+"""The layers of one image: dependencies, kfunc itself, weights, code. What has been made before comes from the store."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+import kfunc
+from kfunc.errors import BuildError, StartupError
+from kfunc.images.bytecode import compiled, interpreter
+from kfunc.images.layers import MEDIA_TYPES, Entry, Form, Layer, write_layer
+from kfunc.images.places import FUNCTION, LIBRARIES, MODELS
+from kfunc.images.platforms import Platform
+from kfunc.images.recipes import Libraries, Recipe
+from kfunc.images.reporter import Reporter, megabytes
+from kfunc.images.requirements import Needs, download, key, metadata
+from kfunc.images.sbom import Weights
+from kfunc.images.sources import Sources, check_inside, model_only, whole_folder
+from kfunc.images.store import PIECE, Store
+from kfunc.images.wheels import Package, parse_metadata, read_package, wheel_entries
+
+FORMAT = 1
+"""Raised when the same input gives other layers than before."""
+
+
+class Kept(Struct, frozen=True):
+    """A note of the store: a layer that was made before, and what it holds."""
+
+    digest: str
+    diff_id: str
+    packages: list[Package] = []
+
+
+class Contents(Struct, frozen=True):
+    """An image's own layers, what they hold, and what the user should know."""
+
+    layers: list[Layer]
+    packages: list[Package]
+    weights: list[Weights]
+
+
+class Maker:
+    """Makes layers; one for all platforms of a build."""
+
+    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter, environ: Mapping[str, str], refresh: bool) -> None:
+        self._recipe = recipe
+        self._store = store
+        self._reporter = reporter
+        self._environ = environ
+        self._refresh = refresh
+        self._made: dict[str, list[Layer]] = {}
+        self._weights: list[Weights] = []
+
+    def contents(self, platform: Platform, python: str) -> Contents:
+        """The layers for a platform and a version of Python. Raises BuildError."""
+        layers: list[Layer] = []
+        packages: list[Package] = []
+        if self._recipe.libraries is not None:
+            dependencies, packages = self._dependencies(self._recipe.libraries, platform, python)
+            layers += [dependencies]
+        if python not in self._made:  # these are the same on every platform
+            self._made[python] = self._own(python)
+        if self._recipe.libraries is not None:
+            packages = [*packages, _own_package()]
+        return Contents([*layers, *self._made[python]], packages, self._weights)
+
+    def _own(self, python: str) -> list[Layer]:
+        layers = []
+        if self._recipe.libraries is not None:
+            layers.append(self._layer("kfunc", kfunc_entries(), f"kfunc {kfunc.__version__}", python))
+        if self._recipe.folder is not None:
+            sources = self._sources(self._recipe.folder)
+            for note in sources.notes:
+                self._reporter.say(f"note: {note}")
+            self._weights = [Weights(entry.path, _sha256(entry)) for entry in sources.weights]
+            if sources.weights:
+                # Weights hardly get smaller by compression, and are unpacked faster without.
+                layers.append(self._layer("weights", sources.weights, "weights", "", "plain"))
+            if sources.code:
+                layers.append(self._layer("code", sources.code, "code", python))
+        return layers
+
+    def _sources(self, folder: Path) -> Sources:
+        recipe = self._recipe
+        if recipe.model is None:
+            return whole_folder(folder, FUNCTION)
+        if recipe.libraries is None:
+            return _for_models(recipe.model)
+        check_inside(folder, recipe.model)
+        if recipe.has_code:
+            return whole_folder(folder, FUNCTION)
+        return model_only(folder, recipe.model, FUNCTION)
+
+    def _layer(self, label: str, entries: Iterable[Entry], created_by: str, python: str, form: Form = "gzip") -> Layer:
+        listed = list(entries)
+        total = sum(entry.content.stat().st_size for entry in listed if isinstance(entry.content, Path))
+        with tempfile.TemporaryDirectory(prefix="kfunc-") as made, self._reporter.bar(label, total) as told:
+            program = interpreter(python) if python else ""
+            listed += compiled(listed, program, python, Path(made)) if program else []
+            done = 0
+
+            def count(size: int) -> None:
+                nonlocal done
+                done += size
+                told(min(done, total))
+
+            layer = write_layer(self._store, listed, created_by, form, count)
+        self._reporter.say(f"layer {label}: {megabytes(layer.blob.size)}")
+        return layer
+
+    def _dependencies(self, libraries: Libraries, platform: Platform, python: str) -> tuple[Layer, list[Package]]:
+        needs = Needs(libraries.extras, python, platform, libraries.packages, libraries.file, libraries.wheels)
+        program = interpreter(python)
+        if not program:
+            self._reporter.say(
+                f"note: there is no python{python} here to compile the modules with: the image starts some 0.4 s slower;"
+                f" install python{python}, or choose a base with the Python that runs kfunc"
+            )
+        name = f"dependencies-{FORMAT}-{bool(program)}-{key(needs, self._environ)}"
+        kept = None if self._refresh else self._store.noted(name, Kept)
+        blob = self._store.find(kept.digest, MEDIA_TYPES["gzip"]) if kept else None
+        if kept and blob:
+            layer = Layer(blob, kept.diff_id, "dependencies")
+            self._reporter.say(
+                f"layer dependencies, {platform}: {megabytes(blob.size)}, {len(kept.packages)} packages, as before"
+            )
+            return layer, kept.packages
+        self._reporter.say(f"packages for {platform} and Python {python} …")
+        with tempfile.TemporaryDirectory(prefix="kfunc-") as folder:
+            found = download(needs, Path(folder), self._environ)
+            if not found.pinned:
+                self._reporter.say("note: kfunc's own pins do not fit the requirements: other versions are taken")
+            packages = [read_package(file, hashlib.sha256(file.read_bytes()).hexdigest()) for file in found.files]
+            entries = _distinct(entry for file in found.files for entry in wheel_entries(file))
+            entries += compiled(entries, program, python, Path(folder)) if program else []
+            layer = write_layer(self._store, entries, "dependencies")
+        self._store.note(name, Kept(layer.blob.digest, layer.diff_id, packages))
+        self._reporter.say(f"layer dependencies, {platform}: {megabytes(layer.blob.size)}, {len(packages)} packages")
+        return layer, packages
+
+
+def kfunc_entries() -> list[Entry]:
+    """kfunc itself, as it runs here, with the metadata that its packages' tools read."""
+    root = Path(kfunc.__file__).parent
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    own = [Entry(f"{LIBRARIES}/kfunc/{path.relative_to(root).as_posix()}", path) for path in files]
+    info = f"{LIBRARIES}/kfunc-{kfunc.__version__}.dist-info"
+    return [*own, Entry(f"{info}/METADATA", metadata().encode()), Entry(f"{info}/INSTALLER", b"kfunc\n")]
+
+
+def _own_package() -> Package:
+    import io
+
+    return parse_metadata(io.BytesIO(metadata().encode()), "")
+
+
+def _for_models(model: Path) -> Sources:
+    """What a weights-only image has: the model itself below /models, whatever folder it is in here."""
+    if model.is_dir():
+        found = whole_folder(model, MODELS)
+        return Sources([], sorted([*found.code, *found.weights], key=lambda entry: entry.path), found.notes)
+    return model_only(model.parent, model, MODELS)
+
+
+def _distinct(entries: Iterable[Entry]) -> list[Entry]:
+    """Each path once: namespace packages bring some files twice, and the later wheel wins as it does with pip."""
+    return list({entry.path: entry for entry in entries}.values())
+
+
+def _sha256(entry: Entry) -> str:
+    digest = hashlib.sha256()
+    assert isinstance(entry.content, Path)  # noqa: S101
+    try:
+        with entry.content.open("rb") as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise BuildError(f"cannot read {entry.content}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def python_of(recipe: Recipe, base: str, said: str) -> str:
+    """The minor version of the base's Python. Raises StartupError where nobody says it."""
+    if recipe.libraries is None:
+        return ""
+    version = recipe.python or said
+    if not version:
+        raise StartupError(f"the base image {base} does not say which Python it has: give --python, or inference.build.python")
+    return version

@@ -1,0 +1,150 @@
+"""Images in files: OCI image layouts, read and written, and archives that `docker load` takes."""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from kfunc.errors import BuildError, StartupError
+from kfunc.images.documents import INDEX, Descriptor, Json, encode, index, read_descriptor
+from kfunc.images.store import PIECE, Blob, Store
+
+MARK = "oci-layout"
+VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+
+class Layout:
+    """A folder that holds images (OCI image layout 1.0)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / MARK).is_file():
+            raise StartupError(f"{folder} is no OCI layout: it has no file {MARK}")
+
+    def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
+        """A manifest by digest; without one, the layout's only image, or all its platforms as an index. Raises BuildError."""
+        if wanted:
+            content = self._read(self._blob(wanted))
+            kind = msgspec.json.decode(content, type=dict).get("mediaType", "")
+            return Descriptor(kind, wanted, len(content)), content
+        content = self._read(self.folder / "index.json")
+        listed = msgspec.json.decode(content, type=dict).get("manifests") or []
+        images = [each for each in listed if not each.get("artifactType")]
+        if len(images) == 1:
+            only = read_descriptor(images[0], str(self.folder))
+            return only, self._read(self._blob(only.digest))
+        return Descriptor(INDEX, "", len(content)), content
+
+    def fetch(self, descriptor: Descriptor, store: Store) -> Blob:
+        """A blob, checked. Raises BuildError."""
+        found = store.find(descriptor.digest, descriptor.media_type)
+        if found:
+            return found
+        try:
+            with (
+                self._blob(descriptor.digest).open("rb") as file,
+                store.writing(descriptor.media_type, descriptor.digest) as copy,
+            ):
+                while piece := file.read(PIECE):
+                    copy.write(piece)
+        except OSError as error:
+            raise BuildError(f"cannot read {error.filename}: {error.strerror}; the layout is not whole") from None
+        return copy.blob
+
+    def _blob(self, digest: str) -> Path:
+        return self.folder / "blobs" / digest.replace(":", "/")
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BuildError(f"cannot read {path}: {error.strerror}; the layout is not whole") from None
+
+
+def write_layout(folder: Path, roots: Iterable[Descriptor], blobs: Iterable[Blob], name: str) -> None:
+    """Write an OCI layout. Blobs that are there stay, other images in the folder too. Raises BuildError."""
+    try:
+        (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
+        (folder / MARK).write_bytes(VERSION)
+        for blob in blobs:
+            target = folder / "blobs" / blob.digest.replace(":", "/")
+            if not target.exists() or target.stat().st_size != blob.size:
+                _copy(blob.path, target)
+        own = [_named(root, name) for root in roots]
+        file = folder / "index.json"
+        current = msgspec.json.decode(file.read_bytes(), type=dict) if file.exists() else {}
+        digests = {each.digest for each in own}
+        others = [each for each in current.get("manifests") or [] if _stays(each, digests, name)]
+        document = index([], {}) | {"manifests": [*others, *(each.document() for each in own)]}
+        file.write_bytes(encode(document))
+    except OSError as error:
+        raise BuildError(f"cannot write to {error.filename or folder}: {error.strerror}; choose another folder") from None
+    except msgspec.MsgspecError:
+        raise BuildError(f"{folder}/index.json is damaged: choose another folder, or remove it") from None
+
+
+def _stays(entry: Json, digests: set[str], name: str) -> bool:
+    """Whether an image that is in the layout stays: it is another, with another name."""
+    return entry.get("digest") not in digests and (entry.get("annotations") or {}).get(NAME) != name.rpartition(":")[2]
+
+
+def _named(root: Descriptor, name: str) -> Descriptor:
+    """The tag for OCI's tools, and the whole name for `ctr images import`; artifacts have no name."""
+    if root.artifact_type:
+        return root
+    names = {NAME: name.rpartition(":")[2], CONTAINERD_NAME: name}
+    return Descriptor(root.media_type, root.digest, root.size, root.platform, annotations=names)
+
+
+def _copy(source: Path, target: Path) -> None:
+    made = target.with_name(target.name + ".new")
+    try:
+        shutil.copyfile(source, made)
+        made.replace(target)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+class Loadable(Struct, frozen=True):
+    """One image for `docker load`: its configuration and layers in their order."""
+
+    config: Blob
+    layers: list[Blob]
+
+
+def write_docker_archive(path: Path, image: Loadable, name: str) -> None:
+    """Write an archive for `docker load` and `podman load`. Raises BuildError."""
+    layers = [f"{blob.digest.removeprefix('sha256:')}.tar" for blob in image.layers]
+    config = f"{image.config.digest.removeprefix('sha256:')}.json"
+    listed = encode_list([{"Config": config, "RepoTags": [name], "Layers": layers}])
+    made = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(made, "w") as archive:
+            _add(archive, "manifest.json", io.BytesIO(listed), len(listed))
+            for member, blob in dict(zip([config, *layers], [image.config, *image.layers], strict=True)).items():
+                with blob.path.open("rb") as file:
+                    _add(archive, member, file, blob.size)
+        os.replace(made, path)
+    except OSError as error:
+        raise BuildError(f"cannot write to {error.filename or path}: {error.strerror}; choose another place") from None
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def encode_list(documents: list[Json]) -> bytes:
+    """A list of documents."""
+    return msgspec.json.encode(documents)
+
+
+def _add(archive: tarfile.TarFile, name: str, file: "io.BufferedIOBase | io.BytesIO", size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    archive.addfile(info, file)

@@ -1,0 +1,24 @@
+"""Runs pip for another machine: the markers of requirements are asked of that machine, not of this one.
+
+The first argument is the environment of markers as JSON; the rest are pip's. pip's own options choose
+wheels for another platform, but its markers stay those of the Python that runs it.
+"""
+
+import json
+import sys
+
+
+def main() -> int:
+    try:
+        from pip._internal.cli.main import main as pip
+        from pip._vendor.packaging import markers
+    except ImportError:
+        print("ERROR: pip is not here", file=sys.stderr)
+        return 3
+    wanted = json.loads(sys.argv[1])
+    markers.default_environment = lambda: dict(wanted)
+    return int(pip(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

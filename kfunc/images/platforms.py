@@ -1,0 +1,56 @@
+"""The platforms that images are made for, and how Python's wheels name them. Pure."""
+
+import re
+
+from msgspec import Struct
+
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""OCI's architecture → the one in the names of wheels."""
+NEWEST_GLIBC = 28
+"""2.28: Debian 10, RHEL 8, Ubuntu 20.04 and all that came later."""
+
+
+class Platform(Struct, frozen=True, order=True):
+    """An operating system and architecture in OCI's words."""
+
+    architecture: str
+    os: str = "linux"
+
+    def __str__(self) -> str:
+        return f"{self.os}/{self.architecture}"
+
+
+PLATFORMS = {str(platform): platform for platform in map(Platform, MACHINES)}
+
+
+def wheel_platforms(platform: Platform) -> list[str]:
+    """Platform tags of the wheels that run there, the best first (PEP 600, PEP 425)."""
+    machine = MACHINES[platform.architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, 16, -1)] + [f"manylinux2014_{machine}"]
+    if machine == "x86_64":
+        tags += [f"manylinux_2_{minor}_{machine}" for minor in range(16, 4, -1)]
+        tags += [f"manylinux2010_{machine}", f"manylinux1_{machine}"]
+    return [*tags, f"linux_{machine}"]
+
+
+def markers(platform: Platform, python: str) -> dict[str, str]:
+    """The environment of PEP 508's markers there, for a Python such as "3.11"."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": MACHINES[platform.architecture],
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+
+
+def minor_version(text: str) -> str:
+    """`3.11` of `3.11.9`; empty for what is no version of Python 3."""
+    found = re.match(r"3\.[0-9]+", text)
+    return found[0] if found else ""

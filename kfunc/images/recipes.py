@@ -1,0 +1,54 @@
+"""What an image is to be made of: the plan of a build, without anything read yet. Pure."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from kfunc.images.documents import Settings
+from kfunc.images.places import FUNCTION, HOME, LIBRARIES, MODELS, USER
+from kfunc.images.platforms import Platform
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Libraries(Struct, frozen=True):
+    """The Python packages of an image: kfunc with extras, further ones, and a requirements.txt."""
+
+    extras: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    file: Path | None = None
+    wheels: Path | None = None
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """An image. `libraries` is None for one of weights only; `folder` None for the sidecars'.
+
+    `model` is the model's path; `has_code` says that the folder's other files belong to it. `python` is the minor
+    version of the base image's Python, where the base does not say it.
+    """
+
+    name: str
+    base: str
+    platforms: tuple[Platform, ...]
+    libraries: Libraries | None = None
+    folder: Path | None = None
+    model: Path | None = None
+    has_code: bool = False
+    python: str = ""
+    gpu: bool = False
+    module: str = "kfunc.handlers"
+    labels: dict[str, str] = {}
+
+
+def settings(recipe: Recipe, path: str) -> Settings:
+    """How the image's process is started; `path` is the base's PATH."""
+    labels = {"org.opencontainers.image.title": recipe.name, **recipe.labels}
+    user = f"{USER}:{USER}"
+    if recipe.libraries is None:
+        return Settings(user, f"/{MODELS}", labels=labels)
+    variables = {"PYTHONPATH": f"/{LIBRARIES}", "PYTHONDONTWRITEBYTECODE": "1", "PATH": f"{path or PATH}:/{HOME}/bin"}
+    if recipe.gpu:  # else NVIDIA's container runtime leaves out the libraries of CUDA's driver
+        variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    folder = f"/{FUNCTION}" if recipe.folder else "/"
+    # -P: a file of the function's that is named like a module must not shadow it.
+    return Settings(user, folder, variables, ["python", "-P", "-m", recipe.module], ["--listen=0.0.0.0:8080"], [8080], labels)

@@ -1,0 +1,230 @@
+"""One registry's API (distribution specification 1.1): manifests, blobs, referrers, with the credentials that it asks for."""
+
+import hashlib
+import http.client
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kfunc.errors import RegistryError
+from kfunc.images.challenges import basic, parse_challenges, token_of, token_request
+from kfunc.images.credentials import ANONYMOUS, Credentials, find_credentials
+from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, encode
+from kfunc.images.references import Reference
+from kfunc.images.store import ALGORITHM, Blob, Store
+from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost
+
+MOST_WORDS = 300
+DIGEST = "Docker-Content-Digest"
+
+
+class Registry:
+    """A repository of a registry. `actions` is what is asked for: pull, or pull,push."""
+
+    def __init__(self, reference: Reference, transport: Transport, environ: Mapping[str, str], actions: str = "pull") -> None:
+        self.reference = reference
+        self.transport = transport
+        self.base = f"{transport.base(reference.host)}/v2/{reference.repository}"
+        self.scope = f"repository:{reference.repository}:{actions}"
+        self._actions = actions
+        self._credentials: Credentials | None = None
+        self._environ = environ
+        self._authorization = ""
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body = b"", sink: Sink | None = None
+    ) -> Answer:
+        """A request that may be sent again, with what the registry wants to know of us. Raises RegistryError."""
+        return self._authorized(self.transport.retry, method, url, headers, body, sink)
+
+    def ask_once(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body = b"") -> Answer:
+        """A request that is not sent again but for a 401. Raises LOST, RegistryError."""
+        return self._authorized(self.transport.send, method, url, headers, body, None)
+
+    def _authorized(
+        self,
+        send: Callable[[str, str, Mapping[str, str], Body, Sink | None], Answer],
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: Body,
+        sink: Sink | None,
+    ) -> Answer:
+        own = dict(headers or {})
+
+        def fields() -> dict[str, str]:
+            here = urlsplit(url).netloc == urlsplit(self.base).netloc
+            return own | ({"Authorization": self._authorization} if self._authorization and here else {})
+
+        answer = send(method, url, fields(), body, sink)
+        if answer.status == 401:
+            self._authorize(answer)
+            answer = send(method, url, fields(), body, sink)
+        if answer.status in (401, 403):
+            raise self._refused(answer)
+        return answer
+
+    def _authorize(self, answer: Answer) -> None:
+        """Answer the registry's challenge. Raises RegistryError."""
+        if self._credentials is None:
+            self._credentials = find_credentials(self.reference.registry, self.reference.repository, self._environ)
+        challenges = parse_challenges(answer.headers.get_all("WWW-Authenticate") or [])
+        bearer = next((each for each in challenges if each.scheme == "bearer"), None)
+        if bearer:
+            wanted = token_request(bearer, self.scope, self._credentials)
+            told = self.transport.retry(wanted.method, wanted.url, wanted.headers, wanted.body)
+            if told.status != 200:
+                raise self._refused(told)
+            self._authorization = f"Bearer {token_of(_json(told))}"
+        elif self._credentials.user and any(each.scheme == "basic" for each in challenges):
+            self._authorization = basic(self._credentials)
+
+    def _widen(self, scope: str) -> None:
+        """Ask for a further scope from now on: a mount needs to read the other repository."""
+        if scope not in self.scope.split(" "):
+            self.scope += f" {scope}"
+            self._authorization = ""
+
+    def _refused(self, answer: Answer) -> RegistryError:
+        host, known = self.reference.registry, self._credentials or ANONYMOUS
+        who = f"the user {known.user}" if known.user else "the identity token" if known.identity_token else ""
+        what = "push to" if "push" in self._actions else "pull from"
+        if who:
+            advice = f"{who} may not {what} {self.reference.name}: log in as one that may (docker login {host})"
+        else:
+            advice = f"it wants to know who you are: docker login {host} (or podman, or write ~/.docker/config.json)"
+        return RegistryError(f"{host} refused: {said(answer)}; {advice}", answer.status)
+
+    def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
+        """A manifest or index by tag or digest. Raises RegistryError."""
+        accept = ", ".join([*INDEXES, *MANIFESTS])
+        answer = self.ask("GET", f"{self.base}/manifests/{wanted}", {"Accept": accept})
+        if answer.status == 404:
+            raise RegistryError(f"there is no image {self.reference.name} with {wanted}; check its name and tag", 404)
+        self.expect(answer, 200, f"get {self.reference}")
+        digest = digest_of(answer.body)
+        if wanted.startswith(ALGORITHM) and digest != wanted:
+            raise RegistryError(
+                f"{self.reference.registry} answered {wanted} with another content ({digest}); tell who runs it"
+            )
+        kind = _json(answer).get("mediaType") or answer.field("Content-Type").partition(";")[0]
+        return Descriptor(kind, digest, len(answer.body)), answer.body
+
+    def has_manifest(self, wanted: str) -> str:
+        """The digest of a manifest that is there; empty if there is none."""
+        answer = self.ask("HEAD", f"{self.base}/manifests/{wanted}", {"Accept": ", ".join([*INDEXES, *MANIFESTS])})
+        return (answer.field(DIGEST) or wanted) if answer.status == 200 else ""
+
+    def put_manifest(self, wanted: str, media_type: str, content: bytes) -> Answer:
+        """Write a manifest or index. Raises RegistryError."""
+        answer = self.ask("PUT", f"{self.base}/manifests/{wanted}", {"Content-Type": media_type}, content)
+        self.expect(answer, 201, f"put the manifest of {self.reference.name}")
+        digest = answer.field(DIGEST)
+        if digest and digest != digest_of(content):
+            raise RegistryError(f"{self.reference.registry} stored another manifest ({digest}) than was sent; tell who runs it")
+        return answer
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the repository has a blob."""
+        return self.ask("HEAD", f"{self.base}/blobs/{digest}").status == 200
+
+    def mount(self, digest: str, repository: str) -> bool:
+        """Take a blob from another repository of the registry, if it lets us. Raises RegistryError."""
+        self._widen(f"repository:{repository}:pull")
+        answer = self.ask("POST", f"{self.base}/blobs/uploads/?mount={digest}&from={repository}", {"Content-Length": "0"})
+        return answer.status == 201
+
+    def fetch(self, descriptor: Descriptor, store: Store, told: Callable[[int], object] | None = None) -> Blob:
+        """A blob into the store, unless it is there; what came before a lost connection is kept. Raises BuildError."""
+        found = store.find(descriptor.digest, descriptor.media_type)
+        if found:
+            return found
+        with store.writing(descriptor.media_type, descriptor.digest) as file:
+
+            def take(piece: bytes) -> None:
+                file.write(piece)
+                if told:
+                    told(len(piece))
+
+            for number in range(1, TRIES + 1):
+                try:
+                    answer = self._rest(descriptor.digest, file.size, take)
+                except LOST as error:
+                    if number == TRIES:
+                        raise lost(self.base, error) from None
+                    self.transport.wait(number)
+                    continue
+                if answer.status not in BUSY:
+                    self.expect(answer, 200, f"get a layer of {self.reference}")
+                    break
+                self.transport.wait(number, answer)
+        return file.blob
+
+    def _rest(self, digest: str, offset: int, take: Callable[[bytes], object]) -> Answer:
+        """A blob from `offset` on; of a registry that knows no ranges, which begins anew, the beginning is left out."""
+        begun = 0
+
+        def rest(status: int, piece: bytes) -> None:
+            nonlocal begun
+            known = max(offset - begun, 0) if status == 200 else 0
+            begun += len(piece)
+            if len(piece) > known:
+                take(piece[known:])
+
+        fields = {"Range": f"bytes={offset}-"} if offset else {}
+        return self._authorized(self.transport.send, "GET", f"{self.base}/blobs/{digest}", fields, b"", rest)
+
+    def attach(self, subject: Descriptor, own: Descriptor, content: bytes) -> None:
+        """Attach an artifact to an image: as a referrer, else in the tag `sha256-…` (OCI 1.1, Referrers Tag Schema)."""
+        answer = self.put_manifest(own.digest, MANIFEST, content)
+        if answer.field("OCI-Subject"):
+            return
+        tag = subject.digest.replace(":", "-")
+        listed: list[Json] = []
+        if self.has_manifest(tag):
+            _, current = self.manifest(tag)
+            listed = msgspec.json.decode(current).get("manifests") or []
+        others = [each for each in listed if each.get("digest") != own.digest and each.get("artifactType") != own.artifact_type]
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, own.document()]}
+        self.put_manifest(tag, INDEX, encode(document))
+
+    def expect(self, answer: Answer, status: int, what: str) -> None:
+        """Raises RegistryError unless the answer has that status, or is another success."""
+        if answer.status == status or answer.status in (200, 201, 202, 204, 206):
+            return
+        host = self.reference.registry
+        advice = (
+            "try later" if answer.status in BUSY else "tell who runs it" if answer.status >= 500 else "check the image's name"
+        )
+        if answer.status == 413:
+            advice = "it, or a proxy before it, does not take blobs of this size: raise its limit"
+        raise RegistryError(f"{host} would not {what}: {said(answer)}; {advice}", answer.status)
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of a document."""
+    return ALGORITHM + hashlib.sha256(content).hexdigest()
+
+
+def said(answer: Answer) -> str:
+    """A registry's words: the messages of its errors, else the status alone."""
+    status = f"{answer.status} {http.client.responses.get(answer.status, '')}".strip()
+    try:
+        errors = msgspec.json.decode(answer.body).get("errors") or []
+        words = ", ".join(str(each.get("message") or each.get("code")) for each in errors)
+    except (msgspec.DecodeError, AttributeError, TypeError):
+        words = ""
+    words = "".join(letter if letter.isprintable() else " " for letter in words)[:MOST_WORDS]
+    return f"{status}: {words}" if words else status
+
+
+def _json(answer: Answer) -> Json:
+    try:
+        value = msgspec.json.decode(answer.body)
+        if not isinstance(value, dict):
+            raise TypeError
+    except (msgspec.DecodeError, TypeError):
+        host = urlsplit(answer.url).netloc
+        raise RegistryError(f"{host} answered something else than a registry does; check the image's name") from None
+    return value

@@ -1,0 +1,157 @@
+"""Which wheels a function needs on a platform: pip decides and fetches them, nothing of them is installed or run here."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
+
+import msgspec
+from msgspec import Struct
+
+import kfunc
+from kfunc.errors import BuildError, StartupError
+from kfunc.images.platforms import Platform, markers, wheel_platforms
+from kfunc.images.wheels import normalized
+
+WORKER = Path(__file__).with_name("pip_worker.py")
+REQUIREMENTS = "requirements.txt"
+WHEELS = "wheels"
+"""A folder beside func.yaml with wheels that no index has."""
+NO_PIP = 3
+NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+IMPOSSIBLE = ("ResolutionImpossible", "conflicting dependencies", "No matching distribution", "Could not find a version")
+
+
+class Needs(Struct, frozen=True):
+    """What an image needs of an index: kfunc with extras, further requirements, and the function's own file."""
+
+    extras: tuple[str, ...]
+    python: str
+    platform: Platform
+    packages: tuple[str, ...] = ()
+    file: Path | None = None
+    wheels: Path | None = None
+
+
+class Wheels(Struct, frozen=True):
+    """What pip found: files, and whether kfunc's own pins held."""
+
+    files: list[Path]
+    pinned: bool = True
+
+
+def metadata() -> str:
+    """The METADATA of the kfunc that runs here. Raises StartupError."""
+    try:
+        return str(distribution("kfunc").metadata)
+    except PackageNotFoundError:
+        raise StartupError("kfunc itself is not installed, only its files are here: pip install it, then build") from None
+
+
+def pins() -> str:
+    """The versions that kfunc is tested with, as pip's constraints."""
+    own = Path(kfunc.__file__).parent
+    places = (own.parent / "constraints", own / "images/constraints")
+    for place in places:
+        files = [place / "test.txt", place / "images.txt"]
+        if all(file.is_file() for file in files):
+            return "".join(file.read_text(encoding="utf-8") for file in files)
+    return ""
+
+
+def key(needs: Needs, environ: Mapping[str, str]) -> str:
+    """A name for all that decides which wheels are found, but for what the index has."""
+    parts = [metadata(), pins(), repr(needs.extras), needs.python, str(needs.platform), repr(needs.packages)]
+    if needs.file:
+        parts.append(needs.file.read_text(encoding="utf-8", errors="replace"))
+    if needs.wheels:
+        parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(needs.wheels.glob("*.whl"))]
+    parts += [
+        f"{name}={value}" for name, value in sorted(environ.items()) if name.startswith(("PIP_INDEX", "PIP_EXTRA", "PIP_FIND"))
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
+    """Fetch the wheels into `folder`. Raises BuildError with what pip said and what to do."""
+    stub = folder / f"kfunc-{kfunc.__version__}-py3-none-any.whl"
+    _write_stub(stub)
+    free = _named(needs)
+    kept = [line for line in pins().splitlines() if normalized(line.partition("==")[0]) not in free]
+    constraints = folder / "pins.txt"
+    constraints.write_text("\n".join(kept), encoding="utf-8")
+    target = folder / "wheels"
+    done = _pip(needs, stub, constraints, target, environ)
+    pinned = True
+    if done.returncode and any(word in done.stderr for word in IMPOSSIBLE):
+        # The function's own requirements win over the versions that kfunc was tested with.
+        constraints.write_text("", encoding="utf-8")
+        done, pinned = _pip(needs, stub, constraints, target, environ), False
+    if done.returncode:
+        raise _failed(done, needs)
+    files = sorted(file for file in target.glob("*.whl") if file.name != stub.name)
+    return Wheels(files, pinned)
+
+
+def _pip(
+    needs: Needs, stub: Path, constraints: Path, target: Path, environ: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    abi = f"cp{needs.python.replace('.', '')}"
+    extras = f"[{','.join(needs.extras)}]" if needs.extras else ""
+    command = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--dest", str(target)]
+    command += [word for tag in wheel_platforms(needs.platform) for word in ("--platform", tag)]
+    command += ["--python-version", needs.python, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
+    command += ["--constraint", str(constraints), f"kfunc{extras} @ {stub.as_uri()}", *needs.packages]
+    command += ["--requirement", str(needs.file)] if needs.file else []
+    command += ["--find-links", str(needs.wheels)] if needs.wheels else []
+    told = msgspec.json.encode(markers(needs.platform, needs.python)).decode()
+    return subprocess.run(
+        [sys.executable, "-P", str(WORKER), told, *command],
+        env={**environ, "PYTHONWARNINGS": "ignore"},
+        cwd=needs.file.parent if needs.file else None,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def _named(needs: Needs) -> set[str]:
+    """The packages that the function itself asks for: kfunc's pins do not hold for them."""
+    lines = list(needs.packages)
+    if needs.file:
+        lines += needs.file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {normalized(found[1]) for line in lines if (found := NAME.match(line))}
+
+
+def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildError:
+    if done.returncode == NO_PIP:
+        return BuildError(f"pip is not installed beside kfunc, and it finds the packages: {sys.executable} -m ensurepip")
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    said = "; ".join(errors[-2:]) or (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    missing = re.search(r"No matching distribution found for (\S+)", said)
+    if missing:
+        return BuildError(
+            f"there is no wheel of {missing[1]} for {needs.platform} and Python {needs.python}: choose another version,"
+            f" or make one (pip wheel --no-deps -w {WHEELS} {missing[1].partition('==')[0]}) and leave it in {WHEELS}{os.sep}"
+        )
+    place = f"; it was asked for {REQUIREMENTS} as well" if needs.file else ""
+    return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")
+
+
+def _write_stub(path: Path) -> None:
+    """A wheel of kfunc with nothing but its metadata, so that pip finds what it needs."""
+    info = f"kfunc-{kfunc.__version__}.dist-info"
+    with ZipFile(path, "w") as archive:
+        files = {
+            "METADATA": metadata(),
+            "WHEEL": "Wheel-Version: 1.0\nGenerator: kfunc\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        for name, text in files.items():
+            archive.writestr(ZipInfo(f"{info}/{name}"), text)
+        archive.writestr(ZipInfo(f"{info}/RECORD"), "".join(f"{info}/{name},,\n" for name in [*files, "RECORD"]))

@@ -1,0 +1,96 @@
+"""Wheels become entries of a layer, as an installer would lay them out (PyPA's binary distribution format)."""
+
+import re
+from collections.abc import Iterator
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from msgspec import Struct
+
+from kfunc.errors import BuildError
+from kfunc.images.layers import Entry, Member
+from kfunc.images.places import LIBRARIES, PROGRAMS
+
+DATA = re.compile(r"[^/]+\.data/(purelib|platlib|scripts|data|headers)/(.+)")
+MOST_METADATA = 4 << 20
+EXECUTABLE = 0o111
+
+
+class Package(Struct, frozen=True):
+    """An installed package, for the list of what is in an image; `digest` is its wheel's sha256 in hexadecimal digits."""
+
+    name: str
+    version: str
+    licence: str = ""
+    digest: str = ""
+    requires: tuple[str, ...] = ()
+
+
+def read_package(path: Path, digest: str) -> Package:
+    """What a wheel says of itself. Raises BuildError."""
+    try:
+        with ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
+            with archive.open(name) as file:
+                return parse_metadata(file, digest)
+    except (BadZipFile, StopIteration, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def parse_metadata(file: IO[bytes], digest: str) -> Package:
+    """The fields of METADATA that a list of packages has."""
+    fields = HeaderParser().parsestr(file.read(MOST_METADATA).decode(errors="replace"))
+    licence = fields.get("License-Expression") or ""
+    if not licence and len(fields.get("License") or "") <= 100:
+        licence = (fields.get("License") or "").strip()
+    requires = [line for line in fields.get_all("Requires-Dist") or [] if "extra ==" not in line]
+    names = sorted({normalized(found[0]) for line in requires if (found := re.match(r"[A-Za-z0-9._-]+", line))})
+    return Package(normalized(fields.get("Name") or ""), fields.get("Version") or "", licence, digest, tuple(names))
+
+
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def wheel_entries(path: Path) -> Iterator[Entry]:
+    """The files that a wheel installs. Raises BuildError for one that is damaged or would leave its folder."""
+    try:
+        with ZipFile(path) as archive:
+            members = archive.infolist()
+    except (BadZipFile, OSError) as error:
+        raise _damaged(path, error) from None
+    for member in members:
+        if member.is_dir():
+            continue
+        yield _entry(path, member)
+
+
+def _entry(path: Path, member: ZipInfo) -> Entry:
+    name = member.filename
+    if name.startswith("/") or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise BuildError(f"{path.name} has a file {name!r}, which is not within its folder: do not use this package")
+    found = DATA.fullmatch(name)
+    executable = bool(member.external_attr >> 16 & EXECUTABLE)
+    content: Member | bytes = Member(path, name)
+    if found is None:
+        return Entry(f"{LIBRARIES}/{name}", content, executable)
+    kind, rest = found.groups()
+    if kind == "scripts":
+        return Entry(f"{PROGRAMS}/{rest}", _with_interpreter(path, name), True)
+    if kind == "headers":
+        return Entry(f"{LIBRARIES}/.headers/{rest}", content)
+    return Entry(f"{LIBRARIES}/{rest}" if kind != "data" else f"{LIBRARIES}/.data/{rest}", content, executable)
+
+
+def _with_interpreter(path: Path, name: str) -> bytes:
+    """A script; the first line `#!python` names the image's Python."""
+    with ZipFile(path) as archive:
+        text = archive.read(name)
+    return re.sub(rb"\A#!pythonw?", b"#!/usr/bin/env python", text, count=1)
+
+
+def _damaged(path: Path, error: Exception) -> BuildError:
+    return BuildError(f"{path.name} is no wheel ({error or 'it has no METADATA'}): remove it, and build again")

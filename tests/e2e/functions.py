@@ -1,0 +1,31 @@
+"""Functions as the tests put them on the cluster: rendered by `kfunc render`, in the test's namespace."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.e2e.cluster import Json, Namespace
+
+ROOT = Path(__file__).parents[2]
+
+
+def render_service(kfunc: Callable[..., str], image: str, namespace: str, folder: Path = ROOT) -> Json:
+    """The Knative Service of a function's folder, for another namespace than its own."""
+    text = kfunc("render", folder, "--only", "service", "--image", image)
+    service: Json = next(iter(YAML(typ="safe", pure=True).load_all(text)))
+    service["metadata"]["namespace"] = namespace
+    return service
+
+
+def apply_function(namespace: Namespace, kfunc: Callable[..., str], image: str, folder: Path = ROOT) -> Json:
+    """Render and apply a function's Service."""
+    service = render_service(kfunc, image, namespace.name, folder)
+    namespace.apply(service)
+    return service
+
+
+def pod_spec(service: Json) -> Any:
+    """The pod of a Service, to be changed before it is applied."""
+    return service["spec"]["template"]["spec"]
