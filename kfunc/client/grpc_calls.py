@@ -95,8 +95,8 @@ class GrpcCalls(Calls):
         name = yield from self.named(model)
         message = schema.encode(services.MODEL, {"name": name, "version": version})
         told = yield from self._asked_for("ModelMetadata", message, services.MODEL_METADATA)
-        specs = [[TensorSpec(**spec) for spec in told[side]] for side in ("inputs", "outputs")]
-        return ModelMetadata(told["name"], told["versions"], told["platform"], *specs)
+        inputs, outputs = ([TensorSpec(**spec) for spec in told[side]] for side in ("inputs", "outputs"))
+        return ModelMetadata(told["name"], told["versions"], told["platform"], inputs, outputs)
 
     def repository_index(self, *, only_ready: bool) -> Flow[list[IndexEntry]]:
         """Every version of every model."""

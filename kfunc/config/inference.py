@@ -11,13 +11,17 @@ from msgspec import UNSET, Meta, UnsetType, field
 from kfunc.config.block import Block, Name, PositiveInt
 
 Protocol = Literal["v1", "v2", "grpc"]
-Accelerator = Literal["auto", "cpu", "cuda"]
-Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "python"]
+Accelerator = Literal["auto", "cpu", "cuda", "tensorrt", "rocm", "migraphx", "xpu", "openvino", "mps", "coreml"]
+Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "torch", "python"]
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
+]
 LogFormat = Literal["text", "json"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Workers = Annotated[int, Meta(ge=1, le=256)]
+Dimension = Annotated[int, Meta(ge=-1, le=2**40)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
 Digest = Annotated[
     str,
@@ -26,6 +30,23 @@ Digest = Annotated[
         extra_json_schema={"patternErrorMessage": 'expected "sha256:" and 64 hexadecimal digits in lower case'},
     ),
 ]
+
+
+class TensorDeclaration(Block, frozen=True, kw_only=True):
+    """An input or output of a model."""
+
+    name: Annotated[str, Meta(min_length=1, description="Name of the input or output.")]
+    datatype: Annotated[Datatype, Meta(description="Datatype, as the V2 protocol names it.")] = "FP32"
+    shape: Annotated[list[Dimension], Meta(max_length=32, description="Size of each dimension; -1: any.")] = field(
+        default_factory=lambda: [-1]
+    )
+
+
+class Signature(Block, frozen=True, kw_only=True):
+    """What a model takes and gives."""
+
+    inputs: Annotated[list[TensorDeclaration], Meta(description="Inputs, in the order in which the model takes them.")] = []
+    outputs: Annotated[list[TensorDeclaration], Meta(description="Outputs, in the order in which the model gives them.")] = []
 
 
 class ModelSettings(Block, frozen=True, kw_only=True):
@@ -51,6 +72,12 @@ class ModelSettings(Block, frozen=True, kw_only=True):
         Meta(description="Outputs that the model answers with, as predict and predict_proba; by default what is usual for it."),
     ] = field(default_factory=list)
     trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
+    signature: Annotated[
+        Signature, Meta(description="Inputs and outputs, where the model's files do not tell them, or not fully.")
+    ] = Signature()
+    gpu_memory_mb: Annotated[
+        int, Meta(ge=0, le=2**24, description="Most memory of the GPU that the model may take, in MiB; 0: no bound.")
+    ] = 0
 
 
 class ModelSource(ModelSettings, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kfunc.config.pod import PodConfig
+    from kfunc.handlers.accelerators.choice import Choice
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -29,6 +30,9 @@ class Handler:
     """Whether an input of another numeric datatype is refused (True) or converted (False)."""
     chooses_outputs = False
     """Whether `load` heeds `config.model.outputs`."""
+
+    choice: "Choice | None" = None
+    """The accelerator that the model runs on, where its runtime chooses one."""
 
     config: "PodConfig"
     """The function's configuration, set before `load`."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kfunc.config import pod
-from kfunc.errors import InvalidRequest, StartupError
+from kfunc.errors import InvalidRequest, StartupError, Unavailable
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
-from kfunc.handlers.loaded import explainer, explains, load_here, pipeline
+from kfunc.handlers.loaded import explainer, explains, failure_of, load_here, pipeline
 from kfunc.handlers.parts import yields
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
@@ -22,7 +22,6 @@ from kfunc.telemetry import log_lines
 log = logging.getLogger("kfunc.model")
 
 READY_S = 0.25
-FAILED = ("failed", "the model failed; the log of the handler says more")
 
 
 def main(descriptor: int, ready_descriptor: int) -> None:
@@ -44,7 +43,12 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         send_frame(connection, error.message)
         return
     description = Description(
-        handler.platform, list(handler.inputs), list(handler.outputs), handler.exact_datatypes, explains(handler)
+        handler.platform,
+        list(handler.inputs),
+        list(handler.outputs),
+        handler.exact_datatypes,
+        explains(handler),
+        handler.choice,
     )
     calls = {"predict": pipeline(handler), "explain": explainer(handler)}
     send_frame(connection, description)
@@ -63,9 +67,9 @@ def answer(call: Callable[[Any], Any], inputs: Any) -> bytes:
         return pickle.dumps(("ok", call(inputs)), pickle.HIGHEST_PROTOCOL)
     except InvalidRequest as error:
         return pickle.dumps(("invalid", error.message))
-    except Exception:
-        log.exception("the model failed, or its answer cannot be sent")
-        return pickle.dumps(FAILED)
+    except Exception as error:
+        failure = failure_of(error)
+        return pickle.dumps(("unavailable" if isinstance(failure, Unavailable) else "failed", failure.message))
 
 
 def _tell_ready(ready: Callable[[], bool], page: mmap.mmap) -> None:

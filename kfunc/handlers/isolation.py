@@ -23,6 +23,7 @@ from kfunc.handlers.contract import Handler
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
+    from kfunc.handlers.accelerators.choice import Choice
     from kfunc.handlers.contract import Arrays
 
 log = logging.getLogger("kfunc.model")
@@ -40,6 +41,7 @@ class Description(Struct, frozen=True):
     outputs: list[TensorSpec]
     exact_datatypes: bool
     explains: bool
+    choice: "Choice | None" = None
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -161,6 +163,8 @@ class WorkerProcess:
             raise InvalidRequest(value)
         if kind == "failed":
             raise ModelFailed(value)
+        if kind == "unavailable":
+            raise Unavailable(value)
         arrays: Arrays = value
         return arrays
 
@@ -187,6 +191,7 @@ class IsolatedHandler(Handler):
         told = self._worker.description
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
+        self.choice = told.choice
 
     def ready(self) -> bool:
         """Whether the process answers."""

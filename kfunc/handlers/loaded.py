@@ -9,8 +9,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, UnsetType
+
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
+from kfunc.handlers.accelerators.memory import is_out_of_memory, release_memory
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution, too_late
 from kfunc.handlers.isolation import IsolatedHandler
@@ -144,7 +147,7 @@ class LoadedModel:
         self._limit = config.limits.max_concurrency
         self._timeout_s = config.timeout_s
         self.metadata = ModelMetadata(
-            config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs
+            config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
         self._yields = yields(handler)
         self._check = InputCheck(handler.inputs, exact_datatypes=handler.exact_datatypes)
@@ -217,7 +220,7 @@ class LoadedModel:
         except KfuncError:
             raise
         except Exception as error:
-            raise _model_failed() from error
+            raise failure_of(error) from error
         return to_response(request, self.metadata, outputs)
 
     def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
@@ -248,7 +251,7 @@ class LoadedModel:
         except KfuncError:
             raise
         except Exception as error:
-            raise _model_failed() from error
+            raise failure_of(error) from error
         finally:
             self._leave()
         return to_response(request, self.metadata, outputs)
@@ -296,7 +299,7 @@ class LoadedModel:
         except KfuncError:
             raise
         except Exception as error:
-            raise _model_failed() from error
+            raise failure_of(error) from error
         finally:
             await stream.aclose()
             self._leave()
@@ -319,6 +322,15 @@ class LoadedModel:
             self._handler.close()
 
 
+def _parameters(handler: Handler) -> dict[str, str] | UnsetType:
+    """What the metadata say besides: the accelerator, and why no better one."""
+    choice = handler.choice
+    if choice is None:
+        return UNSET
+    told = {"accelerator": choice.accelerator, "device": choice.device, "accelerator_reason": choice.why}
+    return {name: value for name, value in told.items() if value}
+
+
 def seconds_left(context: Context, most: float) -> float:
     """The time for an answer: `most`, or what the caller gives it. Raises DeadlineExceeded where that is over."""
     deadline = context.deadline
@@ -336,8 +348,12 @@ def seconds_left(context: Context, most: float) -> float:
     return most
 
 
-def _model_failed() -> ModelFailed:
+def failure_of(error: Exception) -> KfuncError:
     """The error of the caller; the log gets the model's own."""
+    if is_out_of_memory(error):
+        log.warning("out of the accelerator's memory: %s", str(error).strip().partition("\n")[0])
+        release_memory()
+        return Unavailable("the accelerator's memory is full; try again later, or with fewer rows")
     log.exception("the model failed")
     return ModelFailed("the model failed; the log of the handler says more")
 

@@ -1,9 +1,7 @@
 """The runtime for ONNX models: onnxruntime with the execution provider that `accelerator` chooses."""
 
 import ctypes
-import logging
 import re
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +10,16 @@ import numpy as np
 import onnxruntime as ort
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.choice import choose
+from kfunc.handlers.accelerators.probe import facts
+from kfunc.handlers.accelerators.self_test import sample
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.onnx_providers import offers, prepare, providers, require_started
 from kfunc.handlers.processors import usable_processors
-from kfunc.handlers.registry import how_to_install
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
-
-log = logging.getLogger("kfunc.model")
 
 DATATYPES = {
     "float": "FP32",
@@ -33,7 +32,6 @@ DATATYPES = {
 }
 RUN = ort.RunOptions()  # one for all calls: onnxruntime makes one for each that brings none
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxHandler(Handler):
@@ -49,18 +47,15 @@ class OnnxHandler(Handler):
         # Threads that spin for work would take the processor from the event loop beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        accelerator = self.config.accelerator
-        providers = choose_providers(accelerator)
-        if PROVIDERS["cuda"] in providers and find_spec("nvidia") is not None:
-            ort.preload_dlls()  # CUDA and cuDNN as Python packages are on no path that the loader searches
-        try:
-            # Where an accelerator is demanded, a session that would run on the CPU instead is a failure.
-            fallback = int(accelerator == "auto")
-            self._session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=fallback)
-        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-            reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
-            raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
-        check_providers(path, providers, self._session.get_providers(), accelerator)
+        wanted, limit_mb = self.config.accelerator, self.config.model.gpu_memory_mb
+        self._session, self.choice = choose(
+            wanted,
+            offers(path, wanted, ort.get_available_providers()),
+            facts(),
+            lambda accelerator: _session(path, options, accelerator, limit_mb),
+            _try_out,
+            "onnxruntime",
+        )
         self.inputs = [_spec(each) for each in self._session.get_inputs()]
         self.outputs = [_spec(each) for each in self._session.get_outputs()]
         self._output_names = [each.name for each in self.outputs]
@@ -110,33 +105,24 @@ def _bits_or_numpy(value: Any) -> "np.ndarray[Any, Any]":
     return np.frombuffer(bits, np.uint16).reshape(shape)
 
 
-def choose_providers(accelerator: str) -> list[str]:
-    """Execution providers, best first. Raises ModelLoadError where the one that is demanded is not there."""
-    available = ort.get_available_providers()
-    if accelerator == "auto":
-        return [provider for provider in (PROVIDERS["cuda"], PROVIDERS["cpu"]) if provider in available]
-    if PROVIDERS[accelerator] not in available:
-        raise ModelLoadError(
-            f"accelerator {accelerator} is not available: this onnxruntime offers {', '.join(available)}; "
-            f"pip uninstall onnxruntime, then {how_to_install('onnx-gpu')}, or set accelerator: auto"
-        )
-    return [PROVIDERS[accelerator], *({PROVIDERS["cpu"]} - {PROVIDERS[accelerator]})]
+def _session(path: Path, options: Any, accelerator: str, limit_mb: int) -> Any:
+    """A session on one accelerator. Raises ModelLoadError with the file and the reason."""
+    prepare(accelerator)
+    try:
+        # A session that would run on the CPU instead is a failure: what is tried next is not onnxruntime's to decide.
+        wanted = providers(accelerator, path, limit_mb)
+        session = ort.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+    except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
+        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+    require_started(accelerator, session.get_providers())
+    return session
 
 
-def check_providers(path: Path, wanted: list[str], used: list[str], accelerator: str) -> None:
-    """A provider that is compiled in may still not start: without a driver or a library onnxruntime goes on without it.
-
-    Raises ModelLoadError where that one was demanded; else it is logged.
-    """
-    missing = [provider for provider in wanted if provider not in used]
-    if not missing:
-        return
-    if accelerator != "auto":
-        raise ModelLoadError(
-            f"{path}: onnxruntime could not start {missing[0]} (a driver, CUDA 12 or cuDNN 9 is missing); "
-            "its lines above say more; accelerator: auto would use the CPU"
-        )
-    log.warning("onnxruntime could not start %s; the model runs on %s", missing[0], used[0])
+def _try_out(session: Any) -> None:
+    inputs = sample([_spec(each) for each in session.get_inputs()])
+    if inputs is not None:
+        session.run(None, inputs)
 
 
 def _spec(argument: Any) -> TensorSpec:

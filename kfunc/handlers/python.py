@@ -30,7 +30,7 @@ class PythonHandler(Handler):
         """Import handler.py and load what it defines. Raises ModelLoadError with the user's line."""
         file = path / FILE if path.is_dir() else path
         try:
-            module = _import(file)
+            module = import_file(file)
             user = _find(module, file)
             if isinstance(user, Handler):
                 user.config = self.config
@@ -39,7 +39,7 @@ class PythonHandler(Handler):
         except ModelLoadError:
             raise
         except (Exception, SystemExit) as error:  # the user's own
-            raise ModelLoadError(f"{_place(error, file)}: {type(error).__name__}: {error}") from None
+            raise ModelLoadError(f"{place_of(error, file)}: {type(error).__name__}: {error}") from None
         self._adopt(user)
 
     def _adopt(self, user: Any) -> None:
@@ -83,7 +83,7 @@ def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
     return lambda inputs: _named(call(inputs), only)
 
 
-def _import(file: Path) -> ModuleType:
+def import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise ModelLoadError(f"{file}: there is no such file")
     _forget_others()
@@ -116,7 +116,7 @@ def _forget_others() -> None:
     importlib.invalidate_caches()
 
 
-def _place(error: BaseException, file: Path) -> str:
+def place_of(error: BaseException, file: Path) -> str:
     """file:line of the user's code that raised, or that called what raised."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"

@@ -45,12 +45,15 @@ RUNTIMES = {
         "kfunc.handlers.xgboost:XgboostHandler", ("xgboost",), ("xgboost-cpu", "xgboost"), "xgboost",
         (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner',
     ),
+    "torch": RuntimeEntry(
+        "kfunc.handlers.torch:TorchHandler", ("torch",), ("torch",), "torch",
+        (".pt", ".pth", ".pt2", ".torchscript", ".safetensors"),
+    ),
 }  # fmt: skip
 
 # Formats that another runtime cannot read either, with the way to one that can.
 REFUSED = {
     ".params": "MXNet is not maintained any more: export the model to ONNX",
-    ".pt": "a PyTorch model is not read by this version: export it with torch.onnx.export",
     ".h5": "a Keras model is not read by this version: export it with tf2onnx",
 }
 HEAD_BYTES = 4096

@@ -9,7 +9,7 @@ import time
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
-from kfunc.handlers.repository import Repository
+from kfunc.handlers.repository import Repository, Slot
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
@@ -32,6 +32,15 @@ class HandlerMetrics:
         self.load_failures = self.metrics.counter(
             "kfunc_model_load_failures_total", "Loads of a model that failed while others were served."
         )
+
+    def show_accelerators(self, slots: list[Slot]) -> None:
+        """What each model runs on."""
+        for slot in slots:
+            told = slot.model.metadata.parameters if slot.model is not None else None
+            if told:
+                labels = {"model": slot.name, "version": slot.version}
+                labels |= {key: told.get(key, "") for key in ("accelerator", "device")}
+                self.metrics.level("kfunc_model_accelerator", "The accelerator and the device that a model runs on.", labels).set(1)
 
 
 class Crew:
@@ -98,6 +107,7 @@ async def serve(
         keep_freed_memory()
         metrics.load.set(time.monotonic() - began_at)
         application.start()
+        metrics.show_accelerators(repository.slots)
         crew.report_loaded()
         if crew.joins_late:
             await server.start(listener)

@@ -6,6 +6,14 @@ from kfunc.errors import StartupError
 from kfunc.manifests.plan import Plan
 
 VARIANTS = {"nvidia": "cuda", "amd": "rocm", "intel": "openvino"}
+OF_ACCELERATORS = {
+    "cuda": "cuda",
+    "tensorrt": "cuda",
+    "rocm": "rocm",
+    "migraphx": "rocm",
+    "xpu": "openvino",
+    "openvino": "openvino",
+}
 DEFAULT_TAG = "latest"
 
 
@@ -42,7 +50,7 @@ def variant(plan: Plan) -> str:
     gpu = plan.function.inference.gpu
     if gpu is not UNSET:
         return VARIANTS[gpu.vendor]
-    return "cuda" if plan.config.accelerator == "cuda" else ""
+    return OF_ACCELERATORS.get(plan.config.accelerator, "")
 
 
 def _of_registry(plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Tensor(Struct, gc=False):
@@ -59,10 +59,11 @@ class TensorSpec(Struct, frozen=True):
 
 
 class ModelMetadata(Struct, frozen=True):
-    """What a model says of itself (Open Inference Protocol, Model Metadata)."""
+    """What a model says of itself (Open Inference Protocol, Model Metadata); `parameters` are kfunc's, and MLServer's."""
 
     name: str
     versions: list[str]
     platform: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    parameters: dict[str, str] | UnsetType = UNSET

@@ -11,13 +11,13 @@ from msgspec import inspect
 from kfunc.config.block import Block
 from kfunc.config.check import blank, check
 from kfunc.config.function import Function
-from kfunc.config.inference import Runtime
+from kfunc.config.inference import Accelerator, Runtime
 from kfunc.config.inference_block import Inference
 from kfunc.config.source import parse_source
 from kfunc.config.wording import inner, pattern_words
 from kfunc.errors import Problem
 
-RUNTIMES = ", ".join(sorted(get_args(Runtime)))
+ACCELERATORS, RUNTIMES = (", ".join(sorted(get_args(each))) for each in (Accelerator, Runtime))
 MODEL = "inference: {model: {uri: m.onnx}}\n"
 
 # The text; then line, column, path, message and suggestion of its one problem.
@@ -119,7 +119,7 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     (MODEL + "deploy: {options: {scale: {utilization: 100.5}}}\n", 2, 41, "deploy.options.scale.utilization",
      "expected a number from 1 to 100, found the number 100.5", ""),
     ("inference: {model: {uri: m}, accelerator: gpu}\n", 1, 43, "inference.accelerator",
-     'expected one of auto, cpu, cuda, found the string "gpu"', 'did you mean "cuda"?'),
+     f'expected one of {ACCELERATORS}, found the string "gpu"', 'did you mean "cuda"?'),
     ("inference: {model: {uri: m, runtime: ONNX}}\n", 1, 38, "inference.model.runtime",
      f'expected one of {RUNTIMES}, found the string "ONNX"', 'did you mean "onnx"?'),
     ("inference: {model: {uri: m}, protocols: [v1, V2]}\n", 1, 46, "inference.protocols[1]",
@@ -127,7 +127,7 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     ("inference: {model: {uri: m, runtime: 3}}\n", 1, 38, "inference.model.runtime",
      f"expected one of {RUNTIMES}, found the integer 3", ""),
     ("inference: {model: {uri: m}, accelerator: }\n", 1, 30, "inference.accelerator",
-     "expected one of auto, cpu, cuda, found nothing", "give it a value, or remove it"),
+     f"expected one of {ACCELERATORS}, found nothing", "give it a value, or remove it"),
     ("inference: {model: {uri: m}, protocols: []}\n", 1, 41, "inference.protocols",
      "expected a list that is not empty, found an empty one", ""),
     ("inference: {model: {uri: ''}}\n", 1, 26, "inference.model.uri", "expected a string that is not empty, found an empty one",

@@ -229,6 +229,10 @@ inference:
     trust: true
     outputs: [predict, predict_proba]
     digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
+    signature:
+      inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]
+      outputs: [{name: y, datatype: FP32, shape: [-1]}]
+    gpu_memory_mb: 2048
   protocols: [v2]
   accelerator: cuda
   workers: 2

@@ -189,7 +189,7 @@ def test_an_override_that_names_no_setting_is_refused_with_those_that_exist(vari
         ("KFUNC_MODEL_NAME", "a/b"),
         ("KFUNC_MODEL_VERSION", "-"),
         ("KFUNC_MODEL_URI", ""),
-        ("KFUNC_MODEL_RUNTIME", "torch"),
+        ("KFUNC_MODEL_RUNTIME", "fortran"),
         ("KFUNC_MODEL_THREADS", "-1"),
         ("KFUNC_MODEL_CONCURRENCY", "1025"),
         ("KFUNC_MODEL_DIGEST", "md5:1"),

@@ -67,7 +67,7 @@ def test_a_runtime_of_func_yaml_finds_only_its_own_files(
         (["1/model.onnx", "2/"], "2: holds no model; "),
         (["iris/1/a.onnx", "iris/1/b.skops"], "1: holds several models: a.onnx, b.skops"),
         (["iris/model.onnx", "notes/x.txt"], "notes: holds no model; "),
-        (["net.pt"], "net.pt: a PyTorch model is not read by this version: export it with torch.onnx.export"),
+        (["net.params"], "net.params: MXNet is not maintained any more: export the model to ONNX"),
         (["a b/model.onnx"], "a b: a model's name has at most 128 letters, digits, '-', '_' and '.'"),
     ],
 )

@@ -83,7 +83,7 @@ def wait_until_ready(port: int) -> None:
     [
         ({"uri": "/no/m.onnx"}, {}, "error: /no/m.onnx: there is no such model file (inference.model.uri)\n"),
         ({}, {"KFUNC_WORKERS": "0"}, "error: KFUNC_CONFIG: Expected `int` >= 1 - at `$.workers`\n"),
-        ({}, {"KFUNC_MODEL_RUNTIME": "torch"}, "error: KFUNC_CONFIG: Invalid enum value 'torch' - at `$.model.runtime`\n"),
+        ({}, {"KFUNC_MODEL_RUNTIME": "fortran"}, "error: KFUNC_CONFIG: Invalid enum value 'fortran' - at `$.model.runtime`\n"),
         (
             *(None, {}),
             "error: KFUNC_CONFIG: KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it "

@@ -21,7 +21,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.layout import detect
 from kfunc.handlers.loaded import LoadedModel, load_handler
-from kfunc.handlers.onnx import check_providers
+from kfunc.handlers.onnx_providers import require_started
 from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, missing_packages
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
@@ -69,7 +69,6 @@ def test_the_name_of_a_model_decides_its_runtime(uri: str, runtime: str) -> None
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("a/m.pt", "m.pt: a PyTorch model is not read by this version: export it with torch.onnx.export"),
         ("m.h5", "m.h5: a Keras model is not read by this version: export it with tf2onnx"),
         ("m.params", "m.params: MXNet is not maintained any more: export the model to ONNX"),
         (
@@ -444,19 +443,25 @@ def test_each_version_of_a_handler_has_modules_of_its_own(configured: Configured
 
 
 @pytest.mark.parametrize(
-    ("wanted", "used", "accelerator", "refused"),
+    ("used", "refused"),
     [
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"], "cuda", True),
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"], "auto", False),
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda", False),
-        (["CPUExecutionProvider"], ["CPUExecutionProvider"], "cpu", False),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], False),
+        (["CPUExecutionProvider"], True),
     ],
 )
-def test_an_accelerator_that_is_demanded_and_does_not_start_is_refused(
-    wanted: list[str], used: list[str], accelerator: str, refused: bool
-) -> None:
+def test_a_provider_that_did_not_start_is_refused(used: list[str], refused: bool) -> None:
     with pytest.raises(ModelLoadError, match="could not start CUDAExecutionProvider") if refused else nullcontext():
-        check_providers(Path("m.onnx"), wanted, used, accelerator)
+        require_started("cuda", used)
+
+
+def test_the_accelerator_that_was_chosen_is_in_the_metadata_and_the_metrics(
+    caller: Callable[..., Any], configured: Configured
+) -> None:
+    config = configured(accelerator="auto")
+    model = LoadedModel(config, load_handler(config))
+    assert isinstance(model.metadata.parameters, dict)
+    assert model.metadata.parameters["accelerator"] == "cpu"
+    assert "cuda: this onnxruntime offers" in model.metadata.parameters["accelerator_reason"]
 
 
 def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_get_it(configured: Configured) -> None:

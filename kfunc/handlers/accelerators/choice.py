@@ -1,0 +1,95 @@
+"""Tries the accelerators of a selection until one passes its self-test, and says in one line why others did not."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from kfunc.errors import KfuncError, ModelLoadError
+from kfunc.handlers.accelerators.facts import Facts
+from kfunc.handlers.accelerators.selection import CPU, Offer, select
+
+log = logging.getLogger("kfunc.model")
+T = TypeVar("T")
+
+
+class Choice(Struct, frozen=True):
+    """The accelerator that a model runs on, the device's name, and why none of the better ones."""
+
+    accelerator: str
+    device: str = ""
+    why: str = ""
+
+
+def choose(
+    wanted: str,
+    offers: Sequence[Offer],
+    facts: Facts,
+    open_on: Callable[[str], T],
+    test: Callable[[T], None] = lambda opened: None,
+    runtime: str = "the runtime",
+) -> tuple[T, Choice]:
+    """What `open_on(accelerator)` gives on the best one where it opens and `test` passes.
+
+    Raises ModelLoadError: what was demanded cannot be used, or the model opens nowhere.
+    """
+    selection = select(wanted, offers, facts, runtime)
+    passed, idle = list(selection.passed), selection.idle_gpu
+    for accelerator in selection.candidates:
+        last = accelerator == selection.candidates[-1]
+        try:
+            opened = open_on(accelerator)
+        except Exception as error:  # each framework's own
+            if last:
+                raise _demanded(wanted, error) from None
+            passed.append((accelerator, _reason(error)))
+            idle = True
+            continue
+        if accelerator != CPU and (reason := _failure(opened, test)) and not _fails_on_cpu(selection.candidates, open_on, test):
+            if last:
+                raise ModelLoadError(f"accelerator {accelerator}: a first inference failed: {reason}")
+            passed.append((accelerator, f"a first inference failed: {reason}"))
+            idle = True
+            continue
+        why = "; ".join(f"{name}: {reason}" for name, reason in passed)
+        if why and idle:
+            log.warning("the model runs on %s: %s", accelerator, why)
+        return opened, Choice(accelerator, _device(accelerator, offers, facts), why)
+    raise ModelLoadError(f"{runtime} offers nothing to run the model on")
+
+
+def _device(accelerator: str, offers: Sequence[Offer], facts: Facts) -> str:
+    vendors = [offer.vendor for offer in offers if offer.accelerator == accelerator]
+    return next((gpu.name for gpu in facts.gpus if gpu.vendor in vendors), "")
+
+
+def _failure(opened: T, test: Callable[[T], None]) -> str:
+    try:
+        test(opened)
+    except Exception as error:
+        return _reason(error)
+    return ""
+
+
+def _fails_on_cpu(candidates: Sequence[str], open_on: Callable[[str], T], test: Callable[[T], None]) -> bool:
+    """Whether the same inference fails there too: then its input was not to the model's liking, and no device is at fault."""
+    if CPU not in candidates:
+        return False
+    try:
+        return bool(_failure(open_on(CPU), test))
+    except Exception:
+        return True
+
+
+def _demanded(wanted: str, error: Exception) -> Exception:
+    if wanted in ("auto", CPU) or isinstance(error, ModelLoadError):
+        return error
+    return ModelLoadError(f"accelerator {wanted} cannot be used: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KfuncError):
+        return error.message
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

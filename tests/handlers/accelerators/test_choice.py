@@ -1,0 +1,80 @@
+"""Candidates are tried until one passes its self-test."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.choice import Choice, choose
+from kfunc.handlers.accelerators.facts import Facts, Gpu
+from kfunc.handlers.accelerators.selection import Offer
+
+FACTS = Facts((Gpu("nvidia", "Tesla T4"),), {"amd": "no AMD GPU here"})
+OFFERS = [Offer("tensorrt", "nvidia"), Offer("cuda", "nvidia"), Offer("rocm", "amd"), Offer("cpu")]
+
+
+def opens_but(**failures: str) -> Callable[[str], str]:
+    def open_on(accelerator: str) -> str:
+        if accelerator in failures:
+            raise RuntimeError(failures[accelerator])
+        return accelerator
+
+    return open_on
+
+
+def self_test(**failures: str) -> Callable[[str], None]:
+    def test(opened: str) -> None:
+        if opened in failures:
+            raise RuntimeError(failures[opened])
+
+    return test
+
+
+NO_AMD = "rocm: no AMD GPU here"
+
+
+@pytest.mark.parametrize(
+    ("opens", "tests", "choice"),
+    [
+        ({}, {}, Choice("tensorrt", "Tesla T4", NO_AMD)),
+        ({"tensorrt": "no engine"}, {}, Choice("cuda", "Tesla T4", f"{NO_AMD}; tensorrt: no engine")),
+        (
+            {"tensorrt": "no engine"},
+            {"cuda": "CUDA error: no kernel image\nmore"},
+            Choice("cpu", "", f"{NO_AMD}; tensorrt: no engine; cuda: a first inference failed: CUDA error: no kernel image"),
+        ),
+        ({}, {"tensorrt": "sizes of 1", "cuda": "sizes of 1", "cpu": "sizes of 1"}, Choice("tensorrt", "Tesla T4", NO_AMD)),
+    ],
+)
+def test_the_first_that_opens_and_passes_is_taken(opens: dict[str, str], tests: dict[str, str], choice: Choice) -> None:
+    assert choose("auto", OFFERS, FACTS, opens_but(**opens), self_test(**tests)) == (choice.accelerator, choice)
+
+
+def test_falling_back_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        choose("auto", OFFERS, FACTS, opens_but(tensorrt="a", cuda="b"))
+    assert caplog.messages == [f"the model runs on cpu: {NO_AMD}; tensorrt: a; cuda: b"]
+
+
+def test_a_machine_without_gpus_is_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    choose("auto", OFFERS, Facts((), {"nvidia": "none", "amd": "none"}), opens_but())
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("opens", "tests", "message"),
+    [
+        ({"cuda": "driver shutting down"}, {}, "accelerator cuda cannot be used: driver shutting down"),
+        ({}, {"cuda": "no kernel image"}, "accelerator cuda: a first inference failed: no kernel image"),
+    ],
+)
+def test_a_demanded_accelerator_that_fails_is_refused(opens: dict[str, str], tests: dict[str, str], message: str) -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        choose("cuda", OFFERS, FACTS, opens_but(**opens), self_test(**tests))
+    assert caught.value.message == message
+
+
+def test_what_the_cpu_cannot_open_either_is_the_models_fault() -> None:
+    with pytest.raises(RuntimeError, match="broken file"):
+        choose("auto", OFFERS, FACTS, opens_but(tensorrt="x", cuda="x", cpu="broken file"))
