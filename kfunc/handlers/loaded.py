@@ -19,6 +19,7 @@ from kfunc.handlers.execution import Execution, too_late
 from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
@@ -53,6 +54,7 @@ def load_here(config: PodConfig) -> Handler:
     path = _path(config)
     if config.model.digest is not None:
         _check_digest(path, config.model.digest)
+    read_ahead(path)
     handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0])
     handler.config = config
     if config.model.outputs and not handler.chooses_outputs:
@@ -323,11 +325,12 @@ class LoadedModel:
 
 
 def _parameters(handler: Handler) -> dict[str, str] | UnsetType:
-    """What the metadata say besides: the accelerator, and why no better one."""
+    """What the metadata say besides: the accelerator, and why a GPU that is there is not it."""
     choice = handler.choice
     if choice is None:
         return UNSET
-    told = {"accelerator": choice.accelerator, "device": choice.device, "accelerator_reason": choice.why}
+    reason = choice.why if choice.fell_back else ""
+    told = {"accelerator": choice.accelerator, "device": choice.device, "accelerator_reason": reason}
     return {name: value for name, value in told.items() if value}
 
 

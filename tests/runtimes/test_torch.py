@@ -286,11 +286,12 @@ def test_cuda_that_is_demanded_and_not_there_is_refused_with_the_cause(
         load_handler(configured(str(path), "torch", accelerator="cuda"))
 
 
-def test_auto_takes_the_cpu_and_tells_why_in_the_metadata(net: Net, ask: Ask, tmp_path: Path) -> None:
-    asked = ask(script(net, tmp_path / "m.pt", traced=True), accelerator="auto")
-    told = asked.ask("GET", "/v2/models/iris")[1]["parameters"]
-    assert told["accelerator"] == "cpu"
-    assert "cuda: no NVIDIA GPU here" in told["accelerator_reason"]
+def test_auto_takes_the_cpu_and_knows_why(net: Net, configured: Configured, tmp_path: Path) -> None:
+    path = script(net, tmp_path / "m.pt", traced=True)
+    choice = load_handler(configured(str(path), "torch", accelerator="auto")).choice
+    assert choice is not None
+    assert (choice.accelerator, choice.fell_back) == ("cpu", False)
+    assert "cuda: no NVIDIA GPU here" in choice.why
 
 
 MEMORY = """

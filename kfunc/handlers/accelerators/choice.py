@@ -15,11 +15,15 @@ T = TypeVar("T")
 
 
 class Choice(Struct, frozen=True):
-    """The accelerator that a model runs on, the device's name, and why none of the better ones."""
+    """The accelerator that a model runs on, the device's name, and why none of the better ones.
+
+    `fell_back`: there is a GPU that is not used, or one that failed.
+    """
 
     accelerator: str
     device: str = ""
     why: str = ""
+    fell_back: bool = False
 
 
 def choose(
@@ -55,7 +59,7 @@ def choose(
         why = "; ".join(f"{name}: {reason}" for name, reason in passed)
         if why and idle:
             log.warning("the model runs on %s: %s", accelerator, why)
-        return opened, Choice(accelerator, _device(accelerator, offers, facts), why)
+        return opened, Choice(accelerator, _device(accelerator, offers, facts), why, bool(why) and idle)
     raise ModelLoadError(f"{runtime} offers nothing to run the model on")
 
 

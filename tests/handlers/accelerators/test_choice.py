@@ -38,11 +38,13 @@ NO_AMD = "rocm: no AMD GPU here"
     ("opens", "tests", "choice"),
     [
         ({}, {}, Choice("tensorrt", "Tesla T4", NO_AMD)),
-        ({"tensorrt": "no engine"}, {}, Choice("cuda", "Tesla T4", f"{NO_AMD}; tensorrt: no engine")),
+        ({"tensorrt": "no engine"}, {}, Choice("cuda", "Tesla T4", f"{NO_AMD}; tensorrt: no engine", True)),
         (
             {"tensorrt": "no engine"},
             {"cuda": "CUDA error: no kernel image\nmore"},
-            Choice("cpu", "", f"{NO_AMD}; tensorrt: no engine; cuda: a first inference failed: CUDA error: no kernel image"),
+            Choice(
+                "cpu", "", f"{NO_AMD}; tensorrt: no engine; cuda: a first inference failed: CUDA error: no kernel image", True
+            ),
         ),
         ({}, {"tensorrt": "sizes of 1", "cuda": "sizes of 1", "cpu": "sizes of 1"}, Choice("tensorrt", "Tesla T4", NO_AMD)),
     ],
