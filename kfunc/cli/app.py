@@ -24,6 +24,7 @@ COMMANDS = {
     "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
     "build": ("kfunc.cli.build:build_command", "Make the function's image and push it, without Docker."),
     "render": ("kfunc.cli.render:render_command", "Render the manifests for Knative and Istio."),
+    "import-kserve": ("kfunc.cli.import_kserve:import_kserve", "Make func.yaml of KServe's InferenceServices."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 
