@@ -27,7 +27,7 @@ TRITON = ("triton", "tensorrt")
 # Fields of the predictor that older files have instead of `model`.
 OLDER = ("sklearn", "xgboost", "lightgbm", "onnx", "pytorch", "tensorflow", "pmml", "paddle", "huggingface", "triton")
 # KServe's own servers, in whose place kfunc's runtimes stand.
-OWN_SERVERS = ("huggingfaceserver", "lgbserver", "mlserver", "paddleserver", "pmmlserver", "predictiveserver")
+OWN_SERVERS: tuple[str, ...] = ("huggingfaceserver", "lgbserver", "mlserver", "paddleserver", "pmmlserver", "predictiveserver")
 OWN_SERVERS += ("sklearnserver", "tensorflow-serving", "torchserve", "xgbserver")
 SCHEMES = ("s3", "gs", "az", "hf", "oci", "pvc", "http", "https", "file")
 HINTS = {

@@ -11,7 +11,7 @@ def read_sidecars(predictor: Fields, function: dict[str, Any]) -> None:
     """`inference.batcher` and `inference.logger`."""
     if "batcher" in predictor:
         batcher = predictor.mapping("batcher")
-        function["inference"]["batcher"] = settings = {}
+        function["inference"]["batcher"] = settings = dict[str, Any]()
         put(settings, "max_batch_size", batcher.number("maxBatchSize"))
         put(settings, "max_latency_ms", batcher.number("maxLatency"))
         if "maxLatency" not in batcher:
@@ -22,7 +22,7 @@ def read_sidecars(predictor: Fields, function: dict[str, Any]) -> None:
             batcher.leave("timeout", "inference.timeout_s holds for every request")
     if "logger" in predictor:
         logger = predictor.mapping("logger")
-        function["inference"]["logger"] = settings = {}
+        function["inference"]["logger"] = settings = dict[str, Any]()
         put(settings, "mode", logger.text("mode"))
         put(settings, "sink", _sink(logger))
         put(settings, "headers", logger.texts("metadataHeaders"))
