@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Hashable
 from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
 
 from kfunc.batcher_sidecar import v1_rows, v2_requests
 from kfunc.batcher_sidecar.calls import JSON_LENGTH, Alone, Member, Merged
@@ -21,6 +22,9 @@ from kfunc.http.upstream import UpstreamPool
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
+if TYPE_CHECKING:
+    from kfunc.batcher_sidecar.tracing import BatchTracer
+
 # A body with one of these is not what is merged here, or is an event's data and answered by an event of its own.
 OPAQUE = frozenset((b"content-encoding", b"ce-specversion"))
 CREDENTIALS = (b"authorization", b"cookie")
@@ -36,6 +40,7 @@ class BatcherApplication:
         self.pool = pool
         self.stream_above = STREAM_ABOVE if settings.merge == "never" else settings.max_body_bytes
         self.records = Records(metrics)
+        self.tracer: BatchTracer | None = None  # where traces are sent
         self._recorder = recorder
         self._bounds = bounds = bounds_of(settings, max_body_bytes)
         self._policy: Policy[Member] = Policy(bounds)
@@ -229,6 +234,8 @@ class BatcherApplication:
             for part in call.parts:
                 member = part.ticket.item
                 member.calls = member.calls + calls if member.calls else calls
+            if self.tracer is not None:
+                call.span = self.tracer.begin(call.parts)
             self.pool.send(call)
         else:
             call.again()

@@ -21,6 +21,7 @@ from kfunc.http.wire import JSON, Headers, forwarded_headers, header_lines
 
 if TYPE_CHECKING:
     from kfunc.batcher_sidecar.application import BatcherApplication
+    from kfunc.batcher_sidecar.tracing import BatchSpan
 
 log = logging.getLogger("kfunc.batcher")
 
@@ -205,6 +206,7 @@ class Merged(WholeAnswer):
         self._lengths: dict[str, int] | None = None
         self._connection: UpstreamConnection | None = None
         self._open = True
+        self.span: BatchSpan | None = None  # where traces are sent
 
     def prepare(self) -> bool:
         """Write the body; false where the requests have no common form."""
@@ -240,6 +242,9 @@ class Merged(WholeAnswer):
                 common.intersection_update(exchange.header_list)
         kept = [field for field in first.header_list if (field in common or field[0] in TRACE) and field[0] not in OWN]
         fields = forwarded_headers(kept)
+        if self.span is not None:
+            own = [(TRACE[0], self.span.traceparent), *([(TRACE[1], self.span.state)] if self.span.state else ())]
+            fields = [field for field in fields if field[0] not in TRACE] + own
         if (b"host", first.headers.get(b"host", b"")) not in fields:
             fields.append((b"host", first.headers.get(b"host", b"localhost")))
         return fields
@@ -251,12 +256,20 @@ class Merged(WholeAnswer):
                 self._connection.abort()
             else:
                 self.application.pool.forget(self)
+            self._end_span(0)
             self._close()
+
+    def _end_span(self, status: int, error: str = "") -> None:
+        span, self.span = self.span, None
+        if span is not None and self.application.tracer is not None:
+            self.application.tracer.end(span, status, error)
 
     # ---- answer
 
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """Give each member its part."""
+        if self.span is not None:
+            self._end_span(head.status)
         if head.status != 200:
             self._refused(head, body)
             return
@@ -317,6 +330,7 @@ class Merged(WholeAnswer):
 
     def on_failure(self, error: KfuncError) -> None:
         """The upstream is lost; what may have run is not sent again."""
+        self._end_span(error.status, error.message)
         self._drop_rest()
         self._close()
         for part in self.parts:

@@ -10,7 +10,9 @@ from kfunc.errors import ConfigError, Problem
 from kfunc.process.sidecar import Parts, start_sidecar
 
 if TYPE_CHECKING:
+    from kfunc.batcher_sidecar.tracing import BatchTracer
     from kfunc.process.watcher import Heartbeat
+    from kfunc.telemetry.span_export import SpanExport
 
 MANAGE = "0.0.0.0:9096"
 
@@ -29,4 +31,13 @@ def build(parts: Parts) -> BatcherApplication:
     ]
     if problems:
         raise ConfigError(problems, VARIABLE)
-    return BatcherApplication(settings, parts.pool, parts.metrics, parts.recorder, limit)
+    application = BatcherApplication(settings, parts.pool, parts.metrics, parts.recorder, limit)
+
+    def trace(spans: "SpanExport") -> "BatchTracer":
+        from kfunc.batcher_sidecar.tracing import BatchTracer
+
+        application.tracer = BatchTracer(spans)
+        return application.tracer
+
+    parts.on_spans = trace
+    return application

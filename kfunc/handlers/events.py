@@ -7,7 +7,7 @@ What fails with a single event is a plain HTTP error, by which the sender knows 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from msgspec import Raw, Struct
@@ -108,7 +108,7 @@ class Events:
 
     def _reply(self, exchange: Exchange, endpoint: "Endpoint", form: Form, call: Call, answer: Answer) -> None:
         body, json_length = answer
-        attributes = self._attributes_of_reply(call, exchange.headers, endpoint.slot, json_length)
+        attributes = self._attributes_of_reply(call, exchange, endpoint.slot, json_length)
         fields: Headers = []
         if call.structured:
             body, kind = cloudevents.close_event(attributes, body), cloudevents.CONTENT_TYPE
@@ -149,7 +149,7 @@ class Events:
             call = call_of(event, None, structured=True)
             answer = self._ask(exchange, endpoint, call)
             body, json_length = answer if isinstance(answer, tuple) else await answer
-            attributes = self._attributes_of_reply(call, exchange.headers, endpoint.slot, json_length)
+            attributes = self._attributes_of_reply(call, exchange, endpoint.slot, json_length)
             return cloudevents.close_event(attributes, body)
         except KfuncError as failure:
             error = failure
@@ -168,12 +168,10 @@ class Events:
         """Whether the function made it: answered, it would come back again, and again."""
         return event.attributes["source"] == self._source
 
-    def _attributes_of_reply(
-        self, call: Call, headers: Mapping[bytes, bytes], slot: "Slot", json_length: int
-    ) -> dict[str, Value]:
+    def _attributes_of_reply(self, call: Call, exchange: Exchange, slot: "Slot", json_length: int) -> dict[str, Value]:
         attributes = self._attributes(RESPONSE_TYPE, slot)
         attributes["correlationid"] = correlation(call.event)
-        attributes |= trace(call.event, headers)
+        attributes |= trace(call.event, exchange.headers, traced=exchange.trace is not None)
         if json_length:
             attributes["datacontenttype"] = OCTETS
             attributes[LENGTH] = json_length

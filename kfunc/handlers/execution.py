@@ -73,7 +73,7 @@ class Execution:
 
     def run(self, inputs: "Arrays", size: int, context: "Context") -> "Arrays":
         """Call the model here and now, measuring it."""
-        started_at = perf_counter()
+        context.compute_at = started_at = perf_counter()
         try:
             return self.call(inputs)
         finally:
@@ -161,7 +161,7 @@ class Execution:
             return {}  # nobody waits any more
         began_at = monotonic()
         self._running.add(began_at)
-        started_at = perf_counter()
+        context.compute_at = started_at = perf_counter()
         context.queue_s = started_at - queued_at
         if watch is not None:
             watch.began_at = started_at

@@ -271,7 +271,7 @@ class LoadedModel:
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
         timer = asyncio.get_running_loop().call_later(timeout_s, task.cancel)
-        began_at = perf_counter()
+        context.compute_at = began_at = perf_counter()
         try:
             return await task
         except asyncio.CancelledError:

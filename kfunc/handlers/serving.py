@@ -14,9 +14,11 @@ from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
 from kfunc.process.management import serve_management
+from kfunc.process.observing import start_telemetry
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
+LEAST_FLUSH_S = 1.0
 LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 
 
@@ -53,7 +55,7 @@ class Crew:
 
     def __init__(self, workers: int, index: int = 0, page: mmap.mmap | None = None) -> None:
         self._workers = workers
-        self._index = index
+        self.index = index
         self._loaded = page or mmap.mmap(-1, workers)
         self.complete = False
         self.joins_late = self.is_complete()
@@ -64,7 +66,7 @@ class Crew:
 
     def report_loaded(self) -> None:
         """This worker has loaded its model."""
-        self._loaded[self._index] = 1
+        self._loaded[self.index] = 1
 
     def is_complete(self) -> bool:
         """Whether every worker has loaded once; it stays so."""
@@ -97,6 +99,7 @@ async def serve(
     management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
     if management is not None and offers_grpc:
         offer(management)
+    telemetry = None
     stopped = asyncio.ensure_future(life.stop.wait())
     began_at = time.monotonic()
     loading = asyncio.ensure_future(repository.open())
@@ -117,9 +120,20 @@ async def serve(
         life.watch(config.hang_timeout_s, repository.stuck)
         if offers_grpc and not arguments.listen.path:
             prepare()
+        outermost = not arguments.listen.path
+        telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
+        if telemetry is not None and telemetry.spans is not None:
+            from kfunc.handlers.tracing import trace_handler
+
+            traced = trace_handler(server, application, telemetry.sampler(), telemetry.spans, recorder)
+            if offers_grpc:
+                offer(server, traced.infer)  # calls are asked of the application that traces
         await stopped
+    ends_at = time.monotonic() + config.grace_s
     await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
     recorder.flush()
+    if telemetry is not None:
+        await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
     if management is not None:
         management.close()
     repository.close()

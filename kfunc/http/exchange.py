@@ -74,6 +74,7 @@ class Exchange:
     queue_s = 0.0  # waited for a thread or a batch; with compute_s it becomes Server-Timing
     batch_s = 0.0
     compute_s = 0.0  # the model's own time
+    compute_at = 0.0  # and when it began
     in_grpc = False  # it is asked in the place of a gRPC call
     trace: Any = None  # the RequestTrace of a request that is traced (kfunc.telemetry.request_trace)
     grpc_status = -1  # the code that the call ends with in whose place this is asked; -1: in nobody's

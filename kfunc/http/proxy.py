@@ -30,7 +30,7 @@ def forwarded_head(exchange: Exchange) -> bytes:
         for name in PER_REQUEST[1:]:
             if name in headers:
                 head += b"%b: %b\r\n" % (name, headers[name])
-    elif exchange.plain is not None and headers.get(REQUEST_ID) is exchange.request_id:
+    elif exchange.plain is not None and exchange.plain.headers is headers and headers.get(REQUEST_ID) is exchange.request_id:
         return b"%b %b HTTP/1.1\r\n%b" % (exchange.method, exchange.target, exchange.plain.forwarded)
     else:
         head = request_head(exchange, PER_REQUEST[:1])

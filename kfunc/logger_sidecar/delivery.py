@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from os import urandom
-from time import monotonic
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
 
 from kfunc.config.logger import SinkSettings
 from kfunc.logger_sidecar.backoff import Backoff
@@ -12,6 +13,9 @@ from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, Sink
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
+
+if TYPE_CHECKING:
+    from kfunc.logger_sidecar.tracing import DeliveryTracer
 
 log = logging.getLogger("kfunc.logger")
 
@@ -49,6 +53,7 @@ class SinkDelivery:
         self._wake = asyncio.Event()
         self._closing = False
         self._open = False
+        self.tracer: DeliveryTracer | None = None  # where traces are sent
 
     def wake(self) -> None:
         """There may be something new."""
@@ -113,14 +118,18 @@ class SinkDelivery:
                 await self._wait(left_s)
 
     async def _deliver(self, items: list[Item], in_order: bool) -> None:
+        began_at = perf_counter()
+        events = [item.event for item in items]
         try:
             if not self._open:
                 await self._sink.open()
                 self._open = True
-            outcomes = await self._sink.deliver([item.event for item in items], in_order)
+            outcomes = await self._sink.deliver(events, in_order)
         except Exception as error:  # a sink's library may raise anything; the events are kept
             await self._close_sink()
             outcomes = [Retry(f"{type(error).__name__}: {error}", answered=False)] * len(items)
+        if self.tracer is not None:
+            self.tracer.delivered(events, outcomes, began_at)
         await self._take_up(items, outcomes)
 
     async def _take_up(self, items: list[Item], outcomes: list[Outcome]) -> None:

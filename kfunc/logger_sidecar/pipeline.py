@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Struct
 
@@ -21,6 +22,9 @@ from kfunc.logger_sidecar.sink_metrics import LoggerMetrics, SinkMetrics
 from kfunc.logger_sidecar.sinks import open_sink, sink_names
 from kfunc.logger_sidecar.spool import HALF, Spool
 from kfunc.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from kfunc.telemetry.request_trace import SpanSink
 
 log = logging.getLogger("kfunc.logger")
 
@@ -61,6 +65,7 @@ class Pipeline:
         self._tasks: dict[asyncio.Task[None], Route] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._left_behind: list[LeftBehind] = []
+        self._kinds = [sink.to.partition(":")[0] for sink in sinks]
         spool.subscribe(self._names)
         self._routes = [
             self._route(name, sink, context, SinkMetrics(metrics, name)) for name, sink in zip(self._names, sinks, strict=True)
@@ -88,6 +93,13 @@ class Pipeline:
             notices=self._notices,
         )
         return Route(delivery, dead, make)
+
+    def trace(self, spans: "SpanSink") -> None:
+        """From now on deliveries have spans."""
+        from kfunc.logger_sidecar.tracing import DeliveryTracer
+
+        for route, kind in zip(self._routes, self._kinds, strict=True):
+            route.delivery.tracer = DeliveryTracer(spans, route.delivery.name, kind)
 
     def start(self) -> None:
         """Begin to deliver; within the loop."""

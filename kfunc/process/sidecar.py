@@ -14,6 +14,7 @@ from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
+from kfunc.process.observing import start_telemetry, trace_requests
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.metrics import Metrics
@@ -21,6 +22,8 @@ from kfunc.telemetry.requests import RequestRecorder
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
+    from kfunc.telemetry.request_trace import Details
+    from kfunc.telemetry.span_export import SpanExport
 
 LEAST_FLUSH_S = 1.0
 
@@ -29,7 +32,8 @@ class Parts:
     """What a sidecar's application is made of.
 
     `at_start` is called in the loop, before the first request; `at_end` is awaited after the last answer, with the
-    seconds of grace that are left.
+    seconds of grace that are left. `on_spans` makes ready for tracing, where traces are sent, and gives what the sidecar
+    knows of a request's spans.
     """
 
     def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool, keep: int = 0) -> None:
@@ -39,6 +43,7 @@ class Parts:
         self.pool = UpstreamPool(upstream, config.timeout_s)
         self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
+        self.on_spans: Callable[[SpanExport], Details | None] = lambda spans: None
 
 
 def start_sidecar(
@@ -73,6 +78,12 @@ def start_sidecar(
         keep_memory()
         if offers_grpc and not arguments.listen.path:
             prepare()
+        telemetry = await start_telemetry(config, parts.metrics, outermost=not arguments.listen.path)
+        if telemetry is not None and telemetry.spans is not None:
+            details, foreign = parts.on_spans(telemetry.spans), not parts.pool.address.path
+            trace_requests(telemetry, server, parts.recorder, details, declares=foreign)
+            if offers_grpc:
+                offer(server)  # calls are asked of the application that traces
         await life.stop.wait()
         ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
@@ -80,6 +91,8 @@ def start_sidecar(
         parts.pool.close()  # the inner processes end when their client is gone: not only when the events are delivered
         if parts.at_end is not None:
             await parts.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
+        if telemetry is not None:
+            await telemetry.close(max(LEAST_FLUSH_S, ends_at - monotonic()))
         if management is not None:
             management.close()
 

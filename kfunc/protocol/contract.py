@@ -20,6 +20,9 @@ class Context(Protocol):
     compute_s: float
     """Seconds that the model's own code took."""
 
+    compute_at: float
+    """When the model's own code began, in seconds of perf_counter."""
+
     @property
     def headers(self) -> dict[bytes, bytes]:
         """The request's header fields, names in lower case; a gRPC call's metadata."""

@@ -145,9 +145,12 @@ def integer(event: Event, name: str) -> int | None:
     raise InvalidRequest(f"the event's attribute {name} must be an integer, 0 or more")
 
 
-def trace(event: Event, headers: Mapping[bytes, bytes]) -> dict[str, Value]:
-    """`traceparent` and `tracestate` as attributes (Distributed Tracing extension): the event's, else the message's."""
-    parent = event.attributes.get("traceparent")
+def trace(event: Event, headers: Mapping[bytes, bytes], *, traced: bool = False) -> dict[str, Value]:
+    """`traceparent` and `tracestate` as attributes (Distributed Tracing extension): the event's, else the message's.
+
+    Of a request that is `traced` here the message has the span that answers.
+    """
+    parent = None if traced else event.attributes.get("traceparent")
     state = event.attributes.get("tracestate")
     if parent is None:
         if b"traceparent" not in headers:

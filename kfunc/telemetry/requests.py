@@ -8,6 +8,7 @@ from kfunc.telemetry import log_lines
 from kfunc.telemetry.access_log import AccessLog
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
 from kfunc.telemetry.recent import RecentRequests
+from kfunc.telemetry.samples import Exemplar
 
 CLIENT_GONE = 499
 
@@ -51,6 +52,7 @@ class RequestRecorder:
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
         )
         self._code, self._bucket, self._sum = codes.index, durations.index, durations.sum_index
+        self._exemplars = durations.exemplars
         self._access_log = AccessLog(metrics) if access_log else None
         self._watched = self._access_log is not None or self.recent is not None
 
@@ -73,6 +75,10 @@ class RequestRecorder:
             self.recent.add(exchange, status, duration_s)
         if self._access_log is not None:
             self._access_log.add(access_line(exchange, status, duration_s))
+
+    def exemplar(self, exemplar: Exemplar) -> None:
+        """A request that was traced: the example of its bucket of durations."""
+        self._exemplars[bisect_left(LATENCY_BUCKETS, exemplar.value)] = exemplar
 
     def flush(self) -> None:
         """Write the access lines that wait, as far as they can be written now."""

@@ -21,7 +21,7 @@ Make = Callable[..., Execution]
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = queue_s = compute_s = 0.0
+    deadline = queue_s = compute_s = compute_at = 0.0
 
     def __init__(self, cancelled: bool = False) -> None:
         self.cancelled = cancelled

@@ -24,7 +24,7 @@ Configured = Callable[..., PodConfig]
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = queue_s = compute_s = 0.0
+    deadline = queue_s = compute_s = compute_at = 0.0
     cancelled = False
 
 

@@ -34,7 +34,7 @@ ANSWER, DIE, HANG, HOLD_THE_GIL, REFUSE, FAIL = range(6)
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
-    deadline = queue_s = compute_s = 0.0
+    deadline = queue_s = compute_s = compute_at = 0.0
     cancelled = False
 
 

@@ -47,7 +47,7 @@ def environ(folder: Path, **more: str) -> dict[str, str]:
 class Run:
     """A `kfunc run` and what it prints."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -55,7 +55,7 @@ class Run:
                 [sys.executable, "-m", "kfunc", "run", str(folder), "--port", "0", *arguments],
                 stdout=out,
                 stderr=err,
-                env=environ(folder),
+                env=environ(folder, **(variables or {})),
             )
 
     def __enter__(self) -> "Run":

@@ -1,0 +1,96 @@
+"""What a request's span is called, and what it has in common with others of its path. Sans-IO.
+
+Names are of few: a path that no protocol has is only its method (OpenTelemetry, HTTP spans: {method} {http.route}).
+"""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from kfunc.telemetry.otlp import attributes
+
+if TYPE_CHECKING:
+    from kfunc.http.exchange import Exchange
+
+MAX_KNOWN = 1024
+MAX_TARGET = 512
+MAX_SHOWN = 256
+SERVICE = "inference.GRPCInferenceService"
+# Path -> its route; the groups are model and version.
+ROUTES = [
+    (re.compile(pattern), route)
+    for pattern, route in (
+        (r"/v2/models/([^/]+)/versions/([^/]+)/infer", "/v2/models/{model}/versions/{version}/infer"),
+        (r"/v2/models/([^/]+)/infer", "/v2/models/{model}/infer"),
+        (r"/v2/models/([^/]+)/versions/([^/]+)/infer_stream", "/v2/models/{model}/versions/{version}/infer_stream"),
+        (r"/v2/models/([^/]+)/infer_stream", "/v2/models/{model}/infer_stream"),
+        (r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict", "/v1/models/{model}:predict"),
+        (r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:explain", "/v1/models/{model}:explain"),
+        (r"/v2/models/([^/]+)/versions/([^/]+)", "/v2/models/{model}/versions/{version}"),
+        (r"/v2/models/([^/]+)", "/v2/models/{model}"),
+        (r"/v1/models/([^/:]+)", "/v1/models/{model}"),
+        (r"/v2/models", "/v2/models"),
+        (r"/v1/models", "/v1/models"),
+        (r"/v2/repository/index", "/v2/repository/index"),
+        (r"/v2", "/v2"),
+        (r"/openapi.json", "/openapi.json"),
+        (r"/", "/"),
+    )
+]
+# What a call of gRPC asks REST in its place -> its method.
+METHODS = {"infer": "ModelInfer", "infer_stream": "ModelStreamInfer"}
+
+
+class Named(Struct, frozen=True):
+    """A span's name, its route, and the attributes that all requests like it have."""
+
+    name: str
+    route: str
+    common: bytes
+
+
+class SpanNames:
+    """Remembers what was worked out, for as many paths as may be."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes, str, bool], Named] = {}
+
+    def of(self, exchange: "Exchange") -> Named:
+        """Of a request, or of a call of gRPC."""
+        key = (exchange.method, exchange.target, exchange.version, exchange.in_grpc)
+        named = self._known.get(key)
+        if named is None:
+            named = name(*key)
+            if len(self._known) < MAX_KNOWN and len(exchange.target) <= MAX_TARGET:
+                self._known[key] = named
+        return named
+
+
+def name(method: bytes, target: bytes, version: str, in_grpc: bool) -> Named:
+    """By the path, and by semantic conventions for HTTP and RPC servers."""
+    path = target.partition(b"?")[0].decode("latin-1")
+    verb, route, model, model_version = method.decode("latin-1"), "", "", ""
+    for pattern, known in ROUTES:
+        match = pattern.fullmatch(path)
+        if match is not None:
+            model, model_version = [unquote(group or "")[:MAX_SHOWN] for group in (*match.groups(), "", "")[:2]]
+            route = known
+            break
+    values = {"kfunc.model.name": model, "kfunc.model.version": model_version}
+    if in_grpc:
+        called = METHODS.get(route.rpartition("/")[2], "")
+        values |= {"rpc.system": "grpc", "rpc.service": SERVICE if called else "", "rpc.method": called}
+        shown = f"{SERVICE}/{called}" if called else "grpc"
+    else:
+        values |= {
+            "http.request.method": verb,
+            "url.path": path[:MAX_SHOWN],
+            "url.scheme": "http",
+            "http.route": route,
+            "network.protocol.name": "http",
+            "network.protocol.version": version,
+        }
+        shown = f"{verb} {route}".strip()
+    return Named(shown, route, attributes({key: value for key, value in values.items() if value}))
