@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 
+CLUSTER_CORE = ("causes", "diagnosis", "faults", "kinds", "log_text", "observed", "patience", "revisions")
+
 # Bytes, values and `now` in, values out.
 SANS_IO = {
     "kfunc.protocol",
@@ -57,7 +59,7 @@ SANS_IO = {
     "kfunc.kserve",
     "kfunc.batcher_sidecar.policy",
     "kfunc.http.coding",
-    *(f"kfunc.cluster.{name}" for name in ("faults", "kinds")),
+    *(f"kfunc.cluster.{name}" for name in CLUSTER_CORE),
     *(f"kfunc.event_log.{name}" for name in ("stored", "choosing", "ledger", "pairing", "replaying", "showing")),
 }
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]

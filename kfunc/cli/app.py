@@ -24,6 +24,11 @@ COMMANDS = {
     "invoke": ("kfunc.cli.invoke:invoke", "Send a request to a function and show the answer."),
     "build": ("kfunc.cli.build:build_command", "Make the function's image and push it, without Docker."),
     "render": ("kfunc.cli.render:render_command", "Render the manifests for Knative and Istio."),
+    "deploy": ("kfunc.cli.deploy:deploy", "Bring a function to the cluster and wait until it answers."),
+    "status": ("kfunc.cli.status:status", "Show a function of the cluster, and what is wrong with it."),
+    "logs": ("kfunc.cli.logs:logs", "Show the logs of all its containers."),
+    "revisions": ("kfunc.cli.revisions:revisions_command", "Show a function's revisions, and remove those that nothing needs."),
+    "delete": ("kfunc.cli.delete:delete", "Delete everything that a function has on the cluster."),
     "import-kserve": ("kfunc.cli.import_kserve:import_kserve", "Make func.yaml of KServe's InferenceServices."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }

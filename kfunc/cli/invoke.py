@@ -1,7 +1,9 @@
 """`kfunc invoke`: one request to a running function, and its answer for a reader or a program."""
 
 import random
+import ssl
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ Example:
   kfunc invoke --data '[[5.1, 3.5, 1.4, 0.2]]'
   kfunc invoke --file rows.npy --binary
   kfunc invoke --grpc
+  kfunc invoke --remote iris -n team
   kfunc invoke --model iris --file request.json --output json
 """
 MOST_SHOWN = 1000
@@ -34,8 +37,14 @@ JSON_LENGTH = "inference-header-content-length"
 
 
 @click.command(epilog=EPILOG)
-@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.argument("directory", metavar="[DIR|NAME]", type=click.Path(path_type=Path), required=False)
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the function is.")
+@click.option("--remote", is_flag=True, help="Ask the function of this func.yaml, or of this NAME, on the cluster.")
+@click.option(
+    "--gateway", metavar="URL", default="", help="With --remote: the ingress gateway, where DNS does not know the host."
+)
+@click.option("-n", "--namespace", metavar="NAME", default="", help="With --remote: its namespace.")
+@click.option("--context", metavar="NAME", default="", help="With --remote: context of the kubeconfig.")
 @click.option("--model", metavar="NAME", help="Model to ask; by default the one of func.yaml, or the server's only one.")
 @click.option("--data", metavar="JSON|@FILE|-", help="A request, or only an array of inputs; - reads standard input.")
 @click.option("--file", type=click.Path(path_type=Path), help="The same from a file, or an array from an .npy or .npz file.")
@@ -46,6 +55,10 @@ JSON_LENGTH = "inference-header-content-length"
 def invoke(
     directory: Path | None,
     url: str,
+    remote: bool,
+    gateway: str,
+    namespace: str,
+    context: str,
     model: str | None,
     data: str | None,
     file: Path | None,
@@ -67,8 +80,11 @@ def invoke(
     for option, given_so in (("--binary", binary), ("--grpc", grpc)):
         if given_so and protocol == "v1":
             raise click.UsageError(f"{option} is for the protocol v2")
-    with Server(url.replace("http", "grpc", 1) if grpc and url.startswith("http") else url) as server:
-        name = model or _name_here(directory) or server.only_model()
+    if not remote and (gateway or namespace or context):
+        raise click.UsageError("--gateway, --namespace and --context are of --remote")
+    with _remote(directory, namespace, context, gateway, grpc) if remote else Server(_scheme(url, grpc)) as server:
+        here = None if remote and directory is not None and not directory.exists() else _name_here(directory)
+        name = model or here or server.only_model()
         body = given if whole else server.compose(name, given, protocol)
         _ask(server, name, body, protocol, binary, output)
 
@@ -76,18 +92,18 @@ def invoke(
 class Server:
     """The client's core on one connection; what it raises is for the command's own place for errors."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] = {}, tls: ssl.SSLContext | None = None) -> None:
         try:
             base = parse_url(url)
         except InvalidCall as error:
             raise StartupError(f"--url {error.message}") from None
         self.url = base.url
         self.grpc = base.grpc
-        self._connections, calls = self._checked_transport(base)
+        self._connections, calls = self._checked_transport(base, tls)
         self.calls = calls(
             model="",
             timeout_s=TIMEOUT_S,
-            headers={"user-agent": "kfunc-invoke"},
+            headers={"user-agent": "kfunc-invoke", **headers},
             retries=0,
             binary=None,
             compression=None,
@@ -96,9 +112,9 @@ class Server:
         )
 
     @staticmethod
-    def _checked_transport(base: Base) -> tuple[Any, type[Calls]]:
+    def _checked_transport(base: Base, tls: ssl.SSLContext | None) -> tuple[Any, type[Calls]]:
         try:
-            return transport(base)
+            return transport(base, tls=tls)
         except InvalidCall as error:
             raise StartupError(error.message) from None
 
@@ -135,6 +151,24 @@ class Server:
         if isinstance(given, Arrays):
             return wrap_arrays(given, specs, protocol)
         return sample_request(specs, protocol) if given is None else wrap_array(given, specs, protocol)
+
+
+def _scheme(url: str, grpc: bool) -> str:
+    return url.replace("http", "grpc", 1) if grpc and url.startswith("http") else url
+
+
+def _remote(directory: Path | None, namespace: str, context: str, gateway: str, grpc: bool) -> Server:
+    """The function on the cluster. Raises KfuncError."""
+    from kfunc.cli.on_cluster import connect, named
+    from kfunc.cli.remote import find_remote
+
+    cluster = connect(context)
+    found = find_remote(cluster, named(str(directory or "."), namespace, cluster), gateway)
+    if grpc and found.headers:
+        raise KfuncError(
+            f"gRPC needs a host that DNS knows: {found.headers.get('host', 'a function without Knative has none')}"
+        )
+    return Server(_scheme(found.url, grpc), found.headers, found.tls)
 
 
 def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary: bool, output: str) -> None:

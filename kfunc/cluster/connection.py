@@ -4,6 +4,7 @@ The kubernetes client reads the kubeconfig and does authentication, TLS and prox
 """
 
 import math
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -175,6 +176,11 @@ class Cluster:
         where = path("Pod", namespace, f"{pod}:{port}", "proxy") + asked
         status, body = self._login.request("GET", where, timeout_s=timeout_s)
         return Reply(status, body)
+
+    def service_proxy(self, namespace: str, service: str) -> tuple[str, dict[str, str], ssl.SSLContext | None]:
+        """A URL at which the API passes requests on to a service, with the header fields and the TLS that it wants."""
+        where = path("Service", namespace, f"{service}:80", "proxy")
+        return self.server + where, self._login.headers(), self._login.tls()
 
     def version(self) -> str:
         """Kubernetes' version. Raises ClusterError where there is no cluster."""

@@ -1,6 +1,7 @@
 """Who asks which cluster: the kubeconfig by the kubernetes client, and requests with its authentication and TLS."""
 
 import os
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,15 +52,30 @@ class Login:
         finally:
             answer.close()
 
+    def headers(self) -> dict[str, str]:
+        """The header fields that say who asks."""
+        settings = self._configuration.auth_settings().values()
+        return {setting["key"]: setting["value"] for setting in settings if setting["in"] == "header"}
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What verifies the API, and shows the user's certificate to it; None where the API has no TLS."""
+        given = self._configuration
+        if not self.server.startswith("https"):
+            return None
+        made = ssl.create_default_context(cafile=given.ssl_ca_cert or None)
+        if not given.verify_ssl:
+            made.check_hostname = False
+            made.verify_mode = ssl.CERT_NONE
+        if given.cert_file:
+            made.load_cert_chain(given.cert_file, given.key_file)
+        return made
+
     def _send(
         self, method: str, path: str, timeout_s: float | None, body: bytes | None, form: str, *, preload_content: bool
     ) -> Any:
         import urllib3
 
-        headers = {"Accept": "application/json", "Content-Type": form, "User-Agent": "kfunc"}
-        for setting in self._configuration.auth_settings().values():
-            if setting["in"] == "header":
-                headers[setting["key"]] = setting["value"]
+        headers = {"Accept": "application/json", "Content-Type": form, "User-Agent": "kfunc"} | self.headers()
         try:
             return self._pool.request(
                 method,

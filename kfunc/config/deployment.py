@@ -96,6 +96,12 @@ class Storage(Block, frozen=True):
     file_secret: Annotated[str, Meta(description="Secret whose keys are files in /var/run/secrets/kfunc/storage.")] = ""
 
 
+class Revisions(Block, frozen=True):
+    """What becomes of revisions that have no traffic any more."""
+
+    keep: Annotated[int, Meta(ge=1, le=100, description="How many stay, the newest, so that an undo finds them.")] = 5
+
+
 class Telemetry(Block, frozen=True):
     """OpenTelemetry's variables for all containers."""
 

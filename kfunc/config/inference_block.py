@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
 from kfunc.config.build import ImageBuild
-from kfunc.config.deployment import Gpu, Mode, Port, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
+from kfunc.config.deployment import Gpu, Mode, Port, Revisions, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
 from kfunc.config.inference import ModelSource, Settings
 from kfunc.config.knative import Eventing, Scaling, Timeouts
 from kfunc.config.logger import Logger
@@ -46,6 +46,7 @@ class Inference(Settings, frozen=True, kw_only=True):
     gpu: Gpu | UnsetType = UNSET
     devices: Annotated[dict[str, Quantity], Meta(description='Further resources of nodes, as sgx.intel.com/epc: "10Mi".')] = {}
     server: Server | UnsetType = UNSET
+    revisions: Revisions = Revisions()
     scaling: Scaling = Scaling()
     timeouts: Timeouts = Timeouts()
     resources: Sidecars = Sidecars()

@@ -24,6 +24,8 @@ MODULES: dict[Container, str] = {
     "logger": "kfunc.logger_sidecar",
 }
 READY = "/v2/health/ready"
+ONCE = {"successThreshold": 1}
+"""Knative's own default. Without it a second apply of the same manifest would take it away, and the webhook refuse that."""
 KEYS = (
     "name", "image", "command", "args", "ports", "readinessProbe", "livenessProbe", "env", "envFrom", "resources",
     "securityContext", "volumeMounts",
@@ -95,10 +97,10 @@ def _outermost(plan: Plan) -> Manifest:
     own = READY if inference.server is UNSET else ready_path(inference.server, plan.config.model.name)
     result: dict[str, Any] = {
         "ports": [{"name": "h2c" if "grpc" in plan.config.protocols else "http1", "containerPort": port}],
-        "readinessProbe": {"httpGet": {"path": probes.readiness or own, "port": port}},
+        "readinessProbe": {"httpGet": {"path": probes.readiness or own, "port": port}} | ONCE,
     }
     if probes.liveness:
-        result["livenessProbe"] = {"httpGet": {"path": probes.liveness, "port": port}}
+        result["livenessProbe"] = {"httpGet": {"path": probes.liveness, "port": port}} | ONCE
     return result
 
 

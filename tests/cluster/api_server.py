@@ -73,6 +73,7 @@ class Objects:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets, and the second would wait 40 ms
     objects: Objects
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -48,7 +48,8 @@ def test_the_outermost_shows_the_metrics_of_all() -> None:
 
 
 def test_readiness_is_the_models_without_a_period_so_that_queue_proxy_asks_all_the_time() -> None:
-    assert containers()["handler"]["readinessProbe"] == {"httpGet": {"path": "/v2/health/ready", "port": 8080}}
+    ready = {"httpGet": {"path": "/v2/health/ready", "port": 8080}}
+    assert containers()["handler"]["readinessProbe"] == ready | {"successThreshold": 1}
 
 
 def test_grpc_makes_the_port_h2c() -> None:
@@ -82,7 +83,7 @@ def test_a_foreign_server_is_reached_over_tcp_and_its_sidecars_have_their_own_im
 def test_a_foreign_server_alone_owns_its_port_and_says_by_itself_when_it_is_ready(kind: str, port: int, path: str) -> None:
     server = containers(f", server: {{kind: {kind}, image: example.com/server}}")["handler"]
     assert server["ports"] == [{"name": "http1", "containerPort": port}]
-    assert server["readinessProbe"] == {"httpGet": {"path": path, "port": port}}
+    assert server["readinessProbe"] == {"httpGet": {"path": path, "port": port}, "successThreshold": 1}
 
 
 def test_no_container_is_root_or_has_capabilities_or_writes_to_its_image() -> None:

@@ -1,0 +1,45 @@
+"""`kfunc delete`: takes a function off the cluster, with everything that belongs to it."""
+
+import time
+
+import click
+import msgspec
+
+from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cluster.applying import remove_all, wait_gone
+from kfunc.errors import KfuncError
+
+EPILOG = """\b
+Example:
+  kfunc delete iris
+  kfunc delete iris -n team --no-wait
+"""
+TIMEOUT_S = 330.0  # a pod's longest grace, and some seconds
+
+
+@click.command(epilog=EPILOG)
+@click.argument("function", metavar="NAME|DIR")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until its pods have ended.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=TIMEOUT_S, show_default=True, help="Longest wait, s.")
+@cluster_options
+def delete(function: str, wait: bool, timeout: float, namespace: str, context: str, output: str) -> int:
+    """Delete a function of the cluster: its service, revisions, routes, settings; requests in flight are finished.
+
+    Images stay in their registry, and what func.yaml only names (Secrets, claims, brokers) stays as well.
+    """
+    cluster = connect(context)
+    asked = named(function, namespace, cluster)
+    removed = []
+    for outcome in remove_all(cluster, asked.name, asked.namespace, asked.gateway_namespace):
+        removed.append(outcome)
+        if output == "text":
+            click.echo(outcome)
+    left = wait_gone(cluster, asked.name, asked.namespace, timeout, time.monotonic, time.sleep) if wait and removed else []
+    if output == "json":
+        objects = [{"kind": each.manifest["kind"], "name": each.manifest["metadata"]["name"]} for each in removed]
+        click.echo(msgspec.json.encode({"name": asked.name, "namespace": asked.namespace, "removed": objects, "left": left}))
+    elif not removed:
+        click.echo(f"there is nothing of {asked.name} in the namespace {asked.namespace}")
+    if left:
+        raise KfuncError(f"still there after {timeout:g} s: {', '.join(left)}; kubectl describe pod says what holds them")
+    return 0

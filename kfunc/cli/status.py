@@ -1,0 +1,120 @@
+"""`kfunc status`: how a function is, and what keeps it from being well."""
+
+from typing import Any
+
+import click
+import msgspec
+
+from kfunc.cli.causes import cause_lines, to_json
+from kfunc.cli.on_cluster import cluster_options, connect, named, table
+from kfunc.cluster.diagnosis import diagnose, pod_phase
+from kfunc.cluster.observed import Observed, conditions, containers, is_ready, label, name_of
+from kfunc.cluster.observing import observe
+from kfunc.cluster.revisions import revisions
+from kfunc.manifests.plan import Manifest
+
+EPILOG = """\b
+Example:
+  kfunc status
+  kfunc status iris -n team --output json
+"""
+FAILED = 1
+
+
+@click.command(epilog=EPILOG)
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@cluster_options
+def status(function: str, namespace: str, context: str, output: str) -> int:
+    """Show a function of the cluster: address, revisions, pods, and what is wrong with a way out.
+
+    Exit status 1 where the newest revision is not ready.
+    """
+    cluster = connect(context)
+    asked = named(function, namespace, cluster)
+    observed = observe(cluster, asked.name, asked.namespace, asked.mode)
+    told = described(observed)
+    if output == "json":
+        click.echo(msgspec.json.encode(told))
+    else:
+        click.echo("\n".join(lines(observed, told)))
+    return 0 if told["ready"] else FAILED
+
+
+def described(observed: Observed) -> dict[str, Any]:
+    """Everything that the command says, for programs."""
+    diagnosis = diagnose(observed)
+    return {
+        "name": observed.name,
+        "namespace": observed.namespace,
+        "mode": observed.mode,
+        "url": url(observed),
+        **to_json(diagnosis),
+        "conditions": [
+            {"type": each.type, "status": each.status, "reason": each.reason, "message": each.message}
+            for each in conditions(observed.service)
+        ],
+        "revisions": [msgspec.to_builtins(row) for row in revisions(observed)],
+        "pods": [pod_json(observed, pod) for pod in observed.pods],
+    }
+
+
+def url(observed: Observed) -> str:
+    """The function's plain address; empty before it has one."""
+    if observed.mode == "raw":
+        return f"http://{observed.name}.{observed.namespace}.svc.cluster.local" if observed.service else ""
+    return str(((observed.service or {}).get("status") or {}).get("url", ""))
+
+
+def pod_json(observed: Observed, pod: Manifest) -> dict[str, Any]:
+    """A pod with its containers."""
+    phase, detail = ("ending", "") if "deletionTimestamp" in pod["metadata"] else pod_phase(observed, pod)
+    return {
+        "name": name_of(pod),
+        "revision": label(pod, "serving.knative.dev/revision"),
+        "ready": is_ready(pod),
+        "phase": "ready" if phase == "routing" else phase,
+        "detail": detail,
+        "restarts": sum(int(each.status.get("restartCount", 0)) for each in containers(pod)),
+        "containers": [
+            {
+                "name": each.name,
+                "ready": bool(each.status.get("ready")),
+                "state": next(iter(each.status.get("state") or {}), ""),
+            }
+            for each in containers(pod)
+        ],
+    }
+
+
+def lines(observed: Observed, told: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    detail = f" ({told['detail']})" if told["detail"] else ""
+    shown = [f"{observed.namespace}/{observed.name}: {told['phase']}{detail}"]
+    shown += [f"url: {told['url']}"] if told["url"] else []
+    for cause in diagnose(observed).causes:
+        first, *more = cause_lines(cause)
+        shown += [f"! {first}", *more]
+    if told["revisions"]:
+        rows = [
+            (row["name"], _state(row), f"{row['percent']} %", ",".join(row["tags"]), row["pods"]) for row in told["revisions"]
+        ]
+        shown += ["", table(("revision", "state", "traffic", "tags", "pods"), rows)]
+    if told["pods"]:
+        pods = [(pod["name"], _phase(pod), pod["restarts"], _containers(pod)) for pod in told["pods"]]
+        shown += ["", table(("pod", "state", "restarts", "containers"), pods)]
+    troubles = [each for each in told["conditions"] if each["status"] != "True" and each["message"] and not told["ready"]]
+    shown += ["", *(f"{each['type']}: {each['message']}" for each in troubles)] if troubles else []
+    return shown
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "ready" if row["ready"] else row["reason"] or "not ready"
+
+
+def _phase(pod: dict[str, Any]) -> str:
+    return f"{pod['phase']}: {pod['detail']}" if pod["detail"] and not pod["ready"] else str(pod["phase"])
+
+
+def _containers(pod: dict[str, Any]) -> str:
+    ready = sum(each["ready"] for each in pod["containers"])
+    return f"{ready}/{len(pod['containers'])} ready"

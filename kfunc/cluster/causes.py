@@ -1,0 +1,213 @@
+"""Why pods of a function do not come up, in the terms of its user: one function for each place where it shows. Pure."""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from kfunc.cluster.log_text import last_lines, startup_error
+from kfunc.cluster.observed import (
+    Condition,
+    Container,
+    Observed,
+    condition,
+    containers,
+    events_of,
+    is_ready,
+    name_of,
+)
+from kfunc.manifests.plan import Manifest
+
+AT_ONCE, SOON, LATER, ROUTE_S = 0.0, 10.0, 30.0, 60.0
+MISUSED, START_FAILED, KILLED = 2, (126, 127, 128), 137
+HANDLER = "handler"
+QUOTA = re.compile(r"exceeded quota: (.*)", re.DOTALL)
+LACK = re.compile(r"Insufficient ([\w./-]+)")
+MISSING_OBJECT = re.compile(r'(secret|configmap|persistentvolumeclaim|serviceaccount) "([^"]+)" not found')
+POD_NAME = re.compile(r" \(pod: .*\)$")
+DENIED = ("unauthorized", "401", "403", "denied", "authentication required")
+ABSENT = ("not found", "404", "manifest unknown", "name unknown")
+
+
+class Cause(Struct, frozen=True):
+    """Why it does not go on: `code` for programs, `text` and `advice` for people, `lines` of a log.
+
+    `patience_s`: how long it may last before waiting is given up; None: until the time is over.
+    """
+
+    code: str
+    text: str
+    advice: str = ""
+    lines: list[str] = []
+    patience_s: float | None = None
+
+
+def image_cause(image: str, message: str) -> Cause:
+    """An image that cannot be had; `message` is the registry's or the network's."""
+    said = message.lower()
+    if any(word in said for word in ABSENT):
+        return Cause("image-pull", f"the image {image} is not in its registry", "kfunc build pushes it", [], SOON)
+    if any(word in said for word in DENIED):
+        advice = "name a Secret with its credentials in deploy.imagePullSecret"
+        return Cause("image-pull", f"the registry does not let the cluster pull {image}", advice, [], SOON)
+    if "server gave http response to https" in said:
+        advice = "the nodes and Knative must know it as plain (registries-skipping-tag-resolving, containerd's hosts.toml)"
+        return Cause("image-pull", f"the registry of {image} speaks plain HTTP, and the cluster asks by TLS", advice, [], SOON)
+    advice = f"check the registry's name and that nodes reach it: {_end(message)}"
+    return Cause("image-pull", f"the image {image} cannot be pulled", advice, [], LATER)
+
+
+def revision_cause(revision: Manifest | None) -> Cause | None:
+    """What Knative says of the revision itself."""
+    ready, healthy = condition(revision, "Ready"), condition(revision, "ContainerHealthy")
+    if healthy.status == "False" and healthy.reason == "ContainerMissing":
+        found = re.search(r'image "([^"]+)"', healthy.message)
+        return image_cause(found[1] if found else "of the function", healthy.message)
+    resources = condition(revision, "ResourcesAvailable")
+    if resources.reason == "FailedCreate":
+        return creation_cause(resources.message)
+    if "ProgressDeadlineExceeded" in (ready.reason, resources.reason):
+        text = "no pod became ready within the time that Knative gives a revision"
+        advice = "models that take longer need inference.scaling.progress_deadline_s"
+        return Cause("never-ready", text, advice, [], AT_ONCE)
+    return None
+
+
+def creation_cause(message: str) -> Cause:
+    """Pods that Kubernetes does not make."""
+    if found := QUOTA.search(message):
+        advice = "ask for less in deploy.options.resources, or have the namespace's ResourceQuota raised"
+        return Cause("quota", f"the namespace's quota is used up: {found[1].strip()}", advice, [], SOON)
+    if found := MISSING_OBJECT.search(message):
+        return _missing(found)
+    if "must specify" in message:
+        text = f"the namespace's quota wants to know each container's resources: {_after(message, 'must specify')}"
+        advice = (
+            "give them in deploy.options.resources and inference.resources (queue-proxy's in inference.resources.queue_proxy)"
+        )
+        return Cause("quota", text, advice, [], SOON)
+    if "usage per" in message or "LimitRange" in message:
+        advice = "change deploy.options.resources and inference.resources"
+        return Cause("quota", f"the namespace's LimitRange forbids it: {_end(message)}", advice, [], SOON)
+    return Cause("pods-refused", f"the cluster makes no pods: {_end(message)}", "", [], SOON)
+
+
+def pod_causes(observed: Observed, pod: Manifest) -> Iterator[Cause]:
+    """Everything that keeps one pod from being ready, the strongest first."""
+    found = [cause for each in containers(pod) if (cause := container_cause(observed, each)) is not None]
+    yield from sorted(found, key=lambda cause: cause.patience_s if cause.patience_s is not None else float("inf"))
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.status == "False":
+        yield unschedulable_cause(scheduled, [str(event["reason"]) for event in events_of(observed, name_of(pod))])
+    if (pod.get("status") or {}).get("reason") == "Evicted":
+        text = f"the node put the pod out: {pod['status'].get('message', '')}"
+        yield Cause("evicted", text, "raise deploy.options.resources.requests to what the function needs")
+    elif not found and not is_ready(pod):
+        yield from _mount_causes(observed, pod)
+
+
+def container_cause(observed: Observed, container: Container) -> Cause | None:
+    """Why a container does not run, or not for long."""
+    waiting, ended = container.waiting, container.ended
+    if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+        return image_cause(container.spec["image"], _pull_message(observed, container))
+    if waiting.get("reason") in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+        message = str(waiting.get("message", ""))
+        if found := MISSING_OBJECT.search(message):
+            return _missing(found)
+        said = POD_NAME.sub("", message)[:300] if waiting["reason"] == "CreateContainerConfigError" else _end(message)
+        return Cause("container-refused", f"the container {container.name} cannot be made: {said}", "", [], SOON)
+    if not ended or (ended.get("exitCode") == 0 and not waiting):
+        return None
+    return _ended_cause(observed, container)
+
+
+def unschedulable_cause(scheduled: Condition, reasons: list[str]) -> Cause:
+    """A pod that fits on no node; `reasons` are those of its events."""
+    message = scheduled.message.partition(" preemption:")[0].removesuffix(" no new claims to deallocate,").rstrip(" .,")
+    patience = None if "TriggeredScaleUp" in reasons else LATER
+    lacking = LACK.findall(message)
+    devices = [name for name in lacking if "/" in name]
+    if devices:
+        text = f"no node has {devices[0]} free: {message}"
+        advice = "add such a node, install its device plugin, or remove inference.gpu and inference.devices"
+    elif lacking:
+        text = f"no node has enough {' and '.join(dict.fromkeys(lacking))} free: {message}"
+        advice = "ask for less in deploy.options.resources.requests, or add a node"
+    elif "taint" in message:
+        text, advice = f"no node takes the pod: {message}", "allow the taint in inference.scheduling.tolerations"
+    elif "selector" in message or "affinity" in message:
+        text, advice = f"no node takes the pod: {message}", "correct inference.scheduling.node_selector"
+    elif found := MISSING_OBJECT.search(message):
+        return _missing(found)
+    else:
+        text, advice = f"no node takes the pod: {message}", ""
+    return Cause("unschedulable", text, advice, [], patience)
+
+
+def _ended_cause(observed: Observed, container: Container) -> Cause:
+    ended, name = container.ended, container.name
+    code, message = int(ended.get("exitCode", 0)), str(ended.get("message") or "")
+    lines = last_lines(observed.ended.get(f"{container.pod}/{name}") or message.splitlines())
+    if ended.get("reason") == "OOMKilled":
+        limit = (container.spec.get("resources", {}).get("limits") or {}).get("memory", "none")
+        field = "deploy.options.resources" if name == HANDLER else f"inference.resources.{name}"
+        text = f"the container {name} was ended by the kernel: it needs more memory than its limit ({limit})"
+        return Cause("out-of-memory", text, f"raise {field}.limits.memory", lines, AT_ONCE if container.restarts > 1 else SOON)
+    if ended.get("reason") in ("StartError", "ContainerCannotRun") or code in START_FAILED:
+        text = f"the container {name} does not start: {_end(message) or f'exit status {code}'}"
+        return Cause("not-started", text, "kfunc build makes an image with everything in it", [], SOON)
+    if code == MISUSED and (said := startup_error(lines)) is not None:
+        return Cause(said.code, f"the {name} refuses to start: {said.text}", said.advice, lines, AT_ONCE)
+    how = "was killed (exit status 137)" if code == KILLED else f"ended with exit status {code}"
+    text = f"the container {name} {how}, {_times(container.restarts)}"
+    patience = AT_ONCE if container.restarts > 1 else LATER
+    return Cause("crash-loop", text, "its last lines are below; kfunc logs shows all of them", lines, patience)
+
+
+def _mount_causes(observed: Observed, pod: Manifest) -> Iterator[Cause]:
+    """Volumes that cannot be mounted; an event that a later start has made past is none."""
+    for event in reversed(events_of(observed, name_of(pod))):
+        if event["reason"] in ("Started", "Created"):
+            return
+        if event["reason"] in ("FailedMount", "FailedAttachVolume"):
+            if found := MISSING_OBJECT.search(event["message"]):
+                yield _missing(found)
+            else:
+                yield Cause("volume", f"a volume cannot be mounted: {_end(event['message'])}", "", [], LATER)
+            return
+
+
+def _missing(found: re.Match[str]) -> Cause:
+    """An object that the pod names and the namespace does not have."""
+    kinds = {
+        "secret": ("Secret", "make it, or correct run.envs, run.volumes and inference.storage"),
+        "configmap": ("ConfigMap", "make it, or correct run.envs and run.volumes"),
+        "persistentvolumeclaim": ("claim", "make it, or correct inference.model.uri and run.volumes"),
+        "serviceaccount": ("service account", "make it, or correct deploy.serviceAccountName"),
+    }
+    kind, advice = kinds[found[1]]
+    return Cause("missing-object", f"the namespace has no {kind} {found[2]}", advice, [], SOON)
+
+
+def _pull_message(observed: Observed, container: Container) -> str:
+    """The registry's own words: back-off says less than the event of the try before."""
+    failed = [event for event in events_of(observed, container.pod) if event["reason"] == "Failed"]
+    said = [str(event["message"]) for event in failed if "Failed to pull" in event["message"]]
+    return said[-1] if said else str(container.waiting.get("message", ""))
+
+
+def _end(message: str) -> str:
+    """The last part of a nested message, which is what went wrong; the others say who noticed."""
+    if (program := message.rfind('exec: "')) >= 0:
+        return message[program + len("exec: ") :].removesuffix(": unknown").strip()[:300]
+    parts = [part for part in re.split(r"(?<!\d): ", message.strip()) if part]
+    return ": ".join(parts[-2:])[:300]
+
+
+def _after(text: str, words: str) -> str:
+    return words + text.partition(words)[2][:300]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

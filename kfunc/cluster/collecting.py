@@ -1,0 +1,21 @@
+"""Keeps revisions that an undo may need, and deletes those that nothing needs."""
+
+from kfunc.cluster.applying import Outcome
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.observing import observe
+from kfunc.cluster.revisions import NO_GC, revisions, unused
+
+
+def collect(cluster: Cluster, name: str, namespace: str, keep: int, *, dry_run: bool = False) -> list[Outcome]:
+    """Delete the revisions beyond `keep`; the others are kept from Knative's own collector. What was deleted."""
+    observed = observe(cluster, name, namespace, "knative")
+    record = cluster.get("ConfigMap", f"{name}-rollout", namespace)
+    rows = revisions(observed, record)
+    gone = {row.name for row in unused(rows, keep, record)}
+    if not dry_run:
+        for row in rows:
+            if row.name in gone:
+                cluster.delete("Revision", row.name, namespace)
+            elif row.ready and not row.kept:
+                cluster.patch("Revision", row.name, namespace, {"metadata": {"annotations": {NO_GC: "true"}}})
+    return [Outcome("removed", each) for each in observed.revisions if each["metadata"]["name"] in gone]

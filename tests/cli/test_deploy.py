@@ -1,0 +1,193 @@
+"""`kfunc deploy` and `delete` against an API server: what is applied, said, removed, and with which exit status."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import FUNC_YAML, Command
+from tests.cluster.api_server import ApiServer
+from tests.cluster.conftest import api as api
+from tests.cluster.controllers import fail_with, make_ready, pod
+
+pytestmark = pytest.mark.integration
+WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: example.com/iris:1")
+CANARY = WITH_IMAGE + "  traffic: {strategy: canary}\n"
+ARGUMENTS = ("--no-build", "--timeout", "5")
+
+
+@pytest.fixture(autouse=True)
+def _function(folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    api.objects.on_change = make_ready
+
+
+def test_a_function_is_applied_and_ready(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert (result.status, result.err) == (0, "")
+    assert "Knative Service iris created" in result.out
+    assert result.out.endswith("url: http://iris.default.example.test\n")
+    assert [each["metadata"]["name"] for each in api.objects.of_kind("KnativeService")] == ["iris"]
+
+
+def test_the_second_time_nothing_changes(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, *ARGUMENTS)
+    before = len(api.objects.changes)
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert (result.status, "nothing changed" in result.out) == (0, True)
+    assert len(api.objects.changes) == before
+    assert len(api.objects.of_kind("Revision")) == 1
+
+
+def test_a_program_gets_one_object(kfunc: Command, folder: Path) -> None:
+    told = msgspec.json.decode(kfunc("deploy", folder, *ARGUMENTS, "--output", "json").out)
+    assert (told["name"], told["namespace"], told["ready"], told["causes"]) == ("iris", "default", True, [])
+    assert told["changes"] == [
+        {"what": "created", "kind": "Service", "apiVersion": "serving.knative.dev/v1", "name": "iris"},
+    ]
+
+
+def test_a_dry_run_asks_the_cluster_and_keeps_nothing(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    result = kfunc("deploy", folder, "--dry-run", "--no-build")
+    assert (result.status, result.out) == (0, "Knative Service iris created (dry run)\n")
+    assert api.objects.writes == []
+
+
+def test_without_waiting_it_ends_when_the_cluster_has_it(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    api.objects.on_change = lambda objects, manifest: None
+    assert kfunc("deploy", folder, "--no-wait", "--no-build").status == 0
+
+
+def test_the_namespace_is_what_was_asked_for(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, *ARGUMENTS, "-n", "team")
+    assert [each["metadata"]["namespace"] for each in api.objects.of_kind("KnativeService")] == ["team"]
+
+
+def test_without_a_namespace_in_func_yaml_it_is_the_contexts(
+    kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path
+) -> None:
+    api.kubeconfig(tmp_path, namespace="team")
+    kfunc("deploy", folder, *ARGUMENTS)
+    assert [each["metadata"]["namespace"] for each in api.objects.of_kind("KnativeService")] == ["team"]
+
+
+def test_a_cause_ends_it_with_what_to_do(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    message = 'Unable to fetch image "example.com/iris:1": 404 Not Found'
+    api.objects.on_change = fail_with("ContainerMissing", message)
+    result = kfunc("deploy", folder, "--no-build", "--timeout", "1")
+    assert result.status == 1
+    assert result.err == "error: the image example.com/iris:1 is not in its registry\n  kfunc build pushes it\n"
+
+
+def test_a_refusal_of_one_object_leaves_none(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(CANARY)
+    denied = (400, 'admission webhook "rules.example.com" denied the request: no')
+    api.objects.refusals[("PATCH", "/apis/networking.istio.io/")] = denied
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert result.status == 1
+    assert (
+        result.err == "error: VirtualService live-iris was not applied: the cluster's rules (rules.example.com) refuse it: no\n"
+    )
+    assert api.objects.writes == []
+
+
+def test_what_func_yaml_does_not_ask_for_any_more_is_removed(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(CANARY)
+    kfunc("deploy", folder, *ARGUMENTS)
+    assert api.objects.of_kind("VirtualService")
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert "VirtualService live-iris removed" in result.out
+    assert api.objects.of_kind("VirtualService") == []
+
+
+def test_somebody_elses_objects_are_never_removed(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    about = {"name": "mine", "namespace": "default", "labels": {"app.kubernetes.io/name": "iris"}}
+    api.objects.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about})
+    kfunc("deploy", folder, *ARGUMENTS)
+    kfunc("delete", "iris")
+    assert [each["metadata"]["name"] for each in api.objects.of_kind("ConfigMap")] == ["mine"]
+
+
+def test_traffic_that_moves_in_steps_does_not_jump(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(CANARY)
+    kfunc("deploy", folder, *ARGUMENTS)
+    (folder / "func.yaml").write_text(CANARY.replace("iris:1", "iris:2"))
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert result.status == 1
+    assert "kfunc rollout start moves it in steps, --all-at-once gives the new revision everything now" in result.err
+    assert len(api.objects.of_kind("Revision")) == 1
+    assert kfunc("deploy", folder, *ARGUMENTS, "--all-at-once").status == 0
+    assert len(api.objects.of_kind("Revision")) == 2
+
+
+def test_a_rollout_that_is_under_way_is_not_overrun(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(CANARY)
+    kfunc("deploy", folder, *ARGUMENTS)
+    (service,) = api.objects.of_kind("KnativeService")
+    shares = [{"revisionName": "iris-1", "percent": 100, "tag": "stable"}]
+    api.objects.put(service | {"spec": service["spec"] | {"traffic": shares}})
+    assert "a rollout of iris is under way" in kfunc("deploy", folder, *ARGUMENTS, "--all-at-once").err
+
+
+def test_revisions_beyond_the_policy_are_collected(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    for number in range(4):
+        text = WITH_IMAGE.replace("iris:1", f"iris:{number}") + "  revisions: {keep: 1}\n"
+        (folder / "func.yaml").write_text(text)
+        assert kfunc("deploy", folder, *ARGUMENTS).status == 0
+    images = [each["spec"]["containers"][0]["image"] for each in api.objects.of_kind("Revision")]
+    assert images == ["example.com/iris:2", "example.com/iris:3"]
+
+
+def test_revisions_that_are_kept_are_kept_from_knatives_collector(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, *ARGUMENTS)
+    (revision,) = api.objects.of_kind("Revision")
+    assert revision["metadata"]["annotations"] == {"serving.knative.dev/no-gc": "true"}
+
+
+def test_a_feature_that_is_off_is_named_with_the_command_that_switches_it_on(
+    kfunc: Command, folder: Path, api: ApiServer
+) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE + "  scheduling: {priority_class: high}\n")
+    refusal = "validation failed: must not set the field(s): spec.template.spec.priorityClassName"
+    denied = (400, f'admission webhook "validation.webhook.serving.knative.dev" denied the request: {refusal}')
+    api.objects.refusals[("PATCH", "/apis/serving.knative.dev/")] = denied
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert "Knative refuses priorityClassName until its feature kubernetes.podspec-priorityclassname is on" in result.err
+    assert "kubectl patch configmap config-features -n knative-serving" in result.err
+
+
+def test_without_knative_it_says_so(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    api.objects.refusals[("PATCH", "/apis/serving.knative.dev/")] = (404, "the server could not find the requested resource")
+    assert (
+        "the cluster has no Knative Serving: install it, or use inference.mode: raw" in kfunc("deploy", folder, *ARGUMENTS).err
+    )
+
+
+def test_delete_leaves_nothing(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(CANARY + "  access: {paths: [/v2/*]}\n")
+    kfunc("deploy", folder, *ARGUMENTS)
+    assert api.objects.of_kind("AuthorizationPolicy")
+    result = kfunc("delete", folder)
+    assert (result.status, result.err) == (0, "")
+    assert [each for each in api.objects.found.values() if each["kind"] != "Revision"] == []
+
+
+def test_delete_of_nothing_says_so(kfunc: Command) -> None:
+    assert kfunc("delete", "other") == (0, "there is nothing of other in the namespace default\n", "")
+
+
+def test_delete_says_which_pods_do_not_end(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, *ARGUMENTS)
+    api.objects.put(pod("iris-1"))
+    result = kfunc("delete", "iris", "--timeout", "1")
+    assert (result.status, "still there after 1 s: iris-1" in result.err) == (1, True)
+
+
+def test_a_cluster_that_does_not_know_the_user_is_one_line(
+    kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path
+) -> None:
+    api.kubeconfig(tmp_path, token="wrong")  # noqa: S106
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert "the cluster does not know you (401): log in again" in result.err

@@ -1,0 +1,164 @@
+"""`kfunc status`, `revisions`, `logs` and `invoke --remote` against an API server."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import FUNC_YAML, Command
+from tests.cluster.api_server import ApiServer
+from tests.cluster.conftest import api as api
+from tests.cluster.controllers import make_ready, pod
+
+pytestmark = pytest.mark.integration
+WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: example.com/iris:1")
+
+
+@pytest.fixture
+def deployed(kfunc: Command, folder: Path, api: ApiServer) -> ApiServer:
+    """A function that is ready, without pods."""
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    api.objects.on_change = make_ready
+    assert kfunc("deploy", folder, "--no-build").status == 0
+    return api
+
+
+def revision(api: ApiServer) -> str:
+    name: str = api.objects.of_kind("Revision")[0]["metadata"]["name"]
+    return name
+
+
+def test_status_shows_address_and_revision(kfunc: Command, deployed: ApiServer) -> None:
+    result = kfunc("status", "iris")
+    assert result.status == 0
+    assert result.out.startswith("default/iris: ready (no pod while nothing asks)\nurl: http://iris.default.example.test\n")
+    assert f"{revision(deployed)}  ready  100 %" in result.out
+
+
+def test_status_names_the_cause_and_a_way_out(kfunc: Command, deployed: ApiServer) -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
+    deployed.objects.put(pod("iris-1", revision(deployed), handler=waiting))
+    out = kfunc("status", "iris").out
+    assert "! the image example.com/iris:1 is not in its registry\n  kfunc build pushes it\n" in out
+
+
+def test_status_of_nothing_fails_and_says_so(kfunc: Command, api: ApiServer) -> None:
+    result = kfunc("status", "iris")
+    assert (result.status, result.out) == (1, "default/iris: missing (there is no function iris in the namespace default)\n")
+
+
+def test_status_for_programs_has_everything(kfunc: Command, deployed: ApiServer) -> None:
+    deployed.objects.put(pod("iris-1", revision(deployed)))
+    told = msgspec.json.decode(kfunc("status", "iris", "--output", "json").out)
+    assert (told["ready"], told["phase"], told["mode"]) == (True, "ready", "knative")
+    assert told["pods"][0] | {"detail": ""} == {
+        "name": "iris-1",
+        "revision": revision(deployed),
+        "ready": True,
+        "phase": "ready",
+        "detail": "",
+        "restarts": 0,
+        "containers": [{"name": "handler", "ready": True, "state": "running"}],
+    }
+
+
+def test_a_folder_stands_for_its_function(kfunc: Command, deployed: ApiServer, folder: Path) -> None:
+    assert kfunc("status", folder).out.startswith("default/iris: ready")
+
+
+def test_what_is_no_name_and_no_folder_is_refused(kfunc: Command, api: ApiServer) -> None:
+    result = kfunc("status", "No_Name")
+    assert result == (2, "", "error: No_Name is neither a function's name nor a folder with a func.yaml\n")
+
+
+def test_revisions_are_listed(kfunc: Command, deployed: ApiServer) -> None:
+    rows = msgspec.json.decode(kfunc("revisions", "iris", "--output", "json").out)
+    assert [(row["name"], row["percent"], row["latest"]) for row in rows] == [(revision(deployed), 100, True)]
+
+
+def test_with_nothing_to_prune_it_says_so(kfunc: Command, deployed: ApiServer) -> None:
+    assert kfunc("revisions", "iris", "--prune") == (0, "nothing to remove\n", "")
+
+
+def test_revisions_that_would_go_are_named_by_a_dry_run(kfunc: Command, deployed: ApiServer, folder: Path) -> None:
+    first = revision(deployed)
+    for number in (2, 3):
+        (folder / "func.yaml").write_text(WITH_IMAGE.replace("iris:1", f"iris:{number}"))
+        kfunc("deploy", folder, "--no-build")
+    assert kfunc("revisions", "iris", "--prune", "--keep", "1", "--dry-run").out == f"{first} would be removed\n"
+    assert len(deployed.objects.of_kind("Revision")) == 3
+
+
+def test_the_logs_of_all_containers_are_one_stream_by_time(kfunc: Command, deployed: ApiServer) -> None:
+    running: dict[str, Any] = {"running": {}}
+    states = {"handler": running, "logger": running, "queue-proxy": running}
+    deployed.objects.put(pod("iris-1", revision(deployed), **states))
+    deployed.objects.logs |= {
+        "iris-1/handler": "2026-11-25T14:00:01Z one\n2026-11-25T14:00:03Z three\n",
+        "iris-1/logger": "2026-11-25T14:00:02Z two\n",
+        "iris-1/queue-proxy": "2026-11-25T14:00:00Z no\n",
+    }
+    assert kfunc("logs", "iris").out == "[handler] one\n[logger] two\n[handler] three\n"
+
+
+def test_logs_of_several_pods_say_which(kfunc: Command, deployed: ApiServer) -> None:
+    for name in ("iris-a", "iris-b"):
+        deployed.objects.put(pod(name, revision(deployed)))
+        deployed.objects.logs[f"{name}/handler"] = f"2026-11-25T14:00:01Z of {name}\n"
+    assert kfunc("logs", "iris").out == "[a handler] of iris-a\n[b handler] of iris-b\n"
+
+
+def test_logs_without_pods_say_what_that_may_mean(kfunc: Command, deployed: ApiServer) -> None:
+    result = kfunc("logs", "iris")
+    assert (result.status, "iris has no pods in the namespace default: nothing asks for it" in result.err) == (1, True)
+
+
+def test_logs_for_programs_are_objects(kfunc: Command, deployed: ApiServer) -> None:
+    deployed.objects.put(pod("iris-1", revision(deployed)))
+    deployed.objects.logs["iris-1/handler"] = "2026-11-25T14:00:01Z one\n"
+    line = msgspec.json.decode(kfunc("logs", "iris", "--output", "json").out)
+    assert line == {"at": "2026-11-25T14:00:01Z", "pod": "iris-1", "container": "handler", "text": "one"}
+
+
+class _Gateway(BaseHTTPRequestHandler):
+    """Answers V1 with the host that it was asked for."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = msgspec.json.encode({"predictions": [self.headers["host"]]})
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def gateway() -> Iterator[str]:
+    """An ingress gateway's URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Gateway) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_function_is_asked_by_its_host_at_the_gateway(kfunc: Command, deployed: ApiServer, gateway: str) -> None:
+    result = kfunc("invoke", "--remote", "iris", "--gateway", gateway, "--model", "iris", "--protocol", "v1", "--data", "[[1]]")
+    assert (result.status, result.err) == (0, "")
+    assert "iris.default.example.test" in result.out
+
+
+def test_a_host_that_nothing_knows_is_said_with_the_way_out(kfunc: Command, deployed: ApiServer) -> None:
+    result = kfunc("invoke", "--remote", "iris", "--model", "iris")
+    assert result.status == 1
+    assert "nothing here knows the host iris.default.example.test: give the address of the ingress gateway" in result.err
+
+
+def test_gateway_without_remote_is_misuse(kfunc: Command) -> None:
+    assert kfunc("invoke", "--gateway", "http://127.0.0.1").status == 2

@@ -1,0 +1,95 @@
+"""Which revisions there are, what each is for, which can go."""
+
+from typing import Any
+
+import pytest
+
+from kfunc.cluster.observed import Observed
+from kfunc.cluster.revisions import Revision, is_split, revisions, serving, undo_target, unused
+
+
+def observed(*names: str, traffic: list[dict[str, Any]] | None = None, failed: tuple[str, ...] = ()) -> Observed:
+    """A function with these revisions, the oldest first; the last one is the latest, and has the traffic unless told."""
+    shares = [{"revisionName": names[-1], "percent": 100, "latestRevision": True}] if traffic is None else traffic
+    status = {"latestCreatedRevisionName": names[-1], "latestReadyRevisionName": names[-1], "traffic": shares}
+    made = [
+        {
+            "kind": "Revision",
+            "metadata": {"name": name, "creationTimestamp": f"2026-11-25T14:{number:02}:00Z"},
+            "spec": {"containers": [{"image": "example.com/iris:1"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "False" if name in failed else "True", "reason": "Failed"}]},
+        }
+        for number, name in enumerate(names)
+    ]
+    service = {"kind": "Service", "metadata": {"name": "iris"}, "spec": {"traffic": shares}, "status": status}
+    return Observed("iris", "team", service=service, revisions=made)
+
+
+def names(rows: list[Revision]) -> list[str]:
+    return [row.name for row in rows]
+
+
+def test_the_newest_revision_stands_first() -> None:
+    assert names(revisions(observed("a", "b", "c"))) == ["c", "b", "a"]
+
+
+def test_each_has_its_part_of_the_traffic_and_its_tags() -> None:
+    traffic = [{"revisionName": "a", "percent": 95, "tag": "stable"}, {"revisionName": "b", "percent": 5, "tag": "candidate"}]
+    rows = revisions(observed("a", "b", traffic=traffic))
+    assert [(row.name, row.percent, row.tags) for row in rows] == [("b", 5, ["candidate"]), ("a", 95, ["stable"])]
+
+
+def test_the_one_with_most_traffic_serves_first() -> None:
+    traffic = [{"revisionName": "b", "percent": 5}, {"revisionName": "a", "percent": 95}, {"revisionName": "c", "percent": 0}]
+    assert serving(observed("a", "b", "c", traffic=traffic)) == ["a", "b"]
+
+
+def test_tags_in_the_traffic_say_that_a_rollout_is_under_way() -> None:
+    assert is_split(observed("a", traffic=[{"revisionName": "a", "percent": 100, "tag": "stable"}]))
+    assert not is_split(observed("a"))
+
+
+def test_undo_goes_to_the_newest_ready_revision_without_traffic() -> None:
+    assert undo_target(observed("a", "b", "c", "d", failed=("c",))) == "b"
+
+
+def test_undo_goes_to_the_last_rollouts_revision_before_others() -> None:
+    record = {"data": {"rollout": '{"shares":[{"revision":"a"},{"revision":"d"}]}'}}
+    assert undo_target(observed("a", "b", "d"), record) == "a"
+
+
+def test_without_another_revision_there_is_no_undo() -> None:
+    assert undo_target(observed("a")) == ""
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [(1, ["d", "c", "b", "a"]), (2, ["c", "b", "a"]), (4, ["a"]), (5, []), (100, [])],
+)
+def test_the_oldest_beyond_the_number_that_is_kept_can_go(keep: int, expected: list[str]) -> None:
+    assert names(unused(revisions(observed("a", "b", "c", "d", "e", "f")), keep)) == expected
+
+
+def test_one_that_never_became_ready_can_go_and_is_not_counted() -> None:
+    assert names(unused(revisions(observed("a", "b", "c", "d", failed=("b",))), 2)) == ["b"]
+
+
+def test_one_with_traffic_stays_however_old_it_is() -> None:
+    traffic = [{"revisionName": "a", "percent": 50}, {"revisionName": "e", "percent": 50}]
+    assert "a" not in names(unused(revisions(observed("a", "b", "c", "d", "e", traffic=traffic)), 1))
+
+
+def test_one_with_a_tag_stays() -> None:
+    traffic = [{"revisionName": "a", "percent": 0, "tag": "old"}, {"revisionName": "e", "percent": 100}]
+    assert "a" not in names(unused(revisions(observed("a", "b", "c", "d", "e", traffic=traffic)), 1))
+
+
+def test_the_undos_stays() -> None:
+    record = {"data": {"rollout": '{"stable":"a"}'}}
+    rows = revisions(observed("a", "b", "c", "d", "e"), record)
+    assert names(unused(rows, 1, record)) == ["d", "c", "b"]
+
+
+def test_the_latest_stays_though_it_failed() -> None:
+    traffic = [{"revisionName": "a", "percent": 100}]
+    assert names(unused(revisions(observed("a", "b", traffic=traffic, failed=("b",))), 1)) == []
