@@ -12,7 +12,7 @@ from kfunc.config.block import Block, Name, PositiveInt
 
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt", "rocm", "migraphx", "xpu", "openvino", "mps", "coreml"]
-Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "torch", "python"]
+Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "lightgbm", "catboost", "torch", "python"]
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
 ]

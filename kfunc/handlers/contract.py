@@ -33,6 +33,8 @@ class Handler:
 
     choice: "Choice | None" = None
     """The accelerator that the model runs on, where its runtime chooses one."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of the only input, a matrix: a request may give each of them as an input instead."""
 
     config: "PodConfig"
     """The function's configuration, set before `load`."""

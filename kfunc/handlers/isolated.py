@@ -49,6 +49,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         handler.exact_datatypes,
         explains(handler),
         handler.choice,
+        tuple(handler.columns),
     )
     calls = {"predict": pipeline(handler), "explain": explainer(handler)}
     send_frame(connection, description)

@@ -42,6 +42,7 @@ class Description(Struct, frozen=True):
     exact_datatypes: bool
     explains: bool
     choice: "Choice | None" = None
+    columns: tuple[str, ...] = ()
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -192,6 +193,7 @@ class IsolatedHandler(Handler):
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
         self.choice = told.choice
+        self.columns = told.columns
 
     def ready(self) -> bool:
         """Whether the process answers."""

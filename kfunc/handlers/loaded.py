@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
 from kfunc.handlers.accelerators.memory import is_out_of_memory, release_memory
+from kfunc.handlers.columns import inputs_of
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution, too_late
 from kfunc.handlers.isolation import IsolatedHandler
@@ -21,7 +22,7 @@ from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import create, runtime_of
-from kfunc.handlers.tensors import InputCheck, to_response
+from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -152,7 +153,7 @@ class LoadedModel:
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
         self._yields = yields(handler)
-        self._check = InputCheck(handler.inputs, exact_datatypes=handler.exact_datatypes)
+        self._inputs = inputs_of(handler, self.metadata)
         predict, explain = steps_of(handler, PREDICT), steps_of(handler, EXPLAIN)
         self._async_predict = predict if any(awaited for _, awaited in predict) else None
         self._async_explain = explain if any(awaited for _, awaited in explain) else None
@@ -205,8 +206,8 @@ class LoadedModel:
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Check, run, name. Raises InvalidRequest for what the model does not take, Unavailable past the limit."""
         if type(request) is v1.V1Request:
-            request = v1.typed(request, self.metadata)
-        arrays = self._check.arrays(request)
+            request = self._inputs.typed(request)
+        arrays = self._inputs.arrays(request)
         if self._yields:
             raise InvalidRequest(
                 "this model answers in parts: ask by ModelStreamInfer, or POST to /v2/models/NAME/infer_stream"
@@ -230,8 +231,8 @@ class LoadedModel:
         if not self.explains:
             raise Unsupported("this model does not explain its answers: its handler has no explain method")
         if type(request) is v1.V1Request:
-            request = v1.typed(request, self.metadata)
-        return self._wait(request, self._check.arrays(request), 0, context, self._async_explain, self._explain)
+            request = self._inputs.typed(request)
+        return self._wait(request, self._inputs.arrays(request), 0, context, self._async_explain, self._explain)
 
     async def _wait(
         self,
@@ -285,8 +286,8 @@ class LoadedModel:
     def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """Each part when it is there; the one answer of a model that does not yield."""
         if type(request) is v1.V1Request:
-            request = v1.typed(request, self.metadata)
-        return self._parts(request, self._check.arrays(request), context)
+            request = self._inputs.typed(request)
+        return self._parts(request, self._inputs.arrays(request), context)
 
     async def _parts(self, request: InferRequest, arrays: "Arrays", context: Context) -> AsyncGenerator[InferResponse]:
         if not self._yields:

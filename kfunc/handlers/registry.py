@@ -49,6 +49,14 @@ RUNTIMES = {
         "kfunc.handlers.torch:TorchHandler", ("torch",), ("torch",), "torch",
         (".pt", ".pth", ".pt2", ".torchscript", ".safetensors"),
     ),
+    "lightgbm": RuntimeEntry(
+        "kfunc.handlers.lightgbm:LightgbmHandler", ("lightgbm",), ("lightgbm",), "lightgbm",
+        (".lgb", ".lightgbm"), (".txt", ".model", ".bst"), rb"tree\s*\nversion=v",
+    ),
+    "catboost": RuntimeEntry(
+        "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
+        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"',
+    ),
 }  # fmt: skip
 
 # Formats that another runtime cannot read either, with the way to one that can.

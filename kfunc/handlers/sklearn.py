@@ -1,80 +1,120 @@
-"""The runtime for scikit-learn: skops files, and pickles only where func.yaml trusts one by its digest."""
+"""The runtime for scikit-learn: fitted estimators and pipelines, over matrices, tables and texts."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.contract import Handler
-from kfunc.handlers.registry import how_to_install
+from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.sklearn_files import read_estimator
+from kfunc.handlers.sklearn_inputs import INPUT, columns_of, datatype_of, first_step, inputs_of, takes_texts
+from kfunc.handlers.tabular import PREDICT, Offer, TabularHandler
+from kfunc.handlers.tensors import DATATYPE_OF
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
-PICKLES = (".joblib", ".pkl", ".pickle")
+    Array = np.ndarray[Any, Any]
+
+log = logging.getLogger("kfunc.model")
+
+METHODS = (PREDICT, "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 
 
-class SklearnHandler(Handler):
-    """A fitted estimator or pipeline; the answer is what its `predict` says."""
+class SklearnHandler(TabularHandler):
+    """The answer is what the estimator's methods say that `model.outputs` names."""
 
     platform = "sklearn"
-    exact_datatypes = False
 
     def load(self, path: Path) -> None:
         """Read the estimator. Raises ModelLoadError."""
         model = self.config.model
-        estimator = (
-            _read_skops(path)
-            if path.suffix.lower() == ".skops"
-            else _read_pickle(path, trusted=model.trust and model.digest is not None)
-        )
-        if not hasattr(estimator, "predict"):
+        self.estimator = estimator = read_estimator(path, trusted=model.trust and model.digest is not None)
+        methods = [name for name in METHODS if hasattr(estimator, name)]
+        if not methods:
             raise ModelLoadError(f"{path}: a {type(estimator).__name__} has no predict method")
-        self._estimator = estimator
-        self.inputs = [TensorSpec("input", "FP64", [-1, int(getattr(estimator, "n_features_in_", -1))])]
-        self.outputs = [TensorSpec("predict", _label_datatype(estimator), [-1])]
+        _use_threads(estimator, model.threads or usable_processors())
+        columns = columns_of(estimator)
+        self.inputs = inputs_of(estimator, columns)
+        self._adopt_rows(columns)
+        example = self._example(columns)
+        self.offer(path, [Offer(_output(estimator, name, example), _method(estimator, name)) for name in methods])
+
+    def _adopt_rows(self, columns: dict[str, Any]) -> None:
+        """Decide once what becomes of a request's arrays."""
+        if takes_texts(first_step(self.estimator)):
+            self.rows: Callable[[Arrays], Any] = lambda inputs: _texts(inputs[INPUT])
+        elif columns:
+            from pandas import DataFrame, Index
+
+            names = Index(list(columns))
+            if len(self.inputs) == 1 and self.inputs[0].name == INPUT:
+                self.columns = tuple(columns)
+                self.rows = lambda inputs: DataFrame(inputs[INPUT], columns=names)
+            else:
+                self.rows = lambda inputs: DataFrame({name: _column(inputs[name]) for name in columns})
+        else:
+            self.rows = lambda inputs: inputs[INPUT]
+
+    def _example(self, columns: dict[str, Any]) -> Any:
+        """One row that the model could be asked about, or None where the estimator does not say how wide one is."""
+        if takes_texts(first_step(self.estimator)):
+            return ["text"]
+        if columns:
+            from pandas import DataFrame
+
+            return DataFrame({name: [value] for name, value in columns.items()})
+        width = self.inputs[0].shape[-1]
+        return np.zeros((1, width)) if width > 0 else None
 
     def predict(self, inputs: "Arrays") -> "Arrays":
-        """Predict the rows."""
-        return {"predict": np.asarray(self._estimator.predict(inputs["input"]))}
+        """The chosen methods' answers for the rows."""
+        rows = self.rows(inputs)
+        return {name: call(rows) for name, call in self._calls}
 
 
-def _label_datatype(estimator: Any) -> str:
-    kind = getattr(getattr(estimator, "classes_", None), "dtype", np.dtype(np.float64)).kind
-    return {"i": "INT64", "u": "UINT64", "b": "BOOL", "f": "FP64"}.get(kind, "BYTES")
+def _texts(elements: "Array") -> list[str]:
+    return [each.decode() for each in elements.ravel()]
 
 
-def _read_skops(path: Path) -> Any:
-    try:
-        from skops import io as skops_io
-    except ImportError:
-        raise ModelLoadError(f"{path}: skops is not installed: {how_to_install('sklearn')}") from None
-    try:
-        unknown = skops_io.get_untrusted_types(file=path)
-        if unknown:
-            raise ModelLoadError(f"{path}: holds types that skops does not know as safe: {', '.join(unknown)}")
-        return skops_io.load(path, trusted=[])
-    except ModelLoadError:
-        raise
-    except Exception as error:  # zipfile's, json's and skops's own
-        raise ModelLoadError(f"{path}: skops cannot read it: {error}") from None
+def _column(elements: "Array") -> Any:
+    return _texts(elements) if elements.dtype == np.object_ else elements.ravel()
 
 
-def _read_pickle(path: Path, *, trusted: bool) -> Any:
-    """The digest has been checked by the loader; a pickle that nobody vouches for is never opened."""
-    if path.suffix.lower() not in PICKLES:
-        raise ModelLoadError(
-            f"{path}: the runtime sklearn reads .skops, {' and '.join(PICKLES)} files (inference.model.runtime)"
-        )
-    if not trusted:
-        raise ModelLoadError(
-            f"{path}: a pickle can run any code; save the model with skops, or set model.trust: true and model.digest"
-        )
-    import joblib
+def _method(estimator: Any, name: str) -> Callable[[Any], "Array"]:
+    """A method whose answer is an array: sparse ones are filled, those of several outputs put side by side."""
+    method = getattr(estimator, name)
 
-    try:
-        return joblib.load(path)
-    except Exception as error:  # a pickle may raise anything
-        raise ModelLoadError(f"{path}: joblib cannot read it: {type(error).__name__}: {error}") from None
+    def call(rows: Any) -> "Array":
+        answer = method(rows)
+        if isinstance(answer, list):
+            return np.stack(answer, axis=1)
+        return np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
+
+    return call
+
+
+def _output(estimator: Any, name: str, example: Any) -> TensorSpec:
+    """Name, datatype and shape of a method's answer, as it is for an example; where there is none, as far as is known."""
+    if example is not None:
+        try:
+            answer = _method(estimator, name)(example)
+            return TensorSpec(name, DATATYPE_OF.get(answer.dtype, "BYTES"), [-1, *answer.shape[1:]])
+        except Exception as error:  # the example is a guess
+            log.info("%s of an example row: %s: %s; its shape is taken for granted", name, type(error).__name__, error)
+    if name != PREDICT:
+        return TensorSpec(name, "FP64", [-1, -1])
+    classes = getattr(estimator, "classes_", None)
+    return TensorSpec(name, "FP64" if classes is None else datatype_of(np.asarray(classes).flat[0]), [-1])
+
+
+def _use_threads(estimator: Any, count: int) -> None:
+    """What was fitted with many jobs predicts with as many threads as this process may use."""
+    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    many = {name for name, value in parameters.items() if name.split("__")[-1] == "n_jobs" and value not in (None, 1)}
+    if many:
+        estimator.set_params(**dict.fromkeys(many, count))

@@ -37,7 +37,7 @@ class TabularHandler(Handler):
     def offer(self, path: Path, offers: list[Offer]) -> None:
         """Take the outputs of `model.outputs`, or `predict`, from what there is. Raises ModelLoadError."""
         there = {each.spec.name: each for each in offers}
-        wanted = self.config.model.outputs or [PREDICT]
+        wanted = self.config.model.outputs or [PREDICT if PREDICT in there else offers[0].spec.name]
         unknown = [name for name in wanted if name not in there]
         if unknown:
             raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")

@@ -40,6 +40,7 @@ class XgboostHandler(TabularHandler):
         except xgb.core.XGBoostError as error:
             raise ModelLoadError(f"{path}: xgboost cannot read it: {_reason(error)}") from None
         self.inputs = features(booster.num_features())
+        self.columns = tuple(booster.feature_names or ())
         self.offer(path, _offers(learner))
         if learner["gradient_booster"]["name"] == WITHOUT_INPLACE:
             self.score = self._score_matrix  # type: ignore[method-assign]

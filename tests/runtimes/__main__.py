@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ ENVIRONMENTS = ROOT / ".venv-runtimes"
 BUILD = "constraints/build.txt"
 VARIABLE = "KFUNC_TEST_RUNTIME"  # tests/runtimes/conftest.py collects this runtime's file and no other
 
-LIGHT = ("xgboost",)
+LIGHT = ("lightgbm", "xgboost")
 """Seconds each, with their installation: all of them together stay below two minutes on a new machine."""
 
 
@@ -37,8 +38,9 @@ def python(name: str) -> Path:
 
 def ready(name: str) -> Path:
     """A file that stands in a complete environment, named by the checksum of all that went into it."""
-    content = f"{ROOT} {sys.version}".encode()
-    for each in (ROOT / "pyproject.toml", ROOT / BUILD, PINS / f"{name}.txt"):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    content = repr((str(ROOT), sys.version, project["dependencies"], project["optional-dependencies"][name])).encode()
+    for each in (ROOT / BUILD, PINS / f"{name}.txt"):
         content += each.read_bytes()
     return ENVIRONMENTS / name / f"ready-{zlib.crc32(content):08x}"
 

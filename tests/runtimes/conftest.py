@@ -1,4 +1,4 @@
-"""Collects the tests of one runtime, in its own environment: `make test-runtimes` names it. Elsewhere there are none."""
+"""Collects the tests of one runtime, in its own environment: `make test-runtimes` names it."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from tests.handlers.conftest import configuration
 from tests.runtimes.served import Served
 
-RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME")
+RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME", "sklearn")  # the environment of `make test` has its packages
 
 Serve = Callable[..., Served]
 

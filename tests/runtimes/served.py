@@ -1,6 +1,8 @@
 """A model asked as a client would: V1, V2, binary V2, through the handler's application."""
 
 import json
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,3 +78,8 @@ class Served:
             values[each["name"]] = body[begin : begin + size]
             begin += size
         return values
+
+
+def digest(path: Path) -> str:
+    """A file's digest, as func.yaml has it."""
+    return f"sha256:{sha256(path.read_bytes()).hexdigest()}"

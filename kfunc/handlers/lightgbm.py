@@ -1,0 +1,120 @@
+"""The runtime for LightGBM: models as text, as `save_model` writes them."""
+
+import mmap
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightgbm as lgb
+import numpy as np
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.tabular import TabularHandler, classes_of_scores, features, values_of_scores
+from kfunc.protocol.messages import TensorSpec
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+    from kfunc.handlers.tabular import Array
+
+FORMAT = re.compile(rb"^tree\s*\nversion=v(\d+)")
+END = b"\nend of trees"
+CLASSES = {"binary": 2, "multiclass": 0, "multiclassova": 0}  # 0: as many as the model says
+UNNAMED = re.compile(r"Column_\d+")
+
+
+class Silent:
+    """LightGBM's own lines would go to the standard output; what it refuses, it raises too."""
+
+    def info(self, text: str) -> None:
+        """Nothing."""
+
+    warning = info
+
+
+class LightgbmHandler(TabularHandler):
+    """A booster. Its classes are 0, 1 …; columns of strings are those that pandas had as categories in training."""
+
+    platform = "lightgbm"
+
+    def load(self, path: Path) -> None:
+        """Read the booster. Raises ModelLoadError."""
+        lgb.register_logger(Silent())
+        _check(path)
+        try:
+            self.booster = booster = lgb.Booster(model_file=path)
+            objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
+        except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
+            raise ModelLoadError(f"{path}: lightgbm cannot read it: {error}") from None
+        self._threads = self.config.model.threads or usable_processors()
+        self._describe(booster)
+        count = booster.num_model_per_iteration()
+        wide = CLASSES.get(objective)
+        self.offer(path, values_of_scores(count) if wide is None else classes_of_scores(wide or count))
+
+    def _describe(self, booster: Any) -> None:
+        names = booster.feature_name()
+        self.inputs = features(len(names), "FP64")
+        if not UNNAMED.fullmatch(names[0]):
+            self.columns = tuple(names)
+        self._codes = _codes(booster)
+        if self._codes:
+            self.columns = ()
+            self.inputs = [TensorSpec(name, _datatype(self._codes.get(name)), [-1]) for name in names]
+            self.predict = self._predict_table  # type: ignore[method-assign]
+
+    def score(self, rows: "Array") -> Any:
+        """Probabilities or values; NaN is a missing value."""
+        return self.booster.predict(rows, num_threads=self._threads)
+
+    def _predict_table(self, inputs: "Arrays") -> "Arrays":
+        """The columns as a matrix, with categories as the numbers that training gave them."""
+        columns = [_numbers(inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs]
+        score = self.score(np.stack(columns, axis=1))
+        return {name: call(score) for name, call in self._calls}
+
+
+def _codes(booster: Any) -> dict[str, dict[Any, int]]:
+    """The number of each category by column; empty where no column had categories in pandas."""
+    kept = booster.pandas_categorical or []
+    told = booster.dump_model(num_iteration=1)["feature_infos"]
+    names = [name for name in booster.feature_name() if told.get(name, {}).get("values")]
+    if len(names) != len(kept):  # a column without a split is not told; the numbers are asked for
+        return {}
+    return {name: {value: code for code, value in enumerate(values)} for name, values in zip(names, kept, strict=True)}
+
+
+def _datatype(codes: dict[Any, int] | None) -> str:
+    if codes is None:
+        return "FP64"
+    return "BYTES" if any(isinstance(value, str) for value in codes) else "FP64"
+
+
+def _numbers(column: "Array", codes: dict[Any, int] | None) -> "Array":
+    """A column as numbers; NaN where training has not seen the category."""
+    if codes is None:
+        return column.ravel()
+    values = column.ravel().tolist()
+    return np.array([codes.get(each.decode() if isinstance(each, bytes) else each, np.nan) for each in values], np.float64)
+
+
+def _check(path: Path) -> None:
+    """What LightGBM itself would not say, or not survive."""
+    if path.stat().st_size == 0:
+        raise ModelLoadError(f"{path}: the file is empty")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = FORMAT.match(content)
+        if found is None:
+            raise ModelLoadError(f'{path}: is no LightGBM model: those begin with the lines "tree" and "version=v…"')
+        own = FORMAT.match(lgb.Booster(params={"verbose": -1}, train_set=_nothing()).model_to_string().encode())
+        if own is not None and int(found[1]) > int(own[1]):
+            raise ModelLoadError(
+                f"{path}: was saved by a newer LightGBM, in format v{int(found[1])}; {lgb.__version__}, which is "
+                f"installed, has v{int(own[1])}: install a newer one, or save the model with {lgb.__version__}"
+            )
+        if content.find(END) < 0:
+            raise ModelLoadError(f"{path}: is truncated: LightGBM's end of the trees is missing")
+
+
+def _nothing() -> Any:
+    return lgb.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbose": -1})

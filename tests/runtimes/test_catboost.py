@@ -1,0 +1,97 @@
+"""CatBoost: models that it has trained and saved itself, with categories and without."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import catboost
+import numpy as np
+import pytest
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.registry import runtime_of
+from tests.runtimes.served import Served
+
+Serve = Callable[..., Served]
+
+ROWS = np.random.default_rng(7).normal(size=(60, 3)).astype(np.float32)
+TWO = (ROWS.sum(axis=1) > 0).astype(int)
+FEW = ROWS[:3]
+SMALL: dict[str, Any] = {"iterations": 5, "depth": 2, "verbose": False, "allow_writing_files": False}
+TABLE = [["Bern", 1.0, 2.0], ["Zug", 2.0, 3.0], ["Bern", 3.0, 4.0], ["Genf", 1.0, 5.0]] * 10
+WORDS = ["no", "yes", "no", "maybe"] * 10
+CLASSES = catboost.CatBoostClassifier(**SMALL).fit(ROWS, TWO)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("m.cbm", "cbm"), ("m.json", "json")])
+def test_two_classes_answer_with_the_label_and_with_probabilities(serve: Serve, tmp_path: Path, name: str, kind: str) -> None:
+    CLASSES.save_model(tmp_path / name, format=kind)
+    model = serve(tmp_path / name, outputs=["predict", "predict_proba"])
+    assert model.metadata() == {
+        "platform": "catboost",
+        "inputs": {"input": ("FP32", [-1, 3])},
+        "outputs": {"predict": ("INT64", [-1]), "predict_proba": ("FP64", [-1, 2])},
+    }
+    answer = model.v2({"input": ("FP32", FEW.tolist())})
+    assert answer["predict"] == CLASSES.predict(FEW).tolist()
+    assert np.allclose(answer["predict_proba"], CLASSES.predict_proba(FEW).ravel())
+    assert [row["predict"] for row in model.v1(FEW.tolist())] == answer["predict"]
+    binary = model.binary({"input": ("FP32", FEW)})
+    assert np.allclose(np.frombuffer(binary["predict_proba"], "<f8"), answer["predict_proba"])
+
+
+def test_categories_are_columns_of_strings(serve: Serve, tmp_path: Path) -> None:
+    trained = catboost.CatBoostClassifier(cat_features=[0], **SMALL).fit(TABLE, WORDS)
+    trained.save_model(tmp_path / "m.cbm")
+    model = serve(tmp_path / "m.cbm")
+    assert model.metadata()["inputs"] == {"0": ("BYTES", [-1]), "1": ("FP32", [-1]), "2": ("FP32", [-1])}
+    assert model.metadata()["outputs"] == {"predict": ("BYTES", [-1])}
+    rows = [dict(zip("012", row, strict=True)) for row in TABLE[:4]]
+    assert model.v1(rows) == trained.predict(TABLE[:4]).ravel().tolist()
+
+
+@pytest.mark.parametrize(("loss", "labels", "shape"), [("RMSE", ROWS[:, 0], [-1]), ("MultiRMSE", ROWS[:, :2], [-1, 2])])
+def test_a_regression_answers_with_its_values(serve: Serve, tmp_path: Path, loss: str, labels: Any, shape: Any) -> None:
+    trained = catboost.CatBoostRegressor(loss_function=loss, **SMALL).fit(ROWS, labels)
+    trained.save_model(tmp_path / "m.cbm")
+    model = serve(tmp_path / "m.cbm")
+    assert model.metadata()["outputs"] == {"predict": ("FP64", shape)}
+    assert np.allclose(model.v1(FEW.tolist()), trained.predict(FEW))
+
+
+def test_a_model_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    CLASSES.save_model(tmp_path / "m.json", format="json")
+    CLASSES.save_model(tmp_path / "model")
+    assert [runtime_of(tmp_path / name)[0] for name in ("m.json", "model", "m.cbm")] == ["catboost"] * 3
+
+
+def newer(path: Path) -> bytes:
+    CLASSES.save_model(path, format="json")
+    return path.read_bytes().replace(catboost.__version__.encode(), b"99.1.2")
+
+
+def cbm(path: Path) -> bytes:
+    CLASSES.save_model(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda path: b"", "is no CatBoost model: those begin with CBM1, or are JSON"),
+        (lambda path: cbm(path)[:200], "is truncated: it tells a length that the file does not have"),
+        (lambda path: b"CBM1" + b"\xff" * 50, "is truncated"),
+        (lambda path: cbm(path)[:8] + b"\0" * (len(cbm(path)) - 8), "catboost cannot read it: "),
+        (lambda path: b"\x80\x04cos\nsystem\n", "is no CatBoost model"),
+        (lambda path: b'{"features_info":', "is not JSON"),
+        (lambda path: json.dumps({"learner": 1}).encode(), "is no CatBoost model: its JSON has no features_info"),
+        (newer, r"was saved by catboost 99\.1\.2, newer than"),
+    ],
+)
+def test_a_file_that_is_no_model_for_this_catboost_is_refused_with_the_reason(
+    serve: Serve, tmp_path: Path, content: Callable[[Path], bytes], reason: str
+) -> None:
+    (tmp_path / "m.cbm").write_bytes(content(tmp_path / "other"))
+    with pytest.raises(ModelLoadError, match=f"m.cbm: {reason}"):
+        serve(tmp_path / "m.cbm")
