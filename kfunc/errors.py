@@ -18,6 +18,8 @@ class KfuncError(Exception):
     status = 500
     retry_after: int | None = None
     close = False
+    details: dict[str, int | str | bool] = {}
+    """Further members of the answer's document, for programs that read it."""
 
     def __init__(self, message: str) -> None:
         if len(message) > MAX_MESSAGE:
@@ -118,6 +120,14 @@ class Unavailable(KfuncError):
 
     status = 503
     retry_after: int | None = 1
+
+
+class Loading(Unavailable):
+    """The model is on its way; `details` say how far it is."""
+
+    def __init__(self, message: str, details: dict[str, int | str | bool]) -> None:
+        super().__init__(message)
+        self.details = {"ready": False, **details}
 
 
 class WorkerDied(Unavailable):

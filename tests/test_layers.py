@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "telemetry": {"errors", "config", "protocol", "http"},
     "grpc": {"errors", "config", "protocol", "http"},
     "process": {"errors", "config", "http", "telemetry", "grpc"},
-    "handlers": {"errors", "config", "protocol", "http", "telemetry", "process", "grpc"},
+    "storage": {"errors", "config"},
+    "handlers": {"errors", "config", "protocol", "http", "telemetry", "process", "grpc", "storage"},
     "batcher_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "client": {"errors", "protocol", "http", "handlers"},
@@ -39,6 +40,7 @@ MAY_IMPORT = {
         "protocol",
         "http",
         "handlers",
+        "storage",
         "client",
         "manifests",
         "kserve",
@@ -68,6 +70,8 @@ BATCHER_CORE = ["holding", "padding", "policy", "queues", "service_times", "tens
 BATCHER_CORE += ["v1_rows", "v2_answers", "v2_merging", "v2_requests"]
 SANS_IO |= {f"kfunc.batcher_sidecar.{name}" for name in BATCHER_CORE}
 SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}
+SANS_IO |= {f"kfunc.storage.{name}" for name in ("contract", "eviction", "names", "planning")}
+SANS_IO |= {"kfunc.handlers.residency_policy"}
 LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "record", "redaction", "targets"]
 SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
 READS_FILES = {"kfunc.config.source"}

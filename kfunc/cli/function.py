@@ -11,10 +11,12 @@ from kfunc.config.complete import complete
 from kfunc.config.function import Env, Function
 from kfunc.config.load import load_function
 from kfunc.config.locations import claim, file_path
-from kfunc.config.pod import PodConfig
+from kfunc.config.model_addresses import is_remote, parse_address
+from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.layout import detect, find_models
 from kfunc.handlers.registry import RUNTIMES, how_to_install, missing_packages
+from kfunc.handlers.registry import runtime_of as registry_runtime
 
 FILE_NAME = "func.yaml"
 OVERRIDE = "KFUNC_"
@@ -54,17 +56,26 @@ def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
     runtime, why = runtime_of(function, directory)
     variables = {**run_variables(function.run.envs, environ), **_overrides(environ)}
     config = pod.decode({**_overrides(variables), pod.VARIABLE: pod.encode(complete(function, runtime))})
-    model = model_file(directory, config.model.uri)
+    for model in (config.model, *config.models):
+        if not is_remote(model.uri):
+            _require_model(directory, model, function, file)
+        elif model.runtime != "auto":
+            check_packages(model.runtime)
+    kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
+    return LocalFunction(directory, config, why, kept)
+
+
+def _require_model(directory: Path, source: PodModel, function: Function, file: Path) -> None:
+    """A model that is here, with the packages that it needs. Raises StartupError."""
+    model = model_file(directory, source.uri)
     if not model.exists():
         if claim(function.inference.model.uri):
             raise ModelLoadError(
                 f"the model is on a claim of the cluster: with {OVERRIDE}MODEL_URI=PATH a local copy is served"
             )
         raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
-    for runtime in {each.runtime for each in find_models(model, config.model.name, config.model.version, config.model.runtime)}:
+    for runtime in {each.runtime for each in find_models(model, source.name, source.version, source.runtime)}:
         check_packages(runtime)
-    kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
-    return LocalFunction(directory, config, why, kept)
 
 
 def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
@@ -78,7 +89,18 @@ def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
     found = claim(source.uri)
     if found and source.runtime == "auto" and not PurePath(found[1]).suffix:
         return "auto", "the pod sees what the claim holds"
+    if is_remote(source.uri):
+        return _remote_runtime(source.uri, source.runtime)
     return choose_runtime(model_file(directory, source.uri), source.runtime)
+
+
+def _remote_runtime(uri: str, wanted: str) -> tuple[str, str]:
+    """By the name of what is fetched, where that says it; else the handler sees what comes."""
+    if wanted != "auto":
+        return wanted, f"as {FILE_NAME} says"
+    name = parse_address(uri).name
+    known = any(name.lower().endswith(suffix) for entry in RUNTIMES.values() for suffix in entry.suffixes)
+    return registry_runtime(name) if known else ("auto", "what is fetched decides")
 
 
 def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:

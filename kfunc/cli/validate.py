@@ -14,6 +14,7 @@ from kfunc.config.deployment import Mode
 from kfunc.config.field_path import show_path
 from kfunc.config.load import load_function, read_function
 from kfunc.config.locations import claim
+from kfunc.config.model_addresses import is_remote
 from kfunc.config.report import to_json
 from kfunc.config.source import Source, load_source
 from kfunc.errors import ConfigError, ModelLoadError, Problem
@@ -78,7 +79,7 @@ def check(file: Path, mode: Mode | None = None) -> None:
 def _model_problems(source: Source, directory: Path) -> list[Problem]:
     """What is wrong with the model as far as the source names one, other problems or not."""
     uri, runtime = _value(source, *MODEL, "uri"), _value(source, *MODEL, "runtime")
-    if not isinstance(uri, str) or claim(uri) or _value(source, "inference", "server") is not None:
+    if not isinstance(uri, str) or claim(uri) or is_remote(uri) or _value(source, "inference", "server") is not None:
         return []  # it is on the cluster
     path = (*MODEL, "uri")
     place = source.place(path)

@@ -5,7 +5,7 @@ from typing import Any, cast
 from msgspec import UNSET, Struct
 
 from kfunc.config.function import Function
-from kfunc.config.inference import Runtime
+from kfunc.config.inference import ModelSource, Runtime
 from kfunc.config.locations import claim_mount, file_path
 from kfunc.config.names import service_name
 from kfunc.config.pod import PodConfig, PodModel
@@ -20,17 +20,19 @@ def complete(function: Function, runtime: str) -> PodConfig:
     """
     source = function.inference.model
     name = function.name or service_name("")
-    model = {
-        **{"name": name, **_given(source)},
-        **{"uri": claim_mount(source.uri) or file_path(source.uri) or source.uri, "runtime": cast(Runtime, runtime)},
-    }
     decided = {
         "function": name,
         "namespace": namespace_of(function),
-        "model": PodModel(**model),
+        "model": _model(source, name, runtime),
+        "models": [_model(each, "", each.runtime) for each in function.inference.models],
     }
     settings = {name: value for name, value in _given(function.inference).items() if name in PodConfig.__struct_fields__}
     return PodConfig(**{**settings, **decided})
+
+
+def _model(source: ModelSource, name: str, runtime: str) -> PodModel:
+    uri = claim_mount(source.uri) or file_path(source.uri) or source.uri
+    return PodModel(**{**{"name": name, **_given(source)}, **{"uri": uri, "runtime": cast(Runtime, runtime)}})
 
 
 def namespace_of(function: Function) -> str:

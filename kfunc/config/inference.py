@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from kfunc.config.block import Block, Name, PositiveInt
+from kfunc.config.residency import ModelCache, Pause, Warmup
 
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt", "rocm", "migraphx", "xpu", "openvino", "mps", "coreml"]
@@ -78,6 +79,18 @@ class ModelSettings(Block, frozen=True, kw_only=True):
     gpu_memory_mb: Annotated[
         int, Meta(ge=0, le=2**24, description="Most memory of the GPU that the model may take, in MiB; 0: no bound.")
     ] = 0
+    files: Annotated[
+        list[str],
+        Meta(description="Which files of a folder elsewhere are fetched, as *.onnx; all by default."),
+    ] = []
+    refresh_s: Annotated[
+        Pause,
+        Meta(description="How often it is looked whether the URI has a new version, which then replaces this one; 0: never."),
+    ] = 0.0
+    warmup: Warmup = Warmup()
+    lazy: Annotated[
+        bool, Meta(description="Ready at once: the model is loaded by the first request, and the requests wait for it.")
+    ] = False
 
 
 class ModelSource(ModelSettings, frozen=True, kw_only=True):
@@ -87,12 +100,15 @@ class ModelSource(ModelSettings, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            description="Path of a model file, or of a folder with one, its versions (1/, 2/ …) or several models; "
-            "relative to func.yaml.",
+            description="Path of a model file, or of a folder with one, its versions (1/, 2/ …) or several models, "
+            "relative to func.yaml; or where it is fetched from: s3:, gs:, az:, https:, hf:, oci:, models:, runs:.",
         ),
     ]
     name: Annotated[Name, Meta(description="Name in URLs; the function's name by default.")] | UnsetType = UNSET
-    digest: Annotated[Digest, Meta(description="sha256 of the model file, checked before it is opened.")] | UnsetType = UNSET
+    digest: (
+        Annotated[Digest, Meta(description="sha256 of the model file, archive or folder, checked before it is opened.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Limits(Block, frozen=True):
@@ -136,3 +152,4 @@ class Settings(Block, frozen=True, kw_only=True):
         bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
     ] = False
     limits: Limits = Limits()
+    model_cache: ModelCache = ModelCache()

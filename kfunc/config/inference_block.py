@@ -17,6 +17,7 @@ from kfunc.config.logger import Logger
 from kfunc.config.monitoring import Monitoring
 from kfunc.config.quantity import Quantity
 from kfunc.config.raw import Raw
+from kfunc.config.residency import Residency
 from kfunc.config.server import Server
 from kfunc.config.traffic import Traffic
 
@@ -25,6 +26,8 @@ class Inference(Settings, frozen=True, kw_only=True):
     """kfunc's own block in func.yaml."""
 
     model: ModelSource
+    models: Annotated[list[ModelSource], Meta(description="Further models, each with a name of its own.")] = []
+    residency: Residency | UnsetType = UNSET
     batcher: Batcher | UnsetType = UNSET
     logger: Logger | UnsetType = UNSET
     mode: Annotated[

@@ -8,7 +8,9 @@ from msgspec import UNSET
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.locations import SCHEME, claim, file_path
+from kfunc.config.inference import ModelSource
+from kfunc.config.locations import claim, file_path
+from kfunc.config.model_addresses import AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
 
 URI = ("inference", "model", "uri")
@@ -19,30 +21,35 @@ CALLS_IN_SPOOL = 4
 
 def model_is_in_reach(function: Function) -> Iterator[Finding]:
     """A file or folder: relative ones travel with the function, so they are within its folder."""
-    uri = function.inference.model.uri
+    inference = function.inference
+    if inference.server is not UNSET and is_remote(inference.model.uri):
+        return  # the server finds its model by itself
+    yield from _in_reach(inference.model.uri, URI)
+    for number, model in enumerate(inference.models):
+        yield from _in_reach(model.uri, ("inference", "models", number, "uri"))
+
+
+def _in_reach(uri: str, where: FieldPath) -> Iterator[Finding]:
     if not uri.isprintable() or uri != uri.strip():
-        yield Finding(URI, f"expected a path without control characters and outer spaces, found {show_text(uri)}")
+        yield Finding(where, f"expected a path without control characters and outer spaces, found {show_text(uri)}")
     elif on_claim := claim(uri):
-        yield from _claim_is_named(URI, *on_claim)
-    elif (scheme := SCHEME.match(uri)) and scheme[1] != "file":
-        if function.inference.server is not UNSET:
-            return  # the server finds its model by itself
-        yield Finding(
-            URI,
-            f'"{scheme[1]}:" is not supported: a model is a file or folder',
-            "give a path, or file:///PATH or pvc://CLAIM/PATH",
-        )
+        yield from _claim_is_named(where, *on_claim)
+    elif is_remote(uri):
+        try:
+            parse_address(uri)
+        except AddressFault as fault:
+            yield Finding(where, fault.message, fault.suggestion)
     elif (path := file_path(uri)) is None:
-        yield Finding(URI, "a file: URI names no other machine", 'write "file:///PATH"')
+        yield Finding(where, "a file: URI names no other machine", 'write "file:///PATH"')
     elif not path.isprintable():
-        yield Finding(URI, f"expected a path without control characters, found {show_text(path)}")
+        yield Finding(where, f"expected a path without control characters, found {show_text(path)}")
     elif path.startswith("~") or "$" in path:
-        yield Finding(URI, '"~" and "$" are not replaced in a path', "write the path out")
+        yield Finding(where, '"~" and "$" are not replaced in a path', "write the path out")
     elif "\\" in path:
-        yield Finding(URI, 'a path has "/" between its parts', f"did you mean {show_text(path.replace(chr(92), '/'))}?")
+        yield Finding(where, 'a path has "/" between its parts', f"did you mean {show_text(path.replace(chr(92), '/'))}?")
     elif not path.startswith("/") and normpath(path).split("/")[0] == "..":
         message = "the path leaves the function's folder, and only that is in the image"
-        yield Finding(URI, message, "move the model into the folder")
+        yield Finding(where, message, "move the model into the folder")
 
 
 def spool_is_in_reach(function: Function) -> Iterator[Finding]:
@@ -61,13 +68,41 @@ def _claim_is_named(where: FieldPath, name: str, path: str) -> Iterator[Finding]
 
 def pickles_are_trusted(function: Function) -> Iterator[Finding]:
     """Opening a pickle runs whatever is in it, so that it needs both consent and identity."""
-    model = function.inference.model
+    inference = function.inference
+    yield from _trusted(inference.model, ("inference", "model"))
+    for number, model in enumerate(inference.models):
+        yield from _trusted(model, ("inference", "models", number))
+
+
+def _trusted(model: ModelSource, where: FieldPath) -> Iterator[Finding]:
     if model.trust and model.digest is UNSET:
         message, suggestion = "trust needs the digest of the file", "add digest: sha256:… (`sha256sum FILE` prints it)"
-        yield Finding(("inference", "model", "trust"), message, suggestion, at_key=True)
+        yield Finding((*where, "trust"), message, suggestion, at_key=True)
     if model.uri.lower().endswith(PICKLES) and not model.trust:
         suggestion = "save it as skops or ONNX, or add trust: true and digest: sha256:…"
-        yield Finding(URI, "a pickle can run any code when it is opened", suggestion)
+        yield Finding((*where, "uri"), "a pickle can run any code when it is opened", suggestion)
+
+
+def models_have_names(function: Function) -> Iterator[Finding]:
+    """Each model that is listed has a name of its own."""
+    inference = function.inference
+    taken = {function.name if inference.model.name is UNSET else inference.model.name}
+    for number, model in enumerate(inference.models):
+        where: FieldPath = ("inference", "models", number)
+        if model.name is UNSET:
+            yield Finding(where, "a model of the list needs a name", "add name: …, which stands in its URLs")
+        elif model.name in taken:
+            yield Finding((*where, "name"), f"another model is called {show_text(model.name)}", "give each a name of its own")
+        else:
+            taken.add(model.name)
+
+
+def memory_is_for_several(function: Function) -> Iterator[Finding]:
+    """What is loaded on demand is loaded once, in one process."""
+    inference = function.inference
+    if inference.residency is not UNSET and inference.workers > 1:
+        message = "with residency each worker process would hold models of its own"
+        yield Finding(("inference", "residency"), message, "remove workers, and let the cluster scale pods", at_key=True)
 
 
 def protocols_are_single(function: Function) -> Iterator[Finding]:
@@ -107,6 +142,8 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     model_is_in_reach,
     spool_is_in_reach,
     pickles_are_trusted,
+    models_have_names,
+    memory_is_for_several,
     protocols_are_single,
     grpc_needs_v2,
     times_fit_together,

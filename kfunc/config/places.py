@@ -6,8 +6,12 @@ CREDENTIALS = "/var/run/secrets/kfunc/storage"
 CONFIGURATION = "/etc/kfunc"
 MODELS = "/mnt/claims"
 """Claims of pvc:// models, one folder each."""
+MODEL_CACHE = "/var/cache/kfunc"
+"""Models that are fetched from elsewhere."""
+UNSEALED = "/run/kfunc-unsealed"
+"""Sealed models, decrypted: a volume in memory."""
 SCRATCH = "/tmp"  # noqa: S108, the pod's own
-FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS)
+FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS, MODEL_CACHE, UNSEALED)
 
 MANAGEMENT_PORTS = {"logger": 9095, "batcher": 9096, "handler": 9097}
 # Knative's: queue-proxy, its metrics, its profiling and administration.

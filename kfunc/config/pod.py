@@ -14,6 +14,7 @@ from kfunc.config.batcher import Batcher
 from kfunc.config.block import Name
 from kfunc.config.inference import Digest, Limits, ModelSettings, Settings
 from kfunc.config.logger import Logger
+from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import ConfigError, Problem
 
 VERSION = 1
@@ -31,6 +32,8 @@ class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
     name: Name = "model"
     uri: str = ""
     digest: Digest | None = None
+    checked: bool = False
+    """Whether the digest was checked when the model was fetched."""
 
 
 class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
@@ -41,6 +44,8 @@ class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
     model: PodModel = PodModel()
     batcher: Batcher | None = None
     logger: Logger | None = None
+    models: list[PodModel] = []
+    residency: Residency | None = None
     version: int = VERSION
 
 
@@ -106,4 +111,11 @@ def _is_list(kind: Any) -> bool:
     return get_origin(kind) is list or any(_is_list(part) for part in get_args(kind))
 
 
-BLOCKS: dict[str, type[Struct]] = {"model": PodModel, "limits": Limits, "batcher": Batcher, "logger": Logger}
+BLOCKS: dict[str, type[Struct]] = {
+    "model_cache": ModelCache,  # before `model`, with which its variables begin too
+    "model": PodModel,
+    "limits": Limits,
+    "residency": Residency,
+    "batcher": Batcher,
+    "logger": Logger,
+}

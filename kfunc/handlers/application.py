@@ -14,8 +14,9 @@ from kfunc.errors import MethodNotAllowed, NotFound, Unavailable
 from kfunc.handlers.forms import form_of, require_event
 from kfunc.handlers.inference import Answer, Codec, Endpoint, Inference
 from kfunc.handlers.management import index
-from kfunc.handlers.repository import Repository, Slot
+from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolve
+from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import JSON
 from kfunc.protocol import v2

@@ -37,7 +37,7 @@ from kfunc.protocol.own_events import source_of
 
 if TYPE_CHECKING:
     from kfunc.handlers.inference import Endpoint, Inference
-    from kfunc.handlers.repository import Slot
+    from kfunc.handlers.slots import Slot
 
 log = logging.getLogger("kfunc.handlers")
 

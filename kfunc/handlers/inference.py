@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, PayloadTooLarge, UnsupportedMediaType
 from kfunc.handlers.forms import JSON_LENGTH, OCTETS, Form, form_of
-from kfunc.handlers.repository import Slot
+from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import JSON, Headers
 from kfunc.protocol import v1, v2

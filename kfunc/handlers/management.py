@@ -9,8 +9,9 @@ from msgspec import Struct
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, MethodNotAllowed, NotFound, Unsupported
 from kfunc.handlers.inference import answered
-from kfunc.handlers.repository import READY, Repository
+from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import Action, resolve
+from kfunc.handlers.slots import READY
 from kfunc.http.exchange import Exchange
 
 

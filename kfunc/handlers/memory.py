@@ -1,7 +1,12 @@
-"""What the allocator keeps of the memory that large tensors were in."""
+"""The memory of this process: what the allocator keeps of it, and how much there is."""
 
 import ctypes
 import gc
+import os
+import resource
+from pathlib import Path
+
+MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 
 # glibc's <malloc.h>; the threshold for maps may be 32 MiB at most.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -23,3 +28,47 @@ def settle_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+class _Allocated(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+def resident_bytes() -> int:
+    """Memory that this process has now."""
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+def allocated_bytes() -> int:
+    """What the C library has given out and not got back; 0 where it does not tell."""
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if ask is None:
+        return 0
+    ask.restype = _Allocated
+    told = ask()
+    return int(told.uordblks) + int(told.hblkhd)
+
+
+def give_back() -> None:
+    """Objects that only refer to one another go, and what was freed goes back to the system."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def memory_limit() -> int:
+    """Of the container, or of the machine."""
+    try:
+        text = MEMORY_MAX.read_text().strip()
+        if text != "max":
+            return int(text)
+    except (OSError, ValueError):
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * resource.getpagesize()

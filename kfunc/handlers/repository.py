@@ -4,90 +4,21 @@ Reads the disk and runs models' code only in threads; what the event loop sees c
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+import logging
+from collections.abc import Callable
 
 import msgspec
 
-from kfunc.config.pod import PodConfig
-from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable
+from kfunc.config.pod import PodConfig, PodModel
+from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelLoadError, NotFound, Unavailable
+from kfunc.handlers.loading import AllLoaded, Loader
+from kfunc.handlers.origins import Origins
+from kfunc.handlers.slots import Entry, Load, Loaded, Slot
+from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
 
-if TYPE_CHECKING:
-    from kfunc.handlers.layout import FoundModel
-
-LOADING, READY, UNLOADED = "LOADING", "READY", "UNAVAILABLE"
-
-
-class Loaded(Model, Protocol):
-    """A model that this process holds."""
-
-    def stuck(self) -> bool:
-        """Whether a call hangs."""
-
-    def retire(self) -> None:
-        """Close when the calls that wait or run have ended."""
-
-    def close(self) -> None:
-        """Let go of what it holds."""
-
-
-Load = Callable[[PodConfig], Loaded]
-
-
-class Slot:
-    """A place that requests are for; what stands in it may change while they come.
-
-    The slot of a model's default version has the newest one's model and version.
-    """
-
-    __slots__ = ("model", "name", "reason", "state", "version")
-
-    def __init__(self, name: str, version: str) -> None:
-        self.name = name
-        self.version = version
-        self.model: Model | None = None
-        self.state = LOADING
-        self.reason = ""
-
-    def fill(self, version: str, model: Model) -> None:
-        """From now on `model` answers."""
-        self.version, self.model, self.state, self.reason = version, model, READY, ""
-
-    def clear(self, reason: str) -> None:
-        """From now on nothing answers."""
-        self.model, self.state, self.reason = None, UNLOADED, reason
-
-    def taken(self) -> Model:
-        """The model. Raises Unavailable while it loads, NotFound once it is unloaded."""
-        if self.model is not None:
-            return self.model
-        if self.state == LOADING:
-            raise Unavailable(f"the model {self.name} is loading")
-        raise NotFound(f"the model {self.name} is not loaded: {self.reason}")
-
-
-class Entry:
-    """One model's slots: `versions` from old to new, and `default` for requests that name none."""
-
-    __slots__ = ("_slots", "default", "versions")
-
-    def __init__(self, name: str, version: str) -> None:
-        self.default = Slot(name, version)
-        self.versions: dict[str, Slot] = {}
-        self._slots: dict[str, Slot] = {}  # of versions that are gone too: requests may hold them
-
-    def fill(self, models: Mapping[str, Model]) -> None:
-        """From now on these versions, from old to new, are what there is."""
-        for version, slot in self.versions.items():
-            if version not in models:
-                slot.clear("its files are gone")
-        self.versions = {version: self._slots.setdefault(version, Slot(self.default.name, version)) for version in models}
-        for version, model in models.items():
-            self.versions[version].fill(version, model)
-            self.default.fill(version, model)
+log = logging.getLogger("kfunc.model")
 
 
 class Repository:
@@ -95,8 +26,11 @@ class Repository:
 
     def __init__(self, config: PodConfig, load: Load | None = None, on_failure: Callable[[], None] = lambda: None) -> None:
         self._config = config
-        self._load_one: Load = load or _load_one
         self._on_failure = on_failure
+        self.origins = Origins(config)
+        self._loader = Loader(config, load or _load_one, self.origins)
+        self.supply: Supply = supply_of(config, self._loader)
+        self._watching: list[asyncio.Task[None]] = []
         self._default = Entry(config.model.name, config.model.version)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
         self._complete = False
@@ -145,9 +79,9 @@ class Repository:
         if not self._complete:
             raise Unavailable("the models are loading")
         return [
-            msgspec.structs.replace(slot.model.metadata, name=slot.name, versions=[slot.version])
+            msgspec.structs.replace(told, name=slot.name, versions=[slot.version])
             for slot in self.slots
-            if slot.model is not None
+            if (told := _told(slot.model)) is not None
         ]
 
     @property
@@ -158,7 +92,9 @@ class Repository:
     def require_ready(self, wanted: Slot | None = None) -> None:
         """One version, or every one that is not unloaded, can be asked. Raises Unavailable, NotFound."""
         if not self._complete:
-            raise Unavailable(f"the model {self._config.model.name} is loading")
+            what = self.origins.described
+            how_far = "" if what == "loading" else f": {what}"
+            raise Loading(f"the model {self._config.model.name} is loading{how_far}", self.origins.phase)
         if wanted is not None:
             wanted.taken()
         for slot in self.slots if wanted is None else [wanted]:
@@ -180,35 +116,62 @@ class Repository:
         self._complete = True
 
     async def open(self) -> None:
-        """Load every version of every model. Raises ModelLoadError for the first that cannot be loaded."""
-        loop = asyncio.get_running_loop()
-        models = await loop.run_in_executor(None, self._load_all, None)
-        default = self._default_name(list(models))
+        """Load every version of every model, or those that are not for later. Raises ModelLoadError for the first that
+        cannot be loaded."""
+        models: AllLoaded = await self.supply.models(self._loader.sources)
+        default = self._loader.default_name(list(models))
         self._default.default.name = default
         self._entries = {name: Entry(name, "") for name in models}
         self._entries[default] = self._default
         for name, versions in models.items():
             self._put(self._entries[name], versions)
         self._complete = True
-
-    def _default_name(self, names: list[str]) -> str:
-        wanted = self._config.model.name
-        if wanted in names or len(names) == 1:
-            return wanted if wanted in names else names[0]
-        raise ModelLoadError(
-            f"{self._config.model.uri}: holds the models {', '.join(names)}; "
-            "set inference.model.name to the default one of them"
-        )
+        self._watching = [asyncio.ensure_future(self._watch(each)) for each in self._loader.sources if each.refresh_s]
 
     def close(self) -> None:
         """Let go of every model."""
+        for task in self._watching:
+            task.cancel()
         for model in self._loaded:
             model.close()
+        self.origins.close()
+
+    # ---- new versions
+
+    async def _watch(self, source: PodModel) -> None:
+        """Look now and then whether the URI has another version, and serve that."""
+        loop, refused = asyncio.get_running_loop(), ""
+        while True:
+            await asyncio.sleep(source.refresh_s)
+            try:
+                version = await loop.run_in_executor(None, self._loader.changed, source)
+                if not version or version == refused:
+                    continue
+                refused = version
+                await self.refresh(source)
+                log.info("model %s: a new version is served", source.name)
+            except KfuncError as error:
+                self._on_failure()
+                log.error("model %s: stays as it is: %s", source.name, error.message)
+            except Exception:
+                self._on_failure()
+                log.exception("model %s: stays as it is", source.name)
+
+    async def refresh(self, source: PodModel) -> None:
+        """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError."""
+        async with self._changes:
+            before = self._loader.names.get(source.uri, [])
+            models = await self.supply.models([source])
+            for name, versions in models.items():
+                self._put(self._entry(name), versions)
+            for name in before:
+                if name not in models and name in self._entries:
+                    self._put(self._entries[name], {})
 
     # ---- load and unload
 
     async def load(self, name: str) -> None:
-        """Load a model's versions as they are on disk now; the old ones answer until then, and if it fails.
+        """Load a model's versions as they are at their source now; the old ones answer until then, and if it fails.
 
         Raises NotFound, InvalidRequest with what is wrong with the model's files.
         """
@@ -216,17 +179,23 @@ class Repository:
             self._require_complete()
             name = self._real_name(name)
             try:
-                models = await asyncio.get_running_loop().run_in_executor(None, self._load_all, name)
+                models = await self.supply.models(self._loader.sources, name)
             except ModelLoadError as error:
                 self._on_failure()
                 raise InvalidRequest(f"the model {name} cannot be loaded: {error.message}") from None
             if name not in models:
                 raise NotFound(f"no model {name!r} in the repository")
-            entry = self._entries.get(name)
-            if entry is None:
-                entry = Entry(name, "")
-                self._entries = {**self._entries, name: entry}
-            self._put(entry, models[name])
+            self._put(self._entry(name), models[name])
+            from kfunc.handlers.memory import settle_memory
+
+            await asyncio.get_running_loop().run_in_executor(None, settle_memory)
+
+    def _entry(self, name: str) -> Entry:
+        entry = self._entries.get(name)
+        if entry is None:
+            entry = Entry(name, "")
+            self._entries = {**self._entries, name: entry}
+        return entry
 
     async def unload(self, name: str) -> None:
         """Take a model's versions out; calls that run are finished. Raises NotFound."""
@@ -247,44 +216,14 @@ class Repository:
     def _real_name(self, name: str) -> str:
         return self._default.default.name if name == self._config.model.name else name
 
-    def _load_all(self, only: str | None) -> dict[str, dict[str, Loaded]]:
-        """The models by name and version, from old to new; blocking. All of them, or none."""
-        from kfunc.handlers.layout import find_models
-
-        model = self._config.model
-        path = Path(model.uri.removeprefix("file://"))
-        loaded: dict[str, dict[str, Loaded]] = {}
-        found = find_models(path, model.name, model.version, model.runtime)
-        if model.digest is not None and len(found) > 1:
-            raise ModelLoadError(f"{path}: model.digest is of one file, and this folder holds {len(found)} models")
-        if only is None:
-            self._default_name(list(dict.fromkeys(each.name for each in found)))
-        try:
-            for each in found:
-                if only in (None, each.name):
-                    loaded.setdefault(each.name, {})[each.version] = self._load_one(self._settings(each))
-        except BaseException:
-            for versions in loaded.values():
-                for opened in versions.values():
-                    opened.close()
-            raise
-        if only is not None:
-            from kfunc.handlers.memory import settle_memory
-
-            settle_memory()
-        return loaded
-
-    def _settings(self, found: "FoundModel") -> PodConfig:
-        own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}
-        return msgspec.structs.replace(self._config, model=msgspec.structs.replace(self._config.model, **own))
-
     def _put(self, entry: Entry, models: dict[str, Loaded]) -> None:
         """Replace what an entry has, on the loop."""
         before = [slot.model for slot in entry.versions.values()]
         self._loaded.update(models.values())
         entry.fill(models)
         for model in before:
-            self._retire(model)
+            if all(model is not each for each in models.values()):
+                self._retire(model)
 
     def _retire(self, model: Model | None) -> None:
         """Close a model when its calls have ended."""
@@ -301,3 +240,8 @@ def _load_one(config: PodConfig) -> Loaded:
 
 def _s(known: list[str]) -> str:
     return " is" if len(known) == 1 else "s are"
+
+
+def _told(model: Model | None) -> ModelMetadata | None:
+    """A model's metadata, without bringing it into memory."""
+    return None if model is None else getattr(model, "told", None) if hasattr(model, "told") else model.metadata

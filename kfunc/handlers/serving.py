@@ -9,7 +9,8 @@ import time
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
-from kfunc.handlers.repository import Repository, Slot
+from kfunc.handlers.repository import Repository
+from kfunc.handlers.slots import Slot
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, keep_memory, wind_down

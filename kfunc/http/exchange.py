@@ -133,7 +133,7 @@ class Exchange:
         self.error = error
         if error.close:
             self.keep_alive = False
-        self.respond(error.status, error_body(error.message), JSON, error_headers(error))
+        self.respond(error.status, error_body(error.message, error.details), JSON, error_headers(error))
 
     def start(self, status: int, lines: bytes, length: int | None = None) -> None:
         """Begin an answer that is written in parts; `lines` are its fields, `length` its bytes where they are known."""

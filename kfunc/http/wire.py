@@ -1,5 +1,6 @@
 """HTTP/1.1 message heads as bytes (RFC 9112) and the rendering of errors. Sans-IO."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -35,9 +36,9 @@ def header_lines(headers: Headers) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in headers])
 
 
-def error_body(message: str) -> bytes:
-    """`{"error": message}` (Open Inference Protocol, Inference Response JSON Error Object)."""
-    return msgspec.json.encode({"error": message})
+def error_body(message: str, details: Mapping[str, int | str | bool] | None = None) -> bytes:
+    """`{"error": message}` (Open Inference Protocol, Inference Response JSON Error Object), and what programs read."""
+    return msgspec.json.encode({"error": message, **(details or {})})
 
 
 def error_headers(error: KfuncError) -> Headers:

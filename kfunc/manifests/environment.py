@@ -18,7 +18,8 @@ from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
 from kfunc.config.function import Env
 from kfunc.config.locations import claim
 from kfunc.config.logger import SPOOL_PATH, SinkSettings
-from kfunc.config.places import CONFIGURATION, SCRATCH
+from kfunc.config.model_addresses import is_remote
+from kfunc.config.places import CONFIGURATION, MODEL_CACHE, SCRATCH
 from kfunc.config.pod import PodConfig
 from kfunc.manifests.plan import Manifest, Plan, metadata
 
@@ -67,10 +68,14 @@ def given(block: Struct) -> dict[str, Any]:
 
 
 def for_the_cluster(plan: Plan) -> PodConfig:
-    """The settings with a broker's address for its name, the broker `default` without any sink, the spool on its volume."""
-    logger, eventing = plan.config.logger, plan.function.inference.eventing
+    """The settings with a broker's address for its name, the broker `default` without any sink, the spool and the cache of
+    models on their volumes."""
+    config, logger, eventing = plan.config, plan.config.logger, plan.function.inference.eventing
+    own = plan.function.inference.server is UNSET
+    if own and any(is_remote(model.uri) for model in (config.model, *config.models)):
+        config = replace(config, model_cache=replace(config.model_cache, path=MODEL_CACHE))
     if logger is None:
-        return plan.config
+        return config
     sinks, sink = [_addressed(each, plan) for each in logger.sinks], logger.sink
     if sink is UNSET and not sinks and not eventing.sink_binding:
         sink = DEFAULT
@@ -79,7 +84,7 @@ def for_the_cluster(plan: Plan) -> PodConfig:
     ends = {name: getattr(logger, name) for name in ("dead_letter", "overflow") if getattr(logger, name) is not UNSET}
     ends = {name: address(each, plan) for name, each in ends.items()}
     spool = logger.spool if logger.spool is UNSET or claim(logger.spool) else SPOOL_PATH
-    return replace(plan.config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool, **ends))
+    return replace(config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool, **ends))
 
 
 def address(sink: str, plan: Plan) -> str:

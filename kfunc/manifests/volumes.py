@@ -5,11 +5,14 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from kfunc.config.function import Volume
+from kfunc.config.inference_block import Inference
 from kfunc.config.locations import claim
 from kfunc.config.logger import SPOOL_PATH as SPOOL
 from kfunc.config.logger import Logger, volume_bytes
-from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODELS, SCRATCH, SOCKETS
+from kfunc.config.model_addresses import is_remote
+from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODEL_CACHE, MODELS, SCRATCH, SOCKETS
 from kfunc.config.pod import PodConfig
+from kfunc.config.residency import ModelCache
 from kfunc.manifests.environment import configuration
 from kfunc.manifests.features import feature
 from kfunc.manifests.plan import Container, Manifest, Note, Plan
@@ -57,15 +60,35 @@ def volumes(plan: Plan) -> list[Mounted]:
         result.append(_spool(config.logger))
     if secret := inference.storage.file_secret:
         result.append(Mounted("storage", {"secret": {"secretName": secret}}, CREDENTIALS, ("handler",), read_only=True))
-    if found := claim(inference.model.uri):
-        claimed: dict[str, Any] = {"claimName": found[0], "readOnly": True}
-        result.append(
-            Mounted(
-                "model", {"persistentVolumeClaim": claimed}, f"{MODELS}/{found[0]}", ("handler",), True, "inference.model.uri"
-            )
-        )
+    if inference.server is UNSET or claim(inference.model.uri):
+        result += _of_models(inference)
     tokens = [] if config.logger is None else token_files(config.logger)
     return result + [_given(number, volume, tokens) for number, volume in enumerate(plan.function.run.volumes)]
+
+
+def _of_models(inference: Inference) -> list[Mounted]:
+    """The claims of models, each once; the cache of those that are fetched."""
+    result: list[Mounted] = []
+    sources = [("inference.model.uri", inference.model)]
+    sources += [(f"inference.models[{number}].uri", model) for number, model in enumerate(inference.models)]
+    for field, model in sources:
+        found = claim(model.uri)
+        if found and all(each.path != f"{MODELS}/{found[0]}" for each in result):
+            claimed: dict[str, Any] = {"persistentVolumeClaim": {"claimName": found[0], "readOnly": True}}
+            name = f"model-{len(result)}" if result else "model"
+            result.append(Mounted(name, claimed, f"{MODELS}/{found[0]}", ("handler",), True, field))
+    if any(is_remote(model.uri) for _, model in sources):
+        result.append(_cache(inference.model_cache))
+    return result
+
+
+def _cache(cache: ModelCache) -> Mounted:
+    """Where fetched models are: a claim that functions share, or a folder of the pod's own."""
+    if cache.path is not UNSET and (found := claim(cache.path)):
+        source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": found[0]}}
+        return Mounted("model-cache", source, MODEL_CACHE, ("handler",), False, "inference.model_cache.path", found[1])
+    size = -(-cache.max_bytes * 9 // 8 // MEBIBYTE)  # a download is there while the old version still is
+    return Mounted("model-cache", {"emptyDir": {"sizeLimit": f"{size}Mi"}}, MODEL_CACHE, ("handler",))
 
 
 def token_files(logger: Logger) -> list[str]:

@@ -69,7 +69,7 @@ def test_a_missing_model_is_reported_beside_other_problems_in_the_order_of_the_f
         ("./model.pt", "torch.onnx.export"),
         ("./model.bin", "no runtime reads such a file"),
         ("../model.onnx", "leaves the function's folder"),
-        ("s3://bucket/model.onnx", "not supported"),
+        ("ftp://host/model.onnx", "not supported"),
         ("''", "not empty"),
         ("[1]", "a string"),
         ("./model.pkl", "pickle"),

@@ -233,6 +233,13 @@ inference:
       inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]
       outputs: [{name: y, datatype: FP32, shape: [-1]}]
     gpu_memory_mb: 2048
+    files: ["*.joblib"]
+    refresh_s: 60
+    warmup: {requests: 3, shapes: {input: [1, 4]}}
+    lazy: true
+  models:
+    - {uri: "s3://bucket/wine.onnx", name: wine}
+  model_cache: {path: /var/cache/models, max_bytes: 1000000000, connections: 4}
   protocols: [v2]
   accelerator: cuda
   workers: 2
@@ -351,7 +358,10 @@ inference:
 
 # What excludes something in the files above.
 OTHERWISE = """\
-inference: {model: {uri: m.onnx}, scaling: {resource_metric: cpu}}
+inference:
+  model: {uri: m.onnx}
+  scaling: {resource_metric: cpu}
+  residency: {max_bytes: 400000000, max_models: 50, pinned: [iris], wait_s: 2}
 """
 CANARY = """
   raw:
@@ -419,6 +429,7 @@ def test_those_files_have_indeed_every_setting() -> None:
             yield path
 
     given = {path for source in FILES for path in paths(source.value)}
+    given |= {path.replace("inference.model.", "inference.models[].") for path in given}  # the same struct
     wanted = {path for path, _ in leaves(SCHEMA)}
     forms = {path: re.compile(re.escape(path).replace(r"\*", ".+")) for path in wanted}
     assert {path for path, form in forms.items() if not any(form.fullmatch(one) for one in given)} == set()

@@ -166,10 +166,25 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "deploy.options.resources.limits.concurrency", "with 10 requests at once, no batch of 32 can fill",
      "at least inference.batcher.max_batch_size, which is 32"),
     # The model.
-    (URI % "s3://bucket/m.onnx", 1, 26, "inference.model.uri", '"s3:" is not supported: a model is a file or folder',
-     "give a path, or file:///PATH"),
-    (URI % "hf://org/model", 1, 26, "inference.model.uri", '"hf:" is not supported: a model is a file or folder',
-     "give a path, or file:///PATH"),
+    (URI % "ftp://host/m.onnx", 1, 26, "inference.model.uri", '"ftp:" is not supported: a model is a file or folder',
+     "give a path, or one of pvc:, http:"),
+    (URI % "s3:///m.onnx", 1, 26, "inference.model.uri", "the bucket is missing", "write it as s3://bucket"),
+    (URI % "https://me:secret@host/m.onnx", 1, 26, "inference.model.uri", "an address holds no user and password",
+     "put credentials into a Secret"),
+    (URI % "https://host", 1, 26, "inference.model.uri", "the part after the host is not what https: has", "write it as https"),
+    (URI % "hf://team", 1, 26, "inference.model.uri", "the part after the owner is not what hf: has", "write it as hf://"),
+    (URI % "s3://bucket/../m", 1, 26, "inference.model.uri", 'a path has no ".." and no control characters', "write it as"),
+    (URI % "s3://bucket/m?versionId=1", 1, 26, "inference.model.uri", "an address of s3: has no query", "remove what follows"),
+    (URI % "models:/iris", 1, 26, "inference.model.uri", "the part after the scheme is not what models: has",
+     "write it as models:/name/1"),
+    ("inference: {model: {uri: m}, models: [{uri: n}]}\n", 1, 39, "inference.models[0]", "a model of the list needs a name",
+     "add name"),
+    ("inference: {model: {uri: m, name: a}, models: [{uri: n, name: a}]}\n", 1, 63, "inference.models[0].name",
+     'another model is called "a"', "give each a name of its own"),
+    ("inference: {model: {uri: m}, models: [{uri: ../n, name: a}]}\n", 1, 45, "inference.models[0].uri",
+     "the path leaves the function's folder, and only that is in the image", "move the model into the folder"),
+    ("inference: {model: {uri: m}, workers: 2, residency: {}}\n", 1, 42, "inference.residency",
+     "with residency each worker process would hold models of its own", "remove workers"),
     (URI % "file://host/m.onnx", 1, 26, "inference.model.uri", "a file: URI names no other machine", 'write "file:///PATH"'),
     (URI % "../m.onnx", 1, 26, "inference.model.uri", "the path leaves the function's folder, and only that is in the image",
      "move the model into the folder"),
@@ -290,7 +305,7 @@ def test_settings_that_do_not_fit_into_a_configmap_are_told(problems_of: Callabl
 
 
 def test_rules_still_speak_where_other_values_are_wrong(problems_of: Callable[[str], list[Problem]]) -> None:
-    problems = problems_of("inference: {model: {uri: s3://a/b}, workers: x}\nname: 2nd\nnam: x\n")
+    problems = problems_of("inference: {model: {uri: ftp://a/b}, workers: x}\nname: 2nd\nnam: x\n")
     assert [problem.path for problem in problems] == ["inference.model.uri", "inference.workers", "name", "nam"]
 
 

@@ -104,7 +104,10 @@ def test_liveness_is_answered_while_the_model_loads(configured: Callable[..., Po
     (tmp_path / "handler.py").write_text("import time\ntime.sleep(1)\ndef predict(x): return x")
     with handler(configured(str(tmp_path), "python")) as (_, port):
         assert ask(port, "GET", "/v2/health/live") == (200, {"live": True})
-        assert ask(port, "GET", "/v2/health/ready") == (503, {"error": "the model iris is loading"})
+        assert ask(port, "GET", "/v2/health/ready") == (
+            503,
+            {"error": "the model iris is loading", "ready": False, "phase": "loading"},
+        )
         wait_until_ready(port)
 
 

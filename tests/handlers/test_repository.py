@@ -1,6 +1,7 @@
 """Models and versions of one function: what is found, loaded, changed while requests come, and refused."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,11 @@ def test_one_broken_version_keeps_the_function_from_starting_and_is_named(make: 
     assert [each.closed for each in loads.made] == [True]
 
 
-def test_a_digest_of_one_file_does_not_fit_several(make: Make) -> None:
-    with pytest.raises(ModelLoadError, match=r"model\.digest is of one file, and this folder holds 2 models"):
+def test_a_folder_s_digest_is_of_what_sha256sum_prints_of_its_files(make: Make) -> None:
+    empty = hashlib.sha256(b"").hexdigest()
+    digest = hashlib.sha256(f"{empty}  1/m.onnx\n{empty}  2/m.onnx\n".encode()).hexdigest()
+    opened(make("1/m.onnx", "2/m.onnx", digest=f"sha256:{digest}"))
+    with pytest.raises(ModelLoadError, match=f"its digest is sha256:{digest}, expected is sha256:000"):
         opened(make("1/m.onnx", "2/m.onnx", digest="sha256:" + "0" * 64))
 
 

@@ -1,0 +1,79 @@
+"""Places that requests are for: of a model's versions, and of its default one. What stands in them changes on the loop."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from kfunc.config.pod import PodConfig
+from kfunc.errors import NotFound, Unavailable
+from kfunc.protocol.contract import Model
+
+LOADING, READY, UNLOADED = "LOADING", "READY", "UNAVAILABLE"
+
+
+class Loaded(Model, Protocol):
+    """A model that this process holds."""
+
+    def stuck(self) -> bool:
+        """Whether a call hangs."""
+
+    def retire(self) -> None:
+        """Close when the calls that wait or run have ended."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+Load = Callable[[PodConfig], Loaded]
+
+
+class Slot:
+    """A place that requests are for; what stands in it may change while they come.
+
+    The slot of a model's default version has the newest one's model and version.
+    """
+
+    __slots__ = ("model", "name", "reason", "state", "version")
+
+    def __init__(self, name: str, version: str) -> None:
+        self.name = name
+        self.version = version
+        self.model: Model | None = None
+        self.state = LOADING
+        self.reason = ""
+
+    def fill(self, version: str, model: Model) -> None:
+        """From now on `model` answers."""
+        self.version, self.model, self.state, self.reason = version, model, READY, ""
+
+    def clear(self, reason: str) -> None:
+        """From now on nothing answers."""
+        self.model, self.state, self.reason = None, UNLOADED, reason
+
+    def taken(self) -> Model:
+        """The model. Raises Unavailable while it loads, NotFound once it is unloaded."""
+        if self.model is not None:
+            return self.model
+        if self.state == LOADING:
+            raise Unavailable(f"the model {self.name} is loading")
+        raise NotFound(f"the model {self.name} is not loaded: {self.reason}")
+
+
+class Entry:
+    """One model's slots: `versions` from old to new, and `default` for requests that name none."""
+
+    __slots__ = ("_slots", "default", "versions")
+
+    def __init__(self, name: str, version: str) -> None:
+        self.default = Slot(name, version)
+        self.versions: dict[str, Slot] = {}
+        self._slots: dict[str, Slot] = {}  # of versions that are gone too: requests may hold them
+
+    def fill(self, models: Mapping[str, Model]) -> None:
+        """From now on these versions, from old to new, are what there is."""
+        for version, slot in self.versions.items():
+            if version not in models:
+                slot.clear("its files are gone")
+        self.versions = {version: self._slots.setdefault(version, Slot(self.default.name, version)) for version in models}
+        for version, model in models.items():
+            self.versions[version].fill(version, model)
+            self.default.fill(version, model)

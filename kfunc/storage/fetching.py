@@ -1,0 +1,236 @@
+"""A model's URI → a path on this machine: from the cache, or downloaded, checked, unpacked and put there."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import sleep
+
+from msgspec import Struct
+
+from kfunc.errors import ModelLoadError
+from kfunc.storage import digests, planning
+from kfunc.storage.archives import is_archive, unpack
+from kfunc.storage.cache import About, Cache
+from kfunc.storage.contract import Changed, Interrupted, Listing, Source
+from kfunc.storage.credentials import Credentials
+from kfunc.storage.download import JOURNAL, NO_ROOM, Download, boot_id
+from kfunc.storage.names import wanted
+from kfunc.storage.progress import Progress
+from kfunc.storage.sources import open_uri
+
+log = logging.getLogger("kfunc.model")
+
+TRIES_OF_CHANGED = 3
+
+
+class Fetched(Struct, frozen=True):
+    """Where a model is now, and which version of it; `key` is its name in the cache, held until it is released."""
+
+    path: Path
+    version: str
+    key: str
+
+
+class Wish(Struct, frozen=True):
+    """What is to be fetched: all files, or those that match `files`; `digest` is `sha256:…`, or empty."""
+
+    uri: str
+    digest: str = ""
+    files: Sequence[str] = ()
+
+
+class Fetcher:
+    """Fetches models into one cache."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        environ: Mapping[str, str],
+        connections: int,
+        open_source: Callable[[str, Credentials], Source] = open_uri,
+        part_bytes: int = planning.PART_BYTES,
+        pause: Callable[[float], None] = sleep,
+    ) -> None:
+        self.cache = cache
+        self._credentials = Credentials(environ)
+        self._connections = connections
+        self._open_source = open_source
+        self._part_bytes = part_bytes
+        self._pause = pause
+
+    def version_of(self, wish: Wish) -> str:
+        """Which version is there now. Raises ModelLoadError where the storage cannot be asked."""
+        return version_of(self._look(wish))
+
+    def files_of(self, wish: Wish) -> list[str]:
+        """The names of the files that are there now. Raises ModelLoadError where the storage cannot be asked."""
+        return [file.name for file in self._look(wish).files]
+
+    def _look(self, wish: Wish) -> Listing:
+        source, listing = self._list(wish)
+        source.close()
+        return listing
+
+    def fetch(self, wish: Wish, progress: Progress) -> Fetched:
+        """The model, whole. Raises ModelLoadError with the file or URI and the reason."""
+        if wish.digest:
+            key = _key(wish.digest, *wish.files)
+            if found := self._held(key):
+                return Fetched(found, wish.digest, key)
+        for _ in range(TRIES_OF_CHANGED):
+            try:
+                return self._fetch(wish, progress)
+            except Changed as error:
+                log.warning("%s; beginning again", error.message)
+        raise ModelLoadError(f"{wish.uri}: changes all the time while it is downloaded")
+
+    def _fetch(self, wish: Wish, progress: Progress) -> Fetched:
+        progress.enter("asking the storage")
+        try:
+            source, listing = self._list(wish)
+        except Unreachable as error:
+            return self._last(wish, error)
+        version = version_of(listing)
+        key = _key(wish.digest, *wish.files) if wish.digest else _key(wish.uri, version, *wish.files)
+        try:
+            if found := self._held(key):
+                return Fetched(found, version, key)
+            with self.cache.fetching(key, lambda: self._wait(key, listing, progress)):
+                path = self.cache.find(key) or self._download(wish, source, listing, key, version, progress)
+        except BaseException:
+            self.cache.release(key)
+            raise
+        finally:
+            source.close()
+        return Fetched(path, version, key)
+
+    def _held(self, key: str) -> Path | None:
+        """The model in the cache, held; it is not held where it is not there."""
+        self.cache.hold(key)
+        return self.cache.find(key)
+
+    def _last(self, wish: Wish, error: "Unreachable") -> Fetched:
+        """The newest copy that was fetched before: better than none while the storage is down."""
+        last = self.cache.latest(wish.uri) if not wish.files else None
+        path = self._held(last[0]) if last else None
+        if last is None or path is None:
+            raise ModelLoadError(error.message)
+        log.warning("%s; the copy in the cache is served", error.message)
+        return Fetched(path, last[1], last[0])
+
+    def _list(self, wish: Wish) -> tuple[Source, Listing]:
+        failures = 0
+        while True:
+            source: Source | None = None
+            try:
+                source = self._open_source(wish.uri, self._credentials)
+                listing = source.list_files()
+                break
+            except ModelLoadError:
+                if source is not None:
+                    source.close()
+                raise
+            except (Interrupted, OSError) as error:
+                if source is not None:
+                    source.close()
+                failures += 1
+                if failures >= planning.TRIES:
+                    raise Unreachable(f"{wish.uri}: the storage does not answer: {error}") from None
+                self._pause(planning.pause_s(failures))
+        files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
+        if not files:
+            raise ModelLoadError(f"{wish.uri}: no file matches model.files: {', '.join(wish.files)}")
+        return source, Listing(files, listing.is_file, listing.root)
+
+    def _wait(self, key: str, listing: Listing, progress: Progress) -> None:
+        """Another process fetches it: tell how far that one is."""
+        total = planning.known_bytes(listing.files)
+        if progress.phase != "waiting for another download":
+            progress.enter("waiting for another download", total)
+        try:
+            text = (self.cache.partial(key) / JOURNAL).read_bytes()
+        except OSError:
+            return
+        done = planning.read(text, planning.Head(listing.files, self._part_bytes, boot_id())) or []
+        progress.add(sum(part.stop - part.start for part in done) - progress.done)
+
+    # ---- what is not in the cache
+
+    def _download(self, wish: Wish, source: Source, listing: Listing, key: str, version: str, progress: Progress) -> Path:
+        self.cache.make_room(planning.known_bytes(listing.files))
+        work = self.cache.partial(key)
+        while True:
+            try:
+                bounds = (self._connections, self.cache.max_bytes, self._part_bytes)
+                files = Download(source, listing.files, work, progress, *bounds, pause=self._pause).run()
+                content, entry = self._checked(wish, listing, files, progress)
+                size = sum(path.stat().st_size for path in content.rglob("*") if path.is_file())
+                return self.cache.complete(key, content, About(wish.uri, version, size, entry, boot_id()))
+            except OSError as error:
+                if error.errno in NO_ROOM and self.cache.remove_unused():
+                    continue
+                shutil.rmtree(work, ignore_errors=True)
+                raise ModelLoadError(
+                    f"{self.cache.folder}: cannot be written: {error.strerror}; make it larger, or name another at "
+                    "inference.model_cache.path"
+                ) from None
+            except ModelLoadError as error:
+                if isinstance(error, Changed | Wrong):
+                    shutil.rmtree(work, ignore_errors=True)
+                raise
+
+    def _checked(self, wish: Wish, listing: Listing, files: Path, progress: Progress) -> tuple[Path, str]:
+        """The model's folder, and the path in it that the URI means. Raises Wrong where it is not what it should be."""
+        try:
+            for file in listing.files:
+                if file.sha256:
+                    digests.check(files / file.name, f"sha256:{file.sha256}", f"{wish.uri}: {file.name}", progress)
+            only = files / listing.files[0].name if listing.is_file else files
+            if wish.digest:
+                digests.check(only, wish.digest, wish.uri, progress)
+            content = self._unpacked(listing, files, progress)
+        except ModelLoadError as error:
+            raise Wrong(error.message) from None
+        return content, listing.files[0].name if listing.is_file and content == files else ""
+
+    def _unpacked(self, listing: Listing, files: Path, progress: Progress) -> Path:
+        """The folder with what archives hold; the files themselves where there is none."""
+        single = listing.is_file and is_archive(listing.files[0].name)
+        layers = [file for file in listing.files if file.unpack or single]
+        if not layers:
+            return files
+        target = files.parent / "unpacked"
+        shutil.rmtree(target, ignore_errors=True)
+        progress.enter("unpacking")
+        room = self.cache.max_bytes
+        for file in layers:
+            room -= unpack(files / file.name, target, room, progress, listing.root)
+            (files / file.name).unlink()
+        for file in listing.files:
+            if file not in layers:
+                (target / file.name).parent.mkdir(parents=True, exist_ok=True)
+                (files / file.name).rename(target / file.name)
+        content = target / listing.root if listing.root else target
+        if not content.is_dir() or not any(content.iterdir()):
+            raise ModelLoadError(f"{listing.files[0].name}: holds no file{' in /' + listing.root if listing.root else ''}")
+        return content
+
+
+class Unreachable(ModelLoadError):
+    """The storage does not answer."""
+
+
+class Wrong(ModelLoadError):
+    """What was downloaded is not what it should be: it is not kept."""
+
+
+def version_of(listing: Listing) -> str:
+    """A digest of what is listed: another one where a file is."""
+    files = sorted((file.name, file.size, file.version) for file in listing.files)
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:32]
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]

@@ -1,0 +1,124 @@
+"""Objects of S3 and everything that speaks its interface, of Google Cloud Storage and of Azure, by obstore."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from kfunc.config.model_addresses import ModelAddress
+from kfunc.errors import ModelLoadError
+from kfunc.storage.contract import Changed, Interrupted, Listing, RemoteFile
+from kfunc.storage.credentials import Credentials
+from kfunc.storage.names import MANY
+
+BLOCK = 1024 * 1024
+TRIES, TRIES_S = 3, 30.0
+TIMEOUT, CONNECT_TIMEOUT = "120s", "10s"
+PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+YES = ("true", "1")
+
+
+class ObjectSource:
+    """An object, or all objects under a prefix."""
+
+    def __init__(self, address: ModelAddress, credentials: Credentials) -> None:
+        self._address = address
+        self._uri = f"{address.scheme}://{address.host}/{address.path}"
+        self._store = open_store(address, credentials)
+
+    def list_files(self) -> Listing:
+        """The object of that name, or else those below it."""
+        from obstore.exceptions import BaseError
+
+        try:
+            return self._list()
+        except (FileNotFoundError, PermissionError) as error:
+            raise self._failed(error) from None
+        except (BaseError, OSError, ValueError) as error:
+            raise self._failed(error) from None
+
+    def _list(self) -> Listing:
+        path = self._address.path
+        if path:
+            try:
+                return Listing([_file(self._store.head(path), self._address.name)], is_file=True)
+            except (FileNotFoundError, IsADirectoryError):
+                pass
+        files = []
+        for batch in self._store.list(f"{path}/" if path else None):
+            for meta in batch:
+                name = meta["path"][len(path) + 1 if path else 0 :]
+                if name and not name.endswith("/"):
+                    files.append(_file(meta, name))
+            if len(files) > MANY:
+                raise ModelLoadError(f"{self._uri}: holds more than {MANY} objects")
+        if not files:
+            raise ModelLoadError(f"{self._uri}: there is no such object, and none below it")
+        return Listing(files)
+
+    def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        """A range, of the version that was listed."""
+        from obstore.exceptions import BaseError, PreconditionError
+
+        options: Any = {"range": (start, stop)} | ({"if_match": file.version} if file.version else {})
+        try:
+            for block in self._store.get(file.place, options=options).stream(min_chunk_size=BLOCK):
+                yield bytes(block)
+        except PreconditionError:
+            raise Changed(f"{self._uri}: {file.name} changes while it is downloaded") from None
+        except (FileNotFoundError, PermissionError) as error:
+            raise self._failed(error) from None
+        except (BaseError, OSError) as error:
+            raise Interrupted(first_line(error)) from None
+
+    def close(self) -> None:
+        """obstore closes its connections by itself."""
+
+    def _failed(self, error: Exception) -> Exception:
+        text = str(error)
+        if (
+            isinstance(error, PermissionError)
+            or "403" in text
+            or "401" in text
+            or type(error).__name__ == "UnauthenticatedError"
+        ):
+            prefix = PREFIXES[self._address.scheme]
+            return ModelLoadError(f"{self._uri}: the storage refuses the credentials of {prefix}_… (docs/storage.md)")
+        if isinstance(error, FileNotFoundError) or "404" in text:
+            return ModelLoadError(f"{self._uri}: there is no such bucket or object")
+        return Interrupted(first_line(error))
+
+
+def _file(meta: Any, name: str) -> RemoteFile:
+    version = meta.get("e_tag") or ""
+    return RemoteFile(name, int(meta["size"]), version, meta["path"])
+
+
+def first_line(error: Exception) -> str:
+    """What obstore says, without its debugging lines."""
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
+def open_store(address: ModelAddress, credentials: Credentials) -> Any:
+    """The client of an s3:, gs: or az: address. Raises ModelLoadError where obstore is not installed."""
+    try:
+        from obstore.store import AzureStore, GCSStore, S3Store
+    except ImportError:
+        raise ModelLoadError(f"{address.scheme}: needs obstore: pip install 'kfunc[object-storage]'") from None
+    environ, prefix = credentials.environ, PREFIXES[address.scheme]
+    endpoints = (environ.get(f"{prefix}_ENDPOINT", ""), environ.get(f"{prefix}_ENDPOINT_URL", ""))
+    plain = environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in YES or any(each.startswith("http://") for each in endpoints)
+    options: dict[str, Any] = {
+        "client_options": {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT, "allow_http": plain},
+        "retry_config": {"max_retries": TRIES, "retry_timeout": timedelta(seconds=TRIES_S)},
+    }
+    kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[address.scheme]
+    if address.scheme == "s3":
+        options |= credentials.aws()
+    elif address.scheme == "gs" and (key := credentials.google()):
+        options["service_account"] = key
+    try:
+        return kind(address.host, **options)
+    except (ValueError, OSError) as error:
+        raise ModelLoadError(f"{address.scheme}://{address.host}: {first_line(error)}") from None
+    except Exception as error:  # obstore's own, of settings in the environment
+        raise ModelLoadError(f"{address.scheme}://{address.host}: {first_line(error)} ({prefix}_…, docs/storage.md)") from None
