@@ -13,7 +13,7 @@ from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelLoadError, NotFound, Unavailable
 from kfunc.handlers.loading import AllLoaded, Loader
 from kfunc.handlers.origins import Origins
-from kfunc.handlers.slots import Entry, Load, Loaded, Slot
+from kfunc.handlers.slots import Entry, Load, Loaded, Slot, told_of
 from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
@@ -81,7 +81,7 @@ class Repository:
         return [
             msgspec.structs.replace(told, name=slot.name, versions=[slot.version])
             for slot in self.slots
-            if (told := _told(slot.model)) is not None
+            if (told := told_of(slot.model)) is not None
         ]
 
     @property
@@ -240,8 +240,3 @@ def _load_one(config: PodConfig) -> Loaded:
 
 def _s(known: list[str]) -> str:
     return " is" if len(known) == 1 else "s are"
-
-
-def _told(model: Model | None) -> ModelMetadata | None:
-    """A model's metadata, without bringing it into memory."""
-    return None if model is None else getattr(model, "told", None) if hasattr(model, "told") else model.metadata

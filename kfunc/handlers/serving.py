@@ -10,7 +10,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
 from kfunc.handlers.repository import Repository
-from kfunc.handlers.slots import Slot
+from kfunc.handlers.slots import Slot, told_of
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
@@ -39,7 +39,7 @@ class HandlerMetrics:
     def show_accelerators(self, slots: list[Slot]) -> None:
         """What each model runs on."""
         for slot in slots:
-            told = slot.model.metadata.parameters if slot.model is not None else None
+            told = getattr(told_of(slot.model), "parameters", None)
             if told:
                 labels = {"model": slot.name, "version": slot.version}
                 labels |= {key: told.get(key, "") for key in ("accelerator", "device")}

@@ -6,6 +6,7 @@ from typing import Protocol
 from kfunc.config.pod import PodConfig
 from kfunc.errors import NotFound, Unavailable
 from kfunc.protocol.contract import Model
+from kfunc.protocol.messages import ModelMetadata
 
 LOADING, READY, UNLOADED = "LOADING", "READY", "UNAVAILABLE"
 
@@ -77,3 +78,11 @@ class Entry:
         for version, model in models.items():
             self.versions[version].fill(version, model)
             self.default.fill(version, model)
+
+
+def told_of(model: Model | None) -> ModelMetadata | None:
+    """A model's metadata, without bringing it into memory where it is not."""
+    if model is None:
+        return None
+    told: ModelMetadata | None = model.told if hasattr(model, "told") else model.metadata
+    return told
