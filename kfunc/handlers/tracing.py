@@ -5,7 +5,7 @@ from time import perf_counter
 
 from kfunc.handlers.application import Application
 from kfunc.handlers.inference import Codec, Encoded, Endpoint
-from kfunc.handlers.repository import Slot
+from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.server import HttpServer
 from kfunc.protocol.contract import Context, Model

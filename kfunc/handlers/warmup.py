@@ -14,7 +14,7 @@ log = logging.getLogger("kfunc.model")
 class Alone:
     """The context of a request that nobody waits for."""
 
-    queue_s = compute_s = deadline = 0.0
+    queue_s = compute_s = compute_at = deadline = 0.0
     headers: dict[bytes, bytes] = {}
     cancelled = False
 
