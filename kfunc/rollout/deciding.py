@@ -1,0 +1,241 @@
+"""Decides what a rollout does next: its state, what is seen of the cluster and the time in, its next state out. Pure."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kfunc.rollout.analysis import extended, judge, judge_query, percent
+from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, next_stage
+from kfunc.rollout.state import MOST_EVENTS, Check, Event, Rollout, Seen, Window
+
+SOON_S, LOOK_S = 1.0, 5.0
+
+
+class Decision(Struct, frozen=True):
+    """The state from now on, how long nothing needs to be looked at, and whether requests should be sent.
+
+    `rests`: nothing happens until somebody says so, and the driver may go.
+    """
+
+    rollout: Rollout
+    wait_s: float = SOON_S
+    load: bool = False
+    rests: bool = False
+
+
+def decide(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """One look at the cluster, and what comes of it."""
+    return PHASES[rollout.phase](rollout, seen, now)
+
+
+def noted(rollout: Rollout, text: str, now: float) -> Rollout:
+    """The rollout with an event more."""
+    return replace(rollout, events=[*rollout.events, Event(now, text)][-MOST_EVENTS:])
+
+
+def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """Until every candidate is ready, keeps its pods, and has its own host."""
+    for share in rollout.candidates:
+        if share.tag in seen.broken:
+            reason = f"{share.revision} did not become ready: {seen.broken[share.tag]}"
+            return Decision(roll_back(rollout, reason, now))
+    waiting = [share for share in rollout.candidates if not seen.ready.get(share.tag)]
+    if waiting or not seen.settled:
+        left = rollout.settings.analysis.ready_timeout_s
+        if now - rollout.since >= left:
+            what = f"{waiting[0].revision} was not ready" if waiting else "the cluster did not take up the new revision"
+            return Decision(roll_back(rollout, f"{what} within {left:g} s{_because(seen)}", now))
+        return Decision(rollout)
+    restarts = {pod.name: pod.restarts for pods in seen.pods.values() for pod in pods}
+    rollout = replace(rollout, restarts=restarts, unready_since=now)
+    if rollout.strategy == "undo":
+        return Decision(promote(rollout, rollout.candidates[0].tag, "it had the traffic before", now))
+    rollout = _entered(replace(rollout, phase="running", is_split=True), now)
+    return Decision(noted(rollout, f"{', '.join(s.revision for s in rollout.candidates)} ready: {_split_text(rollout)}", now))
+
+
+def _split_text(rollout: Rollout) -> str:
+    if rollout.strategy == "ab":
+        return ", ".join(f"{share.weight} % {share.tag}" for share in rollout.shares)
+    step = current_step(rollout)
+    return f"{step} % of the requests" if step else "at the preview's address"
+
+
+def _entered(rollout: Rollout, now: float) -> Rollout:
+    """A step begins: its requests count from when the cluster is seen to send them."""
+    return replace(
+        rollout, since=now, settled_at=0.0, window=Window(last=rollout.window.last), checks=[], bad_looks={}
+    )
+
+
+def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """A step, the time before a switch, or a comparison."""
+    rollout, trouble = _looked(rollout, seen, now)
+    if trouble:
+        return Decision(roll_back(rollout, f"{_where(rollout)}: {trouble}", now))
+    if not rollout.settled_at:
+        return Decision(rollout)
+    passed = all(check.verdict == "pass" for check in rollout.checks)
+    elapsed = now - rollout.settled_at
+    due = elapsed >= rollout.settings.interval_s
+    load = any(check.name == "requests" and check.verdict != "pass" for check in rollout.checks)
+    if rollout.paused:
+        return Decision(rollout, LOOK_S, load)
+    if passed and due:
+        return _passed(rollout, now, load)
+    most = rollout.settings.analysis.max_step_s
+    if elapsed >= max(most, rollout.settings.interval_s) and rollout.strategy != "ab":
+        unsure = "; ".join(check.text for check in rollout.checks if check.verdict != "pass")
+        return Decision(roll_back(rollout, f"{_where(rollout)}: not passed within {most:g} s: {unsure}", now))
+    return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
+
+
+def _passed(rollout: Rollout, now: float, load: bool) -> Decision:
+    """What follows when a step has its time and its analysis behind it."""
+    if rollout.strategy == "ab":
+        if not rollout.reason:
+            rollout = noted(replace(rollout, reason="the comparison has its requests"), "the comparison has its requests", now)
+        return Decision(rollout, LOOK_S, load, rests=True)
+    if rollout.strategy == "blue-green":
+        if rollout.settings.promotion == "manual":
+            return Decision(rollout, LOOK_S, load, rests=True)
+        return Decision(switch(rollout, now))
+    if rollout.settings.promotion == "manual" and rollout.step == len(rollout.settings.steps) - 1:
+        return Decision(rollout, LOOK_S, load, rests=True)
+    stable = rollout.window.samples.get(rollout.stable.tag)
+    if stable is not None and stable.requests >= rollout.settings.analysis.min_requests:
+        rollout = replace(rollout, reference=stable)
+    summary = "; ".join(check.text for check in rollout.checks if check.name != "requests")
+    rollout = noted(rollout, f"{_where(rollout)} passed{': ' if summary else ''}{summary}", now)
+    if rollout.step + 1 < len(rollout.settings.steps):
+        rollout = _entered(replace(rollout, step=rollout.step + 1), now)
+        return Decision(noted(rollout, _split_text(rollout), now))
+    return Decision(promote(rollout, rollout.candidates[0].tag, "all steps are passed", now))
+
+
+def _switched(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """Blue/green after its switch: the old revision is kept, for the way back."""
+    rollout, trouble = _looked(rollout, seen, now)
+    if trouble:
+        return Decision(roll_back(rollout, f"after the switch: {trouble}", now))
+    if rollout.settled_at and not rollout.paused and now - rollout.settled_at >= rollout.settings.keep_s:
+        return Decision(promote(rollout, rollout.candidates[0].tag, f"{rollout.settings.keep_s:g} s have passed", now))
+    return Decision(rollout, min(LOOK_S, rollout.settings.keep_s / 4 + 0.1))
+
+
+def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
+    """The rollout with what was seen taken up, and what must end it."""
+    analysis = rollout.settings.analysis
+    if all(seen.ready.get(share.tag) for share in rollout.candidates):
+        rollout = replace(rollout, unready_since=now)
+    elif now - rollout.unready_since >= analysis.ready_timeout_s:
+        return rollout, f"no pod of {_unready(rollout, seen)} was ready for {analysis.ready_timeout_s:g} s{_because(seen)}"
+    for share in rollout.candidates:
+        pods = seen.pods.get(share.tag, [])
+        again = sum(max(pod.restarts - rollout.restarts.get(pod.name, 0), 0) for pod in pods)
+        if again > analysis.restarts:
+            why = next((pod.ended for pod in pods if pod.ended), "it ended")
+            return rollout, f"containers of {share.revision} were started again {again} times: {why}"
+    if not rollout.settled_at:
+        if not seen.settled:
+            late = now - rollout.since >= analysis.ready_timeout_s
+            return rollout, f"the cluster did not take up the split{_because(seen)}" if late else ""
+        rollout = replace(rollout, settled_at=now, window=Window(now, {}, rollout.window.last))
+    window = extended(rollout.window, seen.pods, now, analysis.exclude_start_s)
+    if seen.samples is not None:
+        window = replace(window, samples=seen.samples)
+    return _judged(replace(rollout, window=window), seen)
+
+
+def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
+    analysis = rollout.settings.analysis
+    needed = analysis.min_requests
+    if rollout.phase == "switched" or (rollout.strategy == "blue-green" and not analysis.load):
+        needed = 0
+    checks, looks = [], dict(rollout.bad_looks)
+    for share in rollout.candidates:
+        if rollout.settings.metrics_port or seen.samples is not None:
+            checks += judge(rollout, share.tag, needed)
+        for query in analysis.queries:
+            values = (seen.values or {}).get(query.name)
+            if values is None:  # not asked this time
+                checks += [check for check in rollout.checks if (check.name, check.tag) == (query.name, share.tag)] or [
+                    Check(query.name, share.tag, "unsure", f"{query.name}: not asked yet")
+                ]
+                continue
+            key = f"{query.name} {share.tag}"
+            value, stable = values.get(share.tag), values.get(rollout.stable.tag)
+            verdict, text = judge_query(query, value, stable, looks.get(key, 0) + 1)
+            looks[key] = 0 if verdict == "pass" or value is None else looks.get(key, 0) + 1
+            checks.append(Check(query.name, share.tag, verdict, text))
+    failed = "; ".join(check.text for check in checks if check.verdict == "fail")
+    return replace(rollout, checks=checks, bad_looks=looks), failed
+
+
+def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """Stage after stage, each when the one before is in place and known to all gateways."""
+    if not seen.settled:
+        return Decision(replace(rollout, settled_at=0.0) if rollout.settled_at else rollout)
+    if not rollout.settled_at:
+        rollout = replace(rollout, settled_at=now)
+    wait_s = rollout.settings.propagation_s if rollout.stage in WAITED_FOR else 0.0
+    if now - rollout.settled_at < wait_s:
+        return Decision(rollout)
+    stage = next_stage(rollout)
+    if stage is not None:
+        return Decision(replace(rollout, stage=stage, settled_at=0.0))
+    winner = rollout.share(rollout.winner) or rollout.stable
+    if rollout.phase == "promoting":
+        return Decision(noted(replace(rollout, phase="promoted", ended_at=now), f"promoted: {winner.revision} has all", now))
+    return Decision(noted(replace(rollout, phase="rolled-back", ended_at=now), f"rolled back to {winner.revision}", now))
+
+
+def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    return Decision(rollout, rests=True)
+
+
+def switch(rollout: Rollout, now: float) -> Rollout:
+    """Blue/green: the candidate gets everything."""
+    rollout = _entered(replace(rollout, phase="switched", paused=False), now)
+    return noted(rollout, f"switched: {percent(1)} of the requests go to {rollout.candidates[0].revision}", now)
+
+
+def promote(rollout: Rollout, tag: str, reason: str, now: float) -> Rollout:
+    """The rollout ends with the share `tag`."""
+    first = STAGES[rollout.via][0]
+    rollout = replace(rollout, phase="promoting", stage=first, winner=tag, since=now, settled_at=0.0, reason=reason)
+    winner = rollout.share(tag) or rollout.stable
+    return noted(replace(rollout, paused=False, is_split=True), f"promoting {winner.revision}: {reason}", now)
+
+
+def roll_back(rollout: Rollout, reason: str, now: float) -> Rollout:
+    """The rollout ends as it began. Where nothing was split yet there is only something to remove."""
+    stage = STAGES[rollout.via][0] if rollout.is_split else "clean"
+    rollout = replace(rollout, phase="rolling-back", stage=stage, winner=rollout.stable.tag, since=now, settled_at=0.0)
+    return noted(replace(rollout, reason=reason, paused=False), f"rolling back: {reason}", now)
+
+
+def _where(rollout: Rollout) -> str:
+    if rollout.strategy == "canary":
+        return f"step {current_step(rollout)} %"
+    return "before the switch" if rollout.strategy == "blue-green" else "comparison"
+
+
+def _unready(rollout: Rollout, seen: Seen) -> str:
+    return next((share.revision for share in rollout.candidates if not seen.ready.get(share.tag)), "the candidate")
+
+
+def _because(seen: Seen) -> str:
+    return f": {seen.why}" if seen.why else ""
+
+
+PHASES: dict[str, Callable[[Rollout, Seen, float], Decision]] = {
+    "warming": _warming,
+    "running": _running,
+    "switched": _switched,
+    "promoting": _ending,
+    "rolling-back": _ending,
+    "promoted": _ended,
+    "rolled-back": _ended,
+}

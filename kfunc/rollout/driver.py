@@ -1,0 +1,140 @@
+"""Drives a rollout: looks at the cluster, decides, keeps the decision, then makes the cluster so.
+
+The decision is kept before anything is done, and what is done follows from it alone: a driver that is killed
+anywhere is followed by another that does the same.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from kfunc.errors import ClusterError, KfuncError
+from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.deciding import Decision, decide
+from kfunc.rollout.record import LEASE_S, Driver, Record
+from kfunc.rollout.state import Rollout, Seen
+
+KEEP_S = 10.0
+"""A state that differs from the kept one only in counts is kept this often."""
+BUSY_S = 0.3
+MOST_FAILURES_S = 600.0
+"""A cluster that does not answer for so long ends the driver; the rollout stays as it is."""
+
+
+class Conflict(KfuncError):
+    """The record was changed by somebody else since it was read."""
+
+    status = 409
+
+
+class Store(Protocol):
+    """Where the record is."""
+
+    def read(self) -> Record | None:
+        """The record, or None where there is none."""
+
+    def write(self, record: Record) -> Record:
+        """The record with its new version. Raises Conflict."""
+
+
+class World(Protocol):
+    """What is rolled out on."""
+
+    def look(self, record: Record, now: float) -> Seen:
+        """What there is now, compared with what the record's layout wants."""
+
+    def arrange(self, record: Record) -> None:
+        """Change what differs from the layout, as far as it is known to be as `look` saw it. Doing it again changes nothing."""
+
+    def load(self, record: Record, wanted: bool) -> None:
+        """Send requests from now on, or no more."""
+
+
+class Taken(KfuncError):
+    """Somebody else drives this rollout."""
+
+    status = 409
+
+
+Told = Callable[[Rollout, Seen], None]
+
+
+class Drive:
+    """One driver; `clock` is seconds since 1970."""
+
+    def __init__(
+        self, store: Store, world: World, holder: str, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._store, self._world, self._holder = store, world, holder
+        self._clock, self._sleep = clock, sleep
+        self._kept_at = 0.0
+
+    def run(self, told: Told) -> Rollout:
+        """Drive until the rollout has ended, or rests until somebody says something; `told` is called after each look.
+
+        Raises Taken where somebody else drives, ClusterError where the cluster cannot be reached for long.
+        """
+        failing_since = 0.0
+        while True:
+            try:
+                decision = self.tick(told)
+            except Conflict:
+                continue
+            except ClusterError as error:
+                failing_since = failing_since or self._clock()
+                if self._clock() - failing_since > MOST_FAILURES_S or error.code in (401, 403):
+                    raise
+                self._sleep(BUSY_S * 4)
+                continue
+            failing_since = 0.0
+            if decision.rollout.has_ended or decision.rests:
+                self._leave()
+                return decision.rollout
+            self._sleep(decision.wait_s)
+
+    def tick(self, told: Told) -> Decision:
+        """One look and what comes of it. Raises Conflict where the record was changed meanwhile."""
+        record = self._mine()
+        now = self._clock()
+        seen = self._world.look(record, now)
+        decision = decide(record.rollout, seen, now)
+        if self._is_worth_keeping(record, decision.rollout, now):
+            driver = Driver(self._holder, now + LEASE_S)
+            record = self._store.write(replace(record, rollout=decision.rollout, driver=driver))
+            self._kept_at = now
+        self._world.arrange(replace(record, rollout=decision.rollout))
+        self._world.load(record, decision.load)
+        told(decision.rollout, seen)
+        return decision
+
+    def _mine(self) -> Record:
+        record = self._store.read()
+        if record is None:
+            raise RolloutRefused("there is no rollout; `kfunc rollout start` begins one")
+        driver = record.driver
+        if driver.holder != self._holder and driver.is_there(self._clock()):
+            raise Taken(f"{driver.holder} drives this rollout; `kfunc rollout watch` shows it")
+        return record
+
+    def _is_worth_keeping(self, record: Record, rollout: Rollout, now: float) -> bool:
+        if record.driver.holder != self._holder or now - self._kept_at >= KEEP_S:
+            return True
+        before = record.rollout
+        if before.window.last.keys() != rollout.window.last.keys():
+            return True
+        return replace(before, window=rollout.window, checks=rollout.checks, unready_since=rollout.unready_since) != rollout
+
+    def _leave(self) -> None:
+        """Let the next driver begin at once."""
+        self._world.load(self._mine(), False)
+        for _ in range(3):
+            record = self._store.read()
+            if record is None or record.driver.holder != self._holder:
+                return
+            try:
+                self._store.write(replace(record, driver=Driver()))
+                return
+            except Conflict:
+                continue
