@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "cluster": {"errors", "config", "manifests"},
     "images": {"errors", "config"},
     "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
+    "rollout": {"errors", "config", "protocol", "client", "manifests", "cluster", "event_log"},
     "cli": {
         "errors",
         "config",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
         "cluster",
         "images",
         "event_log",
+        "rollout",
     },
     "__main__": {"cli"},
 }
@@ -74,6 +76,9 @@ SANS_IO |= {f"kfunc.storage.{name}" for name in ("contract", "eviction", "names"
 SANS_IO |= {"kfunc.handlers.residency_policy"}
 LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "record", "redaction", "targets"]
 SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
+ROLLOUT_CORE = ["analysis", "commands", "deciding", "exposition", "experiment", "knative_changes", "layout", "objects"]
+ROLLOUT_CORE += ["pods", "prometheus", "raw_changes", "record", "state", "statistics"]
+SANS_IO |= {f"kfunc.rollout.{name}" for name in ROLLOUT_CORE}
 READS_FILES = {"kfunc.config.source"}
 IO = {
     "asyncio",

@@ -13,11 +13,11 @@ import msgspec
 
 from kfunc.cli.answer import shorten, show_answer
 from kfunc.cli.given import Arrays, read_given
-from kfunc.cli.sample import sample_request, wrap_array, wrap_arrays
 from kfunc.client.calls import JSON, OCTETS, Calls, model_path
 from kfunc.client.client import TIMEOUT_S, transport
 from kfunc.client.connections import run
 from kfunc.client.errors import ClientError, InvalidCall
+from kfunc.client.sample import sample_request, wrap_array, wrap_arrays
 from kfunc.client.sending import read_json
 from kfunc.client.wire import Answer, Base, Flow, T, parse_url
 from kfunc.errors import KfuncError, NotFound, StartupError

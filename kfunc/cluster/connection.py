@@ -182,6 +182,21 @@ class Cluster:
         where = path("Service", namespace, f"{service}:80", "proxy")
         return self.server + where, self._login.headers(), self._login.tls()
 
+    def ask_service(self, namespace: str, service: str, port: int, asked: str, timeout_s: float = 10.0) -> Reply:
+        """The same at a port of a Service."""
+        where = path("Service", namespace, f"{service}:{port}", "proxy") + asked
+        status, body = self._login.request("GET", where, timeout_s=timeout_s)
+        return Reply(status, body)
+
+    def post_to_pod(
+        self, namespace: str, pod: str, port: int, asked: str, body: bytes, fields: Mapping[str, str], timeout_s: float = 30.0
+    ) -> Reply:
+        """POST of a body to a port of a pod, by way of the API: any status is a Reply."""
+        where = path("Pod", namespace, f"{pod}:{port}", "proxy") + asked
+        form = fields.get("content-type", JSON)
+        kept = {name: value for name, value in fields.items() if name not in ("content-type", "authorization", "user-agent")}
+        return Reply(*self._login.request("POST", where, body, form, timeout_s, kept))
+
     def version(self) -> str:
         """Kubernetes' version. Raises ClusterError where there is no cluster."""
         return str(self._json("GET", "/version", "cannot read the cluster's version")["gitVersion"])

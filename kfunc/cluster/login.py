@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kfunc.cluster.faults import refusal
@@ -27,10 +27,16 @@ class Login:
         self._pool = RESTClientObject(configuration).pool_manager
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, form: str = "application/json", timeout_s: float = 30.0
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        form: str = "application/json",
+        timeout_s: float = 30.0,
+        fields: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """Status and body of an answer, whatever it is. Raises ClusterError where there is none."""
-        answer = self._send(method, path, timeout_s, body, form, preload_content=True)
+        """Status and body of an answer, whatever it is; `fields` are further header fields. Raises ClusterError without one."""
+        answer = self._send(method, path, timeout_s, body, form, preload_content=True, fields=fields)
         return answer.status, answer.data
 
     def lines(self, path: str, about: str, timeout_s: float | None) -> Iterator[str]:
@@ -71,11 +77,21 @@ class Login:
         return made
 
     def _send(
-        self, method: str, path: str, timeout_s: float | None, body: bytes | None, form: str, *, preload_content: bool
+        self,
+        method: str,
+        path: str,
+        timeout_s: float | None,
+        body: bytes | None,
+        form: str,
+        *,
+        preload_content: bool,
+        fields: Mapping[str, str] | None = None,
     ) -> Any:
         import urllib3
 
-        headers = {"Accept": "application/json", "Content-Type": form, "User-Agent": "kfunc"} | self.headers()
+        headers = (
+            {"Accept": "application/json", "Content-Type": form, "User-Agent": "kfunc"} | dict(fields or {}) | self.headers()
+        )
         try:
             return self._pool.request(
                 method,

@@ -22,9 +22,7 @@ class Query(Block, frozen=True, kw_only=True):
     query: Annotated[str, Meta(min_length=1, description="PromQL that gives one number.")]
     max: Annotated[float, Meta(description="The most that is good.")] | UnsetType = UNSET
     min: Annotated[float, Meta(description="The least that is good.")] | UnsetType = UNSET
-    over_stable: Annotated[Factor, Meta(description="The most that is good, as a multiple of the stable revision's.")] | UnsetType = (
-        UNSET
-    )
+    over_stable: Annotated[Factor, Meta(description="The most that is good, times the stable one's.")] | UnsetType = UNSET
 
 
 class Load(Block, frozen=True, kw_only=True):
@@ -46,7 +44,7 @@ class Analysis(Block, frozen=True, kw_only=True):
         float, Meta(ge=0, le=3600, description="What a pod answers so soon after it is ready is not judged.")
     ] = 5.0
     error_rate: Annotated[Share, Meta(description="Most answers that may be 5xx, as a part of all.")] = 0.01
-    error_rate_over_stable: Annotated[Share, Meta(description="How far it may be above the stable revision's.")] | UnsetType = UNSET
+    error_rate_over_stable: Annotated[Share, Meta(description="How far above the stable one's it may be.")] | UnsetType = UNSET
     p99_ms: Annotated[Milliseconds, Meta(description="Longest 99th percentile of the answers' times.")] | UnsetType = UNSET
     p99_over_stable: Annotated[Factor, Meta(description="The same as a multiple of the stable revision's.")] | UnsetType = UNSET
     restarts: Annotated[int, Meta(ge=0, le=1000, description="How often its containers may be started again.")] = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from kfunc.config import (
     access_rules,
+    analysis_rules,
     batcher_rules,
     deployment_rules,
     egress_rules,
@@ -35,6 +36,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     *batcher_rules.RULES,
     *sink_rules.RULES,
     *traffic_rules.RULES,
+    *analysis_rules.RULES,
     *match_rules.RULES,
     *access_rules.RULES,
     *egress_rules.RULES,

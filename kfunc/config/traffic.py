@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from kfunc.config.analysis import Analysis, Pods, Promotion
 from kfunc.config.block import Block
 from kfunc.config.inference import Seconds
 
@@ -122,6 +123,17 @@ class Traffic(Block, frozen=True):
             extra_json_schema={"default": [5, 25, 50, 100]},
         ),
     ] = field(default_factory=lambda: [5, 25, 50, 100])
+    interval_s: Annotated[Seconds, Meta(description="Least time of a step, or of a comparison.")] = 60.0
+    warm: Annotated[Pods, Meta(description="Pods that each revision keeps while it is rolled out.")] = 1
+    promotion: (
+        Annotated[Promotion, Meta(description="Whether the last word is a person's; manual by default for blue-green.")]
+        | UnsetType
+    ) = UNSET
+    keep_s: Annotated[Seconds, Meta(description="How long blue/green keeps the old revision after the switch.")] = 300.0
+    propagation_s: Annotated[
+        float, Meta(ge=0, le=600, description="Until all gateways know a change, before what they knew is removed.")
+    ] = 5.0
+    analysis: Annotated[Analysis, Meta(description="What a new revision must keep to.")] = Analysis()
     variants: Annotated[list[Variant], Meta(description="The revisions of an A/B or A/B/N test.")] = []
     hosts: Annotated[list[Host], Meta(description="Public names; `live-NAME.NAMESPACE.DOMAIN` by default.")] = []
     preview_host: Annotated[Host, Meta(description="Name at which blue/green shows the new revision.")] | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""What people tell a rollout: each command is a change of its state. Pure. Raises RolloutRefused where it has no meaning now."""
+"""What people tell a rollout: each command is a change of its state, or RolloutRefused where it has no meaning now. Pure."""
 
 from msgspec.structs import replace
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from kfunc.rollout.analysis import extended, judge, judge_query, percent
@@ -64,9 +64,7 @@ def _split_text(rollout: Rollout) -> str:
 
 def _entered(rollout: Rollout, now: float) -> Rollout:
     """A step begins: its requests count from when the cluster is seen to send them."""
-    return replace(
-        rollout, since=now, settled_at=0.0, window=Window(last=rollout.window.last), checks=[], bad_looks={}
-    )
+    return replace(rollout, since=now, settled_at=0.0, window=Window(last=rollout.window.last), checks=[], bad_looks={})
 
 
 def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -79,7 +77,8 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
     passed = all(check.verdict == "pass" for check in rollout.checks)
     elapsed = now - rollout.settled_at
     due = elapsed >= rollout.settings.interval_s
-    load = any(check.name == "requests" and check.verdict != "pass" for check in rollout.checks)
+    few = any(check.name == "requests" and check.verdict != "pass" for check in rollout.checks)
+    load = few and rollout.settings.analysis.load is not UNSET
     if rollout.paused:
         return Decision(rollout, LOOK_S, load)
     if passed and due:
@@ -151,7 +150,7 @@ def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
 def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
     analysis = rollout.settings.analysis
     needed = analysis.min_requests
-    if rollout.phase == "switched" or (rollout.strategy == "blue-green" and not analysis.load):
+    if rollout.phase == "switched" or (rollout.strategy == "blue-green" and analysis.load is UNSET):
         needed = 0
     checks, looks = [], dict(rollout.bad_looks)
     for share in rollout.candidates:

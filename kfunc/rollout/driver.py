@@ -18,7 +18,8 @@ from kfunc.rollout.state import Rollout, Seen
 
 KEEP_S = 10.0
 """A state that differs from the kept one only in counts is kept this often."""
-BUSY_S = 0.3
+RETRY_S = 1.0
+LOCKED_OUT = (401, 403)
 MOST_FAILURES_S = 600.0
 """A cluster that does not answer for so long ends the driver; the rollout stays as it is."""
 
@@ -62,14 +63,21 @@ Told = Callable[[Rollout, Seen], None]
 
 
 class Drive:
-    """One driver; `clock` is seconds since 1970."""
+    """One driver; `clock` is seconds since 1970. `stay`: wait for people as well, and leave only when the rollout has ended."""
 
     def __init__(
-        self, store: Store, world: World, holder: str, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+        self,
+        store: Store,
+        world: World,
+        holder: str,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        stay: bool = False,
     ) -> None:
-        self._store, self._world, self._holder = store, world, holder
+        self._store, self._world, self._holder, self._stay = store, world, holder, stay
         self._clock, self._sleep = clock, sleep
         self._kept_at = 0.0
+        self._refused = ""
 
     def run(self, told: Told) -> Rollout:
         """Drive until the rollout has ended, or rests until somebody says something; `told` is called after each look.
@@ -84,13 +92,13 @@ class Drive:
                 continue
             except ClusterError as error:
                 failing_since = failing_since or self._clock()
-                if self._clock() - failing_since > MOST_FAILURES_S or error.code in (401, 403):
+                if self._clock() - failing_since > MOST_FAILURES_S or error.code in LOCKED_OUT:
                     raise
-                self._sleep(BUSY_S * 4)
+                self._sleep(RETRY_S)
                 continue
             failing_since = 0.0
-            if decision.rollout.has_ended or decision.rests:
-                self._leave()
+            if decision.rollout.has_ended or (decision.rests and not self._stay):
+                self.leave()
                 return decision.rollout
             self._sleep(decision.wait_s)
 
@@ -99,15 +107,27 @@ class Drive:
         record = self._mine()
         now = self._clock()
         seen = self._world.look(record, now)
+        if self._refused and not seen.settled:
+            seen = replace(seen, why=self._refused)
         decision = decide(record.rollout, seen, now)
         if self._is_worth_keeping(record, decision.rollout, now):
             driver = Driver(self._holder, now + LEASE_S)
             record = self._store.write(replace(record, rollout=decision.rollout, driver=driver))
             self._kept_at = now
-        self._world.arrange(replace(record, rollout=decision.rollout))
+        self._arrange(replace(record, rollout=decision.rollout))
         self._world.load(record, decision.load)
         told(decision.rollout, seen)
         return decision
+
+    def _arrange(self, record: Record) -> None:
+        """Make the changes; what the cluster refuses is tried again, and is what is waited for."""
+        try:
+            self._world.arrange(record)
+            self._refused = ""
+        except ClusterError as error:
+            if not 400 <= error.code < 500 or error.code in LOCKED_OUT:
+                raise
+            self._refused = error.message
 
     def _mine(self) -> Record:
         record = self._store.read()
@@ -126,13 +146,13 @@ class Drive:
             return True
         return replace(before, window=rollout.window, checks=rollout.checks, unready_since=rollout.unready_since) != rollout
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Let the next driver begin at once."""
-        self._world.load(self._mine(), False)
         for _ in range(3):
             record = self._store.read()
             if record is None or record.driver.holder != self._holder:
                 return
+            self._world.load(record, False)
             try:
                 self._store.write(replace(record, driver=Driver()))
                 return

@@ -17,7 +17,7 @@ def read_exposition(text: str) -> Sample:
         if not line.startswith((REQUESTS, DURATION)):
             continue
         name, _, rest = line.partition("{")
-        inside, _, value = rest.rpartition("} ")
+        inside, _, value = rest.partition(" # ")[0].rpartition("} ")
         labels = dict(LABEL.findall(inside))
         try:
             number = float(value.split()[0])

@@ -49,4 +49,3 @@ def next_stage(rollout: Rollout) -> Stage | None:
     stages = STAGES[rollout.via]
     number = stages.index(rollout.stage) + 1
     return stages[number] if number < len(stages) else None
-

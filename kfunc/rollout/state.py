@@ -30,15 +30,16 @@ class Share(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """func.yaml's, as they were when the rollout began; `metrics_port` is 0 where pods have no metrics of kfunc's."""
+    """func.yaml's, as they were when the rollout began; `component` is the pod's outermost process of kfunc's, none: empty."""
 
-    steps: list[int] = [100]
+    steps: list[int]
     interval_s: float = 60.0
     keep_s: float = 300.0
     warm: int = 1
     promotion: Promotion = "auto"
     propagation_s: float = 5.0
     metrics_port: int = 0
+    component: str = ""
     model: str = ""
     analysis: Analysis = Analysis()
 
@@ -72,6 +73,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
 
     `since` is when its phase, or the step within it, began; `settled_at` when the cluster was first seen as the phase,
     or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready.
+    `scales` are the revisions' own min-scales, as text, for the time after it.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     shares: list[Share]
     settings: Settings
     rendered: str
+    scales: dict[str, str] = {}
     phase: Phase = "warming"
     step: int = 0
     since: float

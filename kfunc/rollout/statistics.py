@@ -120,7 +120,7 @@ def added(one: Sample, other: Sample) -> Sample:
 def grown(now: Sample, before: Sample) -> Sample:
     """What came since `before`, of counters that begin anew when their process does."""
     restarted = now.requests < before.requests or now.timed < before.timed or (before.bounds and now.bounds != before.bounds)
-    if restarted or not before.bounds and not before.requests:
+    if restarted or (not before.bounds and not before.requests):
         return now
     if not before.bounds:
         buckets, seconds = now.buckets, now.seconds

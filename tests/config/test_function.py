@@ -384,6 +384,24 @@ CANARY = """
     connections: {max_connections: 10, max_pending: 20, max_requests: 30, max_requests_per_connection: 40,
                   connect_timeout_s: 1, idle_timeout_s: 60}
     outliers: {consecutive_errors: 3, interval_s: 5, ejection_s: 10, max_percent: 20}
+    interval_s: 30
+    warm: 2
+    promotion: manual
+    propagation_s: 3
+    analysis:
+      min_requests: 100
+      max_step_s: 600
+      ready_timeout_s: 120
+      exclude_start_s: 10
+      error_rate: 0.02
+      error_rate_over_stable: 0.01
+      p99_ms: 250
+      p99_over_stable: 1.5
+      restarts: 1
+      prometheus: service:monitoring/prometheus:9090
+      queries:
+        - {name: queue, query: 'max(kfunc_batch_queue_length{revision="$revision"})', max: 100, min: 0, over_stable: 2}
+      load: {source: synthetic, rate: 10}
 """
 BLUE_GREEN = """
   raw:
@@ -392,7 +410,7 @@ BLUE_GREEN = """
       - {kind: kafka, target: 10, address: "kafka:9092", topic: flowers, group: iris, authentication: kafka}
       - {kind: nats, target: 10, address: "nats:8222", topic: flowers, group: iris, account: A}
       - {kind: rabbitmq, target: 10, address: "amqp://rabbitmq:5672/", topic: flowers}
-  traffic: {strategy: blue-green, preview_host: new.example.org, gateways: [gateways/public]}
+  traffic: {strategy: blue-green, preview_host: new.example.org, gateways: [gateways/public], keep_s: 60}
 """
 AB = """
   visibility: cluster-local

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.cli.sample import sample_request, shape_of, wrap_array, wrap_arrays
+from kfunc.client.sample import sample_request, shape_of, wrap_array, wrap_arrays
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.messages import TensorSpec
 

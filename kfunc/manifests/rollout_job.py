@@ -1,0 +1,98 @@
+"""The Job that drives a rollout from within the cluster, with no more rights than that takes. Pure."""
+
+from kfunc.config.places import SCRATCH
+from kfunc.manifests.plan import Manifest
+
+READ, CHANGE = ["get", "list"], ["get", "list", "create", "patch", "delete"]
+RULES: list[Manifest] = [
+    {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": CHANGE},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get", "create"]},
+    {"apiGroups": ["serving.knative.dev"], "resources": ["services", "revisions"], "verbs": ["get", "list", "create", "patch"]},
+    {
+        "apiGroups": ["networking.istio.io"],
+        "resources": ["virtualservices", "destinationrules", "gateways", "serviceentries", "sidecars"],
+        "verbs": CHANGE,
+    },
+    {
+        "apiGroups": ["security.istio.io"],
+        "resources": ["authorizationpolicies", "requestauthentications", "peerauthentications"],
+        "verbs": CHANGE,
+    },
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": CHANGE},
+    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": CHANGE},
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": CHANGE},
+    {"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": CHANGE},
+    {"apiGroups": ["eventing.knative.dev"], "resources": ["triggers"], "verbs": CHANGE},
+    {"apiGroups": ["sources.knative.dev"], "resources": ["sinkbindings"], "verbs": CHANGE},
+    {
+        "apiGroups": ["monitoring.coreos.com"],
+        "resources": ["podmonitors", "servicemonitors", "prometheusrules"],
+        "verbs": CHANGE,
+    },
+]
+ELSEWHERE: list[Manifest] = [
+    {
+        "apiGroups": ["security.istio.io"],
+        "resources": ["authorizationpolicies", "requestauthentications"],
+        "verbs": CHANGE,
+    },
+    {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]},
+]
+"""In the gateway's namespace and in Prometheus'."""
+RBAC = "rbac.authorization.k8s.io"
+ROLLED_BACK = 1
+"""The exit status that is a result; after any other the Job tries again."""
+
+
+def rollout_job(function: str, namespace: str, image: str, identity: str, elsewhere: list[str]) -> list[Manifest]:
+    """ServiceAccount, Roles, RoleBindings and the Job; `elsewhere` are other namespaces that it has to do with."""
+    name = f"{function}-rollout"
+    made: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(function, name, namespace)}]
+    for place in [namespace, *elsewhere]:
+        own = name if place == namespace else f"{namespace}.{name}"
+        rules = RULES if place == namespace else ELSEWHERE
+        made.append({"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": _metadata(function, own, place), "rules": rules})
+        made.append(
+            {
+                "apiVersion": f"{RBAC}/v1",
+                "kind": "RoleBinding",
+                "metadata": _metadata(function, own, place),
+                "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": own},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            }
+        )
+    return [*made, _job(function, namespace, image, f"{name}-{identity}" if identity else name)]
+
+
+def _metadata(function: str, name: str, namespace: str) -> Manifest:
+    labels = {"app.kubernetes.io/name": function, "app.kubernetes.io/managed-by": "kfunc"}
+    return {"name": name, "namespace": namespace, "labels": labels}
+
+
+def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
+    container = {
+        "name": "rollout",
+        "image": image,
+        "command": ["python", "-m", "kfunc", "rollout", "drive", function, "-n", namespace, "--stay"],
+        "env": [{"name": "HOME", "value": SCRATCH}],
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    pod = {"serviceAccountName": f"{function}-rollout", "restartPolicy": "Never", "containers": [container]}
+    described = {"labels": {"app.kubernetes.io/component": "rollout"}}
+    failed = {"onExitCodes": {"containerName": "rollout", "operator": "In", "values": [ROLLED_BACK]}, "action": "FailJob"}
+    spec = {
+        "backoffLimit": 20,
+        "ttlSecondsAfterFinished": 86_400,
+        "podFailurePolicy": {"rules": [failed]},
+        "template": {"metadata": described, "spec": pod},
+    }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(function, name, namespace), "spec": spec}

@@ -1,0 +1,136 @@
+"""Requests that a rollout sends itself, to every revision alike: made from the model's metadata, or from a log.
+
+They go to the pods by way of the cluster's API, so that it works from wherever the rollout is driven.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import msgspec
+
+from kfunc.client.sample import sample_request
+from kfunc.client.wire import Request
+from kfunc.cluster.connection import Cluster
+from kfunc.config.analysis import Load
+from kfunc.errors import ClusterError, KfuncError, StartupError
+from kfunc.event_log.pairing import pair
+from kfunc.event_log.reading import read_events
+from kfunc.event_log.replaying import Skipped, request_of
+from kfunc.protocol.messages import TensorSpec
+
+SYNTHETIC = "synthetic"
+MOST_REPLAYED = 10_000
+"""Requests of a log that are kept; they are sent again and again."""
+TIMEOUT_S = 30.0
+PARALLEL = 8
+
+Place = tuple[str, int]
+"""A pod's name and the port that requests come to."""
+
+
+class Inputs(msgspec.Struct):
+    """Of a model's metadata, what a request is made from."""
+
+    inputs: list[TensorSpec] = []
+
+
+def replayed(source: str) -> list[Request]:
+    """The requests of a log that can be sent again. Raises StartupError where there is none."""
+    requests = []
+    for exchange in pair(read_events(source, lambda fault: None)):
+        try:
+            requests.append(request_of(exchange.request, TIMEOUT_S))
+        except Skipped:
+            continue
+        if len(requests) >= MOST_REPLAYED:
+            break
+    if not requests:
+        raise StartupError(f"{source} has no request that can be sent again; `kfunc events tail {source}` shows what it has")
+    return requests
+
+
+class Sender:
+    """Sends while it is wanted, `rate` requests a second to each revision, one pod after another."""
+
+    def __init__(self, cluster: Cluster, namespace: str, model: str, settings: Load) -> None:
+        self._cluster, self._namespace, self._model, self._settings = cluster, namespace, model, settings
+        self._requests: Iterator[Request] | None = None
+        if settings.source != SYNTHETIC:
+            self._requests = itertools.cycle(replayed(settings.source))
+        self._places: dict[str, list[Place]] = {}
+        self._wanted = threading.Event()
+        self._ended = False
+        self._threads: list[threading.Thread] = []
+        self._turn = itertools.count()
+        self._lock = threading.Lock()
+        self._next_at = 0.0
+
+    def send(self, places: dict[str, list[Place]], wanted: bool) -> None:
+        """Begin or stop; `places` are the ready pods of each revision, by tag."""
+        self._places = {tag: listed for tag, listed in places.items() if listed}
+        if not wanted or not self._places:
+            self._wanted.clear()
+            return
+        if not self._threads:
+            self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(PARALLEL)]
+            for thread in self._threads:
+                thread.start()
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self._ended = True
+        self._wanted.set()
+        for thread in self._threads:
+            thread.join(1.0)
+
+    def _work(self) -> None:
+        while True:
+            self._wanted.wait()
+            if self._ended:
+                return
+            self._wait_for_turn()
+            places = self._places
+            if not places or not self._wanted.is_set():
+                continue
+            turn = next(self._turn)
+            tags = sorted(places)
+            listed = places[tags[turn % len(tags)]]
+            try:
+                self._send_one(listed[turn // len(tags) % len(listed)])
+            except KfuncError:
+                continue  # the pod is gone, or does not answer: its own counters say what there was
+
+    def _wait_for_turn(self) -> None:
+        pause_s = 1 / (self._settings.rate * max(1, len(self._places)))
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next_at)
+            self._next_at = at + pause_s
+        time.sleep(at - now)
+
+    def _send_one(self, place: Place) -> None:
+        pod, port = place
+        with self._lock:
+            if self._requests is None:
+                self._requests = itertools.cycle([self._synthetic(place)])
+            request = next(self._requests)
+        fields = request.headers | {"x-request-id": f"rollout-{os.getpid()}-{next(self._turn)}"}
+        self._cluster.post_to_pod(self._namespace, pod, port, request.path, request.body, fields, TIMEOUT_S)
+
+    def _synthetic(self, place: Place) -> Request:
+        """A request of plausible values. Raises ClusterError where the model does not say what it takes."""
+        path = f"/v2/models/{quote(self._model)}"
+        reply = self._cluster.ask_pod(self._namespace, *place, path)
+        if reply.status != 200:
+            raise ClusterError(f"the model's metadata could not be read: {reply.status}", reply.status)
+        try:
+            specs = msgspec.json.decode(reply.body, type=Inputs).inputs
+        except msgspec.MsgspecError:
+            raise ClusterError("the model's metadata is not that of protocol V2") from None
+        body = msgspec.json.encode(sample_request(specs, "v2"))
+        return Request("POST", f"{path}/infer", {"content-type": "application/json"}, body, TIMEOUT_S)

@@ -1,0 +1,199 @@
+"""Begins a rollout: what there is, what is to be, and the settings become its record. Nothing is changed before it is kept."""
+
+import secrets
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kfunc.cluster.connection import Cluster
+from kfunc.config.places import MANAGEMENT_PORTS
+from kfunc.config.traffic import Traffic
+from kfunc.errors import KfuncError, StartupError
+from kfunc.manifests import knative
+from kfunc.manifests.outputs import render
+from kfunc.manifests.plan import Manifest, Plan, Release
+from kfunc.manifests.queries import queries
+from kfunc.manifests.raw import deployment_name
+from kfunc.manifests.split import split, traffic_of
+from kfunc.manifests.volumes import sidecars_of
+from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.deciding import noted
+from kfunc.rollout.driver import Conflict, Store
+from kfunc.rollout.knative_changes import MIN_SCALE
+from kfunc.rollout.objects import by_key, key_of, stated
+from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
+from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.undoing import own_scales
+
+
+class NothingToDo(KfuncError):
+    """The function is already as func.yaml says."""
+
+
+def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
+    """The record of a new rollout of what `plan` renders, not yet written.
+
+    Raises RolloutRefused where something is in the way, NothingToDo, StartupError.
+    """
+    if plan.function.inference.traffic is UNSET:
+        raise StartupError("func.yaml does not say how traffic moves: add inference.traffic, or use `kfunc deploy`")
+    stable = serving_revision(cluster, plan)
+    plan = replace(plan, release=replace(plan.release, stable=stable, weight=None if _is_ab(plan) else 0))
+    if plan.mode == "knative" and stable == knative.revision(plan):
+        raise NothingToDo(f"{stable} has the traffic, and is what func.yaml describes: there is nothing to roll out")
+    shares = _shares(plan)
+    _check_revisions(cluster, plan, shares)
+    rendered = next(share.revision for share in shares if _is_rendered(plan, share))
+    rollout = _rollout(plan, shares, rendered, now)
+    if plan.mode == "knative":
+        rollout = replace(rollout, scales=own_scales(cluster, rollout) | {rendered: _rendered_scale(plan)})
+    return Record(noted(rollout, f"{rendered} comes beside {stable}", now), _objects(cluster, plan))
+
+
+def _rendered_scale(plan: Plan) -> str:
+    annotations: dict[str, str] = knative.template(plan)["metadata"].get("annotations", {})
+    return annotations.get(MIN_SCALE, "")
+
+
+def serving_revision(cluster: Cluster, plan: Plan) -> str:
+    """The revision, or the Deployment, that has all of the traffic. Raises RolloutRefused."""
+    kind = "Deployment" if plan.mode == "raw" else "KnativeService"
+    live = cluster.get(kind, plan.name, plan.namespace)
+    if live is None:
+        raise RolloutRefused(f"{plan.name} is not in {plan.namespace} yet: `kfunc deploy` brings its first revision there")
+    if plan.mode == "raw":
+        return plan.name
+    shares = [part for part in live.get("status", {}).get("traffic", []) if part.get("percent")]
+    if len(shares) != 1:
+        raise RolloutRefused(
+            f"{len(shares)} revisions share the traffic of {plan.name}: give one of them all, "
+            f"kn service update {plan.name} --traffic REVISION=100"
+        )
+    name: str = shares[0]["revisionName"]
+    return name
+
+
+def _is_ab(plan: Plan) -> bool:
+    return traffic_of(plan).strategy == "ab"
+
+
+def _shares(plan: Plan) -> list[Share]:
+    release = plan.release
+    if _is_ab(plan):
+        known = [variant.revision for variant in traffic_of(plan).variants]
+        if release.stable not in known:
+            raise RolloutRefused(
+                f"{release.stable} has the traffic, and is no variant of inference.traffic: "
+                f"add {{name: control, revision: {release.stable}, weight: …}}"
+            )
+    rendered = deployment_name(plan) if plan.mode == "raw" else knative.revision(plan)
+    return [Share(share.tag, share.revision or rendered, share.percent) for share in split(plan)]
+
+
+def _is_rendered(plan: Plan, share: Share) -> bool:
+    return share.revision == (deployment_name(plan) if plan.mode == "raw" else knative.revision(plan))
+
+
+def _check_revisions(cluster: Cluster, plan: Plan, shares: list[Share]) -> None:
+    kind = "Deployment" if plan.mode == "raw" else "Revision"
+    for share in shares:
+        if not _is_rendered(plan, share) and cluster.get(kind, share.revision, plan.namespace) is None:
+            raise RolloutRefused(f"there is no {kind} {share.revision}; `kfunc revisions` lists them")
+
+
+def _rollout(plan: Plan, shares: list[Share], rendered: str, now: float) -> Rollout:
+    traffic = traffic_of(plan)
+    return Rollout(
+        id=secrets.token_hex(4),
+        function=plan.name,
+        namespace=plan.namespace,
+        mode=plan.mode,
+        via=traffic.via,
+        strategy=traffic.strategy,
+        shares=shares,
+        settings=settings_of(plan, traffic),
+        rendered=rendered,
+        since=now,
+        began_at=now,
+        unready_since=now,
+    )
+
+
+def settings_of(plan: Plan, traffic: Traffic) -> Settings:
+    """The settings of a rollout. Raises StartupError for an analysis that nobody can make."""
+    measured = plan.function.inference.server is UNSET or bool(sidecars_of(plan.config))
+    outermost = queries(plan).outermost
+    if not measured and not traffic.analysis.queries:
+        raise StartupError(
+            "this server has no metrics of kfunc's: keep the logger or the batcher, or give analysis.prometheus and queries"
+        )
+    manual = traffic.strategy == "blue-green" if traffic.promotion is UNSET else traffic.promotion == "manual"
+    return Settings(
+        steps=traffic.steps,
+        interval_s=traffic.interval_s,
+        keep_s=traffic.keep_s,
+        warm=traffic.warm,
+        promotion="manual" if manual else "auto",
+        propagation_s=traffic.propagation_s,
+        metrics_port=MANAGEMENT_PORTS[outermost] if measured else 0,
+        component=outermost if measured else "",
+        model=plan.config.model.name,
+        analysis=traffic.analysis,
+    )
+
+
+def _objects(cluster: Cluster, plan: Plan) -> Objects:
+    """All manifests that the rollout may need, each tried against the cluster's own checks first."""
+    beside = render(plan)
+    candidate = [one for path, made in beside.files.items() if _is_service(path) for one in made]
+    made_split = beside.files.get("istio/traffic.yaml", [])
+    alone = replace(plan, release=Release(plan.release.image, plan.release.digest))
+    if _is_ab(plan):
+        alone = _without_variants(alone)
+    promoted = [one for made in render(alone).files.values() for one in made]
+    objects = Objects(candidate, made_split, promoted, [])
+    for manifest in [*by_key([*promoted, *made_split, *candidate]).values()]:
+        if key_of(manifest)[0] != "KnativeService":
+            cluster.apply(manifest, dry_run=True, force=True)
+    service = by_key(candidate).get(("KnativeService", plan.namespace, plan.name))
+    if service is not None:  # its traffic names revisions, of which one is not there yet
+        cluster.apply(service, dry_run=True, force=True)
+    return replace(objects, before=_before(cluster, objects))
+
+
+def _is_service(path: str) -> bool:
+    return path in ("knative/service.yaml", "raw/deployment.yaml")
+
+
+def _without_variants(plan: Plan) -> Plan:
+    """The function after its comparison: the traffic is one revision's."""
+    traffic = replace(traffic_of(plan), strategy="canary", variants=[])
+    inference = replace(plan.function.inference, traffic=traffic)
+    return replace(plan, function=replace(plan.function, inference=inference))
+
+
+def _before(cluster: Cluster, objects: Objects) -> list[Manifest]:
+    """The live objects that the rollout will change, as they were stated."""
+    wanted = by_key([*objects.candidate, *objects.split, *objects.promoted])
+    found = []
+    for kind, namespace, name in wanted:
+        live = cluster.get(kind, name, namespace)
+        if live is not None:
+            found.append(stated(live))
+    return found
+
+
+def begin(store: Store, record: Record, holder: str, now: float) -> Record:
+    """Keep the record, which takes the lock: of two that begin at once the second is refused. Raises RolloutRefused."""
+    last = store.read()
+    if last is not None and not last.rollout.has_ended:
+        driver = f", driven by {last.driver.holder}" if last.driver.is_there(now) else ""
+        raise RolloutRefused(
+            f"a rollout of {record.rollout.function} is under way ({last.rollout.phase}{driver}): "
+            "kfunc rollout watch shows it, kfunc rollout abort takes it back"
+        )
+    mine = replace(record, driver=Driver(holder, now + LEASE_S), version=last.version if last else "")
+    try:
+        return store.write(mine)
+    except Conflict:
+        raise RolloutRefused(f"somebody else has just begun a rollout of {record.rollout.function}") from None

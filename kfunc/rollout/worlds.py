@@ -1,0 +1,158 @@
+"""The cluster as a rollout sees and changes it: Knative Services, or Deployments, with Istio's objects around them."""
+
+from msgspec.structs import replace
+
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.faults import CONFLICT
+from kfunc.errors import ClusterError
+from kfunc.manifests.plan import Manifest
+from kfunc.manifests.raw import INSTANCE, NAME
+from kfunc.rollout import knative_changes, raw_changes
+from kfunc.rollout.driver import World
+from kfunc.rollout.load import Place, Sender
+from kfunc.rollout.measuring import Prometheus, scrape
+from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, Key, by_key, condition
+from kfunc.rollout.pods import is_hopeless, read_pod, ready_at, request_port, why_not_ready
+from kfunc.rollout.prometheus import Unanswered
+from kfunc.rollout.record import Record
+from kfunc.rollout.state import Pod, Rollout, Seen
+
+REVISION = "serving.knative.dev/revision"
+SERVICE = "serving.knative.dev/service"
+
+
+class ClusterWorld:
+    """What both kinds have in common: pods and what they count, Prometheus, requests of its own, and changes."""
+
+    def __init__(self, cluster: Cluster, rollout: Rollout) -> None:
+        self.cluster = cluster
+        analysis = rollout.settings.analysis
+        self._prometheus = Prometheus(analysis.prometheus, cluster) if analysis.prometheus else None
+        made = analysis.load and Sender(cluster, rollout.namespace, rollout.settings.model, analysis.load)
+        self._sender = made if isinstance(made, Sender) else None
+        self._places: dict[str, list[Place]] = {}
+
+    def seen(self, rollout: Rollout, pods: dict[str, list[Manifest]], now: float) -> Seen:
+        """The pods of each share, and what they say; `pods` by tag."""
+        self._places = {
+            tag: [(p["metadata"]["name"], request_port(p)) for p in found if ready_at(p)] for tag, found in pods.items()
+        }
+        port = rollout.settings.metrics_port if self._prometheus is None and rollout.phase in ("running", "switched") else 0
+        counters = scrape(self.cluster, rollout.namespace, [pod for found in pods.values() for pod in found], port)
+        read: dict[str, list[Pod]] = {
+            tag: [read_pod(pod, counters.get(pod["metadata"]["name"])) for pod in found] for tag, found in pods.items()
+        }
+        whys = [why for found in pods.values() for pod in found if (why := why_not_ready(pod))]
+        broken = {tag: why_not_ready(pod) for tag, found in pods.items() for pod in found if is_hopeless(pod)}
+        seen = Seen(why="; ".join(dict.fromkeys(whys)), pods=read, broken=broken)
+        return self._with_values(rollout, seen, now)
+
+    def _with_values(self, rollout: Rollout, seen: Seen, now: float) -> Seen:
+        if self._prometheus is None or rollout.phase not in ("running", "switched") or not rollout.settled_at:
+            return seen
+        known = seen if self._prometheus.is_due(rollout) else None
+        try:
+            if known is None:
+                return replace(seen, samples=rollout.window.samples)
+            values = self._prometheus.values(rollout, now)
+            samples = self._prometheus.samples(rollout, now) if rollout.settings.component else rollout.window.samples
+            return replace(seen, samples=samples, values=values)
+        except (Unanswered, ClusterError) as error:
+            return replace(seen, samples=rollout.window.samples, why=f"Prometheus: {error.message}")
+
+    def load(self, record: Record, wanted: bool) -> None:
+        """Send requests of our own from now on, or no more."""
+        if self._sender is not None:
+            self._sender.send(self._places, wanted)
+
+    def read(self, keys: set[Key]) -> dict[Key, Manifest]:
+        """The objects that there are, of those named."""
+        found = {(kind, namespace, name): self.cluster.get(kind, name, namespace) for kind, namespace, name in sorted(keys)}
+        return {key: manifest for key, manifest in found.items() if manifest is not None}
+
+    def change(self, difference: Difference, namespace: str) -> None:
+        """Make the changes; what somebody else changed since it was looked at waits for the next look. Raises ClusterError."""
+        try:
+            for change in difference.changes:
+                if isinstance(change, Apply):
+                    self.cluster.apply(change.manifest, force=True)
+                elif isinstance(change, Delete):
+                    kind, place, name = change.key
+                    self.cluster.delete(kind, name, place)
+                elif isinstance(change, Annotate):
+                    about = {"resourceVersion": change.version, "annotations": change.annotations}
+                    self.cluster.patch("Revision", change.revision, namespace, {"metadata": about})
+        except ClusterError as error:
+            if error.code != CONFLICT:
+                raise
+
+
+class KnativeWorld(ClusterWorld):
+    """A Knative Service with its revisions."""
+
+    def look(self, record: Record, now: float) -> Seen:
+        """What there is. Raises ClusterError."""
+        rollout, namespace = record.rollout, record.rollout.namespace
+        of_service = {SERVICE: rollout.function}
+        revisions = {one["metadata"]["name"]: one for one in self.cluster.objects("Revision", namespace, of_service)}
+        found = self.cluster.objects("Pod", namespace, of_service)
+        by_revision: dict[str, list[Manifest]] = {}
+        for pod in found:
+            by_revision.setdefault(pod["metadata"]["labels"].get(REVISION, ""), []).append(pod)
+        keys = set(by_key(record.objects.split)) | set(knative_changes.final_traffic(record))
+        self._live = knative_changes.Live(
+            self.cluster.get("KnativeService", rollout.function, namespace),
+            revisions,
+            self.read(keys) if rollout.via == "istio" else {},
+            {name: sum(ready_at(pod) > 0 for pod in pods) for name, pods in by_revision.items()},
+        )
+        pods = {share.tag: by_revision.get(share.revision, []) for share in rollout.shares}
+        seen = self.seen(rollout, pods, now)
+        difference = knative_changes.difference(record, self._live)
+        ready = {share.tag: self._is_ready(rollout, share.revision) for share in rollout.shares}
+        broken = {tag: why for tag, why in seen.broken.items() if not ready[tag]}
+        said = [condition(revisions.get(share.revision, {}), "Ready") for share in rollout.candidates]
+        failed = [message for status, message in said if status == "False"]
+        why = seen.why or "; ".join(failed) or difference.waiting
+        return replace(seen, settled=difference.is_none, why=why, ready=ready, broken=broken)
+
+    def _is_ready(self, rollout: Rollout, revision: str) -> bool:
+        live = self._live.revisions.get(revision)
+        enough = self._live.ready_pods.get(revision, 0) >= rollout.settings.warm
+        return live is not None and condition(live, "Ready")[0] == "True" and enough
+
+    def arrange(self, record: Record) -> None:
+        """Change what differs. Raises ClusterError."""
+        self.change(knative_changes.difference(record, self._live), record.rollout.namespace)
+
+
+class RawWorld(ClusterWorld):
+    """Deployments, without Knative."""
+
+    def look(self, record: Record, now: float) -> Seen:
+        """What there is. Raises ClusterError."""
+        rollout, objects = record.rollout, record.objects
+        wanted = [*objects.candidate, *objects.split, *objects.promoted, *objects.before]
+        self._live = raw_changes.RawLive(self.read(set(by_key(wanted))))
+        by_instance: dict[str, list[Manifest]] = {}
+        for pod in self.cluster.objects("Pod", rollout.namespace, {NAME: rollout.function}):
+            by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
+        pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
+        seen = self.seen(rollout, pods, now)
+        difference = raw_changes.difference(record, self._live)
+        ready = {tag: any(map(ready_at, found)) for tag, found in pods.items()}
+        broken = {tag: why for tag, why in seen.broken.items() if not ready[tag]}
+        return replace(seen, settled=difference.is_none, why=seen.why or difference.waiting, ready=ready, broken=broken)
+
+    def arrange(self, record: Record) -> None:
+        """Change what differs. Raises ClusterError."""
+        self.change(raw_changes.difference(record, self._live), record.rollout.namespace)
+
+
+def _places(pods: list[Manifest]) -> list[Place]:
+    return [(pod["metadata"]["name"], request_port(pod)) for pod in pods if ready_at(pod)]
+
+
+def world_of(cluster: Cluster, rollout: Rollout) -> World:
+    """The world that a rollout is of. Raises StartupError for settings that cannot be used."""
+    return RawWorld(cluster, rollout) if rollout.mode == "raw" else KnativeWorld(cluster, rollout)
