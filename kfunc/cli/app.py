@@ -30,6 +30,7 @@ COMMANDS = {
     "revisions": ("kfunc.cli.revisions:revisions_command", "Show a function's revisions, and remove those that nothing needs."),
     "delete": ("kfunc.cli.delete:delete", "Delete everything that a function has on the cluster."),
     "import-kserve": ("kfunc.cli.import_kserve:import_kserve", "Make func.yaml of KServe's InferenceServices."),
+    "rollout": ("kfunc.cli.rollout_group:rollout", "Move traffic to a new revision in steps, and back where it is bad."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

@@ -20,7 +20,7 @@ from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.deciding import noted
 from kfunc.rollout.driver import Conflict, Store
 from kfunc.rollout.knative_changes import MIN_SCALE
-from kfunc.rollout.objects import by_key, key_of, stated
+from kfunc.rollout.objects import by_key, holds, key_of, stated
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
 from kfunc.rollout.state import Rollout, Settings, Share
 from kfunc.rollout.undoing import own_scales
@@ -39,15 +39,25 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
         raise StartupError("func.yaml does not say how traffic moves: add inference.traffic, or use `kfunc deploy`")
     stable = serving_revision(cluster, plan)
     plan = replace(plan, release=replace(plan.release, stable=stable, weight=None if _is_ab(plan) else 0))
-    if plan.mode == "knative" and stable == knative.revision(plan):
+    if plan.mode == "knative" and not _is_ab(plan) and stable == knative.revision(plan):
         raise NothingToDo(f"{stable} has the traffic, and is what func.yaml describes: there is nothing to roll out")
     shares = _shares(plan)
     _check_revisions(cluster, plan, shares)
     rendered = next(share.revision for share in shares if _is_rendered(plan, share))
+    objects = _objects(cluster, plan)
+    if plan.mode == "raw" and _is_deployed(plan, objects):
+        raise NothingToDo(f"the Deployment {stable} is what func.yaml describes: there is nothing to roll out")
     rollout = _rollout(plan, shares, rendered, now)
     if plan.mode == "knative":
         rollout = replace(rollout, scales=own_scales(cluster, rollout) | {rendered: _rendered_scale(plan)})
-    return Record(noted(rollout, f"{rendered} comes beside {stable}", now), _objects(cluster, plan))
+    return Record(noted(rollout, f"{rendered} comes beside {stable}", now), objects)
+
+
+def _is_deployed(plan: Plan, objects: Objects) -> bool:
+    """Whether the live Deployment is the one that a promotion would leave."""
+    key = ("Deployment", plan.namespace, plan.name)
+    wanted, live = by_key(objects.promoted)[key], by_key(objects.before).get(key, {})
+    return holds(wanted["spec"], live.get("spec"))
 
 
 def _rendered_scale(plan: Plan) -> str:

@@ -1,0 +1,145 @@
+"""`kfunc rollout pause`, `resume`, `promote`, `abort`, `drive`: what people tell a rollout that is under way."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.errors import ClusterError
+
+if TYPE_CHECKING:
+    from kfunc.cluster.connection import Cluster
+    from kfunc.rollout.record import Record
+    from kfunc.rollout.state import Rollout
+    from kfunc.rollout.store import ConfigMapStore
+
+TRIES = 20
+UNREACHABLE = 4
+"""Exit status of `drive` where the cluster was lost: the Job is to try again."""
+
+Command = Callable[["Rollout", float], "Rollout"]
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout pause iris")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@cluster_options
+def pause(function: str, namespace: str, context: str, output: str) -> int:
+    """Stay at the present step until `resume`. What breaks a bound is still taken back."""
+    from kfunc.cli.rollout_driving import finish
+    from kfunc.rollout import commands
+
+    _, store, _ = _told(function, namespace, context, commands.pause)
+    return finish(store, output == "json")
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout resume iris")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@cluster_options
+def resume(function: str, namespace: str, context: str, output: str) -> int:
+    """Go on after a pause; where nobody drives the rollout any more, drive it from here."""
+    from kfunc.rollout import commands
+
+    return _follow(*_told(function, namespace, context, commands.resume), output == "json")
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout promote iris\n  kfunc rollout promote iris --variant treatment")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@click.option("--variant", metavar="NAME", default="", help="Of an A/B test: the one that gets everything.")
+@cluster_options
+def promote(function: str, variant: str, namespace: str, context: str, output: str) -> int:
+    """Give everything to the new revision now, whatever the analysis says. Blue/green: the switch."""
+    from kfunc.rollout import commands
+
+    def command(rollout: "Rollout", now: float) -> "Rollout":
+        return commands.promoted(rollout, variant, now)
+
+    return _follow(*_told(function, namespace, context, command), output == "json")
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout abort iris")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@click.option("--reason", default="asked for", show_default=True, help="Kept with the rollout.")
+@cluster_options
+def abort(function: str, reason: str, namespace: str, context: str, output: str) -> int:
+    """Give everything back to the stable revision. Exit status 0 when that is done."""
+    from kfunc.rollout import commands
+
+    def command(rollout: "Rollout", now: float) -> "Rollout":
+        return commands.aborted(rollout, reason, now)
+
+    cluster, store, record = _told(function, namespace, context, command)
+    _follow(cluster, store, record, output == "json")
+    ended = store.read()
+    return 0 if ended is not None and ended.rollout.phase == "rolled-back" else 1
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout drive iris --stay")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@click.option("--stay", is_flag=True, help="Wait for people, too, and end only with the rollout.")
+@cluster_options
+def drive(function: str, stay: bool, namespace: str, context: str, output: str) -> int:
+    """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: the cluster was lost."""
+    from kfunc.cli.rollout_driving import drive as run
+    from kfunc.cli.rollout_driving import holder_name
+
+    cluster, store = _store(function, namespace, context)
+    try:
+        return run(cluster, _record(store), holder_name(), as_json=output == "json", stay=stay)
+    except ClusterError as error:
+        click.echo(f"error: {error.message}", err=True)
+        return UNREACHABLE
+
+
+def _store(function: str, namespace: str, context: str) -> tuple["Cluster", "ConfigMapStore"]:
+    from kfunc.rollout.store import ConfigMapStore
+
+    cluster = connect(context)
+    meant = named(function, namespace, cluster)
+    return cluster, ConfigMapStore(cluster, meant.name, meant.namespace)
+
+
+def _record(store: "ConfigMapStore") -> "Record":
+    from kfunc.rollout.commands import RolloutRefused
+
+    record = store.read()
+    if record is None:
+        raise RolloutRefused("there was no rollout of this function; `kfunc rollout start` begins one")
+    return record
+
+
+def _told(function: str, namespace: str, context: str, command: Command) -> tuple["Cluster", "ConfigMapStore", "Record"]:
+    """Change the state as the command says; a driver that writes at the same time is let before. Raises RolloutRefused."""
+    from msgspec.structs import replace
+
+    from kfunc.rollout.driver import Conflict
+
+    cluster, store = _store(function, namespace, context)
+    for _ in range(TRIES):
+        record = _record(store)
+        changed = command(record.rollout, time.time())
+        if changed == record.rollout:
+            return cluster, store, record
+        try:
+            return cluster, store, store.write(replace(record, rollout=changed))
+        except Conflict:
+            continue
+    raise Conflict("the rollout is changed by others all the time; try again")
+
+
+def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_json: bool) -> int:
+    """Drive it where nobody does, else say what its driver does, until it ends or rests."""
+    from kfunc.cli.rollout_driving import drive as run
+    from kfunc.cli.rollout_driving import finish, holder_name
+    from kfunc.cli.rollout_status import follow
+
+    if record.rollout.has_ended:
+        return finish(store, as_json)
+    told = max(0, len(record.rollout.events) - 1)
+    if not record.driver.is_there(time.time()):
+        return run(cluster, record, holder_name(), as_json=as_json, told=told)
+    lost = follow(store, record.rollout.events[:told], as_json)
+    if lost is not None:
+        return run(cluster, lost, holder_name(), as_json=as_json, told=len(lost.rollout.events))
+    return finish(store, as_json)

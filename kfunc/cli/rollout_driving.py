@@ -1,0 +1,122 @@
+"""Drives a rollout in the foreground: what happens is told line by line, and leaving it leaves it to somebody else."""
+
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from types import FrameType
+
+import click
+import msgspec
+
+from kfunc.cli.rollout_showing import document, event_line, headline, report
+from kfunc.cluster.connection import Cluster
+from kfunc.rollout.driver import Drive
+from kfunc.rollout.record import Record
+from kfunc.rollout.state import Event, Rollout, Seen
+from kfunc.rollout.store import ConfigMapStore
+from kfunc.rollout.worlds import world_of
+
+FAILED = 1
+PROGRESS_S = 10.0
+
+
+def holder_name() -> str:
+    """This process, for people and for no other process."""
+    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class Teller:
+    """Says each event once, and now and then how far it is."""
+
+    def __init__(self, as_json: bool, known: list[Event]) -> None:
+        self._as_json = as_json
+        self._said = len(known)
+        self._last = known[-1] if known else None
+        self._at = time.monotonic()
+        self._live = sys.stdout.isatty() and not as_json
+        self._line = ""
+
+    def __call__(self, rollout: Rollout, seen: Seen) -> None:
+        """Told after each look."""
+        if self._as_json:
+            return
+        new = _after(rollout.events, self._last)
+        if new:
+            self._clear()
+            for event in new:
+                click.echo(event_line(event))
+            self._last = new[-1]
+        self._progress(rollout, seen)
+
+    def _progress(self, rollout: Rollout, seen: Seen) -> None:
+        if rollout.has_ended:
+            return self._clear()
+        checks = "; ".join(check.text for check in rollout.checks)
+        waits = seen.why if not seen.settled else ""
+        line = f"{headline(rollout, time.time())}{': ' if checks or waits else ''}{checks or waits}"
+        if self._live:
+            self._clear()
+            self._line = line[: max(20, os.get_terminal_size().columns - 1)]
+            click.echo(self._line, nl=False)
+        elif time.monotonic() - self._at >= PROGRESS_S:
+            self._at = time.monotonic()
+            click.echo(line)
+        return None
+
+    def _clear(self) -> None:
+        if self._line:
+            click.echo("\r\x1b[2K", nl=False)
+            self._line = ""
+
+
+def _after(events: list[Event], last: Event | None) -> list[Event]:
+    """The events behind the one that was said last."""
+    if last is None or last not in events:
+        return events
+    return events[len(events) - events[::-1].index(last) :]
+
+
+def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay: bool = False, told: int = 0) -> int:
+    """Drive until it ends or rests; the exit status. `told`: how many events were said already."""
+    rollout = record.rollout
+    store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
+    driver = Drive(store, world_of(cluster, rollout), holder, stay=stay)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        driver.run(Teller(as_json, rollout.events[:told]))
+    except KeyboardInterrupt:
+        driver.leave()
+        if not as_json:
+            click.echo(f"\nthe rollout stays as it is: kfunc rollout resume {rollout.function} goes on, abort takes it back")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return finish(store, as_json)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def finish(store: ConfigMapStore, as_json: bool) -> int:
+    """Say what came of it; the exit status: 1 where it was rolled back."""
+    record = store.read()
+    if record is None:
+        return FAILED
+    now = time.time()
+    if as_json:
+        click.echo(msgspec.json.encode(document(record, now)))
+    elif not record.rollout.has_ended:
+        click.echo(f"\n{report(record, now)}\n\n{next_step(record.rollout)}")
+    return FAILED if record.rollout.phase == "rolled-back" else 0
+
+
+def next_step(rollout: Rollout) -> str:
+    """What somebody can say to a rollout that rests."""
+    name = rollout.function
+    if rollout.strategy == "ab":
+        return f"kfunc rollout promote {name} --variant NAME ends the comparison; kfunc rollout abort {name} takes it back"
+    return f"kfunc rollout promote {name} gives the new revision everything; kfunc rollout abort {name} takes it back"

@@ -1,0 +1,34 @@
+"""`kfunc rollout job`: the objects that let a rollout be driven from within the cluster."""
+
+from pathlib import Path
+
+import click
+from msgspec import UNSET
+
+from kfunc.cli.function import find
+from kfunc.cli.render import parse_image
+from kfunc.config.complete import namespace_of
+from kfunc.config.load import load_function
+from kfunc.manifests.rollout_job import rollout_job
+from kfunc.manifests.yaml_text import write
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout job --image registry.example.com/me/kfunc:1 | kubectl apply -f -")
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+@click.option("--image", required=True, callback=parse_image, help="Any image that has kfunc with its extra cluster in it.")
+@click.option("-n", "--namespace", metavar="NAME", default="", help="Namespace; func.yaml's by default.")
+def job(directory: Path, image: str, namespace: str) -> int:
+    """Print a Job with its ServiceAccount and its rights, which drives the rollout of the function in DIR.
+
+    `kfunc rollout start --detach` begins a rollout for it; `start --job-image` does both.
+    """
+    function = load_function(find(directory))
+    traffic = function.inference.traffic
+    more = []
+    if traffic is not UNSET and function.inference.access is not UNSET and function.inference.access.at == "gateway":
+        more.append(traffic.gateway_namespace)
+    if traffic is not UNSET and traffic.analysis.prometheus.startswith("service:"):
+        more.append(traffic.analysis.prometheus.removeprefix("service:").partition("/")[0])
+    manifests = rollout_job(function.name, namespace or namespace_of(function), image, "", sorted(set(more)))
+    click.echo("---\n".join(write(manifest) for manifest in manifests), nl=False)
+    return 0

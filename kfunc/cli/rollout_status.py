@@ -1,0 +1,97 @@
+"""`kfunc rollout status` and `watch`: how far a rollout is, once or until it ends."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from kfunc.cli.on_cluster import cluster_options, connect, named
+
+if TYPE_CHECKING:
+    from kfunc.rollout.record import Record
+    from kfunc.rollout.state import Event
+    from kfunc.rollout.store import ConfigMapStore
+
+LOOK_S = 1.0
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout status iris\n  kfunc rollout status --output json | jq .phase")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@cluster_options
+def status(function: str, namespace: str, context: str, output: str) -> int:
+    """Show the rollout that is under way, or the last one."""
+    from kfunc.cli.rollout_showing import document, report
+
+    record = _record(function, namespace, context)[1]
+    now = time.time()
+    click.echo(msgspec.json.encode(document(record, now)) if output == "json" else report(record, now))
+    return 0
+
+
+@click.command(epilog="\b\nExample:\n  kfunc rollout watch iris")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@cluster_options
+def watch(function: str, namespace: str, context: str, output: str) -> int:
+    """Show the rollout until it ends: a page that is kept up to date on a terminal, else line by line.
+
+    Exit status 1 where it was rolled back. With --output json one line for each change.
+    """
+    from kfunc.cli.rollout_showing import document, event_line, report
+
+    store, record = _record(function, namespace, context)
+    shown: object = None
+    said: list[Event] = []
+    while True:
+        now = time.time()
+        if output == "json":
+            if record.rollout != shown:
+                click.echo(msgspec.json.encode(document(record, now)))
+        elif sys.stdout.isatty():
+            click.clear()
+            click.echo(report(record, now))
+        else:
+            for event in record.rollout.events:
+                if event not in said:
+                    said.append(event)
+                    click.echo(event_line(event))
+        shown = record.rollout
+        if record.rollout.has_ended:
+            return 1 if record.rollout.phase == "rolled-back" else 0
+        time.sleep(LOOK_S)
+        record = store.read() or record
+
+
+def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Record | None":
+    """Say what another driver does until it ends or rests; the record where that driver is lost."""
+    from kfunc.cli.rollout_showing import event_line
+
+    said = list(known)
+    while True:
+        record = store.read()
+        if record is None:
+            return None
+        for event in record.rollout.events:
+            if event not in said:
+                said.append(event)
+                if not as_json:
+                    click.echo(event_line(event))
+        if record.rollout.has_ended:
+            return None
+        if not record.driver.is_there(time.time()):
+            return record
+        time.sleep(LOOK_S)
+
+
+def _record(function: str, namespace: str, context: str) -> "tuple[ConfigMapStore, Record]":
+    from kfunc.rollout.commands import RolloutRefused
+    from kfunc.rollout.store import ConfigMapStore
+
+    cluster = connect(context)
+    meant = named(function, namespace, cluster)
+    store = ConfigMapStore(cluster, meant.name, meant.namespace)
+    record = store.read()
+    if record is None:
+        raise RolloutRefused(f"there was no rollout of {meant.name} in {meant.namespace}; `kfunc rollout start` begins one")
+    return store, record
