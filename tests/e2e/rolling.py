@@ -100,8 +100,10 @@ class Rolling:
         found: dict[str, Any] = {}
 
         def holds() -> bool:
-            found.update(self.state())
-            return all(found[name] == value for name, value in wanted.items())
+            command = self.spawn("status", str(self.folder), "--output", "json")
+            text = command.communicate(timeout=60)[0]
+            found.update(json.loads(text) if command.returncode == 0 else {})  # it may not have begun
+            return all(found.get(name) == value for name, value in wanted.items())
 
         wait_until(holds, f"the rollout of {self.name} is {wanted}", 120, 0.5)
         return found
