@@ -101,7 +101,7 @@ test-parts: check $(CLIENTS)
 
 # On the cluster of KUBECONFIG; -s shows the figures as they come, and they stand at the end again.
 e2e: $(TESTING)
-	@.venv-test/bin/python -m tests.e2e && .venv-test/bin/python -m pytest tests/e2e -m e2e -s $(ARGS)
+	@.venv-test/bin/python -m tests.e2e && .venv-test/bin/python -m tests.parts trivial-pod && .venv-test/bin/python -m pytest tests/e2e -m e2e -s $(ARGS)
 
 fuzz: $(TESTING)
 	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)

@@ -105,14 +105,14 @@ def _deliver(
     target = replace(target, digest="", tag=target.tag or DEFAULT_TAG)
     store = open_store(environ)
     trust = Trust(insecure_hosts(target.host, order.insecure, function), order.authorities)
-    transport = Transport(trust, environ)
-    product = build(recipe, store, transport, reporter, environ, order.refresh)
-    for output in order.outputs:
-        _write(output, product, str(target), reporter)
-    pushed = None
-    if order.push:
-        pushed = Push(Registry(target, transport, environ, "pull,push"), store, reporter).run(product, target.tag)
-        reporter.say(f"pushed {target}: {pushed.blobs} blobs, {megabytes(pushed.sent)}; {pushed.there} were there")
+    with Transport(trust, environ) as transport:
+        product = build(recipe, store, transport, reporter, environ, order.refresh)
+        for output in order.outputs:
+            _write(output, product, str(target), reporter)
+        pushed = None
+        if order.push:
+            pushed = Push(Registry(target, transport, environ, "pull,push"), store, reporter).run(product, target.tag)
+            reporter.say(f"pushed {target}: {pushed.blobs} blobs, {megabytes(pushed.sent)}; {pushed.there} were there")
     size = max(image.size for image in product.images)
     reporter.say(f"{megabytes(size)} beside the base image {recipe.base}")
     return Built(str(target), product.root.digest, size, [str(image.platform) for image in product.images], pushed)

@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec import Struct
 
 import kfunc
-from kfunc.errors import BuildError, StartupError
+from kfunc.errors import StartupError
 from kfunc.images.bytecode import compiled, interpreter
-from kfunc.images.layers import MEDIA_TYPES, Entry, Form, Layer, write_layer
+from kfunc.images.layers import MEDIA_TYPES, Entry, Form, Layer, content_digest, write_layer
 from kfunc.images.places import FUNCTION, LIBRARIES, MODELS
 from kfunc.images.platforms import Platform
 from kfunc.images.recipes import Libraries, Recipe
@@ -18,7 +18,7 @@ from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.requirements import Needs, download, key, metadata
 from kfunc.images.sbom import Weights
 from kfunc.images.sources import Sources, check_inside, model_only, whole_folder
-from kfunc.images.store import PIECE, Store
+from kfunc.images.store import Store
 from kfunc.images.wheels import Package, parse_metadata, read_package, wheel_entries
 
 FORMAT = 1
@@ -74,7 +74,7 @@ class Maker:
             sources = self._sources(self._recipe.folder)
             for note in sources.notes:
                 self._reporter.say(f"note: {note}")
-            self._weights = [Weights(entry.path, _sha256(entry)) for entry in sources.weights]
+            self._weights = [Weights(entry.path, content_digest(entry.content)) for entry in sources.weights]
             if sources.weights:
                 # Weights hardly get smaller by compression, and are unpacked faster without.
                 layers.append(self._layer("weights", sources.weights, "weights", "", "plain"))
@@ -95,10 +95,25 @@ class Maker:
 
     def _layer(self, label: str, entries: Iterable[Entry], created_by: str, python: str, form: Form = "gzip") -> Layer:
         listed = list(entries)
-        total = sum(entry.content.stat().st_size for entry in listed if isinstance(entry.content, Path))
+        name = f"{label}-{FORMAT}-{_fingerprint(listed, interpreter(python) if python else '', python)}"
+        layer = self._kept(name, created_by, form)
+        if layer is None:
+            layer = self._write(label, listed, created_by, python, form)
+            self._store.note(name, Kept(layer.blob.digest, layer.diff_id))
+        self._reporter.say(f"layer {label}: {megabytes(layer.blob.size)}")
+        return layer
+
+    def _kept(self, name: str, created_by: str, form: Form) -> Layer | None:
+        """A layer that was made before from the same files."""
+        kept = self._store.noted(name, Kept)
+        blob = self._store.find(kept.digest, MEDIA_TYPES[form]) if kept else None
+        return Layer(blob, kept.diff_id, created_by) if kept and blob else None
+
+    def _write(self, label: str, entries: list[Entry], created_by: str, python: str, form: Form) -> Layer:
+        total = sum(entry.content.stat().st_size for entry in entries if isinstance(entry.content, Path))
         with tempfile.TemporaryDirectory(prefix="kfunc-") as made, self._reporter.bar(label, total) as told:
             program = interpreter(python) if python else ""
-            listed += compiled(listed, program, python, Path(made)) if program else []
+            modules = compiled(entries, program, python, Path(made)) if program else []
             done = 0
 
             def count(size: int) -> None:
@@ -106,9 +121,7 @@ class Maker:
                 done += size
                 told(min(done, total))
 
-            layer = write_layer(self._store, listed, created_by, form, count)
-        self._reporter.say(f"layer {label}: {megabytes(layer.blob.size)}")
-        return layer
+            return write_layer(self._store, [*entries, *modules], created_by, form, count)
 
     def _dependencies(self, libraries: Libraries, platform: Platform, python: str) -> tuple[Layer, list[Package]]:
         needs = Needs(libraries.extras, python, platform, libraries.packages, libraries.file, libraries.wheels)
@@ -119,14 +132,12 @@ class Maker:
                 f" install python{python}, or choose a base with the Python that runs kfunc"
             )
         name = f"dependencies-{FORMAT}-{bool(program)}-{key(needs, self._environ)}"
-        kept = None if self._refresh else self._store.noted(name, Kept)
-        blob = self._store.find(kept.digest, MEDIA_TYPES["gzip"]) if kept else None
-        if kept and blob:
-            layer = Layer(blob, kept.diff_id, "dependencies")
-            self._reporter.say(
-                f"layer dependencies, {platform}: {megabytes(blob.size)}, {len(kept.packages)} packages, as before"
-            )
-            return layer, kept.packages
+        before = None if self._refresh else self._kept(name, "dependencies", "gzip")
+        kept = self._store.noted(name, Kept)
+        if before and kept:
+            size = megabytes(before.blob.size)
+            self._reporter.say(f"layer dependencies, {platform}: {size}, {len(kept.packages)} packages, as before")
+            return before, kept.packages
         self._reporter.say(f"packages for {platform} and Python {python} …")
         with tempfile.TemporaryDirectory(prefix="kfunc-") as folder:
             found = download(needs, Path(folder), self._environ)
@@ -169,16 +180,10 @@ def _distinct(entries: Iterable[Entry]) -> list[Entry]:
     return list({entry.path: entry for entry in entries}.values())
 
 
-def _sha256(entry: Entry) -> str:
-    digest = hashlib.sha256()
-    assert isinstance(entry.content, Path)  # noqa: S101
-    try:
-        with entry.content.open("rb") as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
-    except OSError as error:
-        raise BuildError(f"cannot read {entry.content}: {error.strerror}") from None
-    return digest.hexdigest()
+def _fingerprint(entries: list[Entry], program: str, python: str) -> str:
+    """What a layer's bytes depend on."""
+    parts = [f"{entry.path}\0{entry.executable}\0{content_digest(entry.content)}" for entry in entries]
+    return hashlib.sha256("\n".join([f"{bool(program)} {python}", *sorted(parts)]).encode()).hexdigest()
 
 
 def python_of(recipe: Recipe, base: str, said: str) -> str:

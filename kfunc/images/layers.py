@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 from msgspec import Struct
 
 from kfunc.errors import BuildError
-from kfunc.images.store import Blob, Store, Writing
+from kfunc.images.store import PIECE, Blob, Store, Writing
 
 Form = Literal["gzip", "plain"]
 MEDIA_TYPES: dict[Form, str] = {
@@ -158,3 +158,12 @@ def _info(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(path)
     info.type, info.mode = kind, mode
     return info
+
+
+def content_digest(content: bytes | Path | Member) -> str:
+    """The sha256 of a content, in hexadecimal digits. Raises BuildError."""
+    digest = hashlib.sha256()
+    with Archives() as zips, zips.open(content) as (file, _):
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

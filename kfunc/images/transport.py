@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Self
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -54,7 +55,7 @@ class Trust(Struct, frozen=True):
 
 
 class Transport:
-    """Requests to any number of hosts, one at a time."""
+    """Requests to any number of hosts, one at a time; a context manager."""
 
     def __init__(self, trust: Trust, environ: Mapping[str, str], pause: Callable[[float], None] = time.sleep) -> None:
         self._trust = trust
@@ -62,6 +63,13 @@ class Transport:
         self._pause = pause
         self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._schemes: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections.values():
+            connection.close()
 
     def base(self, host: str) -> str:
         """The URL of a registry: https, but for hosts that may speak plain HTTP and do. Raises RegistryError."""
@@ -121,7 +129,7 @@ class Transport:
                 answer.body = response.read(MOST_BYTES)
         except BaseException as error:
             connection.close()
-            if kept and isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError):
+            if kept and method in ("GET", "HEAD") and isinstance(error, ConnectionError):
                 return self._once(method, url, fields, body, sink)  # it was closed while nobody used it
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise _untrusted(parts.netloc, error) from None

@@ -1,5 +1,6 @@
 """Functions as the tests put them on the cluster: rendered by `kfunc render`, in the test's namespace."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,11 @@ from ruamel.yaml import YAML
 from tests.e2e.cluster import Json, Namespace
 
 ROOT = Path(__file__).parents[2]
+INFER = "/v2/models/iris/infer"
+FLOWERS = json.dumps(
+    {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]}
+).encode()
+"""A request to the root example; its label is 0."""
 
 
 def render_service(kfunc: Callable[..., str], image: str, namespace: str, folder: Path = ROOT) -> Json:

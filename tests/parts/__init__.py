@@ -53,11 +53,13 @@ PARTS = {
     "kafka": Part("kafka_2.13-3.9.1.jar", maven="org.apache.kafka:kafka_2.13:3.9.1", heavy=True),
     "knative-oracle": Part("knative-oracle", go="tests/oracles/knative"),
     "kubernetes-oracle": Part("kubernetes-oracle", go="tests/oracles/kubernetes"),
+    "docker-registry": Part("usr/bin/docker-registry", debian=("docker-registry",)),
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
     "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
     "wrk": Part("usr/bin/wrk", debian=("wrk",)),
+    "trivial-pod": Part("trivial-pod", go="tests/e2e/trivial"),
     "versitygw": Part("versitygw", go="github.com/versity/versitygw/cmd/versitygw@v1.8.0", heavy=True),
 }
 

@@ -1,0 +1,3 @@
+module kfunc/tests/e2e/trivial
+
+go 1.24
