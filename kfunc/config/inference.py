@@ -13,9 +13,32 @@ from kfunc.config.residency import ModelCache, Pause, Warmup
 
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt", "rocm", "migraphx", "xpu", "openvino", "mps", "coreml"]
-Runtime = Literal["auto", "onnx", "sklearn", "xgboost", "lightgbm", "catboost", "torch", "python"]
+Runtime = Literal[
+    "auto",
+    "onnx",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "torch",
+    "tensorflow",
+    "huggingface",
+    "openvino",
+    "paddle",
+    "tensorrt",
+    "python",
+]
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
+]
+Task = Literal[
+    "auto",
+    "text-classification",
+    "token-classification",
+    "fill-mask",
+    "embeddings",
+    "text-generation",
+    "image-classification",
 ]
 LogFormat = Literal["text", "json"]
 Execution = Literal["auto", "loop", "thread", "process"]
@@ -76,6 +99,7 @@ class ModelSettings(Block, frozen=True, kw_only=True):
     signature: Annotated[
         Signature, Meta(description="Inputs and outputs, where the model's files do not tell them, or not fully.")
     ] = Signature()
+    task: Annotated[Task, Meta(description="What a model of transformers does; `auto`: what its config.json says.")] = "auto"
     gpu_memory_mb: Annotated[
         int, Meta(ge=0, le=2**24, description="Most memory of the GPU that the model may take, in MiB; 0: no bound.")
     ] = 0

@@ -18,7 +18,7 @@ class Inputs:
 
     def __init__(self, handler: "Handler", metadata: ModelMetadata) -> None:
         self._metadata = metadata
-        self.arrays = InputCheck(handler.inputs, exact_datatypes=handler.exact_datatypes).arrays
+        self.arrays = InputCheck(handler.inputs, handler.optional_inputs, exact_datatypes=handler.exact_datatypes).arrays
 
     def typed(self, request: InferRequest) -> InferRequest:
         """A V1 request with the model's names and datatypes. Raises InvalidRequest."""

@@ -1,5 +1,6 @@
 """What a model's code implements: `Handler`. Every runtime is one, and so is a user's handler.py."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,15 @@ class Handler:
     platform = "python"
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
+    optional_inputs: list[TensorSpec] = []
+    """Inputs that a request may leave out; the metadata do not name them."""
     exact_datatypes = True
     """Whether an input of another numeric datatype is refused (True) or converted (False)."""
     chooses_outputs = False
     """Whether `load` heeds `config.model.outputs`."""
+
+    signatures: "dict[str, Handler]" = {}
+    """Of a model with several functions: each by its name, the one that this handler is among them."""
 
     choice: "Choice | None" = None
     """The accelerator that the model runs on, where its runtime chooses one."""
@@ -56,6 +62,10 @@ class Handler:
         With `yield` instead of `return` the answer goes in parts: each is sent when it is there.
         """
         raise TypeError(f"{type(self).__name__} has no predict method")
+
+    def predict_stream(self, inputs: "Arrays") -> "Iterator[Arrays]":
+        """What `predict` gives, in parts with `yield`, for a model that can do both; runs in a thread."""
+        raise Unsupported("this model answers at once")
 
     def postprocess(self, outputs: "Arrays") -> "Arrays":
         """Change the outputs after `predict`."""

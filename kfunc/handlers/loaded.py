@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.model")
 
 PREDICT = ("preprocess", "predict", "postprocess")
+STREAM = ("preprocess", "predict_stream", "postprocess")
 EXPLAIN = ("preprocess", "explain")
 TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
 
@@ -153,6 +154,7 @@ class LoadedModel:
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
         self._yields = yields(handler)
+        self._parts_steps = STREAM if is_own(handler, "predict_stream") else PREDICT
         self._inputs = inputs_of(handler, self.metadata)
         predict, explain = steps_of(handler, PREDICT), steps_of(handler, EXPLAIN)
         self._async_predict = predict if any(awaited for _, awaited in predict) else None
@@ -290,11 +292,11 @@ class LoadedModel:
         return self._parts(request, self._inputs.arrays(request), context)
 
     async def _parts(self, request: InferRequest, arrays: "Arrays", context: Context) -> AsyncGenerator[InferResponse]:
-        if not self._yields:
+        if not self._yields and self._parts_steps is PREDICT:
             yield await self._wait(request, arrays, 0, context, self._async_predict)
             return
         self._enter()
-        steps = steps_of(self._handler, PREDICT)
+        steps = steps_of(self._handler, self._parts_steps)
         stream = parts_of(steps, arrays, self._execution, context, lambda: seconds_left(context, self._timeout_s))
         try:
             async for outputs in stream:

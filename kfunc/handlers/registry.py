@@ -57,12 +57,29 @@ RUNTIMES = {
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
         (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"',
     ),
+    ),
+    "tensorflow": RuntimeEntry(
+        "kfunc.handlers.tensorflow:TensorflowHandler", ("tensorflow",), ("tensorflow-cpu", "tensorflow"), "tensorflow",
+        (".keras", ".h5"), marks=("saved_model.pb",),
+    ),
+    "huggingface": RuntimeEntry(
+        "kfunc.handlers.huggingface:HuggingfaceHandler", ("torch", "transformers"), ("transformers",), "huggingface", (),
+        marks=("tokenizer_config.json", "preprocessor_config.json"),
+    ),
+    "openvino": RuntimeEntry(
+        "kfunc.handlers.openvino:OpenvinoHandler", ("openvino",), ("openvino",), "openvino", (), (".xml",),
+        rb"(\s*<\?xml[^>]*>)?\s*<net\b",
+    ),
+    "paddle": RuntimeEntry(
+        "kfunc.handlers.paddle:PaddleHandler", ("paddle",), ("paddlepaddle", "paddlepaddle-gpu"), "paddle", (".pdiparams",)
+    ),
+    # It is imported where there is a GPU: elsewhere that is the reason, not a missing package.
+    "tensorrt": RuntimeEntry("kfunc.handlers.tensorrt:TensorrtHandler", (), ("tensorrt",), "tensorrt", (".engine", ".plan")),
 }  # fmt: skip
 
 # Formats that another runtime cannot read either, with the way to one that can.
 REFUSED = {
     ".params": "MXNet is not maintained any more: export the model to ONNX",
-    ".h5": "a Keras model is not read by this version: export it with tf2onnx",
 }
 HEAD_BYTES = 4096
 

@@ -235,7 +235,13 @@ class Repository:
 def _load_one(config: PodConfig) -> Loaded:
     from kfunc.handlers.loaded import LoadedModel, load_handler
 
-    return LoadedModel(config, load_handler(config))
+    handler = load_handler(config)
+    default = LoadedModel(config, handler)
+    if not handler.signatures:
+        return default
+    from kfunc.handlers.signatures import BySignature
+
+    return BySignature(default, {name: LoadedModel(config, each) for name, each in handler.signatures.items()})
 
 
 def _s(known: list[str]) -> str:

@@ -152,11 +152,12 @@ class _Expected:
 class InputCheck:
     """Holds a request's tensors against a model's metadata and makes arrays of them."""
 
-    __slots__ = ("_convert", "_expected", "_names")
+    __slots__ = ("_convert", "_expected", "_names", "_optional")
 
-    def __init__(self, specs: list[TensorSpec], *, exact_datatypes: bool) -> None:
-        self._expected = {spec.name: _Expected(spec) for spec in specs}
+    def __init__(self, specs: list[TensorSpec], optional: Sequence[TensorSpec] = (), *, exact_datatypes: bool) -> None:
+        self._expected = {spec.name: _Expected(spec) for spec in (*specs, *optional)}
         self._names = ", ".join(self._expected)
+        self._optional = {spec.name for spec in optional}
         self._convert = not exact_datatypes
 
     def arrays(self, request: InferRequest) -> "Arrays":
@@ -180,7 +181,9 @@ class InputCheck:
     def _refuse(self, inputs: list[Tensor], arrays: "Arrays") -> None:
         if len(arrays) < len(inputs):
             raise InvalidRequest("an input is there twice")
-        missing = ", ".join(name for name in self._expected if name not in arrays)
+        missing = ", ".join(name for name in self._expected if name not in arrays and name not in self._optional)
+        if not missing:
+            return
         raise InvalidRequest(f"missing input {missing}; the model's inputs are {self._names}")
 
     def _unseen(self, tensor: Tensor, known: _Expected | None) -> "Array":

@@ -232,6 +232,7 @@ inference:
     signature:
       inputs: [{name: x, datatype: FP32, shape: [-1, 4]}]
       outputs: [{name: y, datatype: FP32, shape: [-1]}]
+    task: fill-mask
     gpu_memory_mb: 2048
     files: ["*.joblib"]
     refresh_s: 60

@@ -25,13 +25,17 @@ class Answers:
     def __init__(self) -> None:
         self.lines = b""
         self.body = b""
+        self.chunks = b""
 
     def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
         self.lines, self.body = lines, body
         exchange.cancelled = True
 
     def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None: ...
-    def send_chunk(self, exchange: Exchange, chunk: bytes) -> None: ...
+
+    def send_chunk(self, exchange: Exchange, chunk: bytes) -> None:
+        self.chunks += chunk
+
     def send_end(self, exchange: Exchange) -> None: ...
     def reset(self, exchange: Exchange) -> None: ...
     def hold(self, exchange: Exchange, paused: bool) -> None: ...
@@ -47,7 +51,7 @@ class Caller:
         if model is not None:
             self.application.serve(model)
         self.tasks = 0
-        self.headers = self.body = b""
+        self.headers = self.body = self.chunks = b""
 
     def ask(self, method: str, target: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -67,9 +71,14 @@ class Caller:
         while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.gather(*waiting)
         self.application.observe(exchange)
-        self.headers, self.body = answers.lines, answers.body
+        self.headers, self.body, self.chunks = answers.lines, answers.body, answers.chunks
         plain = b"octet-stream" not in answers.lines and b"content-encoding" not in answers.lines
         return exchange.status, json.loads(answers.body) if answers.body and plain else None
+
+    def stream(self, *inputs: dict[str, Any]) -> list[Any]:
+        """The parts of an answer."""
+        self.ask("POST", "/v2/models/iris/infer_stream", {"inputs": list(inputs)})
+        return [json.loads(line) for line in self.chunks.splitlines()]
 
     def infer(self, *inputs: dict[str, Any], **more: Any) -> tuple[int, Any]:
         return self.ask("POST", "/v2/models/iris/infer", {"inputs": list(inputs), **more})

@@ -62,7 +62,7 @@ def test_a_runtime_of_func_yaml_finds_only_its_own_files(
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "holds no model; handler.py or one file of .onnx, .skops, .joblib, .pkl, .pickle, "),
+        ([], "holds no model; handler.py, "),
         (["a.onnx", "b.onnx"], "holds several models: a.onnx, b.onnx; keep one, or give each a folder of its own"),
         (["1/model.onnx", "2/"], "2: holds no model; "),
         (["iris/1/a.onnx", "iris/1/b.skops"], "1: holds several models: a.onnx, b.skops"),

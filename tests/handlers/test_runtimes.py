@@ -69,7 +69,6 @@ def test_the_name_of_a_model_decides_its_runtime(uri: str, runtime: str) -> None
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("m.h5", "m.h5: a Keras model is not read by this version: export it with tf2onnx"),
         ("m.params", "m.params: MXNet is not maintained any more: export the model to ONNX"),
         (
             "m.txt",

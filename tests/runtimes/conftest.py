@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.conftest import configuration
+from tests.handlers.conftest import caller, configuration, configured
 from tests.runtimes.served import Served
+
+__all__ = ["caller", "configured"]
 
 RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME", "sklearn")  # the environment of `make test` has its packages
 

@@ -1,0 +1,70 @@
+"""A model with several signatures: a request names one by `signature_name`, or gets the default one."""
+
+from collections.abc import AsyncGenerator, Awaitable
+
+from kfunc.errors import InvalidRequest
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.protocol.contract import Context
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+
+PARAMETER = "signature_name"
+
+
+class BySignature:
+    """A Model in front of one for each signature; its metadata are the default one's."""
+
+    def __init__(self, default: LoadedModel, named: dict[str, LoadedModel]) -> None:
+        self._default = default
+        self._named = named
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """The default signature's."""
+        return self._default.metadata
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be asked."""
+        return self._default.ready
+
+    @property
+    def explains(self) -> bool:
+        """Whether the default signature has explanations."""
+        return self._default.explains
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        """The signature's answer. Raises InvalidRequest for one that there is not."""
+        return self._of(request).infer(request, context)
+
+    def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
+        """The signature's explanation."""
+        return self._of(request).explain(request, context)
+
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
+        """The signature's answer in parts."""
+        return self._of(request).stream(request, context)
+
+    def _of(self, request: InferRequest) -> LoadedModel:
+        if not request.parameters or PARAMETER not in request.parameters:
+            return self._default
+        name = request.parameters[PARAMETER]
+        if name not in self._named:
+            raise InvalidRequest(f"no signature {name!r}; the model's signatures are {', '.join(self._named)}")
+        return self._named[name]
+
+    def stuck(self) -> bool:
+        """Whether a call of one of them hangs."""
+        return any(model.stuck() for model in self._all())
+
+    def retire(self) -> None:
+        """Close each when its calls have ended."""
+        for model in self._all():
+            model.retire()
+
+    def close(self) -> None:
+        """Let go of all."""
+        for model in self._all():
+            model.close()
+
+    def _all(self) -> set[LoadedModel]:
+        return {self._default, *self._named.values()}

