@@ -57,7 +57,6 @@ RUNTIMES = {
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
         (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"',
     ),
-    ),
     "tensorflow": RuntimeEntry(
         "kfunc.handlers.tensorflow:TensorflowHandler", ("tensorflow",), ("tensorflow-cpu", "tensorflow"), "tensorflow",
         (".keras", ".h5"), marks=("saved_model.pb",),
