@@ -47,10 +47,9 @@ def through_rollouts(function: Rolling, rollouts: int, requests: int, per_second
                 if what == "start":
                     function.start()
                 else:
-                    driver = function.spawn("start", str(function.folder))
-                    function.wait_state(phase="running")
-                    function.rollout("abort", str(function.folder))
-                    driver.communicate(timeout=60)
+                    with function.running("start", str(function.folder)):
+                        function.wait_state(phase="running")
+                        function.rollout("abort", str(function.folder))
             seconds = time.monotonic() - begin
             print(
                 f"{number + 1:>2} {what:<6} {seconds:5.1f} s, {counts.total} requests, {len(counts.failures)} failed",

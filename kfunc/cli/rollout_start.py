@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import UNSET
 
 from kfunc.cli.on_cluster import cluster_options, connect, named
 from kfunc.cli.planning import plan_for
 from kfunc.cli.render import parse_digest, parse_image
+from kfunc.errors import StartupError
 from kfunc.manifests.plan import Release
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ def _run(cluster: "Cluster", record: "Record", *, detach: bool, job_image: str, 
     rollout = record.rollout
     store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
     elsewhere = detach or bool(job_image)
+    check_load(record, elsewhere)
     holder = "" if elsewhere else holder_name()
     begun = begin(store, record, holder, time.time())
     if not elsewhere:
@@ -95,6 +98,20 @@ def _run(cluster: "Cluster", record: "Record", *, detach: bool, job_image: str, 
         for manifest in rollout_job(rollout.function, rollout.namespace, job_image, rollout.id, _elsewhere(record)):
             cluster.apply(manifest, force=True)
     return finish(store, as_json)
+
+
+def check_load(record: "Record", elsewhere: bool) -> None:
+    """The log to be sent again is there, and where the rollout is driven. Raises StartupError."""
+    from kfunc.rollout.load import SYNTHETIC, replayed
+
+    load = record.rollout.settings.analysis.load
+    if load is UNSET or load.source == SYNTHETIC:
+        return
+    if elsewhere and "://" not in load.source:
+        raise StartupError(
+            f"{load.source} is on this machine: drive from here, or name a log in an object store (s3:, gs:, az:)"
+        )
+    replayed(load.source)
 
 
 def _elsewhere(record: "Record") -> list[str]:

@@ -30,6 +30,8 @@ def plan_undo(cluster: Cluster, last: Record | None, to: str, now: float) -> Rec
     if len(serving) != 1:
         raise RolloutRefused(f"{len(serving)} revisions share the traffic: give one all of it first")
     target = to or next((share.revision for share in before.shares if share.revision != serving[0]), "")
+    if not to and before.phase != "promoted":
+        raise RolloutRefused(f"the last rollout was {before.phase}: name what to go back to, --to REVISION (kfunc revisions)")
     if target == serving[0]:
         raise RolloutRefused(f"{target} has the traffic already")
     revision = cluster.get("Revision", target, before.namespace) if target else None

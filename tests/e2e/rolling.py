@@ -1,7 +1,6 @@
 """A function of the rollout tests: its revisions, the command line on it, and requests that never stop."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -86,10 +85,20 @@ class Rolling:
     def start(self, status: int = 0) -> str:
         return self.rollout("start", str(self.folder), status=status)
 
-    def spawn(self, *arguments: str) -> "subprocess.Popen[str]":
-        """`kfunc rollout` in the background."""
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """`kfunc rollout` in the background, ended with the block."""
         command = [sys.executable, "-m", "kfunc", "rollout", *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def tried(self, *arguments: str) -> tuple[str, int]:
+        """What `kfunc rollout` says, and its exit status, whatever that is."""
+        with self.running(*arguments) as process:
+            return process.communicate(timeout=120)[0], process.returncode
 
     def state(self) -> Any:
         """`kfunc rollout status` for programs."""
@@ -100,9 +109,8 @@ class Rolling:
         found: dict[str, Any] = {}
 
         def holds() -> bool:
-            command = self.spawn("status", str(self.folder), "--output", "json")
-            text = command.communicate(timeout=60)[0]
-            found.update(json.loads(text) if command.returncode == 0 else {})  # it may not have begun
+            text, status = self.tried("status", str(self.folder), "--output", "json")
+            found.update(json.loads(text) if status == 0 else {})  # it may not have begun
             return all(found.get(name) == value for name, value in wanted.items())
 
         wait_until(holds, f"the rollout of {self.name} is {wanted}", 120, 0.5)

@@ -5,10 +5,12 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from bench.rollouts import TRAFFIC, through_rollouts
 from tests.e2e.cluster import Json, Namespace, wait_until
 from tests.e2e.rolling import HERE, VARIANT, Rolling
 
@@ -44,16 +46,16 @@ def test_a_canary_gets_its_ten_percent_of_a_thousand_requests_and_is_promoted(
 ) -> None:
     function = rolling(CANARY | {"interval_s": 600, "analysis": ANALYSIS | {"max_step_s": 600}})
     function.write(CANARY | {"interval_s": 600, "analysis": ANALYSIS | {"max_step_s": 600}}, VERSION="2")
-    driver = function.spawn("start", str(function.folder))
-    function.wait_state(phase="running")
-    wait_until(lambda: function.ask().headers.get(VARIANT), "the split is in place")
-    answers = [function.ask() for _ in range(1000)]
-    candidate = sum(answer.headers[VARIANT] == "candidate" for answer in answers)
-    figure("canary 90/10: candidate's requests of 1,000", str(candidate))
-    assert {answer.status for answer in answers} == {200}
-    assert 65 <= candidate <= 135  # 99.98 % of all fair splits
-    function.rollout("promote", str(function.folder))
-    assert driver.wait(60) == 0
+    with function.running("start", str(function.folder)) as driver:
+        function.wait_state(phase="running")
+        wait_until(lambda: function.ask().headers.get(VARIANT), "the split is in place")
+        answers = [function.ask() for _ in range(1000)]
+        candidate = sum(answer.headers[VARIANT] == "candidate" for answer in answers)
+        figure("canary 90/10: candidate's requests of 1,000", str(candidate))
+        assert {answer.status for answer in answers} == {200}
+        assert 65 <= candidate <= 135  # 99.98 % of all fair splits
+        function.rollout("promote", str(function.folder))
+        assert driver.wait(60) == 0
     assert function.state()["phase"] == "promoted"
     assert function.leftovers() == CLEAN
 
@@ -105,9 +107,9 @@ def test_blue_green_switches_both_ways_under_load_without_a_failed_request(rolli
         assert "gives the new revision everything" in function.start()
         wait_until(lambda: function.ask(function.preview).status == 200, "the preview answers")
         assert function.ask().headers[VARIANT] == "stable"
-        function.spawn("promote", str(function.folder))
-        wait_until(lambda: function.ask().headers.get(VARIANT) == "candidate", "the switch", 15)
-        function.rollout("abort", str(function.folder))
+        with function.running("promote", str(function.folder)):
+            wait_until(lambda: function.ask().headers.get(VARIANT) == "candidate", "the switch", 30)
+            function.rollout("abort", str(function.folder))
         assert function.serving() == before
         function.write(BLUE_GREEN, VERSION="3")
         function.start()
@@ -138,11 +140,11 @@ def test_a_driver_that_is_killed_is_followed_by_another_that_ends_the_same(rolli
     function = rolling(CANARY)
     function.write(CANARY, VERSION="2")
     with function.requests(40) as counts:
-        driver = function.spawn("start", str(function.folder))
-        function.wait_state(phase="running", step=1)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-        assert "is under way" in _refused(function, "start", str(function.folder))
+        with function.running("start", str(function.folder)) as driver:
+            function.wait_state(phase="running", step=1)
+            driver.send_signal(signal.SIGKILL)
+        said, status = function.tried("start", str(function.folder))
+        assert (status, "is under way" in said) == (1, True)
         wait_until(lambda: function.state()["driver"] == "", "the driver's lease is over", 60, 1.0)
         function.rollout("resume", str(function.folder))
     assert function.state()["phase"] == "promoted"
@@ -152,9 +154,8 @@ def test_a_driver_that_is_killed_is_followed_by_another_that_ends_the_same(rolli
 def test_of_two_starts_at_once_one_is_refused(rolling: Make) -> None:
     function = rolling(CANARY | {"steps": [100]})
     function.write(CANARY | {"steps": [100]}, VERSION="2")
-    with function.requests(40):
-        both = [function.spawn("start", str(function.folder)) for _ in range(2)]
-        said = [(driver.communicate(timeout=120)[0], driver.returncode) for driver in both]
+    with function.requests(40), ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda _: function.tried("start", str(function.folder)), range(2)))
     refused = [text for text, status in said if status == 1]
     assert len(refused) == 1
     assert re.search("is under way|just begun", refused[0])
@@ -229,13 +230,6 @@ def test_a_job_drives_the_rollout_from_within_the_cluster(rolling: Make, build: 
     assert len(jobs) == 1
 
 
-def _refused(function: Rolling, *arguments: str) -> str:
-    driver = function.spawn(*arguments)
-    text = driver.communicate(timeout=60)[0]
-    assert driver.returncode == 1
-    return text
-
-
 def test_the_states_document_is_whole(rolling: Make) -> None:
     function = rolling(CANARY | {"steps": [100]})
     function.write(CANARY | {"steps": [100]}, VERSION="2")
@@ -244,3 +238,11 @@ def test_the_states_document_is_whole(rolling: Make) -> None:
     document = json.loads(text)
     assert (document["phase"], document["winner"], document["steps"]) == ("promoted", "candidate", [100])
     assert [row["traffic"] for row in document["shares"]] == [0, 100]
+
+
+@pytest.mark.timeout(1800)
+def test_no_request_of_fifty_thousand_fails_through_twenty_rollouts(rolling: Make, figure: Callable[[str, str], None]) -> None:
+    function = rolling(TRAFFIC)
+    total, failures, longest = through_rollouts(function, 20, 50_000, 80)
+    figure("20 rollouts: failed of requests, longest", f"{len(failures)} of {total}, {longest:.2f} s")
+    assert failures == []
