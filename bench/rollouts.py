@@ -21,7 +21,7 @@ TRAFFIC = {
     "steps": [25, 100],
     "interval_s": 2,
     "propagation_s": 2,
-    "analysis": {"min_requests": 20, "max_step_s": 120, "ready_timeout_s": 120, "exclude_start_s": 1, "error_rate": 0.01},
+    "analysis": {"min_requests": 20, "max_step_s": 600, "ready_timeout_s": 120, "exclude_start_s": 1, "error_rate": 0.01},
 }
 
 
@@ -43,7 +43,7 @@ def through_rollouts(function: Rolling, rollouts: int, requests: int, per_second
             if what == "undo":
                 function.rollout("undo", str(function.folder))
             else:
-                function.write(TRAFFIC, VERSION=f"{number + 2}")
+                function.write(TRAFFIC if what == "start" else TRAFFIC | {"interval_s": 100}, VERSION=f"{number + 2}")
                 if what == "start":
                     function.start()
                 else:

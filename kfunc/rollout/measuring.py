@@ -49,6 +49,7 @@ class Prometheus:
     """One Prometheus, by its URL or by a Service of the cluster. Raises StartupError for another address."""
 
     def __init__(self, address: str, cluster: Cluster) -> None:
+        self._connections: Connections | None = None
         self._ask = self._by_service(address, cluster) if address.startswith(SERVICE) else self._by_url(address)
         self._asked_at = -EVERY_S
         self._since = 0.0
@@ -66,7 +67,7 @@ class Prometheus:
         return ask
 
     def _by_url(self, address: str) -> Ask:
-        connections = Connections(parse_url(address))
+        connections = self._connections = Connections(parse_url(address))
 
         def ask(path: str) -> tuple[int, bytes]:
             try:
@@ -76,6 +77,11 @@ class Prometheus:
             return answer.status, answer.body
 
         return ask
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._connections is not None:
+            self._connections.close()
 
     def is_due(self, rollout: Rollout) -> bool:
         """Whether it is time to ask again."""

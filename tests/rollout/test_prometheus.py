@@ -142,6 +142,7 @@ def test_a_real_prometheus_gives_the_figures_of_each_revision(tmp_path: Path) ->
             assert time.monotonic() < ends_at
             time.sleep(0.5)
         values = asked.values(one, time.time())
+        asked.close()
     assert samples["stable"].errors == 0
     assert samples["candidate"].errors / samples["candidate"].requests == pytest.approx(0.25, abs=0.05)
     assert samples["candidate"].bounds == [0.1]
