@@ -94,7 +94,8 @@ def comparison(rows: list[Row]) -> str:
 
 
 def _interval(found: Interval, shown: Any) -> str:
-    return f"{shown(found.value)} ({shown(found.low)} to {shown(found.high)})"
+    most = f"to {shown(found.high)}" if found.high != float("inf") else "or more"
+    return f"{shown(found.value)} ({shown(found.low)} {most})"
 
 
 def _against(row: Row) -> str:
