@@ -21,6 +21,7 @@ MEASUREMENTS = (
     "hops",
     "batcher",
     "events",
+    "tracing",
     "startup",
     "memory",
     "imports",

@@ -103,8 +103,9 @@ class Revisions(Block, frozen=True):
 
 
 class Telemetry(Block, frozen=True):
-    """OpenTelemetry's variables for all containers."""
+    """OpenTelemetry's variables for all containers: kfunc's own processes send their traces, as others do."""
 
     otlp_endpoint: Annotated[str, Meta(min_length=1, description="Collector that takes OTLP over HTTP, http://HOST:4318.")]
     sample_ratio: Annotated[float, Meta(ge=0, le=1, description="Part of the traces begun here that are kept.")] = 1.0
+    metrics: Annotated[bool, Meta(description="Metrics are pushed there as well, now and then and at a pod's end.")] = False
     attributes: Annotated[dict[str, str], Meta(description="Attributes of the resource beside the function's own.")] = {}

@@ -43,6 +43,7 @@ Task = Literal[
 LogFormat = Literal["text", "json"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
+Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Workers = Annotated[int, Meta(ge=1, le=256)]
 Dimension = Annotated[int, Meta(ge=-1, le=2**40)]
@@ -172,6 +173,10 @@ class Settings(Block, frozen=True, kw_only=True):
     log_format: Annotated[
         LogFormat, Meta(description="Log and access lines for people, or as JSON objects for collectors.")
     ] = "text"
+    access_log: Annotated[
+        Share,
+        Meta(description="Part of the requests that get a line on standard output; failures always, `kfunc run` shows all."),
+    ] = 0.0
     model_management: Annotated[
         bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
     ] = False

@@ -56,7 +56,7 @@ class GrpcFront:
 
     def broken(self, exchange: Exchange) -> KfuncError:
         """The answer to a call that failed through a fault of ours."""
-        log.exception("a call failed: %s", exchange.target.decode("latin-1"))
+        log.exception("a call failed: %s", exchange.target.decode("latin-1"), extra={"exchange": exchange})
         return KfuncError("internal error; the log of the server says more")
 
     def watch(self) -> None:

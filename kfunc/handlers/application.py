@@ -14,6 +14,7 @@ from kfunc.errors import MethodNotAllowed, NotFound, Unavailable
 from kfunc.handlers.forms import form_of, require_event
 from kfunc.handlers.inference import Answer, Codec, Endpoint, Inference
 from kfunc.handlers.management import index
+from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolve
 from kfunc.handlers.slots import Slot
@@ -42,10 +43,12 @@ class Application:
         recorder: RequestRecorder,
         all_loaded: Callable[[], bool] = lambda: True,
         repository: Repository | None = None,
+        models: ModelMetrics | None = None,
     ) -> None:
         self._config = config
         self._all_loaded = all_loaded
         self._recorder = recorder
+        self._models = models
         self.repository = repository or Repository(config)
         self._inference = Inference(config)
         self._endpoints: dict[bytes, Endpoint] = {}
@@ -103,7 +106,10 @@ class Application:
 
     def observe(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        self._recorder.record(exchange, exchange.note is not None)
+        endpoint = exchange.note
+        self._recorder.record(exchange, endpoint is not None)
+        if endpoint is not None and self._models is not None:
+            self._models.observe(endpoint.slot, exchange)
 
     def _resolve(self, target: bytes) -> Endpoint:
         route = resolve(target)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kfunc.errors import Unsupported
 from kfunc.protocol.messages import TensorSpec
+from kfunc.telemetry.business import BusinessMetrics
+from kfunc.telemetry.current import trace_headers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,14 @@ class Handler:
 
     config: "PodConfig"
     """The function's configuration, set before `load`."""
+
+    metrics: BusinessMetrics = BusinessMetrics()
+    """Makes counters, gauges and histograms that are shown with kfunc's own; set before `load` (docs/metrics.md)."""
+
+    @staticmethod
+    def trace_headers() -> dict[str, str]:
+        """Header fields for a call to another service, which put it into the running request's trace (docs/tracing.md)."""
+        return trace_headers()
 
     def load(self, path: Path) -> None:
         """Read the model. Runs in a thread. `path` is where `model.uri` points; for a handler.py, its folder."""

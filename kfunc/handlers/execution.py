@@ -12,6 +12,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from kfunc.errors import DeadlineExceeded, ModelFailed
+from kfunc.telemetry.current import CURRENT
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -39,7 +40,8 @@ def preemptions() -> int:
 class Execution:
     """Runs `call` for one loaded model. `mode` is `auto` or fixed: `loop`, `thread`.
 
-    `alone` says that a model takes one call at a time: while one is in a thread, none is on the loop.
+    `alone` says that a model takes one call at a time: while one is in a thread, none is on the loop; `announces` that
+    its code may ask for which request it runs.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Execution:
         on_gil_held: Callable[[], None] | None = None,
         *,
         alone: bool = False,
+        announces: bool = False,
         count_preemptions: Callable[[], int] = preemptions,
     ) -> None:
         self.call = call
@@ -58,6 +61,7 @@ class Execution:
         self._executor: Executor | None = None
         self._on_gil_held = on_gil_held
         self._alone = alone
+        self._announces = announces
         self._in_threads = 0  # calls that wait for a thread or are in one
         # The largest input, in elements, that has been fast enough for the loop, times GROWTH.
         self._fast_size: float = inf if mode == "loop" else -1
@@ -73,11 +77,14 @@ class Execution:
 
     def run(self, inputs: "Arrays", size: int, context: "Context") -> "Arrays":
         """Call the model here and now, measuring it."""
+        token = CURRENT.set(context) if self._announces else None
         context.compute_at = started_at = perf_counter()
         try:
             return self.call(inputs)
         finally:
             context.compute_s = duration_s = perf_counter() - started_at
+            if token is not None:
+                CURRENT.reset(token)
             if duration_s > LOOP_LIMIT_S or self._slow_runs:
                 self._measured(size, duration_s)
 
@@ -165,9 +172,11 @@ class Execution:
         context.queue_s = started_at - queued_at
         if watch is not None:
             watch.began_at = started_at
+        CURRENT.set(context)
         try:
             return (call or self.call)(inputs)
         finally:
+            CURRENT.set(None)
             context.compute_s = duration_s = perf_counter() - started_at
             self._running.discard(began_at)
             if call is None:

@@ -249,5 +249,5 @@ async def answered(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
     except KfuncError as error:
         exchange.fail(error)
     except Exception:
-        log.exception("a request failed")
+        log.exception("a request failed", extra={"exchange": exchange})
         exchange.fail(KfuncError("internal error; the log of the handler says more"))

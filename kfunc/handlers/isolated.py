@@ -18,6 +18,7 @@ from kfunc.handlers.loaded import explainer, explains, failure_of, load_here, pi
 from kfunc.handlers.parts import yields
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
+from kfunc.telemetry.business import BusinessMetrics, Update
 
 log = logging.getLogger("kfunc.model")
 
@@ -35,7 +36,8 @@ def main(descriptor: int, ready_descriptor: int) -> None:
     try:
         config = pod.decode(environment())
         log_lines.use(config.log_format)
-        handler = load_here(config)
+        business = BusinessMetrics(keep=True)
+        handler = load_here(config, business)
         if yields(handler):
             raise StartupError("a predict that yields runs in the handler's own process: model.execution must not be process")
         page[0] = handler.ready()
@@ -59,18 +61,21 @@ def main(descriptor: int, ready_descriptor: int) -> None:
             verb, inputs = receive_frame(connection)
         except (EOFError, OSError):
             return
-        send_bytes(connection, answer(calls[verb], inputs))
+        send_bytes(connection, answer(calls[verb], inputs, business.take))
 
 
-def answer(call: Callable[[Any], Any], inputs: Any) -> bytes:
-    """The answer as a frame's content; what the model raises, or answers and cannot be sent, is one too."""
+def answer(call: Callable[[Any], Any], inputs: Any, updates: Callable[[], list[Update]]) -> bytes:
+    """The answer as a frame's content; what the model raises, or answers and cannot be sent, is one too.
+
+    `updates` is what the model's code has told its metrics.
+    """
     try:
-        return pickle.dumps(("ok", call(inputs)), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps(("ok", call(inputs), updates()), pickle.HIGHEST_PROTOCOL)
     except InvalidRequest as error:
-        return pickle.dumps(("invalid", error.message))
+        return pickle.dumps(("invalid", error.message, updates()))
     except Exception as error:
         failure = failure_of(error)
-        return pickle.dumps(("unavailable" if isinstance(failure, Unavailable) else "failed", failure.message))
+        return pickle.dumps(("unavailable" if isinstance(failure, Unavailable) else "failed", failure.message, updates()))
 
 
 def _tell_ready(ready: Callable[[], bool], page: mmap.mmap) -> None:

@@ -21,6 +21,7 @@ from kfunc.config.pod import VARIABLE, PodConfig, encode
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable, WorkerDied
 from kfunc.handlers.contract import Handler
 from kfunc.protocol.messages import TensorSpec
+from kfunc.telemetry.business import BusinessMetrics
 
 if TYPE_CHECKING:
     from kfunc.handlers.accelerators.choice import Choice
@@ -85,8 +86,9 @@ class WorkerProcess:
 
     description: Description
 
-    def __init__(self, config: PodConfig) -> None:
+    def __init__(self, config: PodConfig, metrics: BusinessMetrics) -> None:
         self._config = config
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
@@ -159,7 +161,8 @@ class WorkerProcess:
             except (OSError, EOFError):
                 self._lose(connection, process)
                 raise WorkerDied("the model's worker process died during the call") from None
-        kind, value = pickle.loads(received)  # noqa: S301  (our own child)
+        kind, value, updates = pickle.loads(received)  # noqa: S301  (our own child)
+        self._metrics.apply(updates)
         if kind == "invalid":
             raise InvalidRequest(value)
         if kind == "failed":
@@ -187,7 +190,7 @@ class IsolatedHandler(Handler):
 
     def load(self, path: Path) -> None:
         """Start the process, which loads the model. Raises ModelLoadError."""
-        self._worker = WorkerProcess(self.config)
+        self._worker = WorkerProcess(self.config, self.metrics)
         self._worker.start()
         told = self._worker.description
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes

@@ -26,6 +26,8 @@ from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+from kfunc.telemetry.business import BusinessMetrics
+from kfunc.telemetry.current import CURRENT
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -41,24 +43,24 @@ EXPLAIN = ("preprocess", "explain")
 TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
 
 
-def load_handler(config: PodConfig) -> Handler:
+def load_handler(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
     """Load the model, here or in a process of its own. Raises ModelLoadError with the file and the reason."""
     if config.model.execution != "process":
-        return load_here(config)
+        return load_here(config, metrics)
     handler = IsolatedHandler()
-    handler.config = config
+    handler.config, handler.metrics = config, metrics or handler.metrics
     handler.load(_path(config))
     return handler
 
 
-def load_here(config: PodConfig) -> Handler:
+def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
     """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason."""
     path = _path(config)
     if config.model.digest is not None:
         _check_digest(path, config.model.digest)
     read_ahead(path)
     handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0])
-    handler.config = config
+    handler.config, handler.metrics = config, metrics or handler.metrics
     if config.model.outputs and not handler.chooses_outputs:
         raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
     handler.load(path)
@@ -171,6 +173,7 @@ class LoadedModel:
             self._executor,
             self._isolate if mode == "auto" else None,
             alone=self._concurrency == 1,
+            announces=handler.platform == "python",  # its code may log, and call other services
         )
 
     def _executor(self) -> Executor:
@@ -187,7 +190,7 @@ class LoadedModel:
 
     def _move(self) -> None:
         isolated = IsolatedHandler()
-        isolated.config = self._config
+        isolated.config, isolated.metrics = self._config, self._handler.metrics
         try:
             isolated.load(_path(self._config))
         except (OSError, ModelLoadError) as error:
@@ -272,6 +275,7 @@ class LoadedModel:
             self.close()
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
+        CURRENT.set(context)  # of this task, and those that it makes
         task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
         timer = asyncio.get_running_loop().call_later(timeout_s, task.cancel)
         context.compute_at = began_at = perf_counter()

@@ -33,7 +33,7 @@ class PythonHandler(Handler):
             module = import_file(file)
             user = _find(module, file)
             if isinstance(user, Handler):
-                user.config = self.config
+                user.config, user.metrics = self.config, self.metrics
             if hasattr(user, "load"):
                 user.load(file.parent)
         except ModelLoadError:

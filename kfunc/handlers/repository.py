@@ -17,6 +17,7 @@ from kfunc.handlers.slots import Entry, Load, Loaded, Slot, told_of
 from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
+from kfunc.telemetry.business import BusinessMetrics
 
 log = logging.getLogger("kfunc.model")
 
@@ -233,9 +234,14 @@ class Repository:
 
 
 def _load_one(config: PodConfig) -> Loaded:
+    return load_one(config, None)
+
+
+def load_one(config: PodConfig, metrics: BusinessMetrics | None) -> Loaded:
+    """Load a model whose code may have `metrics` of its own. Raises ModelLoadError."""
     from kfunc.handlers.loaded import LoadedModel, load_handler
 
-    handler = load_handler(config)
+    handler = load_handler(config, metrics)
     default = LoadedModel(config, handler)
     if not handler.signatures:
         return default

@@ -9,16 +9,18 @@ import time
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
+from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.slots import Slot, told_of
 from kfunc.http.server import HttpServer
-from kfunc.process.arguments import Arguments
+from kfunc.process.arguments import Arguments, access_log_share
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
+DRIVER = "/proc/driver/nvidia/version"  # without it there is no GPU of NVIDIA's
 LEAST_FLUSH_S = 1.0
 LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 
@@ -85,9 +87,10 @@ async def serve(
     crew: Crew,
 ) -> None:
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
-    recorder = RequestRecorder(metrics.metrics, access_log=arguments.access_log, keep=arguments.recent)
-    repository = Repository(config, on_failure=metrics.load_failures.add)
-    application = Application(config, recorder, crew.is_complete, repository)
+    recorder = RequestRecorder(metrics.metrics, access_log=access_log_share(arguments, config), keep=arguments.recent)
+    models = ModelMetrics(metrics.metrics)
+    repository = Repository(config, models.timed_load(), metrics.load_failures.add)
+    application = Application(config, recorder, crew.is_complete, repository, models)
     server = HttpServer(application, config.limits)
     offers_grpc = "grpc" in config.protocols
     if offers_grpc:
@@ -121,6 +124,7 @@ async def serve(
         life.watch(config.hang_timeout_s, repository.stuck)
         if offers_grpc and not arguments.listen.path:
             prepare()
+        await _watch_gpus(config, metrics.metrics)
         outermost = not arguments.listen.path
         telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
         if telemetry is not None and telemetry.spans is not None:
@@ -138,6 +142,15 @@ async def serve(
     if management is not None:
         management.close()
     repository.close()
+
+
+async def _watch_gpus(config: PodConfig, metrics: Metrics) -> None:
+    if config.accelerator != "cpu" and os.path.exists(DRIVER):  # noqa: ASYNC240 (of procfs)
+        from kfunc.handlers.gpu_metrics import load_nvml, watch
+
+        nvml = await asyncio.get_running_loop().run_in_executor(None, load_nvml)
+        if nvml is not None:
+            watch(metrics, nvml)
 
 
 def seconds_since_start() -> float:

@@ -13,7 +13,7 @@ from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 from kfunc.telemetry.otlp import attribute, attributes
 from kfunc.telemetry.request_trace import RequestTrace, SpanSink, Traced
 from kfunc.telemetry.requests import RequestRecorder
-from kfunc.telemetry.trace_context import Sampler
+from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE, Sampler
 
 
 class TimedModel:
@@ -124,6 +124,14 @@ class TracedHandler(Traced):
             return
         endpoint = self.inner.endpoint(exchange)
         endpoint.answer(exchange, _timed(endpoint, trace))
+
+    def _pass_on(self, exchange: Exchange, parent: bytes, state: bytes) -> None:
+        """Nothing is forwarded here: the model's own calls and events that answer look at the fields alone."""
+        exchange.headers = headers = exchange.headers | {TRACEPARENT: parent}
+        if state:
+            headers[TRACESTATE] = state
+        else:
+            headers.pop(TRACESTATE, None)
 
     def infer(self, exchange: Exchange, request: InferRequest) -> InferResponse | Awaitable[InferResponse]:
         """Inference that another protocol has decoded."""

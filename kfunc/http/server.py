@@ -128,7 +128,8 @@ class HttpServer:
         except KfuncError as error:
             exchange.fail(error)
         except Exception:
-            log.exception("a request failed: %s %s", exchange.method.decode(), exchange.target.decode("latin-1"))
+            about = (exchange.method.decode(), exchange.target.decode("latin-1"))
+            log.exception("a request failed: %s %s", *about, extra={"exchange": exchange})
             exchange.fail(KfuncError("internal error; the log of the server says more"))
 
     def count_unread(self, transmitter: Transmitter) -> None:

@@ -150,4 +150,6 @@ def telemetry(plan: Plan) -> list[Manifest]:
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": f"{given.sample_ratio:g}",
     }
+    if given.metrics:
+        values["OTEL_METRICS_EXPORTER"] = "otlp"
     return [{"name": name, "value": literal(value)} for name, value in values.items()]

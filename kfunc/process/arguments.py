@@ -2,6 +2,7 @@
 
 import sys
 
+from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 from kfunc.http.address import Address, parse_address
 
@@ -76,3 +77,8 @@ def parse_arguments(program: str, argv: list[str], *, upstream: bool, manage: st
     parsed.upstream = parse_address(values["--upstream"]) if upstream else None
     parsed.manage = None if values["--manage"] == "none" else parse_address(values["--manage"])
     return parsed
+
+
+def access_log_share(arguments: Arguments, config: PodConfig) -> float:
+    """The share of requests that get a line here: of the outermost process what the settings say, one line a request."""
+    return 1.0 if arguments.access_log else 0.0 if arguments.listen.path else config.access_log

@@ -11,7 +11,7 @@ from kfunc.http.address import Address, listen
 from kfunc.http.exchange import Application
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
-from kfunc.process.arguments import parse_arguments
+from kfunc.process.arguments import access_log_share, parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry, trace_requests
@@ -36,7 +36,7 @@ class Parts:
     knows of a request's spans.
     """
 
-    def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: bool, keep: int = 0) -> None:
+    def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: float, keep: int = 0) -> None:
         self.config = config
         self.metrics = Metrics(component)
         self.recorder = RequestRecorder(self.metrics, access_log=access_log, keep=keep)
@@ -56,7 +56,7 @@ def start_sidecar(
         log_lines.use(config.log_format)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
-        upstream, shown = arguments.upstream or Address(), arguments.access_log
+        upstream, shown = arguments.upstream or Address(), access_log_share(arguments, config)
         parts = Parts(config, component, upstream, access_log=shown, keep=arguments.recent)
     except StartupError as error:
         report(error)

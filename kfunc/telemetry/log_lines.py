@@ -7,14 +7,23 @@ from typing import Any, TextIO
 
 import msgspec
 
+from kfunc.telemetry.current import CURRENT
+from kfunc.telemetry.trace_context import ids_of
+
 TEXT = "%(levelname)s %(name)s: %(message)s"
 
 
 class JsonLines(logging.Formatter):
-    """A record as a JSON object on one line: time, level, logger, message and, of an exception, its traceback."""
+    """A record as a JSON object on one line: time, level, logger, message and, of an exception, its traceback.
+
+    One that is about a request has the request's ids: `exchange` among its extras says so, or model code that logs.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        exchange = getattr(record, "exchange", None) or CURRENT.get()
+        if exchange is not None:
+            fields |= ids(exchange)
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return line(record.created, fields)
@@ -48,6 +57,14 @@ def line(at_s: float, fields: dict[str, Any]) -> str:
     """One object, its time first (RFC 3339, UTC); text that is not UTF-8 is shown as far as it can be."""
     clean = {key: _clean(value) if isinstance(value, str) else value for key, value in fields.items()}
     return msgspec.json.encode({"time": timestamp(at_s), **clean}).decode()
+
+
+def ids(exchange: Any) -> dict[str, str]:
+    """What log lines, spans and events of one request have in common; a trace where it belongs to one."""
+    trace_id, span_id = ids_of(exchange)
+    request_id = getattr(exchange, "request_id", b"").decode("latin-1")
+    found = {"request_id": request_id, "trace_id": trace_id, "span_id": span_id}
+    return {name: value for name, value in found.items() if value}
 
 
 def timestamp(at_s: float) -> str:

@@ -102,7 +102,7 @@ class Metrics:
             kind = "counter" if entry.kind == "codes" else entry.kind
             families.setdefault(entry.name, Family(entry.name, kind, entry.text, [])).samples.extend(samples)
 
-        cells = [(entry, [(slab, entry.index) for slab in slabs]) for entry in self._entries.values()]
+        cells = [(entry, [(slab, entry.index) for slab in slabs]) for entry in list(self._entries.values())]
         later: dict[tuple[str, Labels], tuple[Entry, list[tuple[int, int]]]] = {}
         for slab, entry in self._slabs.published():
             if slab in slabs:

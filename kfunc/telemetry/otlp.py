@@ -19,6 +19,8 @@ ERROR = b"\x18\x02"  # Status.code, STATUS_CODE_ERROR
 SAMPLED, REMOTE_KNOWN, REMOTE = 1, 0x100, 0x200
 SCHEMA = b"https://opentelemetry.io/schemas/1.37.0"
 
+SHORT = 64  # characters: lengths of one byte, as no key has more than 32
+
 Value = str | int | float | bool
 Link = tuple[bytes, bytes]
 """Another span's trace and id, in hexadecimal."""
@@ -59,7 +61,16 @@ def key_value(key: str, value: Value) -> bytes:
 
 def attribute_once(key: str, value: Value) -> bytes:
     """An attribute of a span whose value will hardly come again."""
+    if type(value) is str and len(value) < SHORT and value.isascii():
+        size, head = len(value), _short(key)
+        return b"\x4a%c%b\x12%c\x0a%c%b" % (len(head) + size + 4, head, size + 2, size, value.encode())
     return length_delimited(9, key_value(key, value))
+
+
+@lru_cache(64)
+def _short(key: str) -> bytes:
+    """A key as a KeyValue's first field; with a short value the whole has a length of one byte."""
+    return length_delimited(1, key.encode())
 
 
 attribute = lru_cache(4096, typed=True)(attribute_once)

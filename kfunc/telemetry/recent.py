@@ -6,7 +6,7 @@ from time import time
 from msgspec import Struct
 
 from kfunc.http.exchange import Exchange
-from kfunc.telemetry.trace_context import trace_id_of
+from kfunc.telemetry.trace_context import ids_of
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -48,7 +48,7 @@ class RecentRequests:
                 round(exchange.compute_s * 1e3, 3),
                 exchange.sent_length,
                 exchange.request_id.decode("latin-1"),
-                trace_id_of(exchange),
+                ids_of(exchange)[0],
             )
         )
 

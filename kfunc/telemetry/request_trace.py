@@ -28,6 +28,7 @@ from kfunc.telemetry.trace_context import (
 
 EVENT_PARENT, EVENT_STATE = b"ce-traceparent", b"ce-tracestate"
 STRUCTURED = b"application/cloudevents+json"
+EXEMPLAR_S = 0.05  # between two exemplars: a scrape shows the last one of each bucket
 MAX_EVENT = 64 * 1024  # bytes: a larger event is not read for its trace alone
 
 
@@ -54,7 +55,7 @@ class RequestTrace:
     `links` are spans that it belongs to besides: its batches, the event's own trace.
     """
 
-    __slots__ = ("decoded_at", "encoded_at", "encoding_at", "links", "parent", "span_id", "state", "trace_id")
+    __slots__ = ("decoded_at", "encoded_at", "encoding_at", "ended", "links", "parent", "span_id", "state", "trace_id")
 
     def __init__(self, parent: Parent, links: tuple[Link, ...]) -> None:
         self.trace_id = parent.trace_id
@@ -62,6 +63,7 @@ class RequestTrace:
         self.state = parent.state
         self.span_id = new_span_id()
         self.links = links
+        self.ended = False
         self.decoded_at = self.encoding_at = self.encoded_at = 0.0
 
     def child(self, name: str, started_at: float, ended_at: float, attributes: bytes = b"") -> Span:
@@ -101,6 +103,7 @@ class Traced:
         self._recorder = recorder
         self._declares = declares
         self._names = SpanNames()
+        self._exemplar_due_at = 0.0
 
     def handle(self, exchange: Exchange) -> None:
         """Hand on, with the request's span as the parent of all behind."""
@@ -123,13 +126,17 @@ class Traced:
         links = ((event.trace_id, event.span_id),) if event is not None and parent is not None else ()
         trace = RequestTrace(kept, links)
         exchange.trace = trace
-        pass_on(exchange, traceparent(trace.trace_id, trace.span_id), trace.state)
+        self._pass_on(exchange, traceparent(trace.trace_id, trace.span_id), trace.state)
         return trace
+
+    def _pass_on(self, exchange: Exchange, parent: bytes, state: bytes) -> None:
+        pass_on(exchange, parent, state)
 
     def observe(self, exchange: Exchange) -> None:
         """The request has ended, and with it its spans."""
         trace: RequestTrace | None = exchange.trace
-        if trace is not None and trace.span_id:
+        if trace is not None and not trace.ended:
+            trace.ended = True
             self._end(exchange, trace)
         self.inner.observe(exchange)
 
@@ -150,10 +157,10 @@ class Traced:
         own = (trace.trace_id, trace.span_id, trace.parent, named.name, SERVER, exchange.started_at, ended_at)
         error = message if failed else None
         self._spans.add(Span(*own, b"".join(parts), trace.links, error, trace.state, bool(trace.parent)))
-        if exchange.note is not None:
+        if exchange.note is not None and ended_at >= self._exemplar_due_at:
+            self._exemplar_due_at = ended_at + EXEMPLAR_S
             duration_s = ended_at - exchange.started_at
             self._recorder.exemplar(Exemplar(duration_s, trace.trace_id, trace.span_id, time()))
-        trace.span_id = b""  # once
 
 
 def pass_on(exchange: Exchange, parent: bytes, state: bytes) -> None:

@@ -35,7 +35,7 @@ def access_line(exchange: Exchange, status: int, duration_s: float) -> str:
         "status": status,
         "duration_ms": round(duration_s * 1e3, 3),
         "bytes": exchange.sent_length,
-        "request_id": exchange.request_id.decode("latin-1"),
+        **log_lines.ids(exchange),
     }
     return log_lines.line(time(), fields) + "\n"
 
@@ -43,8 +43,8 @@ def access_line(exchange: Exchange, status: int, duration_s: float) -> str:
 class RequestRecorder:
     """Records ended exchanges. Durations are those of inference requests, not of probes."""
 
-    def __init__(self, metrics: Metrics, *, access_log: bool, keep: int = 0) -> None:
-        """`keep`: how many of the last requests are kept."""
+    def __init__(self, metrics: Metrics, *, access_log: float, keep: int = 0) -> None:
+        """`access_log`: the share of requests that get a line. `keep`: how many of the last requests are kept."""
         self._metrics = metrics
         self.recent = RecentRequests(keep) if keep else None
         codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
@@ -54,6 +54,8 @@ class RequestRecorder:
         self._code, self._bucket, self._sum = codes.index, durations.index, durations.sum_index
         self._exemplars = durations.exemplars
         self._access_log = AccessLog(metrics) if access_log else None
+        self._share = float(access_log)
+        self._due = 1.0 - self._share  # at 1 the next line is: the first request has one
         self._watched = self._access_log is not None or self.recent is not None
 
     def record(self, exchange: Exchange, inference: bool) -> None:
@@ -74,7 +76,10 @@ class RequestRecorder:
         if self.recent is not None:
             self.recent.add(exchange, status, duration_s)
         if self._access_log is not None:
-            self._access_log.add(access_line(exchange, status, duration_s))
+            self._due += self._share
+            if self._due >= 1.0 or status >= 500:  # a failure of ours always has its line
+                self._due %= 1.0
+                self._access_log.add(access_line(exchange, status, duration_s))
 
     def exemplar(self, exemplar: Exemplar) -> None:
         """A request that was traced: the example of its bucket of durations."""

@@ -81,10 +81,10 @@ def ratio_sampler(ratio: float, *, by_parent: bool) -> Sampler:
     return sample
 
 
-def trace_id_of(exchange: "Exchange") -> str:
-    """The trace that a request belongs to; empty for none."""
-    if exchange.trace is not None:
-        trace_id: bytes = exchange.trace.trace_id
-        return trace_id.decode()
+def ids_of(exchange: "Exchange") -> tuple[str, str]:
+    """The trace that a request belongs to, and its span here; empty where there is none."""
+    trace = getattr(exchange, "trace", None)
+    if trace is not None:
+        return trace.trace_id.decode(), trace.span_id.decode()
     parent = read_parent(exchange.headers.get(TRACEPARENT, b""))
-    return "" if parent is None else parent.trace_id.decode()
+    return ("", "") if parent is None else (parent.trace_id.decode(), "")

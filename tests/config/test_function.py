@@ -248,6 +248,7 @@ inference:
   hang_timeout_s: 10
   grace_s: 5
   model_management: true
+  access_log: 0.1
   log_format: json
   limits: {max_body_bytes: 2000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}
@@ -354,7 +355,7 @@ inference:
   storage: {env_secret: s3, file_secret: gcs}
   eventing: {sink_binding: "broker:default", ce_overrides: {team: ml}, broker_ingress: "http://kafka-broker-ingress.knative-eventing",
              delivery: {retry: 3, backoff: exponential, backoff_s: 0.5, dead_letter: "service:dead"}}
-  telemetry: {otlp_endpoint: "http://collector:4318", sample_ratio: 0.1, attributes: {deployment.environment.name: test}}
+  telemetry: {otlp_endpoint: "http://collector:4318", sample_ratio: 0.1, metrics: true, attributes: {team: test}}
 """
 
 # What excludes something in the files above.

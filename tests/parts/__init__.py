@@ -56,6 +56,7 @@ PARTS = {
     "docker-registry": Part("usr/bin/docker-registry", debian=("docker-registry",)),
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
+    "otel-collector": Part("otel-collector", go="tests/telemetry/collector", heavy=True),
     "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
     "wrk": Part("usr/bin/wrk", debian=("wrk",)),

@@ -1,0 +1,144 @@
+"""A real Prometheus that scrapes a real function: each query of the dashboard and of the alerts has data."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfunc.config.complete import complete
+from kfunc.config.load import read_function
+from kfunc.config.source import parse_source
+from kfunc.manifests.alerts import alerts
+from kfunc.manifests.dashboard import panels
+from kfunc.manifests.plan import Plan
+from tests.integration.test_run import Run, make_function
+from tests.parts import environment, program
+from tests.parts.servers import Server
+
+pytestmark = pytest.mark.integration
+
+FUNC_YAML = """\
+specVersion: 0.36.0
+name: iris
+created: 2026-11-21T00:00:00Z
+runtime: python
+inference:
+  model: {uri: ./handler.py}
+  grace_s: 5
+  batcher: {max_batch_size: 8}
+  logger: {mode: metadata}
+  monitoring: {}
+"""
+HANDLER = """\
+from kfunc import Handler, TensorSpec
+
+class Double(Handler):
+    inputs = [TensorSpec("x", "FP32", [-1, 1])]
+    outputs = [TensorSpec("y", "FP32", [-1, 1])]
+
+    def predict(self, inputs):
+        if inputs["x"].max() > 90:
+            raise RuntimeError("too large")
+        return {"y": inputs["x"] * 2}
+"""
+LABELS = {"namespace": "default", "function": "iris", "pod": "iris-1", "revision": "iris-00001"}
+
+
+class Prometheus(Server):
+    """Scrapes one target each half second."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        super().__init__(folder)
+        static = {"targets": [target], "labels": LABELS}
+        jobs = [{"job_name": "kfunc", "static_configs": [static]}]
+        settings = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": jobs}
+        folder.mkdir(parents=True)
+        (folder / "prometheus.json").write_text(json.dumps(settings))
+
+    def command(self) -> list[str]:
+        """What runs it."""
+        binary = str(program("prometheus", "usr/bin/prometheus"))
+        listen = f"--web.listen-address=127.0.0.1:{self.port}"
+        features = "--enable-feature=exemplar-storage"
+        return [binary, "--config.file=prometheus.json", f"--storage.tsdb.path={self.folder}/data", listen, features]
+
+    def environment(self) -> dict[str, str]:
+        """Its environment."""
+        return environment("prometheus")
+
+    def ask(self, path: str, **query: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, text: str) -> list[float]:
+        return [float(each["value"][1]) for each in self.ask("query", query=text)["result"]]
+
+
+def plan() -> Plan:
+    function = read_function(parse_source(FUNC_YAML.encode()))
+    return Plan(function, complete(function, "python"))
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that has seen requests, batches, events and a failure."""
+    program("prometheus", "usr/bin/prometheus")
+    folder = make_function(tmp_path_factory.mktemp("scraped"), FUNC_YAML)
+    (folder / "handler.py").write_text(HANDLER)
+    with Run(folder) as run:
+        run.wait_until_ready()
+        target = re.findall(r"metrics: logger http://([\d.:]+)/", run.out)[0]
+        with Prometheus(folder / "prometheus", target) as server:
+            deadline = time.monotonic() + 20
+            while not server.query("rate(kfunc_requests_total[5m]) > 0") or time.monotonic() < deadline - 17:
+                assert time.monotonic() < deadline
+                for value in (1, 99):
+                    tensor = {"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [value]}
+                    run.request("POST", "/v2/models/iris/infer", {"inputs": [tensor]})
+                time.sleep(0.1)
+            yield server
+
+
+@pytest.mark.parametrize(
+    "query", [query for panel in panels(plan()) for query in panel.queries.values()], ids=lambda query: query[:60]
+)
+def test_a_query_of_the_dashboard_has_data(scraped: Prometheus, query: str) -> None:
+    values = scraped.query(query)
+    assert values
+    assert all(value == value for value in values), "not a number"
+
+
+@pytest.mark.parametrize("alert", alerts(plan()), ids=lambda alert: alert.name)
+def test_what_an_alert_compares_has_data(scraped: Prometheus, alert: Any) -> None:
+    for compared in alert.expression.removeprefix("(").split(") or (")[0:1]:
+        assert scraped.query(compared.rpartition(" > ")[0])
+
+
+def test_the_function_fails_as_often_as_its_errors_say(scraped: Prometheus) -> None:
+    (ratio,) = scraped.query(next(panel.queries["5xx"] for panel in panels(plan()) if panel.title == "Errors"))
+    assert 0.3 < ratio < 0.7
+
+
+def test_the_target_is_up_and_its_types_are_known(scraped: Prometheus) -> None:
+    assert scraped.query("up") == [1]
+    types = {name: kinds[0]["type"] for name, kinds in scraped.ask("metadata").items()}
+    assert types["kfunc_request_duration_seconds"] == "histogram"
+    assert types["kfunc_batch_queue_length"] == "gauge"
+    assert "counter" in {types.get("kfunc_requests_total"), types.get("kfunc_requests")}
+
+
+def test_promtool_has_nothing_to_complain_of(scraped: Prometheus) -> None:
+    target = scraped.ask("targets")["activeTargets"][0]["scrapeUrl"]
+    with urllib.request.urlopen(target, timeout=10) as answer:
+        text = answer.read()
+    command = [str(program("prometheus")), "check", "metrics"]
+    done = subprocess.run(command, input=text, env=environment("prometheus"), capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
