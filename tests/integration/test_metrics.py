@@ -43,7 +43,8 @@ class Shop(Handler):
     def predict(self, inputs):
         self.orders.add(len(inputs["x"]), kind="large" if inputs["x"].max() > 5 else "small")
         if inputs["x"].max() > 90:
-            logging.getLogger("shop").warning("trace %s", self.trace_headers().get("traceparent", "none"))
+            headers = self.trace_headers()
+            logging.getLogger("shop").warning("trace %s, baggage %s", headers.get("traceparent"), headers.get("baggage"))
         return {"y": inputs["x"]}
 """
 PATH = "/v2/models/shop/infer"
@@ -134,7 +135,7 @@ def test_logs_spans_and_exemplars_of_a_request_have_the_same_ids(tmp_path: Path)
     with Collector() as collector:
         with begin(tmp_path, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **more}) as run:
             run.wait_until_ready()
-            given = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "r-7"}
+            given = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "r-7", "baggage": "user=7"}
 
             def handled() -> bool:
                 assert run.request("POST", PATH, body(99), given)[0] == 200
@@ -150,7 +151,7 @@ def test_logs_spans_and_exemplars_of_a_request_have_the_same_ids(tmp_path: Path)
         pushed = {point.name for point in collector.points}
     assert {(line["request_id"], line["trace_id"]) for line in said} == {("r-7", TRACE)}
     assert servers[said[-1]["span_id"]] == "handler"
-    assert said[-1]["message"] == f"trace 00-{TRACE}-{said[-1]['span_id']}-01"
+    assert said[-1]["message"] == f"trace 00-{TRACE}-{said[-1]['span_id']}-01, baggage user=7"
     assert (accessed[-1]["request_id"], accessed[-1]["trace_id"]) == ("r-7", TRACE)
     assert servers[accessed[-1]["span_id"]] == "logger"
     assert f'trace_id="{TRACE}"' in exposed
