@@ -126,7 +126,7 @@ def _own_spans() -> float:
     from time import perf_counter
 
     from kfunc.telemetry.otlp import SERVER, Span, attribute, encode_resource, encode_span, trace_request
-    from kfunc.telemetry.trace_context import new_span_id
+    from kfunc.telemetry.sampling import new_span_id
 
     began_at, waiting = process_time(), []
     for _ in range(SPANS):

@@ -10,7 +10,8 @@ from kfunc.batcher_sidecar.calls import Member
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry.otlp import CLIENT, Link, Span, attribute, attribute_once
 from kfunc.telemetry.request_trace import RequestTrace, SpanSink
-from kfunc.telemetry.trace_context import new_span_id, traceparent
+from kfunc.telemetry.sampling import new_span_id
+from kfunc.telemetry.trace_context import traceparent
 
 if TYPE_CHECKING:
     from kfunc.batcher_sidecar.queues import Part

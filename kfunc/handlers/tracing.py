@@ -13,7 +13,8 @@ from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 from kfunc.telemetry.otlp import attribute, attributes
 from kfunc.telemetry.request_trace import RequestTrace, SpanSink, Traced
 from kfunc.telemetry.requests import RequestRecorder
-from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE, Sampler
+from kfunc.telemetry.sampling import Sampler
+from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE
 
 
 class TimedModel:

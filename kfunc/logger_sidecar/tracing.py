@@ -6,7 +6,8 @@ from kfunc.logger_sidecar.contract import Outcome
 from kfunc.logger_sidecar.event import Event
 from kfunc.telemetry.otlp import PRODUCER, Span, attribute, attribute_once
 from kfunc.telemetry.request_trace import SpanSink
-from kfunc.telemetry.trace_context import new_span_id, read_parent
+from kfunc.telemetry.sampling import new_span_id
+from kfunc.telemetry.trace_context import read_parent
 
 
 class DeliveryTracer:

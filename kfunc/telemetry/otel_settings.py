@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from kfunc.telemetry.trace_context import Sampler, ratio_sampler
+from kfunc.telemetry.sampling import Sampler, ratio_sampler
 
 HTTP, GRPC = "http/protobuf", "grpc"
 DEFAULT_PORTS = {HTTP: 4318, GRPC: 4317}

@@ -14,17 +14,9 @@ from kfunc.http.exchange import Application, Exchange
 from kfunc.telemetry.otlp import INTERNAL, SERVER, Link, Span, attribute, attribute_once
 from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder, is_probe
 from kfunc.telemetry.samples import Exemplar
+from kfunc.telemetry.sampling import Sampler, new_span_id, new_trace_id
 from kfunc.telemetry.span_names import SpanNames
-from kfunc.telemetry.trace_context import (
-    TRACEPARENT,
-    TRACESTATE,
-    Parent,
-    Sampler,
-    new_span_id,
-    new_trace_id,
-    read_parent,
-    traceparent,
-)
+from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE, Parent, read_parent, traceparent
 
 EVENT_PARENT, EVENT_STATE = b"ce-traceparent", b"ce-tracestate"
 STRUCTURED = b"application/cloudevents+json"

@@ -8,11 +8,11 @@ from kfunc.config.pod import PodConfig
 from kfunc.telemetry import resource
 from kfunc.telemetry.metric_export import MetricExport
 from kfunc.telemetry.metrics import Metrics
-from kfunc.telemetry.otel_settings import GRPC, OtelSettings, Target, read
+from kfunc.telemetry.otel_settings import GRPC, Target, read
 from kfunc.telemetry.otlp import encode_resource
 from kfunc.telemetry.otlp_http import HttpTransport
+from kfunc.telemetry.sampling import Sampler, ratio_sampler
 from kfunc.telemetry.span_export import SpanExport, Transport
-from kfunc.telemetry.trace_context import Sampler, ratio_sampler
 
 log = logging.getLogger("kfunc.telemetry")
 
@@ -37,11 +37,6 @@ class Telemetry:
             self.spans = SpanExport(settings, _transport(settings.traces, "traces"), described, metrics)
         if settings.metrics is not None:
             self._metrics = MetricExport(settings, _transport(settings.metrics, "metrics"), described, metrics)
-
-    @property
-    def settings(self) -> OtelSettings:
-        """What OpenTelemetry's variables say."""
-        return self._settings
 
     def sampler(self) -> Sampler:
         """Where callers talk to another process first, that one has decided."""

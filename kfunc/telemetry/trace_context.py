@@ -1,11 +1,9 @@
-"""W3C Trace Context: traceparent read and written, ids, and the decision whether a trace is kept. Sans-IO.
+"""W3C Trace Context: traceparent read and written. Sans-IO.
 
 https://www.w3.org/TR/trace-context/ (Recommendation, 23 November 2021). Ids are hexadecimal text, as in the header.
 """
 
 import re
-from collections.abc import Callable
-from random import getrandbits
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,7 +19,6 @@ FORM = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-
 NO_TRACE = b"0" * 32
 NO_SPAN = b"0" * 16
 SAMPLED = 1
-LOW_64 = (1 << 64) - 1
 
 
 class Parent(Struct, frozen=True, gc=False):
@@ -47,38 +44,6 @@ def read_parent(value: bytes, state: bytes = b"") -> Parent | None:
 def traceparent(trace_id: bytes, span_id: bytes, *, sampled: bool = True) -> bytes:
     """The header's value."""
     return b"00-%b-%b-0%d" % (trace_id, span_id, sampled)
-
-
-def new_trace_id() -> bytes:
-    """Random, and not nothing."""
-    return b"%032x" % (getrandbits(128) or 1)
-
-
-def new_span_id() -> bytes:
-    """Random, and not nothing."""
-    return b"%016x" % (getrandbits(64) or 1)
-
-
-Sampler = Callable[[Parent | None], Parent | None]
-"""Gives the parent of a span that is to be kept, a new trace's too; None for one that is not."""
-
-
-def ratio_sampler(ratio: float, *, by_parent: bool) -> Sampler:
-    """Keeps `ratio` of the traces, the same in every process by the trace's id (OpenTelemetry, TraceIdRatioBased).
-
-    `by_parent`: only of those that begin here; others are kept where their caller's span is.
-    """
-    bound = round(ratio * (LOW_64 + 1))
-
-    def sample(parent: Parent | None) -> Parent | None:
-        if parent is None:
-            number = getrandbits(128) or 1
-            return Parent(b"%032x" % number, b"", sampled=True) if number & LOW_64 < bound else None
-        if by_parent:
-            return parent if parent.sampled else None
-        return parent if int(parent.trace_id[16:], 16) < bound else None
-
-    return sample
 
 
 def ids_of(exchange: "Exchange") -> tuple[str, str]:

@@ -11,8 +11,9 @@ from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.otlp import Span
 from kfunc.telemetry.request_trace import NoDetails, Traced, event_parent
 from kfunc.telemetry.requests import RequestRecorder
+from kfunc.telemetry.sampling import Sampler, ratio_sampler
 from kfunc.telemetry.span_names import MAX_KNOWN, SpanNames, name
-from kfunc.telemetry.trace_context import Parent, Sampler, ratio_sampler
+from kfunc.telemetry.trace_context import Parent
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 KEPT, NOT_KEPT = b"00-%b-%b-01" % (TRACE, SPAN), b"00-%b-%b-00" % (TRACE, SPAN)

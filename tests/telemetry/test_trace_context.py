@@ -2,7 +2,8 @@
 
 import pytest
 
-from kfunc.telemetry.trace_context import Parent, new_span_id, new_trace_id, ratio_sampler, read_parent, traceparent
+from kfunc.telemetry.sampling import new_span_id, new_trace_id, ratio_sampler
+from kfunc.telemetry.trace_context import Parent, read_parent, traceparent
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 
