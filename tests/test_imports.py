@@ -25,7 +25,7 @@ IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\w+)", re.MULTILINE)
 COMMANDS_AND_PAGES = {"click", "rich", "ruamel", "flask", "werkzeug", "jinja2", "cloudevents", "gunicorn"}
 HEAVY = {"hpack", "grpc", "google", "kubernetes", "opentelemetry", "pydantic", "prometheus_client", "simdjson", "zstandard"}
 # Each costs about as much to import as the event loop.
-COSTLY_STANDARD_LIBRARY = {"argparse", "dataclasses", "email", "pydoc", "unittest", "xml"}
+COSTLY_STANDARD_LIBRARY = {"argparse", "dataclasses", "email", "pydoc", "random", "unittest", "xml"}
 ARRAYS_AND_MODELS = {"numpy", "onnxruntime", "sklearn", "scipy", "joblib", "skops"}
 
 REQUESTS = (
