@@ -4,7 +4,7 @@ ARGS ?=
 RUNTIMES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e test-parts test-runtimes parts check fuzz bench soak soak-batcher train clean constraints
+.PHONY: help run test e2e test-parts test-runtimes parts check docs fuzz bench soak soak-batcher train clean constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-runtimes  the tests of every runtime, each in an environment of its own (RUNTIMES="xgboost torch")'
 	@echo 'make e2e    the tests that need a cluster with Knative and Istio; it says which variables name one'
 	@echo 'make check  only ruff, mypy and the layers'
+	@echo 'make docs   the documentation as a site, in build/docs'
 	@echo 'make fuzz   a million wrong inputs for every decoder (ARGS="--seed 2 --target v1")'
 	@echo 'make bench  measure kfunc against other servers on this machine (ARGS="--help")'
 	@echo 'make soak   the logger through an outage of ten minutes and 20 SIGKILLs (ARGS="--outage 120")'
@@ -34,6 +35,7 @@ BENCHING := .venv-bench/ready-$(call key,bench)
 # Environments without kfunc, for what cannot stand beside it: constraints/NAME.txt is all that goes into .venv-NAME.
 foreign = .venv-$(1)/ready-$(firstword $(shell { echo "$(CURDIR)"; "$(PYTHON)" -V; cat constraints/$(1).txt; } 2>&1 | cksum))
 CLIENTS := $(call foreign,conformance)
+SITE := $(call foreign,docs)
 PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
 # make bench needs the peers only if it measures them: they are named, or nothing is.
 MEASURED := $(filter --help throughput batcher peers images h2 grpc hops tracing startup memory imports paths micro,$(ARGS))
@@ -54,7 +56,7 @@ define environment
 endef
 
 $(RUNTIME):
-	$(call environment,runtime,onnx$(comma)grpc)
+	$(call environment,runtime,onnx$(comma)grpc$(comma)page)
 
 $(TESTING):
 	$(call environment,test,test)
@@ -65,7 +67,7 @@ $(TRAINING):
 $(BENCHING):
 	$(call environment,bench,bench)
 
-$(CLIENTS) $(PEERS):
+$(CLIENTS) $(SITE) $(PEERS):
 	@echo 'setting up $(@D) (once; a minute or so)'
 	@"$(PYTHON)" -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $(@D:.venv-%=constraints/%.txt)
@@ -106,6 +108,12 @@ e2e: $(TESTING)
 fuzz: $(TESTING)
 	@.venv-test/bin/python -m tests.fuzz --count 1000000 $(ARGS)
 
+# The reference is made from the code, the site by mkdocs; a warning of either fails.
+docs: $(RUNTIME) $(SITE)
+	@.venv/bin/python -m docs.site.build build
+	@.venv-docs/bin/mkdocs build --quiet --strict --config-file build/mkdocs.yml
+	@echo build/docs/index.html
+
 soak-batcher: $(TESTING)
 	@.venv-test/bin/python -m tests.batcher_sidecar.soak $(ARGS)
 
@@ -131,13 +139,13 @@ soak: $(BENCHING)
 
 # Exact versions of everything, from fresh installs: test.txt decides, the others are parts of it.
 constraints:
-	@for set in test:test runtime:onnx,grpc examples:train bench:bench; do \
+	@for set in test:test runtime:onnx,grpc,page examples:train bench:bench; do \
 		name=$${set%%:*}; extra=$${set##*:}; pins=''; [ $$name = test ] || pins='-c constraints/test.txt'; \
 		echo "constraints/$$name.txt"; "$(PYTHON)" -m venv --clear .cache/pins && \
 		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check $$pins -e ".[$$extra]" && \
 		.cache/pins/bin/python -m pip freeze --exclude kfunc --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
 	done
-	@for name in conformance bench-kserve bench-mlserver; do \
+	@for name in conformance docs bench-kserve bench-mlserver; do \
 		echo "constraints/$$name.txt"; "$(PYTHON)" -m venv --clear .cache/pins && \
 		.cache/pins/bin/python -m pip install --quiet --disable-pip-version-check -r constraints/$$name.in && \
 		.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/$$name.txt || exit 1; \
@@ -148,5 +156,5 @@ constraints:
 	.cache/pins/bin/python -m pip freeze --exclude pip --exclude setuptools >constraints/build.txt; rm -rf .cache/pins
 
 clean:
-	@rm -rf .venv .venv-test .venv-train .venv-bench .venv-bench-kserve .venv-bench-mlserver .venv-conformance .venv-runtimes .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
+	@rm -rf .venv .venv-test .venv-train .venv-bench .venv-bench-kserve .venv-bench-mlserver .venv-conformance .venv-docs build .venv-runtimes .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .kfunc
 	@find kfunc tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

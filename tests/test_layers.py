@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "http": {"errors", "config", "protocol"},
     "telemetry": {"errors", "config", "protocol", "http"},
     "grpc": {"errors", "config", "protocol", "http"},
-    "process": {"errors", "config", "http", "telemetry", "grpc"},
+    "pages": {"errors", "config", "http", "telemetry"},
+    "process": {"errors", "config", "http", "telemetry", "grpc", "pages"},
     "storage": {"errors", "config"},
     "handlers": {"errors", "config", "protocol", "http", "telemetry", "process", "grpc", "storage"},
     "batcher_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "kserve": {"errors", "config"},
     "cluster": {"errors", "config", "manifests"},
     "images": {"errors", "config"},
+    "bench": {"errors"},
     "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
     "rollout": {"errors", "config", "protocol", "client", "manifests", "cluster", "event_log"},
     "cli": {
@@ -40,6 +42,7 @@ MAY_IMPORT = {
         "config",
         "protocol",
         "http",
+        "telemetry",
         "handlers",
         "storage",
         "client",
@@ -47,6 +50,7 @@ MAY_IMPORT = {
         "kserve",
         "cluster",
         "images",
+        "bench",
         "event_log",
         "rollout",
     },
@@ -79,6 +83,9 @@ SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
 ROLLOUT_CORE = ["analysis", "commands", "deciding", "exposition", "experiment", "knative_changes", "layout", "objects"]
 ROLLOUT_CORE += ["pods", "prometheus", "raw_changes", "record", "state", "statistics"]
 SANS_IO |= {f"kfunc.rollout.{name}" for name in ROLLOUT_CORE}
+BENCH_CORE = ["arrivals", "h2_frames", "histogram", "html_report", "results", "text_report"]
+SANS_IO |= {f"kfunc.bench.{name}" for name in BENCH_CORE}
+SANS_IO |= {"kfunc.pages.access", "kfunc.pages.figures", "kfunc.pages.recent"}
 READS_FILES = {"kfunc.config.source"}
 IO = {
     "asyncio",
@@ -256,6 +263,7 @@ def test_only_declared_libraries_are_imported() -> None:
     declared = {
         "aiohttp",
         "click",
+        "flask",
         "gunicorn",
         "hpack",
         "httptools",

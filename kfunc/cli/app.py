@@ -31,6 +31,7 @@ COMMANDS = {
     "delete": ("kfunc.cli.delete:delete", "Delete everything that a function has on the cluster."),
     "import-kserve": ("kfunc.cli.import_kserve:import_kserve", "Make func.yaml of KServe's InferenceServices."),
     "rollout": ("kfunc.cli.rollout_group:rollout", "Move traffic to a new revision in steps, and back where it is bad."),
+    "bench": ("kfunc.cli.bench:bench", "Measure how fast a function answers."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

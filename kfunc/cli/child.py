@@ -18,13 +18,17 @@ READ_BYTES = 65_536
 
 
 class Program(Struct, frozen=True):
-    """What to start: the interpreter's arguments, and the listening sockets that it inherits."""
+    """What to start: the interpreter's arguments, and the listening sockets that it inherits.
+
+    `relay_output`: what it prints is relayed line by line, as its standard error is.
+    """
 
     name: str
     arguments: list[str]
     environ: Mapping[str, str]
     directory: str
     sockets: list[int] = []
+    relay_output: bool = False
 
 
 class Child:
@@ -59,6 +63,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, *self._program.arguments],
                 stdin=subprocess.DEVNULL,
+                stdout=write_end if self._program.relay_output else None,
                 stderr=write_end,
                 env=self._program.environ,
                 cwd=self._program.directory,

@@ -11,6 +11,7 @@ from kfunc.cli.child import Program
 from kfunc.config import pod
 from kfunc.config.pod import PodConfig
 
+RECENT = 64  # requests that the page can show; none are kept with --quiet
 MODULES = {"logger": "kfunc.logger_sidecar", "batcher": "kfunc.batcher_sidecar", "handler": "kfunc.handlers"}
 
 
@@ -35,8 +36,18 @@ def with_grpc(config: PodConfig) -> PodConfig:
     return structs.replace(config, protocols=[*config.protocols, "grpc"])
 
 
+def with_page(config: PodConfig) -> PodConfig:
+    """The configuration with the page at `/`, for this machine only, unless the function says who sees it."""
+    return structs.replace(config, page="local") if config.page == "auto" else config
+
+
 def programs(
-    config: PodConfig, endpoints: Endpoints, environ: Mapping[str, str], directory: str, access_log: bool
+    config: PodConfig,
+    endpoints: Endpoints,
+    environ: Mapping[str, str],
+    directory: str,
+    access_log: bool,
+    relay_output: bool = False,
 ) -> list[Program]:
     """How to start each process, outermost first, in `directory` and with `environ`."""
     names = present(config)
@@ -46,6 +57,7 @@ def programs(
         manage = endpoints.management[name].fileno()
         # -P: a file of the function's that is named like a module must not shadow it in the sidecars.
         arguments = ["-P", "-m", MODULES[name], f"--manage=fd:{manage}"]
+        arguments += [f"--recent={RECENT}"] if access_log or relay_output else []
         inherited = [manage]
         if inner is not None:
             arguments.append(f"--upstream=unix:{endpoints.folder}/{inner}")
@@ -56,7 +68,7 @@ def programs(
             arguments += ["--access-log"] if access_log else []
         else:
             arguments.append(f"--listen=unix:{endpoints.folder}/{name}")
-        result.append(Program(name, arguments, environ, directory, inherited))
+        result.append(Program(name, arguments, environ, directory, inherited, relay_output))
     return result
 
 

@@ -3,24 +3,28 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from socket import socket
+from selectors import BaseSelector
 from tempfile import TemporaryDirectory, gettempdir
 
 import click
 
-import kfunc.errors
-from kfunc.cli.events import parse_sink, where, with_sink
-from kfunc.cli.function import LocalFunction, load_local
+from kfunc.cli.child import Program
+from kfunc.cli.console import Console, console_for
+from kfunc.cli.events import parse_sink, where
 from kfunc.cli.listening import listen, url
-from kfunc.cli.processes import Endpoints, address, child_environ, present, programs, with_grpc
-from kfunc.cli.supervisor import Supervisor, catch_signals, say
-from kfunc.config.pod import PodConfig
+from kfunc.cli.live import Live
+from kfunc.cli.processes import address, present
+from kfunc.cli.setup import Asked, Reload, Setup, introduction
+from kfunc.cli.supervisor import Supervisor, catch_signals
 from kfunc.errors import StartupError
+from kfunc.handlers.registry import how_to_install
 
 EPILOG = """\b
 Example:
   kfunc run
+  kfunc run --reload
   kfunc run examples/python-handler --port 0 --sink http://localhost:9000/events
 """
 # A Unix socket's path has at most 107 bytes; ours end in /kfunc-xxxxxxxx/handler.PID while they are made.
@@ -34,27 +38,37 @@ LONGEST_PARENT = 107 - len("/kfunc-xxxxxxxx/handler.4194304")
 @click.option(
     "--sink", metavar="URL", callback=parse_sink, help="Send events there: http(s)://…, file:PATH, nats://… (docs/logger.md)."
 )
+@click.option("--reload", is_flag=True, help="Start again when files of the function change; the port stays open.")
+@click.option("--plain", is_flag=True, help="On a terminal, too: a line for each request instead of the live line.")
 @click.option("--quiet", is_flag=True, help="Print the ready line and problems only, not each request.")
-def run(directory: Path, port: int, host: str, sink: str | None, quiet: bool) -> int:
+def run(directory: Path, port: int, host: str, sink: str | None, reload: bool, plain: bool, quiet: bool) -> int:
     """Serve the function in DIR (default: here) until Ctrl-C.
 
     Handler, batcher and logger run as processes of their own, as in the pod; one that dies is
     started again. Events go to --sink, else to func.yaml's sink, else to DIR/.kfunc/events.jsonl.
+    A terminal shows a line with rate, latency, batches and events; elsewhere each request is a line.
     """
-    function = load_local(directory, os.environ)
+    setup = Setup(Asked(directory, sink, access_log=not quiet))
     listener = listen(host, port)
-    config = with_grpc(with_sink(function.config, function.directory, sink))
-    management = {name: listen("127.0.0.1", 0) for name in present(config)}
     if not quiet:
-        _introduce(function, config, management)
+        _introduce(setup, url(listener))
     signals = catch_signals()  # from here on there is something to clean up
+    console = console_for(sys.stdout, wanted=not (plain or quiet))
     with TemporaryDirectory(prefix="kfunc-", dir=_socket_parent(gettempdir()), ignore_cleanup_errors=True) as sockets:
-        endpoints = Endpoints(listener, management, sockets)
-        package_root = str(Path(kfunc.errors.__file__).parent.parent)
-        environ = child_environ(function.environ, package_root, sys.path[1:])
-        started = programs(config, endpoints, environ, str(function.directory), access_log=not quiet)
+
+        def programs() -> list[Program]:
+            return setup.programs(listener, sockets, live=console.live)
+
         try:
-            return Supervisor(started, listener, config.grace_s, _announcer(url(listener))).run(signals)
+            return Supervisor(
+                programs(),
+                listener,
+                setup.config.grace_s,
+                _announcer(url(listener), console),
+                console=console,
+                observe=_observed(setup, console) if console.live else None,
+                replacements=Reload(setup, programs, console) if reload else None,
+            ).run(signals)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -66,29 +80,42 @@ def _socket_parent(temporary: str) -> str:
     return temporary if len(os.fsencode(temporary)) <= LONGEST_PARENT else "/tmp"  # noqa: S108, mkdtemp makes it private
 
 
-def _announcer(base_url: str) -> Callable[[], None]:
+def _announcer(base_url: str, console: Console) -> Callable[[], None]:
     """Says once that the function is ready, and after a restart that it is so again."""
     announced = False
 
     def announce() -> None:
         nonlocal announced
         if announced:
-            say(f"serving again: {base_url}")
+            console.say(f"serving again: {base_url}")
         else:
-            click.echo(f"ready: {base_url}")
+            console.announce(f"ready: {base_url}")
         announced = True
 
     return announce
 
 
-def _introduce(function: LocalFunction, config: PodConfig, management: dict[str, socket]) -> None:
-    model = config.model
-    served = f"REST {', '.join(each for each in config.protocols if each != 'grpc')}"
-    served += " and gRPC" if "grpc" in config.protocols else ""
-    click.echo(f"{config.function}: {model.uri} with {model.runtime} ({function.why}), {served}")
+def _observed(setup: Setup, console: Console) -> Callable[[BaseSelector], Live]:
+    """What makes the live line: of the outermost process, whose metrics are the whole pod's."""
+    here = present(setup.config)
+    outermost = setup.management[here[0]].getsockname()[:2]
+    return lambda selector: Live(selector, outermost, console.show, frozenset(here))
+
+
+def _introduce(setup: Setup, base_url: str) -> None:
+    config, management = setup.config, setup.management
+    click.echo(introduction(setup.function, config))
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
     click.echo(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
     if config.model_management:
         click.echo(f"models: load and unload at http://{address(management['handler'])}/v2/repository, REST and gRPC")
     if config.logger is not None:
-        click.echo(f"events: {where(config.logger, function.directory)}")
+        click.echo(f"events: {where(config.logger, setup.function.directory)}")
+    if config.page != "none":
+        missing = f"needs flask, not installed here: {how_to_install('page')}"
+        click.echo(f"page: {_on_this_machine(base_url) + '/' if find_spec('flask') else missing}")
+
+
+def _on_this_machine(base_url: str) -> str:
+    """The URL for a browser here, of a function that listens on all addresses."""
+    return base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -5,19 +5,41 @@ One thread and one selector: signals, the children's standard error and the read
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from selectors import EVENT_READ, DefaultSelector
+from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from socket import socket
+from typing import Protocol
 
 from kfunc.cli.child import Child, Program
+from kfunc.cli.console import Console
 from kfunc.cli.readiness import Readiness
 from kfunc.cli.restarts import HOPELESS, describe
 
 KILL_AFTER_S = 5.0
+REPLACE_GRACE_S = 3.0  # for requests in flight when files have changed
 FAILED = 1
+
+
+class Observer(Protocol):
+    """Something that looks on beside the children; `due` is the next time to call `step`, None for no time."""
+
+    due: float | None
+
+    def step(self, now: float) -> None:
+        """Go on as far as possible."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class Replacements(Protocol):
+    """Says when the children are to be replaced by others (`--reload`)."""
+
+    due: float
+
+    def step(self, now: float) -> Sequence[Program] | None:
+        """The programs to start instead, if it is time for that."""
 
 
 class Supervisor:
@@ -26,6 +48,7 @@ class Supervisor:
     `programs` stand outermost first, the order in which they are stopped: each finishes what it has
     in hand while those behind it still serve, within `grace_s` and `kill_after_s` together. The
     outermost listens on `listener`; `on_ready` is called each time it begins to answer that it is ready.
+    With `replacements` a child that cannot start waits for the next of them, instead of ending all.
     """
 
     def __init__(
@@ -35,9 +58,16 @@ class Supervisor:
         grace_s: float,
         on_ready: Callable[[], None],
         kill_after_s: float = KILL_AFTER_S,
+        console: Console | None = None,
+        observe: Callable[[BaseSelector], Observer] | None = None,
+        replacements: Replacements | None = None,
     ) -> None:
         self._selector = DefaultSelector()
-        self._children = [Child(program, self._selector, relay) for program in programs]
+        self._console = console or Console()
+        self._observer = observe(self._selector) if observe is not None else None
+        self._replacements = replacements
+        self._next: Sequence[Program] | None = None  # to start when those that run have ended
+        self._children = self._made(programs)
         self._listener = listener
         self._readiness = Readiness(self._selector, listener.getsockname()[:2])
         self._grace_s = grace_s
@@ -55,12 +85,15 @@ class Supervisor:
         self._selector.register(signals, EVENT_READ)
         try:
             self._start_due(time.monotonic(), self._children)
-            while self._kill_at is None or any(child.alive for child in self._children):
+            while self._kill_at is None or self._next is not None or any(child.alive for child in self._children):
                 self._selector.select(self._timeout(time.monotonic()))
                 self._step(time.monotonic(), _pending(signals))
         finally:
             for child in self._children:
                 child.end()
+            if self._observer is not None:
+                self._observer.close()
+            self._console.close()
             self._selector.close()
         return self._status
 
@@ -72,13 +105,34 @@ class Supervisor:
             status = child.reap()
             if status is not None:
                 self._take_end(now, child, status)
+        if self._observer is not None:
+            self._observer.step(now)
         if self._kill_at is None:
-            self._start_due(now, [child for child in self._children if child.due is not None and child.due <= now])
-            if self._readiness.step(now):
-                self._has_been_ready = True
-                self._on_ready()
+            self._go_on(now)
+        elif self._next is not None and not any(child.alive for child in self._children):
+            self._start_next(now, self._next)
         else:
             self._stop_next(now, self._kill_at)
+
+    def _go_on(self, now: float) -> None:
+        self._start_due(now, [child for child in self._children if child.due is not None and child.due <= now])
+        if self._readiness.step(now):
+            self._has_been_ready = True
+            self._on_ready()
+        programs = self._replacements.step(now) if self._replacements is not None else None
+        if programs is not None:
+            self._next = programs
+            self._kill_at = now + self._patience_s()
+            self._readiness.close()
+
+    def _start_next(self, now: float, programs: Sequence[Program]) -> None:
+        """Callers who came meanwhile wait in the listener's queue."""
+        self._next = self._kill_at = None
+        self._children = self._made(programs)
+        self._start_due(now, self._children)
+
+    def _made(self, programs: Sequence[Program]) -> list[Child]:
+        return [Child(program, self._selector, self._console.relay) for program in programs]
 
     def _start_due(self, now: float, children: list[Child]) -> None:
         for child in children:
@@ -86,27 +140,31 @@ class Supervisor:
             self._readiness.ask(now)
 
     def _take_signal(self, now: float, number: int) -> None:
-        if number == signal.SIGINT and self._kill_at is not None:
+        if number == signal.SIGINT and self._kill_at is not None and self._next is None:
             self._kill(now, "killed")
         elif number != signal.SIGCHLD:
             self._stop(now)
 
     def _take_end(self, now: float, child: Child, status: int) -> None:
         if self._kill_at is not None:
-            if child.told_to_stop and status > 0:  # something was not finished
-                say(f"{child.name} ended ({describe(status)})")
+            if child.told_to_stop and status > 0 and self._next is None:  # something was not finished
+                self._console.say(f"{child.name} ended ({describe(status)})")
                 self._status = self._status or FAILED
             return
         child.due = child.restarts.ended(now, status)
         if child.due is None:
-            say(f"{child.name} cannot start ({describe(status)})")
-            self._status = HOPELESS
-            self._stop(now)
+            waits = self._replacements is not None
+            hint = "; waiting for the next change" if waits else ""
+            self._console.say(f"{child.name} cannot start ({describe(status)}){hint}")
+            if not waits:
+                self._status = HOPELESS
+                self._stop(now)
         else:
-            say(f"{child.name} ended ({describe(status)}), starting it again in {child.due - now:.1f} s")
+            self._console.say(f"{child.name} ended ({describe(status)}), starting it again in {child.due - now:.1f} s")
 
     def _stop(self, now: float) -> None:
-        if self._kill_at is None:
+        if self._kill_at is None or self._next is not None:
+            self._next = None
             self._kill_at = now + self._patience_s()
             self._readiness.close()
             self._listener.close()  # or callers who come now would wait in its queue for nobody
@@ -125,31 +183,22 @@ class Supervisor:
         alive = [child for child in self._children if child.alive]
         for child in alive:
             child.kill()
-        say(f"{', '.join(child.name for child in alive)}: {how}")
-        self._status = self._status or FAILED
+        self._console.say(f"{', '.join(child.name for child in alive)}: {how}")
+        self._status = self._status or (FAILED if self._next is None else 0)
         self._kill_at = now + self._patience_s()
 
     def _patience_s(self) -> float:
         """Before the model was ready there are no requests to finish."""
-        return self._kill_after_s + (self._grace_s if self._has_been_ready else 0.0)
+        grace_s = self._grace_s if self._next is None else min(self._grace_s, REPLACE_GRACE_S)
+        return self._kill_after_s + (grace_s if self._has_been_ready else 0.0)
 
     def _timeout(self, now: float) -> float | None:
-        times = [child.due for child in self._children] if self._kill_at is None else [self._kill_at]
-        waits = [due - now for due in [*times, self._readiness.due] if due is not None]
+        times: list[float | None] = [child.due for child in self._children] if self._kill_at is None else [self._kill_at]
+        times.append(self._readiness.due)
+        times += [self._observer.due] if self._observer is not None else []
+        times += [self._replacements.due] if self._replacements is not None else []
+        waits = [due - now for due in times if due is not None]
         return max(0.0, min(waits)) if waits else None
-
-
-def relay(name: str, line: bytes) -> None:
-    """Pass on a line of a child's standard error, with its name."""
-    with suppress(OSError):  # serving does not depend on somebody reading
-        sys.stderr.buffer.write(b"[%s] %s\n" % (name.encode(), line))
-        sys.stderr.buffer.flush()
-
-
-def say(message: str) -> None:
-    """Tell the user what the supervisor saw or did."""
-    with suppress(OSError):
-        print(f"kfunc: {message}", file=sys.stderr, flush=True)
 
 
 def catch_signals() -> int:

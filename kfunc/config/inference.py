@@ -41,6 +41,7 @@ Task = Literal[
     "image-classification",
 ]
 LogFormat = Literal["text", "json"]
+Page = Literal["auto", "none", "local", "everyone"]
 Execution = Literal["auto", "loop", "thread", "process"]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -180,5 +181,12 @@ class Settings(Block, frozen=True, kw_only=True):
     model_management: Annotated[
         bool, Meta(description="Load and unload models by requests to the management port (V2 model repository).")
     ] = False
+    page: Annotated[
+        Page,
+        Meta(
+            description="Who sees the page at `/`: `local` is this machine and port-forwards; "
+            "`auto` is `local` with kfunc run and `none` in a pod."
+        ),
+    ] = "auto"
     limits: Limits = Limits()
     model_cache: ModelCache = ModelCache()

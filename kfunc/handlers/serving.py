@@ -17,6 +17,7 @@ from kfunc.process.arguments import Arguments, access_log_share
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry
+from kfunc.process.page import with_page
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -91,7 +92,7 @@ async def serve(
     models = ModelMetrics(metrics.metrics)
     repository = Repository(config, models.timed_load(), metrics.load_failures.add)
     application = Application(config, recorder, crew.is_complete, repository, models)
-    server = HttpServer(application, config.limits)
+    server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
     offers_grpc = "grpc" in config.protocols
     if offers_grpc:
         from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it

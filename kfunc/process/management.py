@@ -12,12 +12,12 @@ from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
 from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, takes_openmetrics
 from kfunc.telemetry.metrics import Metrics
-from kfunc.telemetry.recent import RecentRequests
+from kfunc.telemetry.recent import RecentRequests, Request
 
 SCRAPE_TIMEOUT_S = 2.0
 MAX_BODY_BYTES = 64 * 1024
 ONLY_METRICS = "this management port serves /metrics alone; models are managed on the handler's"
-REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\naccept: %b\r\n\r\n"
+REQUEST = b"GET %b HTTP/1.0\r\nhost: localhost\r\naccept: %b\r\n\r\n"
 
 
 class Management:
@@ -59,15 +59,34 @@ class Management:
 
     async def _answer(self, exchange: Exchange) -> None:
         openmetrics = takes_openmetrics(exchange.headers.get(b"accept", b""))
-        kind = OPENMETRICS if openmetrics else PROMETHEUS
-        texts = [self._metrics.exposition(openmetrics=openmetrics)]
-        if self._scrape:
-            texts += await asyncio.gather(*[fetch_metrics(address, kind) for address in self._scrape])
-        exchange.respond(200, merge([text for text in texts if text]).encode(), kind, [(b"vary", b"accept")])
+        text = await pod_exposition(self._metrics, self._scrape, openmetrics=openmetrics)
+        exchange.respond(200, text.encode(), OPENMETRICS if openmetrics else PROMETHEUS, [(b"vary", b"accept")])
+
+
+async def pod_exposition(metrics: Metrics, scrape: list[Address], *, openmetrics: bool = False) -> str:
+    """A process's metrics, and those of the others that it shows."""
+    kind = OPENMETRICS if openmetrics else PROMETHEUS
+    texts = [metrics.exposition(openmetrics=openmetrics)]
+    if scrape:
+        texts += await asyncio.gather(*[fetch_metrics(address, kind) for address in scrape])
+    return merge([text for text in texts if text])
 
 
 async def fetch_metrics(address: Address, kind: bytes = PROMETHEUS) -> str:
     """Another process's metrics in a content type; empty where it does not answer: half a pod's truth is better than none."""
+    return (await _fetch(address, b"/metrics", kind)).decode("utf-8", "replace")
+
+
+async def fetch_requests(address: Address) -> list[Request]:
+    """Another process's last requests; none where it keeps none, or does not answer."""
+    try:
+        return msgspec.json.decode(await _fetch(address, b"/requests", b"application/json") or b"[]", type=list[Request])
+    except msgspec.MsgspecError:
+        return []
+
+
+async def _fetch(address: Address, path: bytes, kind: bytes) -> bytes:
+    """The body of a 200; empty for anything else."""
     try:
         async with asyncio.timeout(SCRAPE_TIMEOUT_S):
             if address.path:
@@ -75,14 +94,14 @@ async def fetch_metrics(address: Address, kind: bytes = PROMETHEUS) -> str:
             else:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
             try:
-                writer.write(REQUEST % kind)
+                writer.write(REQUEST % (path, kind))
                 answer = await reader.read()
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return ""
+        return b""
     head, _, body = answer.partition(b"\r\n\r\n")
-    return body.decode("utf-8", "replace") if head.startswith(b"HTTP/1.1 200") else ""
+    return body if head.startswith(b"HTTP/1.1 200") else b""
 
 
 async def serve_management(

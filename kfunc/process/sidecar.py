@@ -15,6 +15,7 @@ from kfunc.process.arguments import access_log_share, parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry, trace_requests
+from kfunc.process.page import with_page
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.metrics import Metrics
@@ -63,7 +64,8 @@ def start_sidecar(
         return 2
 
     async def main(life: Life) -> None:
-        server = HttpServer(build(parts), config.limits)
+        served = with_page(build(parts), config, arguments, parts.metrics, parts.recorder)
+        server = HttpServer(served, config.limits)
         offers_grpc = "grpc" in config.protocols
         if offers_grpc:
             from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it

@@ -58,6 +58,7 @@ def test_the_outermost_has_the_port_and_shows_the_metrics_of_all(config: PodConf
         "-m",
         "kfunc.logger_sidecar",
         f"--manage={fd(endpoints.management['logger'])}",
+        "--recent=64",
         "--upstream=unix:/tmp/kfunc-x/batcher",
         f"--listen={fd(endpoints.listener)}",
         f"--scrape={address(endpoints.management['batcher'])}",

@@ -249,6 +249,7 @@ inference:
   grace_s: 5
   model_management: true
   access_log: 0.1
+  page: everyone
   log_format: json
   limits: {max_body_bytes: 2000, max_header_bytes: 2000, max_headers: 10, header_timeout_s: 1, body_timeout_s: 1,
            idle_timeout_s: 1, max_connections: 10, max_concurrency: 10}

@@ -26,7 +26,9 @@ class Part:
 
 
 PARTS = {
+    "axe": Part("node_modules/axe-core/axe.min.js", npm="axe-core@4.14.1"),
     "azurite": Part("node_modules/.bin/azurite-blob", npm="azurite@3.37.0", heavy=True),
+    "chromium": Part("usr/lib/chromium/chromium", debian=("chromium", "fonts-dejavu-core")),
     "curl": Part("usr/bin/curl", debian=("curl",)),
     # CustomResourceDefinitions of what is rendered and not Kubernetes' own.
     "crds": Part(
@@ -83,5 +85,6 @@ def program(name: str, path: str = "") -> Path:
 
 def environment(name: str) -> dict[str, str]:
     """The environment in which programs of a part made from Debian's packages find their shared libraries."""
-    folders = [str(each) for each in folder(name).glob("usr/lib/*-linux-gnu")] + [str(folder(name) / "usr/lib")]
+    found = [*folder(name).glob("usr/lib/*-linux-gnu"), *folder(name).glob("usr/lib/*-linux-gnu/pulseaudio")]
+    folders = [str(each) for each in (*found, folder(name) / "usr/lib")]
     return os.environ | {"LD_LIBRARY_PATH": ":".join(folders)}

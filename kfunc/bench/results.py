@@ -1,0 +1,118 @@
+"""What a run has shown, and whether it was the server's doing. Sans-IO."""
+
+from msgspec import Struct
+
+from kfunc.bench.histogram import Histogram
+
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+BUSY = 0.9  # of a core: the client had no time left for what else it could have asked
+LATE_S = 0.002
+
+
+class Plan(Struct, frozen=True):
+    """How to ask. `rate`: requests/s that arrive whatever happens (open loop); None: each connection asks when it is
+    answered (closed loop). Times in seconds."""
+
+    connections: int
+    duration_s: float
+    warmup_s: float
+    timeout_s: float
+    rate: float | None = None
+
+
+class Second(Struct):
+    """One second of a run."""
+
+    requests: int
+    errors: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Recorder:
+    """Takes up requests of the time between `begins_at` and `ends_at`.
+
+    A latency runs from when the request was due, so that one that had to wait for a slow one before it counts with
+    its waiting (coordinated omission); in a closed loop that is when it was sent.
+    """
+
+    def __init__(self, begins_at: float, ends_at: float) -> None:
+        self.begins_at = begins_at
+        self.ends_at = ends_at
+        self.seconds: list[Histogram] = [Histogram() for _ in range(max(1, int(ends_at - begins_at + 0.999)))]
+        self.failed: list[int] = [0] * len(self.seconds)
+        self.errors: dict[str, int] = {}
+        self.service = Histogram()  # from when it was sent
+        self.late = Histogram()  # from when it was due until it was sent, though a connection was free
+        self.bytes = 0
+
+    def answered(self, due_at: float, sent_at: float, now: float, size: int) -> None:
+        """A good answer."""
+        if self.begins_at <= due_at < self.ends_at:
+            self.seconds[int(due_at - self.begins_at)].add(now - due_at)
+            self.service.add(now - sent_at)
+            self.bytes += size
+
+    def fail(self, due_at: float, reason: str) -> None:
+        """No answer, or another one."""
+        if self.begins_at <= due_at < self.ends_at:
+            self.failed[int(due_at - self.begins_at)] += 1
+            self.errors[reason] = self.errors.get(reason, 0) + 1
+
+
+class Result(Struct):
+    """A run, as `--output json` prints it. Latencies in milliseconds."""
+
+    plan: Plan
+    requests: int
+    errors: dict[str, int]
+    requests_per_s: float
+    bytes_per_s: float
+    latency_ms: dict[str, float]
+    service_ms: dict[str, float]
+    seconds: list[Second]
+    client_cpu: float
+    late_p99_ms: float
+    unsent: int
+    bottleneck: str
+
+
+def summarize(plan: Plan, recorder: Recorder, cpu_s: float, unsent: int = 0) -> tuple[Result, Histogram]:
+    """The result, and all its latencies. `cpu_s` is what the client's process used meanwhile, `unsent` what was never sent."""
+    latencies = Histogram()
+    for second in recorder.seconds:
+        latencies.merge(second)
+    span = recorder.ends_at - recorder.begins_at
+    cpu, late = cpu_s / span, recorder.late.percentile(99)
+    result = Result(
+        plan=plan,
+        requests=latencies.count,
+        errors=recorder.errors,
+        requests_per_s=latencies.count / span,
+        bytes_per_s=recorder.bytes / span,
+        latency_ms=_shown(latencies),
+        service_ms=_shown(recorder.service),
+        seconds=[
+            Second(each.count, failed, round(each.percentile(50) * 1e3, 4), round(each.percentile(99) * 1e3, 4))
+            for each, failed in zip(recorder.seconds, recorder.failed, strict=True)
+        ],
+        client_cpu=round(cpu, 3),
+        late_p99_ms=round(late * 1e3, 4),
+        unsent=unsent,
+        bottleneck=bottleneck(plan, cpu, late),
+    )
+    return result, latencies
+
+
+def bottleneck(plan: Plan, cpu: float, late_s: float) -> str:
+    """Why the figures are the client's and not the server's; empty where they are the server's."""
+    if cpu >= BUSY:
+        return f"the client used {cpu:.0%} of a core: it could not ask faster, and measured its own waiting too"
+    if plan.rate is not None and late_s > LATE_S:
+        return f"the client sent 1 % of the requests more than {late_s * 1e3:.1f} ms late"
+    return ""
+
+
+def _shown(latencies: Histogram) -> dict[str, float]:
+    shown = {f"p{percent:g}": round(latencies.percentile(percent) * 1e3, 4) for percent in PERCENTILES}
+    return shown | {"mean": round(latencies.mean * 1e3, 4), "max": round(latencies.largest * 1e3, 4)}

@@ -1,0 +1,89 @@
+"""What `kfunc run` and its processes say: as lines, or, on a terminal, as lines above one that is written anew each second."""
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+ERASE_LINE = "\r\x1b[K"  # ECMA-48: carriage return, erase in line
+
+
+class Console:
+    """Plain lines: what is asked for on standard output, all else on standard error."""
+
+    live = False
+
+    def say(self, message: str) -> None:
+        """Tell the user what the supervisor saw or did."""
+        with suppress(OSError):  # serving does not depend on somebody reading
+            print(f"kfunc: {message}", file=sys.stderr, flush=True)
+
+    def relay(self, name: str, line: bytes) -> None:
+        """Pass on a line that a child has said, with its name."""
+        with suppress(OSError):
+            sys.stderr.buffer.write(b"[%s] %s\n" % (name.encode(), line))
+            sys.stderr.buffer.flush()
+
+    def announce(self, line: str) -> None:
+        """A line that programs read as well."""
+        print(line, flush=True)
+
+    def show(self, line: str) -> None:
+        """The line below all others, which plain output has not."""
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+
+
+class LiveConsole(Console):
+    """On a terminal: the live line goes away for each other line, and comes back below it."""
+
+    live = True
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._line = ""
+
+    def say(self, message: str) -> None:
+        self._write(ERASE_LINE)
+        super().say(message)
+        self._draw()
+
+    def relay(self, name: str, line: bytes) -> None:
+        self._write(ERASE_LINE)
+        super().relay(name, line)
+        self._draw()
+
+    def announce(self, line: str) -> None:
+        self._write(ERASE_LINE)
+        super().announce(line)
+        self._draw()
+
+    def show(self, line: str) -> None:
+        self._line = line
+        self._write(ERASE_LINE)
+        self._draw()
+
+    def close(self) -> None:
+        self._write(ERASE_LINE)
+        self._line = ""
+
+    def _draw(self) -> None:
+        """A line that is longer than the terminal is wide would wrap, and could not be erased."""
+        if self._line:
+            try:
+                width = os.get_terminal_size(self._terminal.fileno()).columns
+            except OSError:
+                width = 0
+            self._write(self._line[: (width or 80) - 1])  # one that does not know its width says 0
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):
+            self._terminal.write(text)
+            self._terminal.flush()
+
+
+def console_for(stream: TextIO, *, wanted: bool) -> Console:
+    """The live one where `stream` is a terminal that can erase a line, and it is `wanted`."""
+    can = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return LiveConsole(stream) if can and wanted else Console()

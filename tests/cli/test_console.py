@@ -1,0 +1,49 @@
+from io import StringIO
+
+import pytest
+
+from kfunc.cli.console import ERASE_LINE, Console, LiveConsole, console_for
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_go_where_programs_read_them(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.show("12/s")
+    console.announce("ready: http://127.0.0.1:8080")
+    console.say("handler ended")
+    assert capsys.readouterr() == ("ready: http://127.0.0.1:8080\n", "kfunc: handler ended\n")
+
+
+def test_the_live_line_goes_away_for_another_and_comes_back_below_it() -> None:
+    terminal = Terminal()
+    console = LiveConsole(terminal)
+    console.show("12/s")
+    console.announce("ready")
+    console.close()
+    assert terminal.getvalue() == f"{ERASE_LINE}12/s{ERASE_LINE}12/s{ERASE_LINE}"
+
+
+def test_a_line_that_would_wrap_is_cut() -> None:
+    terminal = Terminal()
+    LiveConsole(terminal).show("x" * 500)
+    assert len(terminal.getvalue()) == len(ERASE_LINE) + 79
+
+
+@pytest.mark.parametrize(
+    ("stream", "term", "wanted", "live"),
+    [
+        (Terminal(), "xterm", True, True),
+        (Terminal(), "xterm", False, False),
+        (Terminal(), "dumb", True, False),
+        (StringIO(), "xterm", True, False),
+    ],
+)
+def test_only_a_terminal_that_can_erase_gets_it(
+    stream: StringIO, term: str, wanted: bool, live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert console_for(stream, wanted=wanted).live is live

@@ -1,0 +1,79 @@
+"""The site's sources: the reference is complete, and links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.site import build, commands, events, metrics, settings
+from kfunc.cli.app import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_reference_has_the_help_of_every_command() -> None:
+    page = commands.page()
+    assert [name for name in COMMANDS if f"Usage: kfunc {name}" not in page] == []
+    assert "Usage: kfunc events tail" in page
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `uri` | string | *required* |",
+        "| `max_batch_size` | integer ≥ 1 or `auto` | `32` |",
+        "| `page` | `auto`, `everyone`, `local`, `none` | `auto` |",
+    ],
+)
+def test_the_reference_has_every_field_with_type_and_default(row: str) -> None:
+    assert row in settings.page()
+
+
+def test_every_block_of_func_yaml_has_a_table() -> None:
+    titles = set(re.findall(r"^## (.*)$", settings.page(), re.MULTILINE))
+    assert {"The file", "inference", "inference.model", "inference.batcher", "inference.logger", "inference.limits"} <= titles
+
+
+def test_every_metric_that_the_code_names_is_in_the_reference() -> None:
+    page = metrics.page()
+    texts = [
+        file.read_text()
+        for folder in ("handlers", "batcher_sidecar", "logger_sidecar", "telemetry", "process")
+        for file in (ROOT / "kfunc" / folder).rglob("*.py")
+    ]
+    named = {
+        name for text in texts for name in re.findall(r'"(kfunc_[a-z_]+(?:_total|_seconds|_bytes|_ratio|_size|_rows))"', text)
+    }
+    assert {name for name in named if f"| `{name}` |" not in page} == set()
+
+
+def test_every_attribute_of_an_event_is_explained() -> None:
+    for compat in ("none", "kserve"):
+        assert {name for document in events.samples(compat) for name in document} - events.MEANINGS.keys() == set()
+    assert "io.kfunc.inference.response" in events.page()
+    assert "org.kubeflow.serving.inference.request" in events.page()
+
+
+def test_every_page_is_in_the_navigation_by_its_title(tmp_path: Path) -> None:
+    build.write_sources(tmp_path)
+    told = json.dumps(build.nav(tmp_path))
+    pages = [page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.md")]
+    assert [page for page in pages if f': "{page}"' not in told] == []
+    assert '{"The page of a function": "page.md"}' in told
+
+
+def test_links_lead_to_pages_and_places_that_there_are(tmp_path: Path) -> None:
+    build.write_sources(tmp_path)
+    broken = []
+    for page in tmp_path.rglob("*.md"):
+        for path in re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text()):
+            if not (page.parent / path).exists():
+                broken.append(f"{page.name}: {path}")
+    assert broken == []
+
+
+def test_links_to_the_repository_become_words() -> None:
+    assert build.rewritten("[figures](../bench/README.md#x) [a](logger.md) [b](../README.md#c)", "docs/") == (
+        "figures (`bench/README.md` in the repository) [a](logger.md) [b](index.md#c)"
+    )

@@ -1,0 +1,52 @@
+from kfunc.pages.figures import MOST, FigureHistory
+
+SCRAPE = """
+kfunc_request_duration_seconds_bucket{{component="handler",le="0.1"}} {count}
+kfunc_request_duration_seconds_bucket{{component="handler",le="+Inf"}} {count}
+kfunc_request_duration_seconds_count{{component="handler"}} {count}
+kfunc_model_load_seconds{{component="handler"}} 0.5
+kfunc_cold_start_seconds{{component="handler"}} 0.75
+kfunc_model_accelerator{{component="handler",model="iris",accelerator="cpu",device="{device}"}} 1
+"""
+
+
+def scrape(count: int, device: str = "") -> str:
+    return SCRAPE.format(count=count, device=device)
+
+
+def test_the_first_look_has_no_figures_yet() -> None:
+    shown = FigureHistory().take(scrape(3), 10.0, "")
+    assert (shown.figures, shown.load_s, shown.cold_start_s) == (None, 0.5, 0.75)
+
+
+def test_the_next_look_has_those_of_the_time_between() -> None:
+    history = FigureHistory()
+    first = history.take(scrape(10), 10.0, "")
+    shown = history.take(scrape(30), 12.0, first.moment)
+    assert shown.seconds == 2.0
+    assert shown.figures is not None
+    assert shown.figures.inferences_per_s == 10.0
+
+
+def test_two_viewers_do_not_shorten_each_others_time() -> None:
+    history = FigureHistory()
+    first = history.take(scrape(0), 10.0, "")
+    history.take(scrape(5), 11.0, "")
+    assert history.take(scrape(10), 12.0, first.moment).seconds == 2.0
+
+
+def test_a_moment_of_a_process_that_is_gone_is_as_none() -> None:
+    assert FigureHistory().take(scrape(1), 1.0, "17").figures is None
+
+
+def test_old_moments_are_forgotten() -> None:
+    history = FigureHistory()
+    first = history.take(scrape(0), 0.0, "")
+    for second in range(MOST):
+        history.take(scrape(0), 1.0 + second, "")
+    assert history.take(scrape(0), 99.0, first.moment).figures is None
+
+
+def test_the_device_is_named_and_else_the_kind_of_it() -> None:
+    assert FigureHistory().take(scrape(0, "NVIDIA H100"), 0.0, "").device == "NVIDIA H100"
+    assert FigureHistory().take(scrape(0), 0.0, "").device == "cpu"
