@@ -20,6 +20,8 @@ Runtime = Literal[
     "xgboost",
     "lightgbm",
     "catboost",
+    "pmml",
+    "mlflow",
     "torch",
     "tensorflow",
     "huggingface",

@@ -69,6 +69,7 @@ class Application:
             Action.V1_STATUS: self._v1_status,
             Action.V1_PREDICT: infer,
             Action.V1_EXPLAIN: self._inference.explain,
+            Action.INVOCATIONS: infer,
         }
 
     def serve(self, model: Model) -> None:
@@ -133,6 +134,8 @@ class Application:
             return self._inference.v1_explain
         if action == Action.ROOT:
             return self._inference.either
+        if action == Action.INVOCATIONS:
+            return self._inference.invocations
         return self._inference.v1 if action in V1_ACTIONS else self._inference.v2
 
     def _respond(self, exchange: Exchange, document: Any) -> None:

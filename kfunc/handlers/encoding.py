@@ -110,6 +110,13 @@ def encode_explanations(request: InferRequest, response: InferResponse) -> tuple
     return orjson.dumps({"explanations": document}, option=OPTIONS), 0
 
 
+def encode_predictions(request: InferRequest, response: InferResponse) -> tuple[bytes, int]:
+    """The answer to `/invocations`, and 0: `{"predictions": [...]}`, rows of the only output, or objects with every output's."""
+    if type(request) is V1Request:
+        request.columnar = False
+    return encode_v1(request, response)
+
+
 def _shaped(output: Tensor) -> Any:
     if isinstance(output.data, list):
         return _nested(output.data, output.shape)

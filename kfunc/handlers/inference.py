@@ -70,6 +70,7 @@ class Inference:
     def __init__(self, config: PodConfig) -> None:
         self.v1 = Codec(v1.decode_request)
         self.v1_explain = Codec(v1.decode_request, explains=True)
+        self.invocations = Codec(self._decode_invocations)
         self.v2 = Codec(v2.decode_request, binary=True)
         self.v2.decode_large = self._decode_large
         # An event says its protocol only by its data.
@@ -81,13 +82,14 @@ class Inference:
 
     def load_encoders(self) -> None:
         """Import what needs numpy: with the models, not before liveness."""
-        from kfunc.handlers.encoding import encode_explanations, encode_v1, encode_v2
+        from kfunc.handlers.encoding import encode_explanations, encode_predictions, encode_v1, encode_v2
 
         def encode_either(request: InferRequest, response: InferResponse) -> Encoded:
             return (encode_v1 if type(request) is v1.V1Request else encode_v2)(request, response)
 
         self.v1.encode, self.v1_explain.encode, self.v2.encode = encode_v1, encode_explanations, encode_v2
         self.either.encode = encode_either
+        self.invocations.encode = encode_predictions
 
     def _decode_large(self, body: bytes, model_name: str, model_version: str) -> InferRequest:
         """The first large request: import what reads the others too."""
@@ -96,6 +98,13 @@ class Inference:
         except ImportError:  # there are no wheels of pysimdjson for this Python
             decode_request = v2.decode_request
         self.v2.decode_large = decode_request
+        return decode_request(body, model_name, model_version)
+
+    def _decode_invocations(self, body: bytes, model_name: str, model_version: str) -> InferRequest:
+        """The first one: import what reads the others too."""
+        from kfunc.protocol.invocations import decode_request
+
+        self.invocations.decode = self.invocations.decode_large = decode_request
         return decode_request(body, model_name, model_version)
 
     def _decode_either(self, body: bytes, model_name: str, model_version: str) -> InferRequest:

@@ -57,6 +57,13 @@ RUNTIMES = {
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
         (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"',
     ),
+    "pmml": RuntimeEntry(
+        "kfunc.handlers.pmml:PmmlHandler", ("jpmml_evaluator", "jpype"), ("jpmml-evaluator",), "pmml",
+        (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b",
+    ),
+    "mlflow": RuntimeEntry(
+        "kfunc.handlers.mlflow:MlflowHandler", ("mlflow", "pandas"), ("mlflow-skinny", "mlflow"), "mlflow", (), marks=("MLmodel",)
+    ),
     "tensorflow": RuntimeEntry(
         "kfunc.handlers.tensorflow:TensorflowHandler", ("tensorflow",), ("tensorflow-cpu", "tensorflow"), "tensorflow",
         (".keras", ".h5"), marks=("saved_model.pb",),
@@ -78,7 +85,7 @@ RUNTIMES = {
 
 # Formats that another runtime cannot read either, with the way to one that can.
 REFUSED = {
-    ".params": "MXNet is not maintained any more: export the model to ONNX",
+    ".params": "MXNet is not maintained any more: export the model to ONNX with mxnet.onnx.export_model, where MXNet is",
 }
 HEAD_BYTES = 4096
 

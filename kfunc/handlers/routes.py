@@ -25,6 +25,7 @@ class Action(Enum):
     V1_STATUS = "v1 status"
     V1_PREDICT = "v1 predict"
     V1_EXPLAIN = "v1 explain"
+    INVOCATIONS = "invocations"
     INDEX = "repository index"
     LOAD = "repository load"
     UNLOAD = "repository unload"
@@ -36,7 +37,8 @@ V2_ACTIONS = frozenset(
     + (Action.INFER_STREAM, Action.INDEX)
 )
 POSTED = frozenset(
-    (Action.INFER, Action.INFER_STREAM, Action.V1_PREDICT, Action.V1_EXPLAIN, Action.INDEX, Action.LOAD, Action.UNLOAD)
+    (Action.INFER, Action.INFER_STREAM, Action.V1_PREDICT, Action.V1_EXPLAIN, Action.INVOCATIONS, Action.INDEX)
+    + (Action.LOAD, Action.UNLOAD)
 )
 
 
@@ -57,6 +59,8 @@ FIXED = {
     ("v2", "models"): Route(Action.MODEL_LIST),
     ("v2", "repository", "index"): Route(Action.INDEX),
     ("v1", "models"): Route(Action.V1_LIST),
+    ("invocations",): Route(Action.INVOCATIONS),
+    ("ping",): Route(Action.SERVER_READY),
 }
 V2_ENDS = {
     (): Action.MODEL_METADATA,

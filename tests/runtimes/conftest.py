@@ -14,6 +14,8 @@ __all__ = ["caller", "configured"]
 
 RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME", "sklearn")  # the environment of `make test` has its packages
 
+NOISY = ("mlflow",)
+
 Serve = Callable[..., Served]
 
 
@@ -30,3 +32,9 @@ def serve() -> Serve:
         return Served(configuration(str(path), runtime, **changes))
 
     return load
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Libraries that warn of their own code when they are imported."""
+    if RUNTIME in NOISY:
+        config.addinivalue_line("filterwarnings", "ignore")

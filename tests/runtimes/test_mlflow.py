@@ -1,0 +1,139 @@
+"""MLflow: models that its flavours have saved, with signatures and without, and `/invocations`."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.layout import detect
+from tests.runtimes.served import Served
+
+Serve = Callable[..., Served]
+
+ROWS = pd.DataFrame(np.random.default_rng(7).normal(size=(60, 2)), columns=["height", "width"])
+TRAINED = LinearRegression().fit(ROWS, ROWS @ [1, 2])
+TABLE = pd.DataFrame({"city": ["Bern", "Zug"] * 10})
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A model with a signature of columns, and without a pickle."""
+    signature = infer_signature(ROWS, TRAINED.predict(ROWS))
+    mlflow.sklearn.save_model(TRAINED, tmp_path / "m", signature=signature, serialization_format="skops")
+    return tmp_path / "m"
+
+
+def test_a_folder_with_an_mlmodel_is_a_model(saved: Path) -> None:
+    assert detect(saved) == ("mlflow", "the folder holds MLmodel")
+    assert detect(saved.parent) == ("mlflow", "the folder holds MLmodel")
+
+
+def test_columns_of_the_signature_are_inputs(serve: Serve, saved: Path) -> None:
+    model = serve(saved, "mlflow")
+    assert model.metadata() == {
+        "platform": "mlflow",
+        "inputs": {"height": ("FP64", [-1]), "width": ("FP64", [-1])},
+        "outputs": {"predictions": ("FP64", [-1])},
+    }
+    expected = TRAINED.predict(ROWS[:3])
+    columns = {name: ("FP64", ROWS[name][:3].tolist()) for name in ROWS}
+    assert np.allclose(model.v2(columns)["predictions"], expected)
+    assert np.allclose(model.v1(ROWS[:3].to_dict("records")), expected)
+    assert np.allclose(np.frombuffer(model.binary(columns)["predictions"], "<f8"), expected)
+
+
+def test_a_signature_of_tensors_takes_an_array(serve: Serve, tmp_path: Path) -> None:
+    rows = ROWS.to_numpy()
+    trained = LinearRegression().fit(rows, rows[:, 0])
+    signature = infer_signature(rows, trained.predict(rows))
+    mlflow.sklearn.save_model(trained, tmp_path / "m", signature=signature, serialization_format="skops")
+    model = serve(tmp_path / "m", "mlflow")
+    assert model.metadata()["inputs"] == {"input-0": ("FP64", [-1, 2])}
+    assert np.allclose(model.v1(rows[:3].tolist()), trained.predict(rows[:3]))
+
+
+def test_a_model_without_a_signature_takes_what_it_can(serve: Serve, tmp_path: Path) -> None:
+    trained = LinearRegression().fit(ROWS.to_numpy(), ROWS.sum(axis=1))
+    mlflow.sklearn.save_model(trained, tmp_path / "m", serialization_format="skops")
+    assert np.allclose(serve(tmp_path / "m", "mlflow").v1([[1.0, 2.0]]), trained.predict([[1.0, 2.0]]))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": {"columns": ["width", "height"], "data": [[2.0, 1.0], [4.0, 3.0]]}},
+        {"dataframe_records": [{"height": 1.0, "width": 2.0}, {"height": 3.0, "width": 4.0}]},
+        {"instances": [{"height": 1.0, "width": 2.0}, {"height": 3.0, "width": 4.0}]},
+        {"inputs": {"height": [1.0, 3.0], "width": [2.0, 4.0]}},
+    ],
+)
+def test_invocations_takes_each_form_of_mlflows(serve: Serve, saved: Path, body: Any) -> None:
+    status, answer = serve(saved, "mlflow").caller.ask("POST", "/invocations", body)
+    assert status == 200
+    assert np.allclose(answer["predictions"], [5.0, 11.0])
+
+
+def test_texts_come_to_the_model_as_strings(serve: Serve, tmp_path: Path) -> None:
+    trained = make_pipeline(OneHotEncoder(), LinearRegression()).fit(TABLE, TABLE.city == "Bern")
+    signature = infer_signature(TABLE, trained.predict(TABLE))
+    mlflow.sklearn.save_model(trained, tmp_path / "m", signature=signature, serialization_format="cloudpickle")
+    model = serve(tmp_path / "m", "mlflow", trust=True, digest=folder_digest(tmp_path / "m"))
+    assert np.allclose(model.v1([{"city": "Bern"}, {"city": "Zug"}]), [1, 0])
+
+
+# ---- what is refused
+
+OPENED: list[str] = []
+
+
+class Malicious:
+    """Leaves a trace when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (OPENED.append, ("opened",))
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "data/model.bin"])
+@pytest.mark.parametrize("changes", [{}, {"trust": True}])
+def test_a_malicious_pickle_is_not_opened(serve: Serve, saved: Path, name: str, changes: Any) -> None:
+    (saved / name).parent.mkdir(exist_ok=True)
+    (saved / name).write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(ModelLoadError, match=f"{name}: is a pickle, which can run any code"):
+        serve(saved, "mlflow", **changes)
+    assert OPENED == []
+
+
+def test_code_that_comes_with_a_model_needs_trust_too(serve: Serve, saved: Path) -> None:
+    (saved / "code").mkdir()
+    (saved / "code/extra.py").write_text("raise SystemExit")
+    with pytest.raises(ModelLoadError, match=r"extra\.py: is code of the model: if the model is yours"):
+        serve(saved, "mlflow")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("mlflow_version: ", "mlflow_version: 99.", "was saved by mlflow-skinny 99"),
+        ("loader_module: mlflow.sklearn", "loader_module: mlflow.nothing", "its flavour needs the package mlflow.nothing"),
+        ("model_path: model.skops", "model_path: gone.skops", "mlflow cannot load it: "),
+        ("flavors:", "flavors: [", "mlflow cannot load it: "),
+    ],
+)
+def test_a_folder_that_is_broken_is_refused_with_the_reason(serve: Serve, saved: Path, old: str, new: str, reason: str) -> None:
+    text = (saved / "MLmodel").read_text()
+    assert old in text
+    (saved / "MLmodel").write_text(text.replace(old, new))
+    with pytest.raises(ModelLoadError, match=reason):
+        serve(saved, "mlflow")
