@@ -4,12 +4,14 @@
 The whole `inference` block, with what is for the cluster, is in kfunc.config.inference_block.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType, field
 
 from kfunc.config.block import Block, Name, PositiveInt
 from kfunc.config.residency import ModelCache, Pause, Warmup
+
+VERSION_PATTERN = r"[0-9][0-9A-Za-z.+]{0,40}(\.\*)?"
 
 Protocol = Literal["v1", "v2", "grpc"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt", "rocm", "migraphx", "xpu", "openvino", "mps", "coreml"]
@@ -41,6 +43,25 @@ Task = Literal[
     "embeddings",
     "text-generation",
     "image-classification",
+]
+# What nobody serves is known all the same: a rule says which way its models can take.
+UNSERVED = ("mxnet", "spark")
+PINNED = "=="
+RuntimeOrPin = Annotated[
+    str,
+    Meta(
+        pattern=rf"^({'|'.join((*get_args(Runtime)[1:], *UNSERVED))})(=={VERSION_PATTERN})?$|^auto$",
+        extra_json_schema={
+            "patternErrorMessage": f"expected one of {', '.join(get_args(Runtime))}, alone or with a version as onnx==1.20.1"
+        },
+    ),
+]
+RuntimeVersion = Annotated[
+    str,
+    Meta(
+        pattern=rf"^({VERSION_PATTERN})?$",
+        extra_json_schema={"patternErrorMessage": "expected a version, as 1.20.1 or 1.20.*"},
+    ),
 ]
 LogFormat = Literal["text", "json"]
 Page = Literal["auto", "none", "local", "everyone"]
@@ -83,9 +104,9 @@ class ModelSettings(Block, frozen=True, kw_only=True):
     version: Annotated[
         Name, Meta(description="Version that the model answers to, unless it is one of a folder's numbered ones.")
     ] = "1"
-    runtime: Annotated[Runtime, Meta(description="What runs the model; `auto` decides by the file's name and content.")] = (
-        "auto"
-    )
+    runtime_version: Annotated[
+        RuntimeVersion, Meta(description="Version of the runtime's library; `runtime: onnx==1.20.1` says the same.")
+    ] = ""
     execution: Annotated[
         Execution,
         Meta(description="Where a call runs: `auto` measures and chooses event loop, thread pool or worker process."),
@@ -123,6 +144,10 @@ class ModelSettings(Block, frozen=True, kw_only=True):
 
 class ModelSource(ModelSettings, frozen=True, kw_only=True):
     """Where the model is and how it runs."""
+
+    runtime: Annotated[
+        RuntimeOrPin, Meta(description="What runs the model; `auto` decides by the file's name and content.")
+    ] = "auto"
 
     uri: Annotated[
         str,

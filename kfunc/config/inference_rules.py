@@ -8,7 +8,7 @@ from msgspec import UNSET
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.inference import ModelSource
+from kfunc.config.inference import PINNED, ModelSource
 from kfunc.config.locations import claim, file_path
 from kfunc.config.model_addresses import AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
@@ -105,6 +105,31 @@ def memory_is_for_several(function: Function) -> Iterator[Finding]:
         yield Finding(("inference", "residency"), message, "remove workers, and let the cluster scale pods", at_key=True)
 
 
+UNSERVED_WAYS = {
+    "mxnet": (
+        "MXNet is not maintained any more, and kfunc does not serve its models",
+        "write the model as ONNX where MXNet is (mxnet.onnx.export_model), and name that file",
+    ),
+    "spark": (
+        "a model of Spark needs Spark, which no container starts for a request",
+        "write it as PMML or ONNX where it was trained (docs/convert.md), and name that file",
+    ),
+}
+
+
+def runtimes_are_served(function: Function) -> Iterator[Finding]:
+    """What kfunc knows and does not serve, with the way to what it serves; a version is said once."""
+    for number, model in enumerate((function.inference.model, *function.inference.models)):
+        where = (*(("inference", "model") if number == 0 else ("inference", "models", number - 1)), "runtime")
+        name, _, version = model.runtime.partition(PINNED)
+        if name in UNSERVED_WAYS:
+            yield Finding(where, *UNSERVED_WAYS[name])
+        elif model.runtime_version and name == "auto":
+            yield Finding(where, "a version needs a runtime: auto may choose any", "name the runtime, as onnx")
+        elif version and model.runtime_version:
+            yield Finding(where, "runtime_version says a version too", "remove one of them")
+
+
 def protocols_are_single(function: Function) -> Iterator[Finding]:
     """Each protocol once."""
     for number, protocol in enumerate(function.inference.protocols):
@@ -139,6 +164,7 @@ def calls_fit_into_the_spool(function: Function) -> Iterator[Finding]:
 
 
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
+    runtimes_are_served,
     model_is_in_reach,
     spool_is_in_reach,
     pickles_are_trusted,

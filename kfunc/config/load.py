@@ -9,6 +9,7 @@ from kfunc.config.deployment import Mode
 from kfunc.config.field_path import FieldPath, show_path
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
+from kfunc.config.inference import PINNED, ModelSource
 from kfunc.config.names import service_name
 from kfunc.config.rules import findings
 from kfunc.config.source import Source, load_source
@@ -39,7 +40,15 @@ def read_function(source: Source, mode: Mode | None = None) -> Function:
         problems.sort(key=lambda problem: (problem.line, problem.column))
         more = [Problem(f"and {len(problems) - MAX_PROBLEMS} more problems")] if len(problems) > MAX_PROBLEMS else []
         raise ConfigError(problems[:MAX_PROBLEMS] + more, source.name, source.text)
-    return function
+    inference = function.inference
+    models = [_unpinned(each) for each in inference.models]
+    return replace(function, inference=replace(inference, model=_unpinned(inference.model), models=models))
+
+
+def _unpinned(model: ModelSource) -> ModelSource:
+    """`runtime: onnx==1.20.1` in its two parts."""
+    name, _, version = model.runtime.partition(PINNED)
+    return replace(model, runtime=name, runtime_version=version) if version else model
 
 
 def _doubtful(finding: Finding, invalid: set[FieldPath]) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kfunc.config.batcher import Batcher
 from kfunc.config.block import Name
-from kfunc.config.inference import Digest, Limits, ModelSettings, Settings
+from kfunc.config.inference import Digest, Limits, ModelSettings, Runtime, Settings
 from kfunc.config.logger import Logger
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import ConfigError, Problem
@@ -29,6 +29,7 @@ VARIABLE = "KFUNC_CONFIG"
 class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
     """A model whose name and location are decided; a sidecar needs no location."""
 
+    runtime: Runtime = "auto"
     name: Name = "model"
     uri: str = ""
     digest: Digest | None = None

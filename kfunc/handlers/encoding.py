@@ -111,7 +111,7 @@ def encode_explanations(request: InferRequest, response: InferResponse) -> tuple
 
 
 def encode_predictions(request: InferRequest, response: InferResponse) -> tuple[bytes, int]:
-    """The answer to `/invocations`, and 0: `{"predictions": [...]}`, rows of the only output, or objects with every output's."""
+    """The answer to `/invocations`, and 0: `{"predictions": [...]}`, rows of the only output, or objects of all."""
     if type(request) is V1Request:
         request.columnar = False
     return encode_v1(request, response)

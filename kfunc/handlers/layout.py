@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.registry import REFUSED, RUNTIMES, is_model, marked_runtime, runtime_of
+from kfunc.handlers.registry import REFUSED, RUNTIMES, SPARK, is_model, marked_runtime, runtime_of
 
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -112,6 +112,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _nothing(folder: Path) -> ModelLoadError:
+    if any(b"org.apache.spark.ml" in each.read_bytes()[:65536] for each in sorted(folder.glob("metadata/part-*"))[:1]):
+        return ModelLoadError(f"{folder}: {SPARK}")
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in REFUSED:
             return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")

@@ -23,6 +23,7 @@ from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import to_response
+from kfunc.handlers.versions import require_pinned
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -59,7 +60,10 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
     if config.model.digest is not None:
         _check_digest(path, config.model.digest)
     read_ahead(path)
-    handler = create(config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0])
+    runtime = config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0]
+    if config.model.runtime_version:
+        require_pinned(runtime, config.model.runtime_version)
+    handler = create(runtime)
     handler.config, handler.metrics = config, metrics or handler.metrics
     if config.model.outputs and not handler.chooses_outputs:
         raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
@@ -76,7 +80,11 @@ def _path(config: PodConfig) -> Path:
 
 def _check_digest(path: Path, digest: str) -> None:
     if path.is_dir():
-        raise ModelLoadError(f"{path}: model.digest is of a file, and this is a folder")
+        from kfunc.storage.digests import check
+        from kfunc.storage.progress import Progress
+
+        check(path, digest, str(path), Progress())
+        return
     import hashlib  # here: it costs 1.5 ms of every start
 
     with path.open("rb") as file:

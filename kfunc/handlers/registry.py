@@ -62,7 +62,8 @@ RUNTIMES = {
         (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b",
     ),
     "mlflow": RuntimeEntry(
-        "kfunc.handlers.mlflow:MlflowHandler", ("mlflow", "pandas"), ("mlflow-skinny", "mlflow"), "mlflow", (), marks=("MLmodel",)
+        "kfunc.handlers.mlflow:MlflowHandler", ("mlflow", "pandas"), ("mlflow-skinny", "mlflow"), "mlflow",
+        (), marks=("MLmodel",),
     ),
     "tensorflow": RuntimeEntry(
         "kfunc.handlers.tensorflow:TensorflowHandler", ("tensorflow",), ("tensorflow-cpu", "tensorflow"), "tensorflow",
@@ -87,6 +88,7 @@ RUNTIMES = {
 REFUSED = {
     ".params": "MXNet is not maintained any more: export the model to ONNX with mxnet.onnx.export_model, where MXNet is",
 }
+SPARK = "a model of Spark, which needs Spark: write it as PMML or ONNX where it was trained (docs/convert.md)"
 HEAD_BYTES = 4096
 
 

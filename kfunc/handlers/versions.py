@@ -1,5 +1,6 @@
 """Versions of the libraries under the runtimes: what is installed, what func.yaml pins, what a model file was saved by."""
 
+import platform
 import re
 from importlib import metadata
 from pathlib import Path
@@ -40,3 +41,35 @@ def require_not_newer(path: Path, runtime: str, saved_by: str) -> None:
             f"{path}: was saved by {name} {saved_by}, newer than {here}, which is installed: "
             f"install {name} {saved_by}, or save the model with {here}"
         )
+
+
+def require_pinned(runtime: str, pin: str) -> None:
+    """Holds the installed library against func.yaml's version, as pip reads it: 1.20 is 1.20.0, and 1.20.* any of them.
+
+    For python it is Python's own, as far as the pin goes. Raises ModelLoadError.
+    """
+    from kfunc.handlers.registry import RUNTIMES
+
+    name, here = installed(RUNTIMES[runtime].distributions) if runtime != "python" else ("Python", platform.python_version())
+    if not here or is_version(here, pin, prefix=runtime == "python"):
+        return
+    way = f"pip install {requirement(runtime, pin)}" if runtime != "python" else f"use Python {pin}"
+    raise ModelLoadError(f"func.yaml wants {name} {pin} (inference.model.runtime), installed is {here}: {way}, or change it")
+
+
+def is_version(version: str, pin: str, *, prefix: bool = False) -> bool:
+    """Whether a version is the one that is pinned; `prefix`: or begins with it."""
+    if pin.endswith(".*") or prefix:
+        wanted = pin.removesuffix(".*").split(".")
+        return version.split("+")[0].split(".")[: len(wanted)] == wanted
+    public = version.split("+")[0]
+    numbers = set(public + pin) <= set("0123456789.")
+    return pin in (version, public) or (numbers and release(public) == release(pin))
+
+
+def requirement(runtime: str, pin: str) -> str | None:
+    """What pip installs for a pinned runtime; None for python, whose version is the interpreter's."""
+    from kfunc.handlers.registry import RUNTIMES
+
+    distributions = RUNTIMES[runtime].distributions
+    return f"{installed(distributions)[0] or distributions[0]}=={pin}" if distributions else None

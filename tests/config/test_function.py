@@ -223,6 +223,7 @@ inference:
     name: iris
     version: "2"
     runtime: sklearn
+    runtime_version: 1.9.*
     execution: thread
     threads: 2
     concurrency: 4

@@ -17,6 +17,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import detect
+from kfunc.storage.digests import folder_digest
+from kfunc.storage.progress import Progress
 from tests.runtimes.served import Served
 
 Serve = Callable[..., Served]
@@ -89,7 +91,7 @@ def test_texts_come_to_the_model_as_strings(serve: Serve, tmp_path: Path) -> Non
     trained = make_pipeline(OneHotEncoder(), LinearRegression()).fit(TABLE, TABLE.city == "Bern")
     signature = infer_signature(TABLE, trained.predict(TABLE))
     mlflow.sklearn.save_model(trained, tmp_path / "m", signature=signature, serialization_format="cloudpickle")
-    model = serve(tmp_path / "m", "mlflow", trust=True, digest=folder_digest(tmp_path / "m"))
+    model = serve(tmp_path / "m", "mlflow", trust=True, digest=f"sha256:{folder_digest(tmp_path / 'm', Progress())}")
     assert np.allclose(model.v1([{"city": "Bern"}, {"city": "Zug"}]), [1, 0])
 
 

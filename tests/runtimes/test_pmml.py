@@ -10,8 +10,8 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
-from sklearn2pmml import sklearn2pmml
-from sklearn2pmml.pipeline import PMMLPipeline
+from sklearn2pmml import sklearn2pmml  # type: ignore[import-not-found]
+from sklearn2pmml.pipeline import PMMLPipeline  # type: ignore[import-not-found]
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.registry import runtime_of
