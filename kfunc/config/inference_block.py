@@ -11,6 +11,7 @@ from kfunc.config.access import Access, Egress
 from kfunc.config.batcher import Batcher
 from kfunc.config.build import ImageBuild
 from kfunc.config.deployment import Gpu, Mode, Port, Revisions, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
+from kfunc.config.explain import Explain
 from kfunc.config.inference import ModelSource, Settings
 from kfunc.config.knative import Eventing, Scaling, Timeouts
 from kfunc.config.logger import Logger
@@ -30,6 +31,7 @@ class Inference(Settings, frozen=True, kw_only=True):
     residency: Residency | UnsetType = UNSET
     batcher: Batcher | UnsetType = UNSET
     logger: Logger | UnsetType = UNSET
+    explain: Annotated[Explain, Meta(description="How answers are explained.")] | UnsetType = UNSET
     mode: Annotated[
         Mode, Meta(description="A Knative Service, or a Deployment with what belongs to it for clusters without Knative.")
     ] = "knative"

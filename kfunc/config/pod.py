@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kfunc.config.batcher import Batcher
 from kfunc.config.block import Name
+from kfunc.config.explain import Explain
 from kfunc.config.inference import Digest, Limits, ModelSettings, Runtime, Settings
 from kfunc.config.logger import Logger
 from kfunc.config.residency import ModelCache, Residency
@@ -45,6 +46,7 @@ class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
     model: PodModel = PodModel()
     batcher: Batcher | None = None
     logger: Logger | None = None
+    explain: Explain | None = None
     models: list[PodModel] = []
     residency: Residency | None = None
     version: int = VERSION

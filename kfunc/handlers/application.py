@@ -69,6 +69,7 @@ class Application:
             Action.V1_STATUS: self._v1_status,
             Action.V1_PREDICT: infer,
             Action.V1_EXPLAIN: self._inference.explain,
+            Action.EXPLAIN: self._inference.explain,
             Action.INVOCATIONS: infer,
         }
 
@@ -132,6 +133,8 @@ class Application:
     def _codec(self, action: Action) -> Codec:
         if action == Action.V1_EXPLAIN:
             return self._inference.v1_explain
+        if action == Action.EXPLAIN:
+            return self._inference.v2_explain
         if action == Action.ROOT:
             return self._inference.either
         if action == Action.INVOCATIONS:

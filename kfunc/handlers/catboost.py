@@ -32,7 +32,7 @@ class CatboostHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the model. Raises ModelLoadError."""
         kind = _kind(path)
-        self.model = model = catboost.CatBoost()
+        self.native = model = catboost.CatBoost()
         try:
             model.load_model(str(path), format=kind)
         except catboost.CatBoostError as error:

@@ -44,6 +44,9 @@ class Handler:
     columns: tuple[str, ...] = ()
     """Names of the columns of the only input, a matrix: a request may give each of them as an input instead."""
 
+    native: Any = None
+    """The library's own object of the model, where explainers can use it."""
+
     config: "PodConfig"
     """The function's configuration, set before `load`."""
 

@@ -70,6 +70,7 @@ class Inference:
     def __init__(self, config: PodConfig) -> None:
         self.v1 = Codec(v1.decode_request)
         self.v1_explain = Codec(v1.decode_request, explains=True)
+        self.v2_explain = Codec(v2.decode_request, explains=True, binary=True)
         self.invocations = Codec(self._decode_invocations)
         self.v2 = Codec(v2.decode_request, binary=True)
         self.v2.decode_large = self._decode_large
@@ -89,6 +90,7 @@ class Inference:
 
         self.v1.encode, self.v1_explain.encode, self.v2.encode = encode_v1, encode_explanations, encode_v2
         self.either.encode = encode_either
+        self.v2_explain.encode = encode_v2
         self.invocations.encode = encode_predictions
 
     def _decode_large(self, body: bytes, model_name: str, model_version: str) -> InferRequest:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.processors import usable_processors
-from kfunc.handlers.tabular import TabularHandler, classes_of_scores, features, values_of_scores
+from kfunc.handlers.tabular import INPUT, TabularHandler, classes_of_scores, features, values_of_scores
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class LightgbmHandler(TabularHandler):
         lgb.register_logger(Silent())
         _check(path)
         try:
-            self.booster = booster = lgb.Booster(model_file=path)
+            self.native = booster = lgb.Booster(model_file=path)
             objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
         except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{path}: lightgbm cannot read it: {error}") from None
@@ -65,13 +65,18 @@ class LightgbmHandler(TabularHandler):
 
     def score(self, rows: "Array") -> Any:
         """Probabilities or values; NaN is a missing value."""
-        return self.booster.predict(rows, num_threads=self._threads)
+        return self.native.predict(rows, num_threads=self._threads)
 
     def _predict_table(self, inputs: "Arrays") -> "Arrays":
         """The columns as a matrix, with categories as the numbers that training gave them."""
-        columns = [_numbers(inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs]
-        score = self.score(np.stack(columns, axis=1))
+        score = self.score(self.matrix(inputs))
         return {name: call(score) for name, call in self._calls}
+
+    def matrix(self, inputs: "Arrays") -> "Array":
+        """The rows as LightGBM takes them."""
+        if not self._codes:
+            return inputs[INPUT]
+        return np.stack([_numbers(inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs], axis=1)
 
 
 def _codes(booster: Any) -> dict[str, dict[Any, int]]:

@@ -68,6 +68,10 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
     if config.model.outputs and not handler.chooses_outputs:
         raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
     handler.load(path)
+    if config.explain is not None:
+        from kfunc.handlers.explainers.attach import attach
+
+        attach(handler, config.explain, path, is_own(handler, "explain"))
     return handler
 
 

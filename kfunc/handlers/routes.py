@@ -25,6 +25,7 @@ class Action(Enum):
     V1_STATUS = "v1 status"
     V1_PREDICT = "v1 predict"
     V1_EXPLAIN = "v1 explain"
+    EXPLAIN = "explain"
     INVOCATIONS = "invocations"
     INDEX = "repository index"
     LOAD = "repository load"
@@ -34,11 +35,11 @@ class Action(Enum):
 V1_ACTIONS = frozenset((Action.V1_LIST, Action.V1_STATUS, Action.V1_PREDICT, Action.V1_EXPLAIN))
 V2_ACTIONS = frozenset(
     (Action.SERVER_METADATA, Action.MODEL_LIST, Action.MODEL_METADATA, Action.MODEL_READY, Action.INFER)
-    + (Action.INFER_STREAM, Action.INDEX)
+    + (Action.INFER_STREAM, Action.EXPLAIN, Action.INDEX)
 )
 POSTED = frozenset(
     (Action.INFER, Action.INFER_STREAM, Action.V1_PREDICT, Action.V1_EXPLAIN, Action.INVOCATIONS, Action.INDEX)
-    + (Action.LOAD, Action.UNLOAD)
+    + (Action.EXPLAIN, Action.LOAD, Action.UNLOAD)
 )
 
 
@@ -67,6 +68,7 @@ V2_ENDS = {
     ("ready",): Action.MODEL_READY,
     ("infer",): Action.INFER,
     ("infer_stream",): Action.INFER_STREAM,
+    ("explain",): Action.EXPLAIN,
 }
 GRPC = "inference.GRPCInferenceService"
 V1_VERBS = {"": Action.V1_STATUS, "predict": Action.V1_PREDICT, "explain": Action.V1_EXPLAIN}
@@ -105,8 +107,6 @@ def _v2_model(rest: tuple[str, ...]) -> Route | None:
     if len(end) >= 2 and end[0] == "versions" and end[1]:
         version, end = end[1], end[2:]
     action = V2_ENDS.get(end)
-    if end == ("explain",):
-        raise NotFound(f"the V2 protocol has no explanations; V1 has: POST /v1/models/{name}:explain")
     return None if action is None else Route(action, name, version)
 
 

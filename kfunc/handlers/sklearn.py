@@ -33,7 +33,7 @@ class SklearnHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the estimator. Raises ModelLoadError."""
         model = self.config.model
-        self.estimator = estimator = read_estimator(path, trusted=model.trust and model.digest is not None)
+        self.native = estimator = read_estimator(path, trusted=model.trust and model.digest is not None)
         methods = [name for name in METHODS if hasattr(estimator, name)]
         if not methods:
             raise ModelLoadError(f"{path}: a {type(estimator).__name__} has no predict method")
@@ -46,7 +46,7 @@ class SklearnHandler(TabularHandler):
 
     def _adopt_rows(self, columns: dict[str, Any]) -> None:
         """Decide once what becomes of a request's arrays."""
-        if takes_texts(first_step(self.estimator)):
+        if takes_texts(first_step(self.native)):
             self.rows: Callable[[Arrays], Any] = lambda inputs: _texts(inputs[INPUT])
         elif columns:
             from pandas import DataFrame, Index
@@ -62,7 +62,7 @@ class SklearnHandler(TabularHandler):
 
     def _example(self, columns: dict[str, Any]) -> Any:
         """One row that the model could be asked about, or None where the estimator does not say how wide one is."""
-        if takes_texts(first_step(self.estimator)):
+        if takes_texts(first_step(self.native)):
             return ["text"]
         if columns:
             from pandas import DataFrame

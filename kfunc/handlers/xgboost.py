@@ -31,7 +31,7 @@ class XgboostHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the booster. Raises ModelLoadError."""
         _check_version(path)
-        self._booster = booster = xgb.Booster({"nthread": self.config.model.threads or usable_processors()})
+        self.native = booster = xgb.Booster({"nthread": self.config.model.threads or usable_processors()})
         try:
             booster.load_model(path)
             learner = json.loads(booster.save_config())["learner"]
@@ -47,10 +47,10 @@ class XgboostHandler(TabularHandler):
 
     def score(self, rows: "Array") -> Any:
         """Predictions without a matrix of XGBoost's own; NaN is a missing value."""
-        return self._booster.inplace_predict(rows, validate_features=False)
+        return self.native.inplace_predict(rows, validate_features=False)
 
     def _score_matrix(self, rows: "Array") -> Any:
-        return self._booster.predict(xgb.DMatrix(rows), validate_features=False)
+        return self.native.predict(xgb.DMatrix(rows), validate_features=False)
 
 
 def _offers(learner: Any) -> list[Offer]:

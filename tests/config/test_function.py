@@ -141,7 +141,7 @@ def test_the_shared_part_requires_what_knative_requires() -> None:
 
 
 def test_of_kfuncs_own_part_only_the_models_uri_is_required_but_in_entries_that_are_given() -> None:
-    optional = ("[]", ".cookie", ".tls", ".shadow", ".server", ".telemetry")
+    optional = ("[]", ".cookie", ".tls", ".shadow", ".server", ".telemetry", ".explain")
     own = {path for path in required(SCHEMA) if path.startswith("inference")}
     assert {path for path in own if not any(part in path for part in optional)} == {
         "inference",
@@ -365,6 +365,7 @@ OTHERWISE = """\
 inference:
   model: {uri: m.onnx}
   scaling: {resource_metric: cpu}
+  explain: {method: lime, background: usual.npy, background_rows: 9, samples: 99, output: p, attribution: saliency}
   residency: {max_bytes: 400000000, max_models: 50, pinned: [iris], wait_s: 2}
 """
 CANARY = """

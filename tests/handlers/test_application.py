@@ -146,7 +146,7 @@ def test_an_answer_that_waits_takes_one_task(caller: Callable[..., Any]) -> None
         ("PUT", "/", 405, "this path takes GET, HEAD, POST"),
         ("POST", INFER, 400, "the request has no body"),
         ("POST", EXPLAIN, 400, "the request has no body"),
-        ("POST", "/v2/models/iris/explain", 404, "the V2 protocol has no explanations; V1 has: POST /v1/models/iris:explain"),
+        ("GET", "/v2/models/iris/explain", 405, "this path takes POST"),
         (
             *("POST", "/v2/repository/models/iris/load", 404),
             "models are loaded and unloaded on the handler's management port (--manage), not on this one",

@@ -36,6 +36,9 @@ from kfunc.handlers.routes import Action, Route, resolve
         (b"/v1/models/iris%3Apredict", Route(Action.V1_PREDICT, "iris")),
         (b"/v1/models/a:b:predict", Route(Action.V1_PREDICT, "a:b")),
         (b"/v1/models/iris:explain", Route(Action.V1_EXPLAIN, "iris")),
+        (b"/v2/models/iris/versions/2/explain", Route(Action.EXPLAIN, "iris", "2")),
+        (b"/invocations", Route(Action.INVOCATIONS)),
+        (b"/ping", Route(Action.SERVER_READY)),
         (b"/v1/models/iris/versions/2", Route(Action.V1_STATUS, "iris", "2")),
         (b"/v1/models/iris/versions/2:predict", Route(Action.V1_PREDICT, "iris", "2")),
         (b"/v2/models", Route(Action.MODEL_LIST)),
@@ -52,7 +55,7 @@ def test_a_path_of_the_protocols_is_resolved(target: bytes, route: Route) -> Non
 @pytest.mark.parametrize(
     "target",
     [
-        b"/v3", b"/v2/health", b"/v2/health/started", b"/v2/models//infer", b"/v2/models/iris/explain",
+        b"/v3", b"/v2/health", b"/v2/health/started", b"/v2/models//infer",
         b"/v2/models/iris/versions", b"/v2/models/iris/versions//infer", b"/v2/models/iris/versions/1/2",
         b"/v2/models/iris/infer/x",
         b"/v1", b"/v1/models/iris:", b"/v1/models/iris:classify", b"/v1/models/:predict", b"/v1/models/iris/x:predict",

@@ -1,0 +1,58 @@
+"""captum: attributions of PyTorch's models, of the shape of each input."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.explainers.contract import Explainer
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+ALGORITHMS = {
+    "integrated-gradients": "IntegratedGradients",
+    "saliency": "Saliency",
+    "input-x-gradient": "InputXGradient",
+    "deep-lift": "DeepLift",
+    "feature-ablation": "FeatureAblation",
+}
+
+
+class CaptumExplainer(Explainer):
+    """Of an output with several columns, the one that is largest for each row is explained."""
+
+    packages = ("captum",)
+
+    def check(self, path: Path) -> None:
+        """The model is PyTorch's."""
+        if "torch" not in self.handler.platform:
+            raise ModelLoadError(f"{path}: explain.method captum explains models of the runtime torch; use shap-kernel or lime")
+
+    def explain(self, inputs: "Arrays") -> "Arrays":
+        """Attributions by the inputs' names, and the column of the output that each row's are about."""
+        import torch
+        from captum import attr
+
+        module = self.handler.native
+        try:
+            tensors = tuple(torch.from_numpy(np.array(array, copy=True)).requires_grad_() for array in inputs.values())
+        except RuntimeError:
+            raise InvalidRequest("captum explains inputs of floating numbers only") from None
+
+        def forward(*given: Any) -> Any:
+            answer = module(*given)
+            if isinstance(answer, dict):
+                answer = answer[self.settings.output] if self.settings.output else next(iter(answer.values()))
+            return answer[0] if isinstance(answer, tuple | list) else answer
+
+        with torch.no_grad():
+            answer = forward(*tensors)
+        target = answer.argmax(dim=1) if answer.ndim > 1 and answer.shape[1] > 1 else None
+        if target is None and answer.ndim > 1:
+            target = torch.zeros(len(answer), dtype=torch.int64)
+        algorithm = getattr(attr, ALGORITHMS[self.settings.attribution])
+        found = algorithm(module if self.settings.attribution == "deep-lift" else forward).attribute(tensors, target=target)
+        about = target if target is not None else torch.zeros(len(answer), dtype=torch.int64)
+        return {name: each.detach().numpy() for name, each in zip(inputs, found, strict=True)} | {"columns": about.numpy()}

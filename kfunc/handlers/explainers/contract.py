@@ -1,0 +1,95 @@
+"""What an explainer implements, and what it is given: the loaded handler and its settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kfunc.config.explain import Explain
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.contract import Handler
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+    Array = np.ndarray[Any, Any]
+
+VALUES, BASE, NAMES = "shap_values", "base_values", "feature_names"
+
+
+class Explainer:
+    """Explains one model. `check` is cheap and runs at start; `explain` runs in a thread and may import at its first call."""
+
+    packages: tuple[str, ...] = ()
+    needs_background = False
+
+    def __init__(self, handler: Handler, settings: Explain, background: "Array | None") -> None:
+        self.handler = handler
+        self.settings = settings
+        self.background = background
+
+    def check(self, path: Path) -> None:
+        """Raises ModelLoadError where this explainer cannot explain the model."""
+
+    def explain(self, inputs: "Arrays") -> "Arrays":
+        """Explanations of the rows, by name."""
+        raise TypeError(f"{type(self).__name__} has no explain method")
+
+
+class AskingExplainer(Explainer):
+    """One that asks any model about changed rows: the model has one input, a matrix of numbers."""
+
+    needs_background = True
+
+    def check(self, path: Path) -> None:
+        """One input of two dimensions, the background's width."""
+        inputs = self.handler.inputs
+        if len(inputs) != 1 or inputs[0].datatype == "BYTES" or len(inputs[0].shape) != 2:
+            raise ModelLoadError(
+                f"{path}: explain.method {self.settings.method} needs a model with one input, a matrix of numbers"
+            )
+        width, known = inputs[0].shape[1], self.background
+        if known is not None and width not in (-1, known.shape[1]):
+            raise ModelLoadError(f"explain.background has {known.shape[1]} columns, and the model takes {width}")
+        self.asked()
+
+    def asked(self) -> "Callable[[Array], Array]":
+        """The model as a function of a matrix: its chosen output, one or several numbers for each row."""
+        spec, name = self.handler.inputs[0], self.output()
+        dtype = {"FP32": np.float32, "FP16": np.float16}.get(spec.datatype, np.float64)
+
+        def ask(rows: "Array") -> "Array":
+            answer = self.handler.predict({spec.name: np.ascontiguousarray(rows, dtype)})
+            values = answer[name] if isinstance(answer, dict) else answer
+            return np.asarray(values, np.float64)
+
+        return ask
+
+    def output(self) -> str:
+        """The output that is explained. Raises ModelLoadError for one that there is not."""
+        there = [spec.name for spec in self.handler.outputs if spec.datatype not in ("BYTES", "BOOL")]
+        wanted = self.settings.output or next((name for name in there if "prob" in name), there[0] if there else "")
+        if wanted not in there:
+            known = ", ".join(there) or "none"
+            raise ModelLoadError(f"explain.output {wanted or '(none)'} is no output of numbers; there are {known}")
+        return wanted
+
+    def rows(self, inputs: "Arrays") -> "Array":
+        """The rows to explain."""
+        return np.asarray(inputs[self.handler.inputs[0].name], np.float64)
+
+    def names(self, count: int) -> "Array":
+        """The features' names, or their numbers."""
+        return np.array(self.handler.columns or [str(number) for number in range(count)], np.object_)
+
+
+def shap_answer(values: Any, base: Any, names: Any) -> "Arrays":
+    """SHAP values of shape [rows, features] or [rows, features, outputs], and what they are added to."""
+    values = np.asarray(values, np.float64)
+    wanted = (values.shape[0], *values.shape[2:])
+    return {
+        VALUES: values,
+        BASE: np.broadcast_to(np.asarray(base, np.float64).reshape(-1) if values.ndim > 2 else np.ravel(base)[:1], wanted),
+        NAMES: np.array([str(name) for name in names], np.object_),
+    }

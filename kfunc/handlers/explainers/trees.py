@@ -1,0 +1,83 @@
+"""SHAP values of trees: the boosters' own, which are exact and need no other library; shap's for scikit-learn's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.explainers.contract import Explainer, shap_answer
+from kfunc.handlers.explainers.sklearn_steps import LastStep
+
+if TYPE_CHECKING:
+    from kfunc.handlers.contract import Arrays
+
+INPUT = "input"
+
+
+class TreeExplainer(Explainer):
+    """Values are in the units of the model's margin (log-odds of classifiers), as boosters have them."""
+
+    def check(self, path: Path) -> None:
+        """The model is made of trees."""
+        ways: dict[str, Callable[[], Callable[[Arrays], Arrays]]] = {
+            "xgboost": lambda: self._of_xgboost,
+            "lightgbm": lambda: self._of_lightgbm,
+            "catboost": lambda: self._of_catboost,
+            "sklearn": self._sklearn,
+        }
+        way = ways.get(self.handler.platform)
+        if way is None or any(spec.datatype == "BYTES" for spec in self.handler.inputs if self.handler.platform == "catboost"):
+            raise ModelLoadError(f"{path}: explain.method shap-tree explains {', '.join(ways)}: use shap-kernel, or lime")
+        self._explain = way()
+
+    def explain(self, inputs: "Arrays") -> "Arrays":
+        """The values, what they are added to, and the features' names."""
+        return self._explain(inputs)
+
+    def _of_xgboost(self, inputs: "Arrays") -> "Arrays":
+        from xgboost import DMatrix
+
+        names = self.handler.columns or None
+        told = self.handler.native.predict(
+            DMatrix(inputs[INPUT], feature_names=names), pred_contribs=True, validate_features=False
+        )
+        return self._of_contributions(told)
+
+    def _of_lightgbm(self, inputs: "Arrays") -> "Arrays":
+        rows = self.handler.matrix(inputs)  # type: ignore[attr-defined]
+        told = np.asarray(self.handler.native.predict(rows, pred_contrib=True))
+        width = rows.shape[1] + 1
+        return self._of_contributions(told if told.shape[1] == width else told.reshape(len(rows), -1, width))
+
+    def _of_catboost(self, inputs: "Arrays") -> "Arrays":
+        from catboost import Pool
+
+        told = self.handler.native.get_feature_importance(Pool(inputs[INPUT]), type="ShapValues")
+        return self._of_contributions(told)
+
+    def _of_contributions(self, told: Any) -> "Arrays":
+        """[rows, features + 1] or [rows, classes, features + 1], the last of each what the others are added to."""
+        told = np.asarray(told, np.float64)
+        values, base = told[..., :-1], told[..., -1]
+        names = self.handler.columns or [spec.name for spec in self.handler.inputs]
+        names = names if len(names) == values.shape[-1] else [str(number) for number in range(values.shape[-1])]
+        answer = shap_answer(np.moveaxis(values, 1, 2) if values.ndim == 3 else values, 0.0, names)
+        return answer | {"base_values": base}
+
+    def _sklearn(self) -> "Callable[[Arrays], Arrays]":
+        self.packages = ("shap",)
+        last = LastStep(self.handler)  # type: ignore[arg-type]
+        made: list[Any] = []
+
+        def explain(inputs: "Arrays") -> "Arrays":
+            import shap
+
+            if not made:
+                made.append(shap.TreeExplainer(last.estimator))
+            rows = last.rows(inputs)
+            values = made[0].shap_values(rows, check_additivity=False)
+            return shap_answer(values, made[0].expected_value, last.names(rows.shape[1]))
+
+        return explain
