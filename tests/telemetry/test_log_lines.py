@@ -9,6 +9,7 @@ import pytest
 
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry import log_lines
+from kfunc.telemetry.current import CURRENT, trace_headers
 from kfunc.telemetry.requests import access_line
 
 log = logging.getLogger("kfunc.test")
@@ -86,3 +87,36 @@ def test_an_access_line_in_json_has_no_header_and_no_body(stream: io.StringIO) -
 
 def test_times_are_utc_with_milliseconds() -> None:
     assert log_lines.timestamp(1_795_262_400.1239) == "2026-11-21T12:00:00.123Z"
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def request() -> Exchange:
+    given = [(b"x-request-id", b"7"), (b"traceparent", f"00-{TRACE}-{SPAN}-01".encode())]
+    return Exchange(Nobody(), b"POST", b"/", given, dict(given), True)  # type: ignore[arg-type]
+
+
+def test_a_line_about_a_request_has_its_ids(stream: io.StringIO) -> None:
+    log_lines.use("json")
+    log.warning("failed", extra={"exchange": request()})
+    fields = json.loads(stream.getvalue())
+    assert (fields["request_id"], fields["trace_id"]) == ("7", TRACE)
+
+
+def test_a_line_of_a_models_code_has_those_of_the_request_that_it_works_for(stream: io.StringIO) -> None:
+    log_lines.use("json")
+    token = CURRENT.set(request())
+    log.warning("odd input")
+    CURRENT.reset(token)
+    log.warning("idle")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["request_id"], first["trace_id"]) == ("7", TRACE)
+    assert second.keys() == {"time", "level", "logger", "message"}
+
+
+def test_headers_for_another_service_are_those_of_the_request() -> None:
+    assert trace_headers() == {}
+    token = CURRENT.set(request())
+    assert trace_headers() == {"traceparent": f"00-{TRACE}-{SPAN}-01", "x-request-id": "7"}
+    CURRENT.reset(token)

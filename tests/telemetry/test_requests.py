@@ -1,5 +1,6 @@
 """What is counted of ended exchanges: requests, not probes."""
 
+import asyncio
 import re
 
 import pytest
@@ -49,3 +50,31 @@ def test_an_inference_request_is_counted_with_its_duration() -> None:
 
 def test_a_client_that_went_away_is_499() -> None:
     assert recorded(b"POST", INFER, 0, inference=True) == {"499": 1, "durations": 1}
+
+
+@pytest.mark.parametrize(("share", "lines"), [(1.0, 40), (0.25, 10), (0.1, 4)])
+def test_a_share_of_the_requests_gets_a_line_the_first_among_them(
+    capfdbinary: pytest.CaptureFixture[bytes], share: float, lines: int
+) -> None:
+    assert len(access_lines([200] * 40, share, capfdbinary)) == lines
+    assert len(access_lines([200], share, capfdbinary)) == 1
+
+
+def test_each_failure_gets_a_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    lines = access_lines([200, *[503] * 5, *[404] * 20], 0.01, capfdbinary)
+    assert [line.split()[2] for line in lines] == [b"200", *[b"503"] * 5]
+
+
+def access_lines(statuses: list[int], share: float, output: pytest.CaptureFixture[bytes]) -> list[bytes]:
+    """What is written of requests that ended so."""
+
+    async def main() -> None:
+        recorder = RequestRecorder(Metrics("x"), access_log=share)
+        for status in statuses:
+            exchange = Exchange(Nobody(), b"POST", INFER, [], {}, True)  # type: ignore[arg-type]
+            exchange.status = status
+            recorder.record(exchange, True)
+        recorder.flush()
+
+    asyncio.run(main())
+    return output.readouterr().out.splitlines()
