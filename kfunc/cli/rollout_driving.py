@@ -33,7 +33,6 @@ class Teller:
 
     def __init__(self, as_json: bool, known: list[Event]) -> None:
         self._as_json = as_json
-        self._said = len(known)
         self._last = known[-1] if known else None
         self._at = time.monotonic()
         self._live = sys.stdout.isatty() and not as_json
@@ -54,9 +53,8 @@ class Teller:
     def _progress(self, rollout: Rollout, seen: Seen) -> None:
         if rollout.has_ended:
             return self._clear()
-        checks = "; ".join(check.text for check in rollout.checks)
-        waits = seen.why if not seen.settled else ""
-        line = f"{headline(rollout, time.time())}{': ' if checks or waits else ''}{checks or waits}"
+        details = "; ".join([*(check.text for check in rollout.checks), *([seen.why] if seen.why else [])])
+        line = f"{headline(rollout, time.time())}{': ' if details else ''}{details}"
         if self._live:
             self._clear()
             self._line = line[: max(20, os.get_terminal_size().columns - 1)]

@@ -8,6 +8,7 @@ RULES: list[Manifest] = [
     {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": CHANGE},
     {"apiGroups": [""], "resources": ["pods"], "verbs": READ},
     {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get", "create"]},
+    {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]},
     {"apiGroups": ["serving.knative.dev"], "resources": ["services", "revisions"], "verbs": ["get", "list", "create", "patch"]},
     {
         "apiGroups": ["networking.istio.io"],

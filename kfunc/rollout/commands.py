@@ -38,8 +38,13 @@ def promoted(rollout: Rollout, variant: str, now: float) -> Rollout:
         raise RolloutRefused("the new revision is not ready yet; try again when `kfunc rollout status` says so")
     if rollout.strategy == "ab":
         names = ", ".join(share.tag for share in rollout.shares)
-        if rollout.share(variant) is None:
+        chosen = rollout.share(variant)
+        if chosen is None:
             raise RolloutRefused(f"give the variant that gets everything: kfunc rollout promote --variant NAME, one of {names}")
+        if rollout.mode == "raw" and chosen.revision not in (rollout.stable.revision, rollout.rendered):
+            raise RolloutRefused(
+                "with mode: raw the first variant or func.yaml's own can be promoted: deploy the other one instead"
+            )
         return promote(rollout, variant, "asked for", now)
     if variant and variant != rollout.candidates[0].tag:
         raise RolloutRefused("only an A/B test has variants: leave out --variant")

@@ -86,7 +86,7 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
     most = rollout.settings.analysis.max_step_s
     if elapsed >= max(most, rollout.settings.interval_s) and rollout.strategy != "ab":
         unsure = "; ".join(check.text for check in rollout.checks if check.verdict != "pass")
-        return Decision(roll_back(rollout, f"{_where(rollout)}: not passed within {most:g} s: {unsure}", now))
+        return Decision(roll_back(rollout, f"{_where(rollout)}: not passed within {most:g} s: {unsure}{_because(seen)}", now))
     return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
 
 
@@ -154,7 +154,7 @@ def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
         needed = 0
     checks, looks = [], dict(rollout.bad_looks)
     for share in rollout.candidates:
-        if rollout.settings.metrics_port or seen.samples is not None:
+        if rollout.settings.component:
             checks += judge(rollout, share.tag, needed)
         for query in analysis.queries:
             values = (seen.values or {}).get(query.name)

@@ -50,12 +50,11 @@ class ClusterWorld:
     def _with_values(self, rollout: Rollout, seen: Seen, now: float) -> Seen:
         if self._prometheus is None or rollout.phase not in ("running", "switched") or not rollout.settled_at:
             return seen
-        known = seen if self._prometheus.is_due(rollout) else None
+        if not self._prometheus.is_due(rollout):
+            return replace(seen, samples=rollout.window.samples)
         try:
-            if known is None:
-                return replace(seen, samples=rollout.window.samples)
             values = self._prometheus.values(rollout, now)
-            samples = self._prometheus.samples(rollout, now) if rollout.settings.component else rollout.window.samples
+            samples = self._prometheus.samples(rollout, now) if rollout.settings.component else {}
             return replace(seen, samples=samples, values=values)
         except (Unanswered, ClusterError) as error:
             return replace(seen, samples=rollout.window.samples, why=f"Prometheus: {error.message}")

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from kfunc.config.analysis import Load
+from kfunc.config.analysis import Load, Query
 from kfunc.rollout.commands import RolloutRefused, aborted, pause, promoted, resume
 from kfunc.rollout.driver import Drive, Taken
 from kfunc.rollout.record import Driver
@@ -179,3 +179,21 @@ def test_commands_are_refused_when_the_rollout_has_ended(command: object) -> Non
     assert callable(command)
     with pytest.raises(RolloutRefused, match="no rollout of iris is under way: the last one was promoted"):
         command(rollout(phase="promoted"), 0.0)
+
+
+def test_a_server_without_figures_of_its_own_is_judged_by_queries_alone() -> None:
+    query = Query(name="q", query="$revision", max=1.0)
+    world = FakeWorld(Health(), Health())
+    ended = drive(world, FakeStore(record(rollout(component="", metrics_port=0, queries=[query], max_step_s=90))))
+    assert ended.phase == "rolled-back"
+    assert "q: not asked yet" in ended.reason
+    good = drive(FakeWorld(Health(), Health()), FakeStore(record(rollout(component="", metrics_port=0))))
+    assert good.phase == "promoted"
+
+
+def test_without_knative_only_what_func_yaml_or_the_first_variant_describes_is_promoted() -> None:
+    shares = [Share("a", "iris", 40), Share("b", "iris-candidate", 30), Share("c", "iris-c", 30)]
+    one = rollout("ab", shares=shares, mode="raw", rendered="iris-candidate", phase="running")
+    assert promoted(one, "b", 0.0).winner == "b"
+    with pytest.raises(RolloutRefused, match="with mode: raw"):
+        promoted(one, "c", 0.0)

@@ -111,7 +111,7 @@ class FakeWorld:
 def settings(**fields: Any) -> Settings:
     """Settings whose analysis is given beside its own fields."""
     own = {name: fields.pop(name) for name in list(fields) if name in Analysis.__struct_fields__}
-    defaults: dict[str, Any] = {"steps": [5, 25, 50, 100], "interval_s": 60.0, "metrics_port": 9095}
+    defaults: dict[str, Any] = {"steps": [5, 25, 50, 100], "interval_s": 60.0, "metrics_port": 9095, "component": "logger"}
     return Settings(**(defaults | fields), analysis=Analysis(**own))
 
 
