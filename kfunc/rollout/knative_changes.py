@@ -32,7 +32,7 @@ MIN_SCALE = "autoscaling.knative.dev/min-scale"
 class Live(Struct, frozen=True):
     """What there is: the Service, its revisions by name, other objects of the rollout, and ready pods by revision."""
 
-    service: Manifest | None
+    service: Manifest
     revisions: dict[str, Manifest] = {}
     others: dict[Key, Manifest] = {}
     ready_pods: dict[str, int] = {}
@@ -41,8 +41,6 @@ class Live(Struct, frozen=True):
 def difference(record: Record, live: Live) -> Difference:
     """What is to be done next, in order."""
     rollout, wanted = record.rollout, layout(record.rollout)
-    if live.service is None:
-        return Difference(waiting=f"the Service {rollout.function} is gone")
     service = _service(record, live.service, wanted)
     if service["spec"]["template"]["metadata"]["name"] != _template(live.service) and not is_pinned(live.service):
         return _pinning(rollout, live.service)

@@ -8,6 +8,7 @@ from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw import INSTANCE, NAME
 from kfunc.rollout import knative_changes, raw_changes
+from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.driver import World
 from kfunc.rollout.load import Place, Sender
 from kfunc.rollout.measuring import Prometheus, scrape
@@ -90,8 +91,11 @@ class KnativeWorld(ClusterWorld):
     """A Knative Service with its revisions."""
 
     def look(self, record: Record, now: float) -> Seen:
-        """What there is. Raises ClusterError."""
+        """What there is. Raises ClusterError, and RolloutRefused where the function is gone."""
         rollout, namespace = record.rollout, record.rollout.namespace
+        service = self.cluster.get("KnativeService", rollout.function, namespace)
+        if service is None:
+            raise RolloutRefused(f"{rollout.function} is not in {namespace} any more: kfunc delete removes what is left of it")
         of_service = {SERVICE: rollout.function}
         revisions = {one["metadata"]["name"]: one for one in self.cluster.objects("Revision", namespace, of_service)}
         found = self.cluster.objects("Pod", namespace, of_service)
@@ -100,7 +104,7 @@ class KnativeWorld(ClusterWorld):
             by_revision.setdefault(pod["metadata"]["labels"].get(REVISION, ""), []).append(pod)
         keys = set(by_key(record.objects.split)) | set(knative_changes.final_traffic(record))
         self._live = knative_changes.Live(
-            self.cluster.get("KnativeService", rollout.function, namespace),
+            service,
             revisions,
             self.read(keys) if rollout.via == "istio" else {},
             {name: sum(ready_at(pod) > 0 for pod in pods) for name, pods in by_revision.items()},
