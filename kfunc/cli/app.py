@@ -32,6 +32,8 @@ COMMANDS = {
     "import-kserve": ("kfunc.cli.import_kserve:import_kserve", "Make func.yaml of KServe's InferenceServices."),
     "rollout": ("kfunc.cli.rollout_group:rollout", "Move traffic to a new revision in steps, and back where it is bad."),
     "bench": ("kfunc.cli.bench:bench", "Measure how fast a function answers."),
+    "doctor": ("kfunc.cli.doctor:doctor", "Check this machine and the cluster, and say what to do."),
+    "debug": ("kfunc.cli.debug:debug", "Collect everything about a function of the cluster in one file."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

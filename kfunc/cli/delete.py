@@ -12,14 +12,14 @@ from kfunc.errors import KfuncError
 EPILOG = """\b
 Example:
   kfunc delete iris
-  kfunc delete iris -n team --no-wait
+  kfunc delete iris -n team --wait=false
 """
 TIMEOUT_S = 330.0  # a pod's longest grace, and some seconds
 
 
 @click.command(epilog=EPILOG)
 @click.argument("function", metavar="NAME|DIR")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until its pods have ended.")
+@click.option("--wait", type=bool, default=True, metavar="BOOLEAN", help="Wait until its pods have ended; --wait=false: not.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=TIMEOUT_S, show_default=True, help="Longest wait, s.")
 @cluster_options
 def delete(function: str, wait: bool, timeout: float, namespace: str, context: str, output: str) -> int:

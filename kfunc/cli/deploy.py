@@ -1,5 +1,6 @@
 """`kfunc deploy`: from a folder to a function that answers, and the cause where it does not."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Any
 import click
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from kfunc.cli.build import Order, build_image
+from kfunc.cli.build_options import Asked
+from kfunc.cli.build_progress import Lines
 from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.on_cluster import cluster_options, connect
-from kfunc.cli.planning import plan_for
+from kfunc.cli.planning import needed_settings, plan_for
 from kfunc.cli.render import parse_digest, parse_image
 from kfunc.cli.status import url
 from kfunc.cluster.applying import Outcome, apply_all, remove_unused
@@ -23,9 +28,10 @@ from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import is_split, serving
 from kfunc.cluster.waiting import Ending, wait_ready
 from kfunc.errors import KfuncError
+from kfunc.manifests.images import function_image
 from kfunc.manifests.knative import revision
-from kfunc.manifests.outputs import Rendered, render
-from kfunc.manifests.plan import Manifest, Plan, Release
+from kfunc.manifests.outputs import render
+from kfunc.manifests.plan import Manifest, Note, Plan, Release
 from kfunc.manifests.split import traffic_of
 
 EPILOG = """\b
@@ -44,9 +50,15 @@ TIMEOUT_S = 600.0
 @click.option(
     "--image-digest", metavar="DIGEST", default="", callback=parse_digest, help="Digest of the pushed image, sha256:…"
 )
+@click.option(
+    "--base", metavar="IMAGE", default="", help="Base image of the build; else func.yaml's, else python:VERSION-slim."
+)
+@click.option("--insecure", is_flag=True, help="The registry may have any certificate, or speak plain HTTP.")
 @click.option("--no-build", is_flag=True, help="Take the image that func.yaml names as it is in its registry.")
 @click.option("--dry-run", is_flag=True, help="Let the cluster check everything, and keep nothing.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is ready or will not be.")
+@click.option(
+    "--wait", type=bool, default=True, metavar="BOOLEAN", help="Wait until it is ready or will not be; --wait=false: not."
+)
 @click.option("--timeout", type=click.FloatRange(min=1), default=TIMEOUT_S, show_default=True, help="Longest wait, s.")
 @click.option("--all-at-once", is_flag=True, help="Give the new revision all traffic, whatever inference.traffic says.")
 @click.option("--force", is_flag=True, help="Take over fields that somebody else has set (kubectl, kn).")
@@ -55,6 +67,8 @@ def deploy(
     directory: Path,
     image: str,
     image_digest: str,
+    base: str,
+    insecure: bool,
     no_build: bool,
     dry_run: bool,
     wait: bool,
@@ -73,13 +87,16 @@ def deploy(
     cluster = connect(context)
     plan = plan_for(directory, Release(image, image_digest), namespace, cluster)
     before = observe(cluster, plan.name, plan.namespace, plan.mode)
+    if not (image or image_digest or no_build or dry_run or plan.function.inference.server is not UNSET):
+        plan = replace(plan, release=built(directory, base, insecure))
     refuse_bypass(plan, before, all_at_once)
     rendered = render(plan)
-    say.notes(rendered)
+    say.needs(needed_settings(cluster, rendered.notes))
     began_at = time.monotonic()
     manifests = [manifest for group in rendered.files.values() for manifest in group]
     outcomes = list(apply_all(cluster, manifests, dry_run=dry_run, force=force))
     say.outcomes(outcomes, dry_run)
+    say.unchanged(outcomes)
     if dry_run or not wait:
         return say.end(plan, outcomes, None, "")
     ending = await_ready(cluster, plan, timeout, say)
@@ -87,6 +104,13 @@ def deploy(
         outcomes += tidy(cluster, plan, manifests, say)
     address = url(observe(cluster, plan.name, plan.namespace, plan.mode))
     return say.end(plan, outcomes, ending, address, time.monotonic() - began_at)
+
+
+def built(directory: Path, base: str, insecure: bool) -> Release:
+    """The image of the folder as it is now, in its registry; what is there already is not sent again."""
+    order = Order(asked=Asked(base), insecure=insecure)
+    made = build_image(directory, order, Lines(), os.environ)
+    return Release(made.image, made.digest)
 
 
 def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
@@ -99,7 +123,8 @@ def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
     if stable and not all_at_once:
         raise KfuncError(
             f"{stable[0]} has the traffic, and inference.traffic says {traffic_of(plan).strategy}: "
-            "kfunc rollout start moves it in steps, --all-at-once gives the new revision everything now"
+            f"kfunc rollout start --image {function_image(plan)} moves it in steps, "
+            "--all-at-once gives the new revision everything now"
         )
 
 
@@ -125,17 +150,21 @@ class Speaker:
         self._last = ""
         self._live = sys.stdout.isatty() and not as_json
 
-    def notes(self, rendered: Rendered) -> None:
-        """What the cluster must allow first, with the command; the rest `kfunc render` says."""
-        for note in rendered.notes if not self._as_json else ():
-            if note.setting:
-                click.echo(f"note: {note.text}\n  {note.command}")
+    def needs(self, notes: list[Note]) -> None:
+        """What the cluster must allow first, with the command; everything else `kfunc render` says."""
+        for note in notes if not self._as_json else ():
+            click.echo(f"note: {note.text}, and it is off:\n  {note.command}")
 
     def outcomes(self, outcomes: list[Outcome], dry_run: bool) -> None:
         """One line for each object that is not as it was."""
         for outcome in outcomes if not self._as_json else ():
             if outcome.what != "unchanged":
                 click.echo(f"{outcome}{' (dry run)' if dry_run else ''}")
+
+    def unchanged(self, outcomes: list[Outcome]) -> None:
+        """That nothing of it is new to the cluster."""
+        if not self._as_json and all(outcome.what == "unchanged" for outcome in outcomes):
+            click.echo("nothing changed")
 
     def progress(self, diagnosis: Diagnosis) -> None:
         """A line for each phase; on a terminal its detail is kept up to date in place."""
@@ -152,8 +181,6 @@ class Speaker:
         changed = [outcome for outcome in outcomes if outcome.what != "unchanged"]
         if self._as_json:
             click.echo(msgspec.json.encode(_result(plan, changed, ending, url, seconds)))
-        elif not changed:
-            click.echo("nothing changed")
         if ending is None:
             return 0
         if not self._as_json and not ending.causes:

@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.cluster.faults import CONFLICT, GONE, MISSING, refusal
-from kfunc.cluster.kinds import kind_of, path, selector, shown
+from kfunc.cluster.kinds import KINDS, kind_of, path, selector, shown
 from kfunc.cluster.login import Login
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
 
 MANAGER = "kfunc"
+REVIEW = "SelfSubjectAccessReview"
 ANSWER_S = 30.0
 APPLY, MERGE, JSON_PATCH, JSON = (
     "application/apply-patch+yaml",
@@ -196,6 +197,19 @@ class Cluster:
         form = fields.get("content-type", JSON)
         kept = {name: value for name, value in fields.items() if name not in ("content-type", "authorization", "user-agent")}
         return Reply(*self._login.request("POST", where, body, form, timeout_s, kept))
+
+    def may(self, verb: str, kind: str, namespace: str) -> bool:
+        """Whether the user has this right."""
+        entry = KINDS[kind]
+        wanted = {"verb": verb, "group": entry.group, "resource": entry.plural, "namespace": namespace}
+        review = {
+            "apiVersion": KINDS[REVIEW].api_version,
+            "kind": REVIEW,
+            "metadata": {},
+            "spec": {"resourceAttributes": wanted},
+        }
+        answer = self._json("POST", path(REVIEW), "cannot ask for your rights", REVIEW, review)
+        return bool((answer.get("status") or {}).get("allowed"))
 
     def version(self) -> str:
         """Kubernetes' version. Raises ClusterError where there is no cluster."""

@@ -35,10 +35,10 @@ def refusal(code: int, status: Mapping[str, Any], about: str, kind: str = "") ->
 def _words(code: int, said: str, kind: str) -> str:
     if code == UNAUTHORISED:
         return "the cluster does not know you (401): log in again, or check the user of this context in your kubeconfig"
+    if "exceeded quota" in said:  # Kubernetes' own words, or Knative's webhook, which tries a pod
+        return f"{_after(said, 'exceeded quota')}: ask for less in deploy.options.resources, or have the quota raised"
     if webhook := WEBHOOK.search(said):
         return _refused_by(webhook[1], webhook[2].strip())
-    if code == FORBIDDEN and "exceeded quota" in said:
-        return f"{_after(said, 'exceeded quota')}: ask for less in deploy.options.resources, or have the quota raised"
     if code == FORBIDDEN and (denied := NOT_ALLOWED.search(said)):
         who, verb, resource, group = denied.groups()
         allowed = f"{resource}.{group}" if group else resource
@@ -66,7 +66,7 @@ def _refused_by(webhook: str, said: str) -> str:
 
 
 def _after(text: str, words: str) -> str:
-    return words + text.partition(words)[2]
+    return words + text.partition(words)[2].partition(": spec.template")[0]
 
 
 def _without(kind: str) -> str:

@@ -8,6 +8,8 @@ from msgspec import Struct
 MOST_LINES, MOST_WIDTH = 10, 400
 ERROR = "error: "
 STORAGE = re.compile(r"\b(s3|gs|az|hf|oci|https?|git|mlflow|models|runs|pvc)://?\S+", re.IGNORECASE)
+FILE = re.compile(r"\S+\.\w{1,12}: ")
+"""How errors about one file of a model begin: `model.onnx: onnxruntime cannot open it`."""
 LOCAL = "kfunc run shows the same on this machine"
 
 
@@ -51,6 +53,6 @@ def startup_error(lines: list[str]) -> StartupFault | None:
         return StartupFault(
             "invalid-config", text, "kfunc validate checks func.yaml; run.envs may override it by KFUNC_… variables"
         )
-    if "model" in text:
+    if "model" in text or any(FILE.match(error) for error in errors):
         return StartupFault("bad-model", text, LOCAL)
     return StartupFault("invalid-config", text, LOCAL)

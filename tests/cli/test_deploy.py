@@ -55,7 +55,7 @@ def test_a_dry_run_asks_the_cluster_and_keeps_nothing(kfunc: Command, folder: Pa
 
 def test_without_waiting_it_ends_when_the_cluster_has_it(kfunc: Command, folder: Path, api: ApiServer) -> None:
     api.objects.on_change = lambda objects, manifest: None
-    assert kfunc("deploy", folder, "--no-wait", "--no-build").status == 0
+    assert kfunc("deploy", folder, "--wait=false", "--no-build").status == 0
 
 
 def test_the_namespace_is_what_was_asked_for(kfunc: Command, folder: Path, api: ApiServer) -> None:
@@ -115,7 +115,7 @@ def test_traffic_that_moves_in_steps_does_not_jump(kfunc: Command, folder: Path,
     (folder / "func.yaml").write_text(CANARY.replace("iris:1", "iris:2"))
     result = kfunc("deploy", folder, *ARGUMENTS)
     assert result.status == 1
-    assert "kfunc rollout start moves it in steps, --all-at-once gives the new revision everything now" in result.err
+    assert "kfunc rollout start --image example.com/iris:2 moves it in steps, --all-at-once gives the new" in result.err
     assert len(api.objects.of_kind("Revision")) == 1
     assert kfunc("deploy", folder, *ARGUMENTS, "--all-at-once").status == 0
     assert len(api.objects.of_kind("Revision")) == 2

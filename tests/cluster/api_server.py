@@ -29,6 +29,7 @@ class Objects:
     logs: dict[str, str] = field(default_factory=dict)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    forbidden: set[str] = field(default_factory=set)
     writes: list[str] = field(default_factory=list)
     changes: list[tuple[str, Manifest]] = field(default_factory=list)
     on_change: Callable[["Objects", Manifest], None] = lambda objects, manifest: None
@@ -162,6 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def write_one(self, where: str, query: dict[str, str], body: Any) -> None:
         objects = self.objects
+        if where.endswith("/selfsubjectaccessreviews"):
+            return self.answer(
+                201, {**body, "status": {"allowed": body["spec"]["resourceAttributes"]["verb"] not in objects.forbidden}}
+            )
         dry = query.get("dryRun") == "All"
         if not dry:
             objects.writes.append(f"{self.command} {where}")

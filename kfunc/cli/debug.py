@@ -1,0 +1,69 @@
+"""`kfunc debug`: everything about a function of the cluster in one file, and a short diagnosis."""
+
+import io
+import tarfile
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from kfunc import __version__
+from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.status import described, lines
+from kfunc.cluster.collection import Collection
+from kfunc.cluster.observing import observe
+from kfunc.cluster.redaction import Redactor
+from kfunc.errors import KfuncError, StartupError
+
+EPILOG = """\b
+Example:
+  kfunc debug iris
+  kfunc debug iris -n team --file iris.tar
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("function", metavar="[NAME|DIR]", default=".")
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; NAME-debug.tar by default.")
+@cluster_options
+def debug(function: str, file: Path | None, namespace: str, context: str, output: str) -> int:
+    """Write manifests, events, logs of all containers, metrics and Knative's settings to one tar, and show what is wrong.
+
+    Secrets are not in it: neither objects of that kind, nor their values in logs, nor what looks like a credential.
+    Read it before you hand it on all the same.
+    """
+    cluster = connect(context)
+    asked = named(function, namespace, cluster)
+    observed = observe(cluster, asked.name, asked.namespace, asked.mode)
+    if observed.service is None:
+        raise KfuncError(f"there is no function {asked.name} in the namespace {asked.namespace}")
+    told = described(observed)
+    place = file or Path(f"{asked.name}-debug.tar")
+    collection = Collection(cluster, observed, asked.gateway_namespace)
+    status = Redactor(set()).text("\n".join(lines(observed, told)))
+    contents = {"status.txt": f"kfunc {__version__}, Kubernetes {cluster.version()}\n{status}\n", **dict(collection.files())}
+    write_tar(place, f"{asked.name}-debug", contents)
+    if output == "json":
+        result = {"file": str(place), "files": sorted(contents), "unread": collection.unread, "causes": told["causes"]}
+        click.echo(msgspec.json.encode(result))
+        return 0
+    click.echo(status)
+    click.echo(f"\nwrote {place}: {len(contents)} files, {place.stat().st_size // 1024} KiB")
+    for line in collection.unread:
+        click.echo(f"not in it: {line}")
+    return 0
+
+
+def write_tar(place: Path, folder: str, contents: dict[str, str]) -> None:
+    """The texts as files of one folder. Raises StartupError."""
+    now = time.time()
+    try:
+        with tarfile.open(place, "w") as archive:
+            for path, text in sorted(contents.items()):
+                data = text.encode()
+                entry = tarfile.TarInfo(f"{folder}/{path}")
+                entry.size, entry.mtime, entry.mode = len(data), int(now), 0o600
+                archive.addfile(entry, io.BytesIO(data))
+    except OSError as error:
+        raise StartupError(f"cannot write {place}: {error.strerror}; choose another place with --file") from None

@@ -1,0 +1,73 @@
+"""`kfunc doctor`: whether this machine and the cluster have what functions need, and what to do where they do not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from kfunc.cli.doctor_cluster import cluster_findings
+from kfunc.cli.doctor_local import accelerator_findings, python_findings, runtime_findings
+from kfunc.cli.doctor_network import registry_findings, sink_findings
+from kfunc.cli.findings import Finding, lines
+from kfunc.cli.function import FILE_NAME, runtime_of
+from kfunc.cli.on_cluster import cluster_options
+from kfunc.config.function import Function
+from kfunc.config.load import load_function
+from kfunc.errors import KfuncError
+
+EPILOG = """\b
+Example:
+  kfunc doctor
+  kfunc doctor examples/wine-sklearn --output json
+"""
+FAILED = 1
+
+
+@click.command(epilog=EPILOG)
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+@cluster_options
+def doctor(directory: Path, namespace: str, context: str, output: str) -> int:
+    """Look at Python, runtimes, accelerators, cluster, registry and sinks; each with what to do.
+
+    With a func.yaml in DIR (default: here) it is about what that function needs. Exit status 1 if anything is bad.
+    """
+    found = []
+    for finding in examined(directory, namespace, context):
+        found.append(finding)
+    if output == "json":
+        click.echo(msgspec.json.encode({"good": not bad(found), "findings": found}))
+    else:
+        click.echo("\n".join(lines(found)))
+    return FAILED if bad(found) else 0
+
+
+def bad(findings: list[Finding]) -> bool:
+    """Whether anything keeps functions from working."""
+    return any(finding.verdict == "bad" for finding in findings)
+
+
+def examined(directory: Path, namespace: str, context: str) -> Iterator[Finding]:
+    """All findings, one check after the other."""
+    function, runtime, problem = function_here(directory)
+    yield from python_findings()
+    yield from runtime_findings(runtime)
+    yield from accelerator_findings()
+    if problem is not None:
+        yield problem
+    yield from cluster_findings(directory if function else None, namespace, context)
+    if function is not None:
+        yield from registry_findings(function)
+        yield from sink_findings(function)
+
+
+def function_here(directory: Path) -> tuple[Function | None, str, Finding | None]:
+    """The function of a folder and its runtime; what is wrong with it. Nothing of all that where there is none."""
+    file = directory / FILE_NAME if directory.is_dir() else directory
+    if not file.is_file():
+        return None, "", None
+    try:
+        function = load_function(file)
+        return function, runtime_of(function, file.parent)[0], None
+    except KfuncError as error:
+        return None, "", Finding("function", "bad", error.message, f"kfunc validate {directory} names every problem")

@@ -1,0 +1,79 @@
+"""What this machine has: Python, runtimes that can be imported, accelerators."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from kfunc import __version__
+from kfunc.cli.findings import Finding
+from kfunc.handlers.accelerators.probe import facts
+from kfunc.handlers.registry import RUNTIMES, how_to_install, missing_packages
+
+IMPORT_S = 60.0
+OLDEST = (3, 11)
+MOST_TEXT = 300
+
+
+def python_findings() -> Iterator[Finding]:
+    """The interpreter, and kfunc itself."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST:
+        yield Finding("python", "bad", f"Python {version}", "kfunc needs Python 3.11 or newer")
+    else:
+        yield Finding("python", "good", f"Python {version} at {sys.executable}, kfunc {__version__}")
+
+
+def runtime_findings(needed: str) -> Iterator[Finding]:
+    """Each runtime: installed and importable, in a process of its own each, since a broken library may end it."""
+    checks: dict[str, subprocess.Popen[str]] = {}
+    for runtime, entry in RUNTIMES.items():
+        if entry.packages and not missing_packages(runtime):
+            checks[runtime] = _start(entry.packages)
+    ends_at = time.monotonic() + IMPORT_S
+    for runtime, entry in RUNTIMES.items():
+        missing = missing_packages(runtime)
+        if missing:
+            text = f"{runtime}: {', '.join(missing)} not installed"
+            yield Finding("runtimes", "bad" if runtime == needed else "note", text, how_to_install(entry.extra))
+        elif runtime in checks:
+            yield _ended(runtime, checks[runtime], ends_at, how_to_install(entry.extra))
+        else:
+            yield Finding("runtimes", "good", f"{runtime}: needs nothing")
+
+
+def _start(packages: tuple[str, ...]) -> subprocess.Popen[str]:
+    """A process that imports the packages and prints their versions."""
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    print(name, getattr(importlib.import_module(name), '__version__', ''))\n"
+    )
+    command = [sys.executable, "-c", code, *packages]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+
+
+def _ended(runtime: str, check: subprocess.Popen[str], ends_at: float, advice: str) -> Finding:
+    try:
+        out, err = check.communicate(timeout=max(0.1, ends_at - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        check.kill()
+        check.communicate()
+        return Finding(
+            "runtimes", "bad", f"{runtime}: the import does not end within {IMPORT_S:g} s", f"install it anew: {advice}"
+        )
+    if check.returncode:
+        last = (err.strip().splitlines() or [f"ended with exit status {check.returncode}"])[-1]
+        return Finding("runtimes", "bad", f"{runtime}: cannot be imported: {last[:MOST_TEXT]}", f"install it anew: {advice}")
+    return Finding("runtimes", "good", f"{runtime}: {', '.join(out.split(chr(10))).strip(', ')}")
+
+
+def accelerator_findings() -> Iterator[Finding]:
+    """The GPUs that processes of this machine may use, and why there are none of a vendor's."""
+    found = facts()
+    driver = f", driver {found.driver}" if found.driver else ""
+    for gpu in found.gpus:
+        memory = f" with {gpu.memory_bytes // 2**20} MiB" if gpu.memory_bytes else ""
+        yield Finding("accelerators", "good", f"{gpu.name}{memory}{driver if gpu.vendor == 'nvidia' else ''}")
+    if not found.gpus:
+        yield Finding("accelerators", "note", f"models run on the processor here: {'; '.join(found.absent.values())}")

@@ -1,0 +1,79 @@
+"""What a function reaches by the network: its registry with the user's credentials, the sinks of its logger."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from kfunc.cli.build_options import insecure_hosts
+from kfunc.cli.findings import Finding
+from kfunc.config.complete import namespace_of
+from kfunc.config.function import Function
+from kfunc.config.sink_addresses import SinkAddress, SinkFault, parse_sink, targets
+from kfunc.errors import KfuncError
+from kfunc.images.references import parse_reference
+from kfunc.images.registry import Registry
+from kfunc.images.transport import Transport, Trust
+
+CONNECT_S = 3.0
+PORTS = {"http": 80, "https": 443, "nats": 4222, "kafka": 9092, "amqp": 5672, "amqps": 5671}
+INSIDE = (".svc", ".svc.cluster.local")
+
+
+def registry_findings(function: Function) -> Iterator[Finding]:
+    """Whether the image can be pushed, as far as the registry tells without a push."""
+    image = function.image or (f"{function.registry.rstrip('/')}/{function.name}" if function.registry else "")
+    if not image:
+        yield Finding("registry", "note", "func.yaml names no image", "image: REGISTRY/NAME lets kfunc build push it")
+        return
+    try:
+        reference = parse_reference(image)
+        transport = Transport(Trust(insecure_hosts(reference.host, False, function), ""), os.environ, lambda seconds: None)
+        tag = reference.tag or "latest"
+        there = Registry(reference, transport, os.environ, "pull,push").has_manifest(tag)
+    except KfuncError as error:
+        advice = f"docker login {parse_host(image)} stores credentials; registryInsecure: true allows plain HTTP"
+        yield Finding("registry", "bad", error.message, advice)
+        return
+    state = f"{reference.name}:{tag} is there" if there else f"{reference.name} has no {tag} yet: kfunc build pushes it"
+    yield Finding("registry", "good", f"{reference.registry} answers; {state}")
+
+
+def parse_host(image: str) -> str:
+    """The registry that an image's name begins with."""
+    first = image.partition("/")[0]
+    return first if "." in first or ":" in first or first == "localhost" else "docker.io"
+
+
+def sink_findings(function: Function) -> Iterator[Finding]:
+    """Whether something listens at the addresses of the logger's sinks."""
+    logger = function.inference.logger
+    for text in targets(logger) if logger is not UNSET else ():
+        try:
+            address = parse_sink(text, namespace_of(function))
+        except SinkFault as fault:
+            yield Finding("sinks", "bad", f"{text.partition('?')[0]}: {fault.message}", fault.suggestion)
+            continue
+        yield from _sink(address)
+
+
+def _sink(address: SinkAddress) -> Iterator[Finding]:
+    shown = f"{address.scheme}:{address.path}" if address.scheme == "file" else f"{address.scheme}://{address.hosts}"
+    port = PORTS.get(address.scheme)
+    if port is None:
+        yield Finding("sinks", "note", f"{shown}: cannot be asked without its credentials; the logger reports what fails")
+        return
+    for place in address.hosts.split(","):
+        host, _, given = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", "")
+        host = host.strip("[]")
+        if host.endswith(INSIDE):
+            yield Finding("sinks", "note", f"{shown}: a name of the cluster's, which only pods know")
+            continue
+        try:
+            socket.create_connection((host, int(given or port)), CONNECT_S).close()
+            yield Finding("sinks", "good", f"{shown}: something listens")
+        except (OSError, ValueError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            advice = "start it, or correct inference.logger; events wait in the spool meanwhile"
+            yield Finding("sinks", "bad", f"{shown}: nothing answers from here ({cause})", advice)

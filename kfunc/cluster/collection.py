@@ -1,0 +1,130 @@
+"""Collects everything about a function that helps somebody else to find what is wrong with it, without its secrets."""
+
+import base64
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from kfunc.cluster.applying import RENDERED, owned
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.kinds import kind_of
+from kfunc.cluster.observed import Observed, containers, name_of
+from kfunc.cluster.redaction import Redactor, secret_names
+from kfunc.config.places import MANAGEMENT_PORTS
+from kfunc.errors import ClusterError
+from kfunc.manifests.plan import Manifest
+from kfunc.manifests.yaml_text import write
+
+OF_KNATIVE = ("Configuration", "Revision", "Route", "PodAutoscaler", "Ingress", "Deployment", "ReplicaSet", "Pod")
+"""What Knative makes of a Service, by its label."""
+SETTINGS = (
+    ("knative-serving", ("features", "autoscaler", "defaults", "deployment", "domain", "gc", "network", "observability")),
+)
+MOST_LINES = 10_000
+METRICS = "/metrics"
+
+
+class Collection:
+    """The files of one bundle: `files` gives their paths and contents. What could not be read is listed, not raised."""
+
+    def __init__(self, cluster: Cluster, observed: Observed, gateway_namespace: str) -> None:
+        self._cluster = cluster
+        self._observed = observed
+        self._gateway_namespace = gateway_namespace
+        self._redactor = Redactor(self._known_secrets())
+        self.unread: list[str] = []
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Path and text of each file."""
+        yield from self._manifests()
+        yield "events.txt", self._redactor.text("\n".join(map(_event, self._observed.events))) + "\n"
+        for pod in self._observed.pods:
+            yield from self._logs(pod)
+            yield from self._metrics(pod)
+        yield from self._settings()
+        if self.unread:
+            yield "unread.txt", "\n".join(self.unread) + "\n"
+
+    def _manifests(self) -> Iterator[tuple[str, str]]:
+        observed, namespace = self._observed, self._observed.namespace
+        found: dict[str, Manifest] = {}
+        own = {"serving.knative.dev/service" if observed.mode == "knative" else "app.kubernetes.io/name": observed.name}
+        for kind in OF_KNATIVE:
+            for manifest in self._read(kind, partial(self._cluster.objects, kind, namespace, own)):
+                found[_place(manifest)] = manifest
+        rendered = self._read("manifests", lambda: list(self._owned()))
+        found |= {_place(manifest): manifest for manifest in rendered}
+        for place, manifest in sorted(found.items()):
+            yield place, write(self._redactor.manifest(manifest))
+
+    def _owned(self) -> Iterator[Manifest]:
+        return owned(self._cluster, self._observed.name, self._observed.namespace, self._gateway_namespace, RENDERED)
+
+    def _logs(self, pod: Manifest) -> Iterator[tuple[str, str]]:
+        where = pod["metadata"]["namespace"], name_of(pod)
+        for each in containers(pod):
+            for previous in (False, True) if each.restarts else (False,):
+                about = f"{name_of(pod)}/{each.name}{'.previous' if previous else ''}"
+                try:
+                    lines = list(self._cluster.logs(*where, each.name, previous=previous, tail=MOST_LINES, timestamps=True))
+                except ClusterError as error:
+                    self.unread.append(f"log of {about}: {error.message}")
+                    continue
+                yield f"logs/{about}.log", self._redactor.text("\n".join(lines)) + "\n"
+
+    def _metrics(self, pod: Manifest) -> Iterator[tuple[str, str]]:
+        """What each process of kfunc's in the pod shows at its management port."""
+        for name, port in MANAGEMENT_PORTS.items():
+            if not any(each.name == name and each.running for each in containers(pod)):
+                continue
+            try:
+                reply = self._cluster.ask_pod(pod["metadata"]["namespace"], name_of(pod), port, METRICS)
+            except ClusterError as error:
+                self.unread.append(f"metrics of {name_of(pod)}/{name}: {error.message}")
+                continue
+            if reply.status == 200:
+                yield f"metrics/{name_of(pod)}/{name}.txt", self._redactor.text(reply.body.decode(errors="replace"))
+            else:
+                self.unread.append(f"metrics of {name_of(pod)}/{name}: status {reply.status}")
+
+    def _settings(self) -> Iterator[tuple[str, str]]:
+        """Knative's own settings, less the examples in them."""
+        for namespace, names in SETTINGS:
+            for name in names:
+                for manifest in self._read(f"config-{name}", partial(self._config_map, namespace, f"config-{name}")):
+                    kept = {key: value for key, value in (manifest.get("data") or {}).items() if key != "_example"}
+                    yield f"settings/config-{name}.yaml", write(self._redactor.manifest({**manifest, "data": kept}))
+
+    def _config_map(self, namespace: str, name: str) -> list[Manifest]:
+        found = self._cluster.get("ConfigMap", name, namespace)
+        return [found] if found else []
+
+    def _read(self, about: str, read: Callable[[], list[Manifest]]) -> list[Manifest]:
+        try:
+            return read()
+        except ClusterError as error:
+            self.unread.append(f"{about}: {error.message}")
+            return []
+
+    def _known_secrets(self) -> set[str]:
+        """The values of the Secrets that the pods use, as far as they may be read: logs must not show them."""
+        values: set[str] = set()
+        for name in secret_names(self._observed.pods):
+            try:
+                secret = self._cluster.get("Secret", name, self._observed.namespace) or {}
+            except ClusterError:
+                continue
+            for encoded in (secret.get("data") or {}).values():
+                text = base64.b64decode(encoded).decode(errors="replace")
+                values |= {text, text.strip(), str(encoded)}
+        return values
+
+
+def _place(manifest: Manifest) -> str:
+    kind = kind_of(manifest)
+    return f"manifests/{kind.lower()}-{name_of(manifest)}.yaml"
+
+
+def _event(event: Manifest) -> str:
+    when = event.get("lastTimestamp") or event.get("eventTime") or ""
+    about = event["involvedObject"]
+    return f"{when} {event['type']} {event['reason']} {about['kind']}/{about['name']}: {event['message']}"

@@ -1,0 +1,139 @@
+"""`kfunc debug` and `kfunc doctor` against an API server: what is in the bundle, what is found."""
+
+import base64
+import socket
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from kfunc.cli.doctor_cluster import cluster_findings
+from kfunc.cli.doctor_local import runtime_findings
+from kfunc.cli.doctor_network import registry_findings, sink_findings
+from kfunc.config.load import load_function
+from tests.cli.conftest import FUNC_YAML, Command
+from tests.cluster.api_server import ApiServer
+from tests.cluster.conftest import api as api
+from tests.cluster.controllers import make_ready, pod
+
+pytestmark = pytest.mark.integration
+WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: 127.0.0.1:9/iris:1")
+
+
+@pytest.fixture
+def bundle(kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path) -> dict[str, str]:
+    """The files of a function with one pod, whose log holds the value of its Secret."""
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    api.objects.on_change = make_ready
+    kfunc("deploy", folder, "--no-build")
+    revision = api.objects.of_kind("Revision")[0]["metadata"]["name"]
+    running = pod("iris-1", revision)
+    running["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
+    api.objects.put(running)
+    data = {"password": base64.b64encode(b"open sesame").decode()}
+    api.objects.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "default"}, "data": data})
+    api.objects.logs["iris-1/handler"] = "2026-11-25T14:00:00Z the password is: open sesame\n"
+    api.objects.answers["iris-1:9097/metrics"] = (200, b"kfunc_requests_total 1\n")
+    result = kfunc("debug", "iris", "--file", tmp_path / "iris.tar")
+    assert (result.status, result.err) == (0, "")
+    with tarfile.open(tmp_path / "iris.tar") as archive:
+        files = [(each.name, archive.extractfile(each)) for each in archive.getmembers()]
+        return {name.removeprefix("iris-debug/"): file.read().decode() for name, file in files if file is not None}
+
+
+def test_a_bundle_has_manifests_logs_metrics_and_the_status(bundle: dict[str, str]) -> None:
+    assert {"status.txt", "events.txt", "logs/iris-1/handler.log", "metrics/iris-1/handler.txt"} <= set(bundle)
+    assert "manifests/knativeservice-iris.yaml" in bundle
+    assert "manifests/pod-iris-1.yaml" in bundle
+    assert "default/iris: ready" in bundle["status.txt"]
+
+
+def test_no_secret_is_in_a_bundle(bundle: dict[str, str]) -> None:
+    assert [name for name, text in bundle.items() if "open sesame" in text] == []
+    assert [name for name in bundle if "secret" in name] == []
+
+
+def test_a_function_that_is_not_there_makes_no_bundle(kfunc: Command, api: ApiServer, tmp_path: Path) -> None:
+    result = kfunc("debug", "other", "--file", tmp_path / "other.tar")
+    assert (result.status, result.err) == (1, "error: there is no function other in the namespace default\n")
+    assert not (tmp_path / "other.tar").exists()
+
+
+def deployment(name: str, namespace: str, version: str, available: str = "True") -> dict[str, object]:
+    about = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/version": version}}
+    status = {"conditions": [{"type": "Available", "status": available}]}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": {}, "status": status}
+
+
+def doctored(folder: Path) -> dict[str, str]:
+    """What is found about the cluster: verdicts by their texts."""
+    return {finding.text: finding.verdict for finding in cluster_findings(folder, "", "")}
+
+
+def test_the_versions_of_what_the_cluster_runs_are_named(folder: Path, api: ApiServer) -> None:
+    for part in ("controller", "webhook", "autoscaler", "activator"):
+        api.objects.put(deployment(part, "knative-serving", "1.21.0"))
+    api.objects.put(deployment("istiod", "istio-system", "1.30.0", "False"))
+    found = doctored(folder)
+    assert found["Knative Serving 1.21.0"] == "good"
+    assert found["Istio 1.30.0: istiod not available"] == "bad"
+
+
+def test_rights_that_are_missing_are_named(folder: Path, api: ApiServer) -> None:
+    api.objects.forbidden = {"patch"}
+    text = "in the namespace default you may not: patch KnativeService, patch VirtualService"
+    assert doctored(folder)[text] == "bad"
+
+
+def test_a_cluster_without_knative_is_bad_and_says_where_to_get_it(folder: Path, api: ApiServer) -> None:
+    assert doctored(folder)["there is no Knative Serving"] == "bad"
+
+
+def test_a_feature_that_the_function_needs_and_that_is_off_is_bad(folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML + "  scheduling: {priority_class: high}\n")
+    about = {"name": "config-features", "namespace": "knative-serving"}
+    text = "inference.scheduling.priority_class needs Knative's feature kubernetes.podspec-priorityclassname, and it is off"
+    assert doctored(folder)[text] == "bad"
+    data = {"kubernetes.podspec-priorityclassname": "enabled"}
+    api.objects.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data})
+    assert text not in doctored(folder)
+
+
+def test_without_a_kubeconfig_the_rest_is_looked_at_all_the_same(
+    kfunc: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(folder / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    result = kfunc("doctor", folder)
+    assert (result.status, "no cluster: there is no kubeconfig" in result.out, "onnx: onnxruntime" in result.out) == (
+        0,
+        True,
+        True,
+    )
+
+
+def test_a_registry_that_does_not_answer_is_bad_with_what_to_do(folder: Path) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    (finding,) = registry_findings(load_function(folder / "func.yaml"))
+    assert (finding.verdict, "docker login 127.0.0.1:9" in finding.advice) == ("bad", True)
+
+
+def test_a_runtime_that_the_function_needs_and_that_is_missing_is_bad() -> None:
+    missing = [finding for finding in runtime_findings("torch") if finding.text.startswith("torch: ")]
+    assert [(finding.verdict, "[torch]" in finding.advice) for finding in missing] == [("bad", True)]
+
+
+def test_a_sink_is_good_where_something_listens_and_bad_where_nothing_does(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        sinks = f"[{{name: a, to: 'nats://127.0.0.1:{port}/x'}}, {{name: b, to: 'http://127.0.0.1:1/'}}]"
+        (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", f"logger: {{sinks: {sinks}}}"))
+        found = list(sink_findings(load_function(folder / "func.yaml")))
+    assert [finding.verdict for finding in found] == ["good", "bad"]
+    assert "nothing answers from here (Connection refused)" in found[1].text
+
+
+def test_a_sink_within_the_cluster_cannot_be_judged_from_here(folder: Path) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "logger: {sink: 'http://a.team.svc.cluster.local'}"))
+    (finding,) = sink_findings(load_function(folder / "func.yaml"))
+    assert finding.verdict == "note"
