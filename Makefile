@@ -38,7 +38,7 @@ CLIENTS := $(call foreign,conformance)
 SITE := $(call foreign,docs)
 PEERS := $(call foreign,bench-kserve) $(call foreign,bench-mlserver)
 # make bench needs the peers only if it measures them: they are named, or nothing is.
-MEASURED := $(filter --help throughput batcher peers images h2 grpc hops tracing startup memory imports paths micro,$(ARGS))
+MEASURED := $(filter --help throughput batcher peers images h2 grpc hops tracing startup cold memory imports paths micro,$(ARGS))
 NEEDED_PEERS := $(if $(MEASURED),$(if $(filter peers images grpc,$(MEASURED)),$(PEERS),$(if $(filter batcher,$(MEASURED)),$(call foreign,bench-mlserver))),$(PEERS))
 
 # $(call environment,CONSTRAINTS,EXTRAS); the constraints of the build backend reach pip's isolated build by variables,

@@ -23,6 +23,7 @@ MEASUREMENTS = (
     "events",
     "tracing",
     "startup",
+    "cold",
     "memory",
     "imports",
     "paths",

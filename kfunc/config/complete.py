@@ -9,6 +9,7 @@ from kfunc.config.inference import ModelSource, Runtime
 from kfunc.config.locations import claim_mount, file_path
 from kfunc.config.names import service_name
 from kfunc.config.pod import PodConfig, PodModel
+from kfunc.config.server import spoken
 
 DEFAULT_NAMESPACE = "default"
 
@@ -26,6 +27,10 @@ def complete(function: Function, runtime: str) -> PodConfig:
         "model": _model(source, name, runtime),
         "models": [_model(each, "", each.runtime) for each in function.inference.models],
     }
+    server = function.inference.server
+    other = {"v1": "v2", "v2": "v1"}
+    if server is not UNSET and other.get(spoken(server)) in function.inference.protocols:
+        decided["upstream_speaks"] = spoken(server)
     settings = {name: value for name, value in _given(function.inference).items() if name in PodConfig.__struct_fields__}
     return PodConfig(**{**settings, **decided})
 

@@ -5,7 +5,7 @@ case, `KFUNC_BATCHER_MAX_BATCH_SIZE=64`.
 """
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -49,6 +49,8 @@ class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
     explain: Explain | None = None
     models: list[PodModel] = []
     residency: Residency | None = None
+    upstream_speaks: Literal["", "v1", "v2"] = ""
+    """The only protocol of a server that is not kfunc's: the sidecar next to it translates the other."""
     version: int = VERSION
 
 

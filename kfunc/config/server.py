@@ -10,20 +10,27 @@ from kfunc.config.deployment import Port
 Kind = Literal["triton", "tfserving", "torchserve", "mlserver", "vllm", "other"]
 
 
+Speaks = Literal["v1", "v2"]
+
+
 class Known(Struct, frozen=True):
-    """A server's defaults: the port for inference over HTTP, its other ports, the path that says that it is ready."""
+    """A server's defaults: the port for inference over HTTP, its other ports, the path that says that it is ready.
+
+    `speaks` is its only protocol of the two, where it has one alone.
+    """
 
     port: int
     other_ports: tuple[int, ...]
     ready_path: str
+    speaks: Literal["", "v1", "v2"] = ""
 
 
 # From each server's documentation; `{model}` is the model's name.
 KNOWN: dict[Kind, Known] = {
-    "triton": Known(8000, (8001, 8002), "/v2/health/ready"),
-    "tfserving": Known(8501, (8500,), "/v1/models/{model}"),
+    "triton": Known(8000, (8001, 8002), "/v2/health/ready", "v2"),
+    "tfserving": Known(8501, (8500,), "/v1/models/{model}", "v1"),
     "torchserve": Known(8080, (8081, 8082, 7070, 7071), "/ping"),
-    "mlserver": Known(8080, (8081, 8082), "/v2/health/ready"),
+    "mlserver": Known(8080, (8081, 8082), "/v2/health/ready", "v2"),
     "vllm": Known(8000, (), "/health"),
     "other": Known(8080, (), "/"),
 }
@@ -39,6 +46,10 @@ class Server(Block, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="Where it takes requests over HTTP.")] | UnsetType = UNSET
     other_ports: Annotated[list[Port], Meta(description="Further ports that it opens.")] | UnsetType = UNSET
     ready_path: Annotated[str, Meta(description="Path that answers 200 when it is ready.")] = ""
+    speaks: (
+        Annotated[Speaks, Meta(description="The one of V1 and V2 that it speaks alone: the sidecars translate the other.")]
+        | UnsetType
+    ) = UNSET
     sidecar_image: Annotated[str, Meta(description="Image of batcher and logger in front of it, any that has kfunc in it.")] = (
         ""
     )
@@ -47,6 +58,11 @@ class Server(Block, frozen=True, kw_only=True):
 def server_port(server: Server) -> int:
     """Where the server takes requests."""
     return KNOWN[server.kind].port if server.port is UNSET else server.port
+
+
+def spoken(server: Server) -> Literal["", "v1", "v2"]:
+    """The protocol that the server speaks alone of V1 and V2; empty where nothing is to be translated."""
+    return KNOWN[server.kind].speaks if server.speaks is UNSET else server.speaks
 
 
 def server_ports(server: Server) -> list[int]:

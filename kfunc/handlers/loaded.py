@@ -183,7 +183,7 @@ class LoadedModel:
             _unused if self._async_predict else pipeline(handler),
             mode,
             self._executor,
-            self._isolate if mode == "auto" else None,
+            self._isolate if mode == "auto" and _is_movable(handler) else None,
             alone=self._concurrency == 1,
             announces=handler.platform == "python",  # its code may log, and call other services
         )
@@ -341,6 +341,12 @@ class LoadedModel:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._handler, IsolatedHandler):
             self._handler.close()
+
+
+def _is_movable(handler: Handler) -> bool:
+    """Whether a worker process could do all that it does; on a GPU a second copy would take its memory again."""
+    on_gpu = handler.choice is not None and handler.choice.accelerator != "cpu"
+    return not (on_gpu or handler.signatures or is_own(handler, "predict_stream"))
 
 
 def _parameters(handler: Handler) -> dict[str, str] | UnsetType:

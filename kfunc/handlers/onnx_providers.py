@@ -29,6 +29,11 @@ MIB = 2**20
 Provider = tuple[str, dict[str, str]]
 
 
+def offered() -> list[Offer]:
+    """What this onnxruntime can use for a model that it has built no engine for."""
+    return offers(Path("model.onnx"), "auto", ort.get_available_providers())
+
+
 def offers(path: Path, wanted: str, available: list[str]) -> list[Offer]:
     """What an onnxruntime with the `available` providers can use for the model at `path`."""
     return list(_offers(path, wanted, available))

@@ -74,6 +74,11 @@ class OpenvinoHandler(Handler):
         return {spec.name: _array(result, spec.datatype) for spec, result in zip(self.outputs, results, strict=True)}
 
 
+def offered() -> list[Offer]:
+    """What OpenVINO finds here."""
+    return offers(ov.Core().available_devices)
+
+
 def offers(devices: list[str]) -> list[Offer]:
     """Intel's GPU where OpenVINO finds one, the CPU."""
     found = any(device.startswith("GPU") for device in devices)

@@ -73,6 +73,7 @@ class _OneSignature(Handler):
     def __init__(self, whole: TensorflowHandler, signature: Signature, device: str) -> None:
         self.config = whole.config
         self.platform = whole.platform
+        self.signatures = whole.signatures
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self._signature = signature
         self._device = device

@@ -63,8 +63,7 @@ class TorchHandler(Handler):
 
         def open_on(accelerator: str) -> None:
             self._device = device_of(accelerator, self.config.model.gpu_memory_mb)
-            self.native = opened.call
-            self._call = opened.call if self._device.type == "cpu" else opened.move(self._device)
+            self.native = self._call = opened.move(self._device)  # back to the CPU too, where a GPU has failed
 
         def test(opened_there: None) -> None:
             inputs = sample(self.inputs, opened.shapes)

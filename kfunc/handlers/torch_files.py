@@ -29,7 +29,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 class Opened(Struct):
     """A model on the CPU: what to call, the names of its tensors, what is known of them, and the user's module if there is one.
 
-    `shapes` are sizes of inputs that it takes for sure; `move` gives what to call on another device.
+    `shapes` are sizes of inputs that it takes for sure; `move` gives what to call on a device, instead of what it gave before.
     """
 
     call: Callable[..., Any]
@@ -66,6 +66,9 @@ def open_program(path: Path, *, trusted: bool) -> Opened:
     shapes = {spec.name: [2 if size < 0 else size for size in spec.shape] for spec in inputs}  # 1 may be a case of its own
 
     def move(device: torch.device) -> Callable[..., Any]:
+        if device.type == "cpu":
+            on_cpu: Callable[..., Any] = module
+            return on_cpu
         from torch.export.passes import move_to_device_pass
 
         moved: Callable[..., Any] = move_to_device_pass(program, device).module()

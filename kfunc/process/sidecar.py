@@ -64,7 +64,7 @@ def start_sidecar(
         return 2
 
     async def main(life: Life) -> None:
-        served = with_page(build(parts), config, arguments, parts.metrics, parts.recorder)
+        served = with_page(_translated(build(parts), config, component), config, arguments, parts.metrics, parts.recorder)
         server = HttpServer(served, config.limits)
         offers_grpc = "grpc" in config.protocols
         if offers_grpc:
@@ -99,3 +99,13 @@ def start_sidecar(
             management.close()
 
     return run(main, heartbeat)
+
+
+def _translated(application: Application, config: PodConfig, component: str) -> Application:
+    """The application, behind a translation where this sidecar is the one next to a server that lacks a protocol."""
+    innermost = "batcher" if config.batcher is not None else "logger"
+    if not config.upstream_speaks or component != innermost:
+        return application
+    from kfunc.translation.application import TranslatingApplication  # start-up time: few functions need it
+
+    return TranslatingApplication(application, config.upstream_speaks, config.model.name)

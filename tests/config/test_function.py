@@ -339,7 +339,7 @@ inference:
   gpu: {count: 2, mig: 1g.5gb, vendor: nvidia}
   devices: {sgx.intel.com/epc: 10Mi}
   server: {kind: triton, image: example.com/triton:1, command: [tritonserver], args: [--model-repository=/models], port: 9000,
-           other_ports: [9001], ready_path: /v2/health/ready, sidecar_image: example.com/kfunc:1}
+           other_ports: [9001], ready_path: /v2/health/ready, speaks: v2, sidecar_image: example.com/kfunc:1}
   scaling: {initial: 1, activation: 2, window_s: 60, panic_window_percentage: 10, panic_threshold_percentage: 200,
             scale_down_delay_s: 5, retention_s: 5, burst_capacity: 200, progress_deadline_s: 600, rollout_duration_s: 60}
   timeouts: {response_start_s: 10, idle_s: 10}

@@ -29,6 +29,6 @@ def release_memory() -> None:
     """Give back what a framework that is loaded keeps for later calls."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        for backend in (torch.cuda, torch.xpu, torch.mps):
-            if backend.is_available():
+        for backend in (getattr(torch, name, None) for name in ("cuda", "xpu", "mps")):
+            if backend is not None and backend.is_available():
                 backend.empty_cache()

@@ -1,0 +1,116 @@
+"""onnxruntime's providers: what a build offers, the options one gets; and models whose weights lie in files of their own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.facts import Facts, Gpu
+from kfunc.handlers.accelerators.selection import select
+from kfunc.handlers.loaded import load_handler
+from kfunc.handlers.onnx_providers import offers, providers
+from kfunc.protocol.messages import TensorSpec
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+MIGRAPHX, OPENVINO, COREML = "MIGraphXExecutionProvider", "OpenVINOExecutionProvider", "CoreMLExecutionProvider"
+NVIDIA = Facts((Gpu("nvidia", "NVIDIA L4", "GPU-1", 24 * 2**30, (8, 9)),), {}, "580.95.05", (13, 0))
+AMD, INTEL, APPLE = (Facts((Gpu(vendor, "x"),)) for vendor in ("amd", "intel", "apple"))
+NONE = Facts()
+Configured = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("available", "facts", "wanted", "candidates"),
+    [
+        ([CUDA, CPU], NVIDIA, "auto", ("cuda", "cpu")),
+        ([TENSORRT, CUDA, CPU], NVIDIA, "auto", ("cuda", "cpu")),  # no engine is there yet
+        ([TENSORRT, CUDA, CPU], NVIDIA, "tensorrt", ("tensorrt",)),
+        ([MIGRAPHX, CPU], AMD, "auto", ("migraphx", "cpu")),
+        ([OPENVINO, CPU], INTEL, "auto", ("openvino", "cpu")),
+        ([OPENVINO, CPU], NONE, "auto", ("cpu",)),
+        ([OPENVINO, CPU], NONE, "openvino", ("openvino",)),  # it computes on processors too
+        ([COREML, CPU], APPLE, "auto", ("coreml", "cpu")),
+        ([CPU], NVIDIA, "auto", ("cpu",)),
+    ],
+)
+def test_a_builds_providers_are_tried_where_the_machine_has_what_they_need(
+    available: list[str], facts: Facts, wanted: str, candidates: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert select(wanted, offers(tmp_path / "m.onnx", wanted, available), facts, "onnxruntime").candidates == candidates
+
+
+def test_tensorrt_is_tried_first_where_an_engine_is_there(tmp_path: Path) -> None:
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines/TensorrtExecutionProvider_x.engine").touch()
+    found = offers(tmp_path / "m.onnx", "auto", [TENSORRT, CUDA, CPU])
+    assert select("auto", found, NVIDIA, "onnxruntime").candidates == ("tensorrt", "cuda", "cpu")
+
+
+def test_a_provider_gets_its_options_and_the_cpu_behind_it() -> None:
+    path = Path("/models/m.onnx")
+    assert providers("cpu", path, 0) == [(CPU, {})]
+    cuda = {"gpu_mem_limit": str(2 * 2**30), "arena_extend_strategy": "kSameAsRequested"}
+    assert providers("cuda", path, 2048) == [(CUDA, cuda), (CPU, {})]
+    engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": "/models/engines"}
+    assert providers("tensorrt", path, 0)[0] == (TENSORRT, engine)
+    assert [name for name, _ in providers("tensorrt", path, 0)] == [TENSORRT, CUDA, CPU]
+    assert providers("migraphx", path, 1) == [(MIGRAPHX, {"gpu_mem_limit": str(2**20)}), (CPU, {})]
+
+
+# ---- external data
+
+
+@pytest.fixture
+def external(tmp_path: Path) -> Path:
+    """A model whose weights are in m.onnx.data, with a first dimension of any size."""
+    weights = numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path / "model" / "m.onnx"
+    path.parent.mkdir()
+    onnx.save_model(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    return path
+
+
+def test_a_model_with_weights_beside_it_is_served_at_any_number_of_rows(external: Path, configured: Configured) -> None:
+    handler = load_handler(configured(str(external)))
+    assert handler.inputs == [TensorSpec("x", "FP32", [-1, 4])]
+    for rows in (1, 3, 8):
+        answer = handler.predict({"x": np.ones((rows, 4), np.float32)})
+        assert answer["y"].tolist() == [[18.0, 22.0, 26.0]] * rows
+
+
+def test_a_model_whose_weights_are_missing_is_refused(external: Path, configured: Configured) -> None:
+    (external.parent / "m.onnx.data").unlink()
+    with pytest.raises(ModelLoadError, match=rf"^{external}: onnxruntime cannot open it: .*m\.onnx\.data"):
+        load_handler(configured(str(external)))
+
+
+def test_half_of_the_weights_are_refused(external: Path, configured: Configured) -> None:
+    data = external.parent / "m.onnx.data"
+    os.truncate(data, data.stat().st_size // 2)
+    with pytest.raises(ModelLoadError, match=rf"^{external}: onnxruntime cannot open it: "):
+        load_handler(configured(str(external)))
+
+
+def test_weights_outside_of_the_models_folder_are_not_read(external: Path, configured: Configured) -> None:
+    (external.parent / "m.onnx.data").rename(external.parents[1] / "outside.data")
+    model = onnx.load(external, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = "../outside.data"
+    external.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelLoadError, match=rf"^{external}: onnxruntime cannot open it: "):
+        load_handler(configured(str(external)))

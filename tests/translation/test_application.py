@@ -1,0 +1,140 @@
+"""The layer around an application that stands for a server of one protocol."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kfunc.errors import Unavailable
+from kfunc.http.exchange import Exchange
+from kfunc.translation.application import TranslatingApplication
+
+METADATA = {"name": "m", "versions": ["1"], "platform": "x", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}
+METADATA["outputs"] = []
+ANSWER = {"model_name": "m", "outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [2, 4]}]}
+
+
+class Server:
+    """Answers by method and target; what was asked is kept."""
+
+    stream_above = 2**62
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, Any]] = []
+        self.observed = 0
+
+    def handle(self, exchange: Exchange) -> None:
+        line = f"{exchange.method.decode()} {exchange.target.decode()}"
+        self.asked.append((line, json.loads(exchange.body) if exchange.body else None))
+        answer = self.answers.get(line)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            exchange.respond(404, b'{"error": "no such path"}')
+        else:
+            exchange.relay(200, b"content-type: application/json\r\n", json.dumps(answer).encode())
+
+    def observe(self, exchange: Exchange) -> None:
+        self.observed += 1
+
+
+class Client:
+    """A connection that keeps its answer."""
+
+    body = b""
+
+    def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
+        self.body = body
+
+    def send_head(self, exchange: Exchange, lines: bytes, length: int | None) -> None: ...
+    def send_chunk(self, exchange: Exchange, chunk: bytes) -> None: ...
+    def send_end(self, exchange: Exchange) -> None: ...
+    def reset(self, exchange: Exchange) -> None: ...
+    def hold(self, exchange: Exchange, paused: bool) -> None: ...
+
+
+def ask(application: TranslatingApplication, line: str, body: Any = None) -> tuple[int, Any]:
+    client = Client()
+    method, target = line.encode().split()
+    exchange = Exchange(client, method, target, [(b"host", b"x")], {b"host": b"x"}, True)
+    exchange.body, exchange.complete = b"" if body is None else json.dumps(body).encode(), True
+    application.handle(exchange)
+    application.observe(exchange)
+    return exchange.status, json.loads(client.body)
+
+
+V2_SERVER = {"GET /v2/models/m": METADATA, "POST /v2/models/m/infer": ANSWER, "GET /v2/models/m/ready": {}}
+V1_SERVER = {
+    "POST /v1/models/m:predict": {"predictions": [2, 4]},
+    "GET /v1/models/m": {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]},
+    "GET /v1/models/n": {"model_version_status": [{"version": "1", "state": "LOADING"}]},
+    "GET /v1/models/k": {"name": "k", "ready": "True"},
+}
+INPUT = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
+
+
+def test_v1_is_asked_as_v2_with_the_models_own_types() -> None:
+    server = Server(**V2_SERVER)
+    application = TranslatingApplication(server, "v2", "m")
+    for _ in range(2):
+        assert ask(application, "POST /v1/models/m:predict", {"instances": [1, 2]}) == (200, {"predictions": [2, 4]})
+    assert server.asked == [
+        ("GET /v2/models/m", None),
+        ("POST /v2/models/m/infer", {"inputs": [INPUT]}),
+        ("POST /v2/models/m/infer", {"inputs": [INPUT]}),
+    ]
+
+
+def test_v2_is_asked_as_v1() -> None:
+    server = Server(**V1_SERVER)
+    status, answer = ask(TranslatingApplication(server, "v1", "m"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
+    assert (status, answer["outputs"]) == (200, [{"name": "output-0", "datatype": "INT64", "shape": [2], "data": [2, 4]}])
+    assert server.asked == [("POST /v1/models/m:predict", {"instances": [1, 2]})]
+
+
+@pytest.mark.parametrize(
+    ("speaks", "line", "answer"),
+    [
+        ("v2", "GET /v1/models/m", (200, {"name": "m", "ready": True})),
+        ("v2", "GET /v1/models/other", (404, {"error": "no such path"})),
+        ("v1", "GET /v2/health/ready", (200, {"ready": True})),
+        ("v1", "GET /v2/models/m/ready", (200, {"name": "m", "ready": True})),
+        ("v1", "GET /v2/models/n/ready", (503, {"name": "n", "ready": False})),
+        ("v1", "GET /v2/models/k/ready", (200, {"name": "k", "ready": True})),
+    ],
+)
+def test_readiness_is_translated(speaks: str, line: str, answer: Any) -> None:
+    server = Server(**(V2_SERVER if speaks == "v2" else V1_SERVER))
+    assert ask(TranslatingApplication(server, speaks, "m"), line) == answer
+
+
+@pytest.mark.parametrize("line", ["POST /v2/models/m/infer", "GET /v2/models/m", "GET /metrics", "POST /v1/models/m:explain"])
+def test_what_the_server_speaks_passes_as_it_came(line: str) -> None:
+    server = Server(**V2_SERVER)
+    ask(TranslatingApplication(server, "v2", "m"), line, {"inputs": [INPUT]})
+    assert [asked for asked, _ in server.asked] == [line]
+
+
+def test_a_versions_path_is_kept() -> None:
+    server = Server()
+    ask(TranslatingApplication(server, "v2", "m"), "POST /v1/models/m/versions/3:predict", {"instances": [1]})
+    assert server.asked == [("GET /v2/models/m/versions/3", None)]
+
+
+def test_an_error_of_the_server_reaches_the_caller_as_it_is() -> None:
+    application = TranslatingApplication(Server(), "v2", "m")
+    assert ask(application, "POST /v1/models/m:predict", {"instances": [1]}) == (404, {"error": "no such path"})
+
+
+def test_a_full_queue_is_told_to_the_caller() -> None:
+    answers = {**V2_SERVER, "POST /v2/models/m/infer": Unavailable("the queue is full")}
+    status, answer = ask(TranslatingApplication(Server(**answers), "v2", "m"), "POST /v1/models/m:predict", {"instances": [1]})
+    assert (status, answer) == (503, {"error": "the queue is full"})
+
+
+def test_each_request_is_observed_once() -> None:
+    server = Server(**V1_SERVER)
+    ask(TranslatingApplication(server, "v1", "m"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
+    ask(TranslatingApplication(server, "v1", "m"), "GET /metrics")
+    assert server.observed == 2
