@@ -282,7 +282,11 @@ def test_only_declared_libraries_are_imported() -> None:
     runtimes = {package for entry in RUNTIMES.values() for package in entry.packages}
     explainers = {"captum", "lime", "shap"}
     optional = (
-        {"PIL", "grpc", "h5py", "joblib", "keras", "pandas", "pip", "safetensors"} | explainers | runtimes | sinks | cluster
+        {"PIL", "cryptography", "grpc", "h5py", "joblib", "keras", "pandas", "pip", "safetensors"}
+        | explainers
+        | runtimes
+        | sinks
+        | cluster
     )
     found = {found.target.partition(".")[0] for imports in IMPORTS.values() for found in imports}
     assert found - declared - optional - sys.stdlib_module_names - {"kfunc"} == set()

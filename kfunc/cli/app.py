@@ -34,6 +34,7 @@ COMMANDS = {
     "bench": ("kfunc.cli.bench:bench", "Measure how fast a function answers."),
     "doctor": ("kfunc.cli.doctor:doctor", "Check this machine and the cluster, and say what to do."),
     "debug": ("kfunc.cli.debug:debug", "Collect everything about a function of the cluster in one file."),
+    "model": ("kfunc.cli.model_group:model", "Seal a model's files."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

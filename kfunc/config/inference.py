@@ -132,6 +132,9 @@ class ModelSettings(Block, frozen=True, kw_only=True):
         list[str],
         Meta(description="Which files of a folder elsewhere are fetched, as *.onnx; all by default."),
     ] = []
+    sealed: Annotated[
+        bool, Meta(description="The model's files are sealed (kfunc model seal): they are decrypted into memory.")
+    ] = False
     refresh_s: Annotated[
         Pause,
         Meta(description="How often it is looked whether the URI has a new version, which then replaces this one; 0: never."),

@@ -12,6 +12,7 @@ from kfunc.config.batcher import Batcher
 from kfunc.config.build import ImageBuild
 from kfunc.config.deployment import Gpu, Mode, Port, Revisions, Scheduling, Security, Sidecars, Storage, Telemetry, Visibility
 from kfunc.config.explain import Explain
+from kfunc.config.images import Images
 from kfunc.config.inference import ModelSource, Settings
 from kfunc.config.knative import Eventing, Scaling, Timeouts
 from kfunc.config.logger import Logger
@@ -29,6 +30,7 @@ class Inference(Settings, frozen=True, kw_only=True):
     model: ModelSource
     models: Annotated[list[ModelSource], Meta(description="Further models, each with a name of its own.")] = []
     residency: Residency | UnsetType = UNSET
+    images: Images | UnsetType = UNSET
     batcher: Batcher | UnsetType = UNSET
     logger: Logger | UnsetType = UNSET
     explain: Annotated[Explain, Meta(description="How answers are explained.")] | UnsetType = UNSET

@@ -1,6 +1,7 @@
 """Rules for the `inference` block: where the model may be, what is safe to open, times and sizes that fit together."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from posixpath import normpath
 
 from msgspec import UNSET
@@ -97,6 +98,27 @@ def models_have_names(function: Function) -> Iterator[Finding]:
             taken.add(model.name)
 
 
+def pictures_are_whole(function: Function) -> Iterator[Finding]:
+    """Models that are chosen are there, the smaller pictures' first; a file of labels travels with the function."""
+    images, where = function.inference.images, ("inference", "images")
+    if images is UNSET:
+        return
+    if images.labels and (images.labels.startswith(("/", "~")) or normpath(images.labels).split("/")[0] == ".."):
+        message = "the file leaves the function's folder, and only that is in the image"
+        yield Finding((*where, "labels"), message, "move the file into the folder")
+    for number, (before, choice) in enumerate(pairwise(images.choose)):
+        if choice.max_side <= before.max_side:
+            yield Finding(
+                (*where, "choose", number + 1, "max_side"),
+                f"expected more than {before.max_side}, the bound before it, found {choice.max_side}",
+                "list the smallest first",
+            )
+    for name in ("mean", "std"):
+        values = getattr(images, name)
+        if len(values) not in (0, 1, 1 if images.color == "gray" else 3) or (name == "std" and 0 in values):
+            yield Finding((*where, name), "expected one number for all channels, or one for each; of std none is 0")
+
+
 def memory_is_for_several(function: Function) -> Iterator[Finding]:
     """What is loaded on demand is loaded once, in one process."""
     inference = function.inference
@@ -170,6 +192,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     pickles_are_trusted,
     models_have_names,
     memory_is_for_several,
+    pictures_are_whole,
     protocols_are_single,
     grpc_needs_v2,
     times_fit_together,

@@ -13,6 +13,7 @@ from msgspec import Struct
 from kfunc.config.batcher import Batcher
 from kfunc.config.block import Name
 from kfunc.config.explain import Explain
+from kfunc.config.images import Images
 from kfunc.config.inference import Digest, Limits, ModelSettings, Runtime, Settings
 from kfunc.config.logger import Logger
 from kfunc.config.residency import ModelCache, Residency
@@ -51,6 +52,7 @@ class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):
     residency: Residency | None = None
     upstream_speaks: Literal["", "v1", "v2"] = ""
     """The only protocol of a server that is not kfunc's: the sidecar next to it translates the other."""
+    images: Images | None = None
     version: int = VERSION
 
 
@@ -121,6 +123,7 @@ BLOCKS: dict[str, type[Struct]] = {
     "model": PodModel,
     "limits": Limits,
     "residency": Residency,
+    "images": Images,
     "batcher": Batcher,
     "logger": Logger,
 }

@@ -23,13 +23,14 @@ class Form:
     An answer of at least `least` bytes goes in the coding `answer_coding`.
     """
 
-    __slots__ = ("answer_coding", "coding", "event", "json_length", "least", "unusual")
+    __slots__ = ("answer_coding", "coding", "event", "json_length", "least", "picture", "unusual")
 
-    def __init__(self, coding: bytes, json_length: int | None, accepted: bytes, *, event: bool) -> None:
+    def __init__(self, coding: bytes, json_length: int | None, accepted: bytes, *, event: bool, picture: bool = False) -> None:
         self.coding = coding
         self.json_length = json_length
         self.event = event
-        self.unusual = bool(coding) or json_length is not None or event
+        self.picture = picture
+        self.unusual = bool(coding) or json_length is not None or event or picture
         self.answer_coding: bytes | None = None
         self.least = inf
         if accepted:
@@ -73,6 +74,8 @@ def _told(headers: Mapping[bytes, bytes]) -> Form:
     accepted = headers.get(b"accept-encoding", b"")
     length = headers.get(JSON_LENGTH)
     event = is_event(headers)
+    if headers.get(b"content-type", b"")[:6].lower() == b"image/" and not event:
+        return Form(coding, None, accepted, event=False, picture=True)
     if length is None and not event:
         return _usual(coding, accepted) if coding or accepted else PLAIN
     if length is None:

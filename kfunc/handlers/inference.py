@@ -182,12 +182,21 @@ class Inference:
                 self._events = Events(self._config, self)
             self._events.answer(exchange, endpoint, form, body)
             return
-        request = self.decode(endpoint, body, form.json_length)
+        request = self._picture(endpoint, body) if form.picture else self.decode(endpoint, body, form.json_length)
         answer = self.ask(exchange, endpoint, request)
         if isinstance(answer, tuple):
             self._reply(exchange, form, *answer)
         else:
             self.spawn(exchange, self._reply_later(exchange, form, answer))
+
+    def _picture(self, endpoint: Endpoint, body: bytes) -> InferRequest:
+        """A body that is a picture. Raises UnsupportedMediaType where the model takes none."""
+        model = endpoint.slot.taken()
+        if not hasattr(model, "takes_images") or not model.takes_images:
+            raise UnsupportedMediaType("this model takes no image/… bodies; inference.images in func.yaml says how it would")
+        from kfunc.handlers.image_model import picture_request
+
+        return picture_request(body, model.metadata, is_v1=endpoint.codec.decode is v1.decode_request)
 
     def decode(self, endpoint: Endpoint, body: bytes, json_length: int | None) -> InferRequest:
         """A request, of which `json_length` bytes are JSON before binary tensors (None: all)."""

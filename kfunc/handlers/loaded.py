@@ -57,7 +57,7 @@ def load_handler(config: PodConfig, metrics: BusinessMetrics | None = None) -> H
 def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
     """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason."""
     path = _path(config)
-    if config.model.digest is not None:
+    if config.model.digest is not None and not config.model.checked:
         _check_digest(path, config.model.digest)
     read_ahead(path)
     runtime = config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0]

@@ -11,7 +11,7 @@ from kfunc.errors import InvalidRequest, MethodNotAllowed, NotFound, Unsupported
 from kfunc.handlers.inference import answered
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import Action, resolve
-from kfunc.handlers.slots import READY
+from kfunc.handlers.slots import READY, state_of
 from kfunc.http.exchange import Exchange
 
 
@@ -38,10 +38,11 @@ TAKEN = {Action.LOAD: set[str](), Action.UNLOAD: {"unload_dependents"}}
 def index(repository: Repository, body: bytes) -> list[dict[str, str]]:
     """Name, version, state and reason of each version (Repository Index Response JSON Object). Raises InvalidRequest."""
     only_ready = _read(_INDEX, body, IndexRequest()).ready
+    told = [(slot, *state_of(slot)) for slot in repository.slots]
     return [
-        {"name": slot.name, "version": slot.version, "state": slot.state, "reason": slot.reason}
-        for slot in repository.slots
-        if slot.state == READY or not only_ready
+        {"name": slot.name, "version": slot.version, "state": state, "reason": reason}
+        for slot, state, reason in told
+        if state == READY or not only_ready
     ]
 
 

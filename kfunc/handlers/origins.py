@@ -15,12 +15,14 @@ from kfunc.config.model_addresses import is_remote
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache
 from kfunc.errors import ModelLoadError
+from kfunc.telemetry.log_lines import PROGRESS
 
 if TYPE_CHECKING:
     from kfunc.storage.fetching import Fetcher, Wish
     from kfunc.storage.progress import Progress
 
 log = logging.getLogger("kfunc.model")
+progress_log = logging.getLogger(PROGRESS)
 
 
 class Origins:
@@ -32,6 +34,7 @@ class Origins:
         self._progress: Progress | None = None
         self._phase = "loading"
         self._keys: dict[str, str] = {}  # by URI: what is held of the cache for it
+        self._in_memory: dict[str, list[Path]] = {}  # by URI: decrypted models, the last two
 
     @property
     def phase(self) -> dict[str, int | str | bool]:
@@ -55,6 +58,12 @@ class Origins:
         for key in self._keys.values():
             self._open().cache.release(key)
         self._keys.clear()
+        for paths in self._in_memory.values():
+            from kfunc.storage.unsealing import forget
+
+            for path in paths:
+                forget(path)
+        self._in_memory.clear()
 
     def enter(self, phase: str) -> None:
         """Nothing is fetched now; something else is done."""
@@ -63,10 +72,11 @@ class Origins:
     def fetch(self, model: PodModel) -> tuple[PodModel, str]:
         """The model with its `uri` a path, and which version it is. Raises ModelLoadError."""
         if not is_remote(model.uri):
-            return self._local(model), signature(path_of(model)) if model.refresh_s else ""
+            version = signature(path_of(model)) if model.refresh_s else ""
+            return self._unsealed(model.uri, self._local(model)), version
         from kfunc.storage.progress import Progress
 
-        self._progress = progress = Progress(lambda line: log.info("model %s: %s", model.name, line))
+        self._progress = progress = Progress(lambda line: progress_log.info("model %s: %s", model.name, line))
         try:
             fetched = self._open().fetch(_wish(model), progress)
         finally:
@@ -77,7 +87,7 @@ class Origins:
             self._open().cache.release(str(before))
         # A file's digest is checked again when it is opened: pickles are opened only so.
         checked = model.checked or fetched.path.is_dir() or fetched.path.name != model.uri.rpartition("/")[2]
-        return replace(model, uri=str(fetched.path), checked=checked), fetched.version
+        return self._unsealed(model.uri, replace(model, uri=str(fetched.path), checked=checked)), fetched.version
 
     def version(self, model: PodModel) -> str:
         """Which version is at the model's URI now. Raises ModelLoadError where it cannot be asked."""
@@ -102,13 +112,32 @@ class Origins:
 
     def _local(self, model: PodModel) -> PodModel:
         path = path_of(model)
-        if model.digest is None or not path.is_dir():
+        if model.digest is None or not (path.is_dir() or model.sealed):
             return model
         from kfunc.storage.digests import check
         from kfunc.storage.progress import Progress
 
         check(path, model.digest, str(path), Progress())
         return replace(model, checked=True)
+
+    def _unsealed(self, uri: str, model: PodModel) -> PodModel:
+        """A sealed model decrypted into memory; any other as it is."""
+        if not model.sealed:
+            return model
+        from kfunc.storage.credentials import Credentials
+        from kfunc.storage.progress import Progress
+        from kfunc.storage.unsealing import forget, unsealed
+
+        self._progress = progress = Progress(lambda line: progress_log.info("model %s: %s", model.name, line))
+        try:
+            path = unsealed(path_of(model), Credentials(os.environ), progress)
+        finally:
+            self.enter("loading")
+        kept = self._in_memory.setdefault(uri, [])
+        kept.append(path)
+        while len(kept) > 2:  # the version before may still answer
+            forget(kept.pop(0))
+        return replace(model, uri=str(path), checked=model.digest is not None)
 
     def _open(self) -> "Fetcher":
         if self._fetcher is None:

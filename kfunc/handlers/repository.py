@@ -6,6 +6,7 @@ Reads the disk and runs models' code only in threads; what the event loop sees c
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,19 +19,30 @@ from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
 from kfunc.telemetry.business import BusinessMetrics
+from kfunc.telemetry.log_lines import PROGRESS
+
+if TYPE_CHECKING:
+    from kfunc.handlers.residents import OnPlace
 
 log = logging.getLogger("kfunc.model")
+progress_log = logging.getLogger(PROGRESS)
 
 
 class Repository:
     """What a function serves. Until `open` has read the folder, only the default model's slot is there, empty."""
 
-    def __init__(self, config: PodConfig, load: Load | None = None, on_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: PodConfig,
+        load: Load | None = None,
+        on_failure: Callable[[], None] = lambda: None,
+        on_place: "OnPlace" = lambda model: None,
+    ) -> None:
         self._config = config
         self._on_failure = on_failure
         self.origins = Origins(config)
-        self._loader = Loader(config, load or _load_one, self.origins)
-        self.supply: Supply = supply_of(config, self._loader)
+        self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins)
+        self.supply: Supply = supply_of(config, self._loader, on_place)
         self._watching: list[asyncio.Task[None]] = []
         self._default = Entry(config.model.name, config.model.version)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
@@ -150,7 +162,7 @@ class Repository:
                     continue
                 refused = version
                 await self.refresh(source)
-                log.info("model %s: a new version is served", source.name)
+                progress_log.info("model %s: a new version is served", source.name)
             except KfuncError as error:
                 self._on_failure()
                 log.error("model %s: stays as it is: %s", source.name, error.message)
@@ -209,6 +221,35 @@ class Repository:
             for slot in [*entry.versions.values(), entry.default]:
                 self._retire(slot.model)
                 slot.clear("unloaded")
+
+    def _with_pictures(self, load: Load) -> Load:
+        """`load`; the models that take pictures get them as numbers."""
+        images = self._config.images
+        if images is None:
+            return load
+        takers = {self._config.model.name, *(each.model for each in images.choose)}
+
+        def load_wrapped(config: PodConfig) -> Loaded:
+            loaded = load(config)
+            if config.model.name not in takers:
+                return loaded
+            from kfunc.handlers.image_model import ImageModel
+
+            try:
+                return ImageModel(loaded, config, images, self._model_named)
+            except BaseException:
+                loaded.close()
+                raise
+
+        return load_wrapped
+
+    def _model_named(self, name: str) -> Model:
+        """A model in memory. Raises NotFound, Unavailable."""
+        model = self.find(name, "").taken()
+        if hasattr(model, "require"):
+            resident: Model = model.require()
+            return resident
+        return model
 
     def _require_complete(self) -> None:
         if not self._complete:

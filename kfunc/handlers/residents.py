@@ -8,23 +8,24 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from itertools import count
-from time import monotonic, perf_counter
+from time import monotonic
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency
 from kfunc.errors import KfuncError, ModelLoadError, Unavailable
 from kfunc.handlers import memory
 from kfunc.handlers.residency_policy import Resident, leaving
-from kfunc.handlers.slots import Load, Loaded
+from kfunc.handlers.slots import LOADING, READY, UNLOADED, Load, Loaded
 from kfunc.handlers.warmup import warm_up
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+from kfunc.telemetry.log_lines import PROGRESS
 
 log = logging.getLogger("kfunc.model")
+progress_log = logging.getLogger(PROGRESS)
 
 PART_OF_LIMIT = 0.8
 TRY_AGAIN_S = 10.0  # after a load that failed
-EXPECTED = 2  # times the size of the files, before a model was measured
 
 
 class ResidentModel:
@@ -36,8 +37,7 @@ class ResidentModel:
         self.settings = settings
         self.pinned = pinned
         self.loaded: Loaded | None = None
-        self.used_at = self.requests = self.loads = self.size = 0
-        self.load_s = 0.0
+        self.used_at = self.loads = self.evictions = self.size = 0
         self.loading: asyncio.Task[None] | None = None
         self.failed_at, self.failure = 0.0, ""
         self._shelf = shelf
@@ -46,6 +46,27 @@ class ResidentModel:
     @property
     def name(self) -> str:
         return self.settings.model.name
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether bodies may be pictures; of a model that is not there it is found out."""
+        return self.loaded is None or getattr(self.loaded, "takes_images", False)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes now."""
+        return self.size if self.loaded is not None else 0
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """For the index of the repository."""
+        if self.loaded is not None:
+            return READY, ""
+        return (
+            (LOADING, "")
+            if self.loading is not None
+            else (UNLOADED, self.failure or "not in memory: the next request loads it")
+        )
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -74,7 +95,6 @@ class ResidentModel:
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The model's answer, where it is in memory. Raises Unavailable, and begins to load it, where it is not."""
         loaded, shelf = self.loaded, self._shelf
-        self.requests += 1
         if loaded is None:
             return self._later(request, context, explain=False) if shelf.wait_s else shelf.refuse(self)
         self.used_at = shelf.tick()
@@ -83,7 +103,6 @@ class ResidentModel:
     def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The same for explanations."""
         loaded, shelf = self.loaded, self._shelf
-        self.requests += 1
         if loaded is None:
             return self._later(request, context, explain=True) if shelf.wait_s else shelf.refuse(self)
         self.used_at = shelf.tick()
@@ -97,11 +116,17 @@ class ResidentModel:
 
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """The model's parts."""
-        self.requests += 1
         loaded = self.loaded or await self._shelf.wait_for(self)
         self.used_at = self._shelf.tick()
         async for part in loaded.stream(request, context):
             yield part
+
+    def require(self) -> Loaded:
+        """The model itself. Raises Unavailable, and begins to load it, where it is not in memory."""
+        if self.loaded is None:
+            raise self._shelf.absent(self)
+        self.used_at = self._shelf.tick()
+        return self.loaded
 
     def stuck(self) -> bool:
         """Whether a call hangs."""
@@ -114,24 +139,28 @@ class ResidentModel:
     close = retire
 
 
+OnPlace = Callable[[ResidentModel], None]
+
+
 class Shelf:
     """What is in memory of all models, and the one that is being loaded."""
 
-    def __init__(self, config: Residency, load: Load, files_of: Callable[[PodConfig], int] = lambda settings: 0) -> None:
+    def __init__(self, config: Residency, load: Load, on_place: OnPlace = lambda model: None) -> None:
         self._load = load
-        self._files_of = files_of
+        self._on_place = on_place
         self._max_models = config.max_models
         self._max_bytes = config.max_bytes or int(memory.memory_limit() * PART_OF_LIMIT)
         self.wait_s = config.wait_s
         self.tick = count(1).__next__
         self.models: list[ResidentModel] = []
-        self.evictions = self.failures = 0
+        self.failures = 0
         self._one_at_a_time = asyncio.Lock()
 
     def place(self, settings: PodConfig, *, pinned: bool) -> ResidentModel:
         """One more model, not in memory yet."""
         model = ResidentModel(settings, self, pinned=pinned)
         self.models.append(model)
+        self._on_place(model)
         return model
 
     # ---- what requests ask
@@ -182,8 +211,8 @@ class Shelf:
         async with self._one_at_a_time:
             if model.loaded is not None and not again:
                 return
-            await self._free(model.size or EXPECTED * self._files_of(model.settings), model)
-            before, began_at = (memory.resident_bytes(), memory.allocated_bytes()), perf_counter()
+            await self._free(model.size, model)
+            before = memory.resident_bytes(), memory.allocated_bytes()
             try:
                 loaded = await asyncio.get_running_loop().run_in_executor(None, self._load, model.settings)
                 try:
@@ -197,7 +226,6 @@ class Shelf:
                 raise
             after = memory.resident_bytes(), memory.allocated_bytes()
             model.size = max(0, *(now - then for now, then in zip(after, before, strict=True)))
-            model.load_s = perf_counter() - began_at
             old, model.loaded = model.loaded, loaded
             model.loads, model.failure, model.used_at = model.loads + 1, "", self.tick()
             if old is not None:
@@ -223,8 +251,8 @@ class Shelf:
     def _leave(self, model: ResidentModel) -> None:
         loaded, model.loaded = model.loaded, None
         if loaded is not None:
-            self.evictions += 1
-            log.info("model %s: leaves memory (%d bytes)", model.name, model.size)
+            model.evictions += 1
+            progress_log.info("model %s: leaves memory (%d bytes)", model.name, model.size)
             loaded.retire()
 
     def forget(self, model: ResidentModel) -> None:

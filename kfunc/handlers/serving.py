@@ -5,6 +5,7 @@ import mmap
 import os
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.application import Application
@@ -23,6 +24,9 @@ from kfunc.telemetry.requests import RequestRecorder
 
 DRIVER = "/proc/driver/nvidia/version"  # without it there is no GPU of NVIDIA's
 LEAST_FLUSH_S = 1.0
+if TYPE_CHECKING:
+    from kfunc.handlers.residents import ResidentModel
+
 LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 
 
@@ -38,6 +42,14 @@ class HandlerMetrics:
         self.load_failures = self.metrics.counter(
             "kfunc_model_load_failures_total", "Loads of a model that failed while others were served."
         )
+
+    def show_resident(self, model: "ResidentModel") -> None:
+        """What a model that comes and goes has done so far."""
+        labels = {"model": model.name, "version": model.settings.model.version}
+        gauge, counted = self.metrics.gauge, self.metrics.counted
+        gauge("kfunc_model_memory_bytes", "Measured when it was loaded; 0: not in memory.", lambda: model.memory, labels)
+        counted("kfunc_model_loads_total", "Loads of a model.", lambda: model.loads, labels)
+        counted("kfunc_model_evictions_total", "How often a model left memory.", lambda: model.evictions, labels)
 
     def show_accelerators(self, slots: list[Slot]) -> None:
         """What each model runs on."""
@@ -90,7 +102,7 @@ async def serve(
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=access_log_share(arguments, config), keep=arguments.recent)
     models = ModelMetrics(metrics.metrics)
-    repository = Repository(config, models.timed_load(), metrics.load_failures.add)
+    repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident)
     application = Application(config, recorder, crew.is_complete, repository, models)
     server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
     offers_grpc = "grpc" in config.protocols

@@ -86,3 +86,9 @@ def told_of(model: Model | None) -> ModelMetadata | None:
         return None
     told: ModelMetadata | None = model.told if hasattr(model, "told") else model.metadata
     return told
+
+
+def state_of(slot: Slot) -> tuple[str, str]:
+    """State and reason, of what is in the slot where that tells its own."""
+    own: tuple[str, str] | None = getattr(slot.model, "state", None)
+    return own or (slot.state, slot.reason)

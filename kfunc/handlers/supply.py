@@ -9,7 +9,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.handlers.loading import AllLoaded, Found, Loader, close_all
 
 if TYPE_CHECKING:
-    from kfunc.handlers.residents import ResidentModel, Shelf
+    from kfunc.handlers.residents import OnPlace, ResidentModel, Shelf
 
 
 class Supply(Protocol):
@@ -19,12 +19,12 @@ class Supply(Protocol):
         """The models at these places as they are now, or `only` one of them; all or none. Raises ModelLoadError."""
 
 
-def supply_of(config: PodConfig, loader: Loader) -> Supply:
+def supply_of(config: PodConfig, loader: Loader, on_place: "OnPlace") -> Supply:
     """The one that the configuration asks for."""
     residency = config.residency
     if residency is None and config.model.lazy:
         residency = Residency(wait_s=config.timeout_s)
-    return AtStart(loader) if residency is None else OnDemand(loader, residency)
+    return AtStart(loader) if residency is None else OnDemand(loader, residency, on_place)
 
 
 class AtStart:
@@ -60,21 +60,12 @@ class AtStart:
 class OnDemand:
     """Each model is placed on a shelf; those that are pinned are brought at once."""
 
-    def __init__(self, loader: Loader, residency: Residency) -> None:
+    def __init__(self, loader: Loader, residency: Residency, on_place: "OnPlace") -> None:
         self._loader = loader
         self._residency = residency
+        self._on_place = on_place
         self._shelf: Shelf | None = None
         self._placed: dict[tuple[str, str], ResidentModel] = {}
-
-    @property
-    def residents(self) -> "list[ResidentModel]":
-        """All models, in memory or not."""
-        return [] if self._shelf is None else self._shelf.models
-
-    @property
-    def evictions(self) -> int:
-        """How often a model left memory."""
-        return 0 if self._shelf is None else self._shelf.evictions
 
     async def models(self, sources: list[PodModel], only: str = "") -> AllLoaded:
         """Found in a thread and placed; of those in memory, the ones that have changed are loaded again."""
@@ -106,7 +97,7 @@ class OnDemand:
         if self._shelf is None:
             from kfunc.handlers.residents import Shelf
 
-            self._shelf = Shelf(self._residency, self._loader.load_newest)
+            self._shelf = Shelf(self._residency, self._loader.load_newest, self._on_place)
         return self._shelf
 
     def _find(self, sources: list[PodModel]) -> Found:

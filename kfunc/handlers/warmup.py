@@ -7,8 +7,10 @@ from kfunc.config.residency import Warmup
 from kfunc.errors import KfuncError, ModelLoadError
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import InferRequest, InferResponse, Tensor, TensorSpec
+from kfunc.telemetry.log_lines import PROGRESS
 
 log = logging.getLogger("kfunc.model")
+progress_log = logging.getLogger(PROGRESS)
 
 
 class Alone:
@@ -28,7 +30,7 @@ async def warm_up(model: Model, warmup: Warmup) -> None:
         except KfuncError as error:
             raise ModelLoadError(f"the model {name} does not answer its warm-up (model.warmup): {error.message}") from None
     if warmup.requests:
-        log.info("model %s: warmed up with %d requests", name, warmup.requests)
+        progress_log.info("model %s: warmed up with %d requests", name, warmup.requests)
 
 
 async def _ask(model: Model, request: InferRequest) -> None:

@@ -10,7 +10,7 @@ from kfunc.config.locations import claim
 from kfunc.config.logger import SPOOL_PATH as SPOOL
 from kfunc.config.logger import Logger, volume_bytes
 from kfunc.config.model_addresses import is_remote
-from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODEL_CACHE, MODELS, SCRATCH, SOCKETS
+from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODEL_CACHE, MODELS, SCRATCH, SOCKETS, UNSEALED
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import ModelCache
 from kfunc.manifests.environment import configuration
@@ -79,6 +79,8 @@ def _of_models(inference: Inference) -> list[Mounted]:
             result.append(Mounted(name, claimed, f"{MODELS}/{found[0]}", ("handler",), True, field))
     if any(is_remote(model.uri) for _, model in sources):
         result.append(_cache(inference.model_cache))
+    if any(model.sealed for _, model in sources):
+        result.append(Mounted("unsealed", {"emptyDir": {"medium": "Memory"}}, UNSEALED, ("handler",)))
     return result
 
 

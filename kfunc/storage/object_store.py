@@ -1,5 +1,6 @@
 """Objects of S3 and everything that speaks its interface, of Google Cloud Storage and of Azure, by obstore."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ TRIES, TRIES_S = 3, 30.0
 TIMEOUT, CONNECT_TIMEOUT = "120s", "10s"
 PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 YES = ("true", "1")
+STATUS = re.compile(r"status code: (\d{3})")
 
 
 class ObjectSource:
@@ -74,16 +76,13 @@ class ObjectSource:
         """obstore closes its connections by itself."""
 
     def _failed(self, error: Exception) -> Exception:
-        text = str(error)
-        if (
-            isinstance(error, PermissionError)
-            or "403" in text
-            or "401" in text
-            or type(error).__name__ == "UnauthenticatedError"
-        ):
+        told = STATUS.search(str(error))
+        status = told[1] if told else ""
+        refused = isinstance(error, PermissionError) or type(error).__name__ == "UnauthenticatedError"
+        if refused or status in ("401", "403"):
             prefix = PREFIXES[self._address.scheme]
             return ModelLoadError(f"{self._uri}: the storage refuses the credentials of {prefix}_… (docs/storage.md)")
-        if isinstance(error, FileNotFoundError) or "404" in text:
+        if isinstance(error, FileNotFoundError) or status == "404":
             return ModelLoadError(f"{self._uri}: there is no such bucket or object")
         return Interrupted(first_line(error))
 

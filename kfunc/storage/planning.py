@@ -8,7 +8,7 @@ from msgspec import Struct
 from kfunc.storage.contract import UNKNOWN, RemoteFile
 
 PART_BYTES = 16 * 1024 * 1024
-TRIES = 6  # in a row, without a byte between them
+TRIES = 9  # in a row, without a byte between them
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 

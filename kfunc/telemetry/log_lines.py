@@ -10,6 +10,7 @@ import msgspec
 from kfunc.telemetry.current import CURRENT
 from kfunc.telemetry.trace_context import ids_of
 
+PROGRESS = "kfunc.progress"  # what takes long, and what has changed: said without anything being wrong
 TEXT = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -45,6 +46,7 @@ def use(form: str) -> None:
 def configure(stream: TextIO | None = None) -> None:
     """Warnings and errors go to standard error, in the form that is used."""
     logging.basicConfig(format=TEXT, level=logging.WARNING, stream=stream or sys.stderr)
+    logging.getLogger(PROGRESS).setLevel(logging.INFO)
     use("json" if _Form.json else "text")
 
 

@@ -51,6 +51,10 @@ class Metrics:
         """A number that is read when it is asked for; of the worker that answers."""
         self._read.append((Entry(-1, name, "gauge", text, _pairs(labels)), read))
 
+    def counted(self, name: str, text: str, read: Callable[[], float], labels: Mapping[str, str] | None = None) -> None:
+        """A number that only grows, kept by whoever counts; of the worker that answers."""
+        self._read.append((Entry(-1, name, "counter", text, _pairs(labels)), read))
+
     def level(self, name: str, text: str, labels: Mapping[str, str] | None = None, combine: str = "sum") -> "Level":
         """A number that goes up and down, and is shown once set; several workers' are combined by `sum` or `max`."""
         return Level(self, self._place(name, "gauge", text, labels, combine=combine).index)

@@ -236,11 +236,14 @@ inference:
     task: fill-mask
     gpu_memory_mb: 2048
     files: ["*.joblib"]
+    sealed: true
     refresh_s: 60
     warmup: {requests: 3, shapes: {input: [1, 4]}}
     lazy: true
   models:
     - {uri: "s3://bucket/wine.onnx", name: wine}
+  images: {size: [224, 224], resize: crop, color: bgr, layout: nhwc, scale: 1.0, mean: [0.5], std: [0.2], labels: labels.txt,
+           output: scores, softmax: true, top: 3, max_pixels: 1000000, choose: [{max_side: 256, model: wine}]}
   model_cache: {path: /var/cache/models, max_bytes: 1000000000, connections: 4}
   protocols: [v2]
   accelerator: cuda

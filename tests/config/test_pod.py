@@ -225,5 +225,5 @@ def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> No
         "import sys, kfunc.config.pod\nprint(*sorted(name for name in sys.modules if name.startswith(('kfunc', 'ruamel'))))"
     )
     loaded = run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    modules = ("batcher", "block", "inference", "logger", "pod", "residency")
+    modules = ("batcher", "block", "explain", "images", "inference", "logger", "pod", "residency")
     assert loaded == ["kfunc", "kfunc.config", *(f"kfunc.config.{module}" for module in modules), "kfunc.errors"]

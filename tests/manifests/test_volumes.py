@@ -104,3 +104,29 @@ def test_a_foreign_server_shares_no_sockets_with_one_sidecar() -> None:
     _, mounts, _ = made(server + ", logger: {}, batcher: {}")
     assert "/run/kfunc" not in mounts["handler"]
     assert "/run/kfunc" in mounts["batcher"]
+
+
+def test_a_model_from_elsewhere_has_a_cache_on_a_volume_of_the_pod() -> None:
+    volumes, mounts, notes = made(", model_cache: {max_bytes: 8388608}", uri="s3://models/iris")
+    assert volumes["model-cache"] == {"emptyDir": {"sizeLimit": "9Mi"}}
+    assert "/var/cache/kfunc" in mounts["handler"]
+    assert notes == []
+
+
+def test_a_cache_on_a_claim_is_shared_by_functions_and_needs_two_flags() -> None:
+    volumes, mounts, notes = made(", model_cache: {path: pvc://cache/team}", uri="hf://team/iris")
+    assert volumes["model-cache"] == {"persistentVolumeClaim": {"claimName": "cache"}}
+    assert mounts["handler"]["/var/cache/kfunc"]["subPath"] == "team"
+    assert notes == [f"inference.model_cache.path {CLAIMS}", f"inference.model_cache.path {WRITES}"]
+
+
+def test_sealed_models_are_decrypted_on_a_volume_in_memory() -> None:
+    volumes, mounts, _ = made(uri="m.onnx.sealed, sealed: true")
+    assert volumes["unsealed"] == {"emptyDir": {"medium": "Memory"}}
+    assert "/run/kfunc-unsealed" in mounts["handler"]
+
+
+def test_each_claim_of_several_models_is_mounted_once() -> None:
+    volumes, _, _ = made(", models: [{uri: pvc://a/y, name: y}, {uri: pvc://b/z, name: z}]", uri="pvc://a/x")
+    claims = {name: source["persistentVolumeClaim"]["claimName"] for name, source in volumes.items() if name != "tmp"}
+    assert claims == {"model": "a", "model-1": "b"}

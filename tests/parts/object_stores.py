@@ -81,11 +81,13 @@ class SignedUploads(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if self.command == "PUT" and answer.getheader("etag") is None:  # Google's own always sends one
             self.send_header("etag", '"0"')
-        self.send_header("content-length", str(len(content)))
+        length = answer.getheader("content-length") if self.command == "HEAD" else str(len(content))
+        self.send_header("content-length", length or "0")
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
-    do_GET = do_PUT = do_POST = do_DELETE = _pass
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing is printed."""

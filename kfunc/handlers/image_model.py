@@ -1,0 +1,233 @@
+"""A model that takes pictures: a `Model` around the loaded one, which gets the numbers."""
+
+import asyncio
+from base64 import b64decode
+from binascii import Error
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kfunc.config.images import Images
+from kfunc.config.pod import PodConfig
+from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable
+from kfunc.handlers.slots import Loaded
+from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
+from kfunc.protocol import v1
+from kfunc.protocol.contract import Context, Model
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+
+if TYPE_CHECKING:
+    from kfunc.handlers.pixels import Target
+
+LABEL, SCORE = "label", "score"
+COLOURS = (1, 3)
+
+
+class ImageModel:
+    """Pictures in, what the model answers, or labels with their scores, out. Other inputs pass to the model as they are."""
+
+    takes_images = True
+    yields = False
+
+    def __init__(self, model: Loaded, config: PodConfig, settings: Images, find: Callable[[str], Model]) -> None:
+        try:
+            from kfunc.handlers import pixels
+        except ImportError:
+            raise ModelLoadError("inference.images needs Pillow: pip install 'kfunc[images]'") from None
+        self._pixels = pixels
+        self._model = model
+        self._settings = settings
+        self._find = find
+        self._in_flight, self._limit = 0, config.limits.max_concurrency
+        own = model.metadata
+        self._input = _picture_input(own)
+        self._target = _target(self._input, settings, config.model.name)
+        self._labels = _read_labels(settings.labels)
+        outputs = [TensorSpec(LABEL, "BYTES", [-1, -1]), TensorSpec(SCORE, "FP32", [-1, -1])] if self._labels else own.outputs
+        self.metadata = replace(own, inputs=[TensorSpec(self._input.name, "BYTES", [-1])], outputs=outputs)
+
+    @property
+    def ready(self) -> bool:
+        """The model's."""
+        return self._model.ready
+
+    @property
+    def explains(self) -> bool:
+        """The model's."""
+        return self._model.explains
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        """Decode in a thread, ask the model, name the classes. Raises InvalidRequest for what is no picture."""
+        request = self._typed(request)
+        pictures = self._pictures(request)
+        return self._model.infer(request, context) if pictures is None else self._answer(request, pictures, context)
+
+    def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        """The model's explanation of a picture; labels are not put in."""
+        request = self._typed(request)
+        pictures = self._pictures(request)
+        return self._model.explain(request, context) if pictures is None else self._explain(request, pictures, context)
+
+    async def _explain(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
+        arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, self._open(pictures))
+        answer = self._model.explain(self._with(request, arrays), context)
+        return answer if isinstance(answer, InferResponse) else await answer
+
+    async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
+        """One part."""
+        answer = self.infer(request, context)
+        yield answer if isinstance(answer, InferResponse) else await answer
+
+    def stuck(self) -> bool:
+        """Whether a call hangs."""
+        return self._model.stuck()
+
+    def retire(self) -> None:
+        """Close when the calls have ended."""
+        self._model.retire()
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        self._model.close()
+
+    # ---- what comes
+
+    def _typed(self, request: InferRequest) -> InferRequest:
+        """A V1 request of pictures with its types; rows of numbers are the model's own input, and the model's to read."""
+        if type(request) is not v1.V1Request:
+            return request
+        first: Any = request.inputs[0].data
+        numbers = type(first) is list and bool(first) and type(first[0]) in (list, int, float)
+        return request if numbers else v1.typed(request, self.metadata)
+
+    def _pictures(self, request: InferRequest) -> list[bytes] | None:
+        """The pictures of a request; None where it brings numbers."""
+        if len(request.inputs) != 1 or request.inputs[0].datatype != "BYTES":
+            return None
+        (tensor,) = request.inputs
+        if tensor.name != self._input.name:
+            raise InvalidRequest(f"unknown input {tensor.name!r}; the model's input is {self._input.name}")
+        from kfunc.handlers.tensors import to_array
+
+        return [_binary(each) for each in to_array(tensor).ravel().tolist()]
+
+    # ---- the way through
+
+    async def _answer(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
+        if self._in_flight >= self._limit:
+            raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
+        self._in_flight += 1
+        try:
+            loop = asyncio.get_running_loop()
+            images = await loop.run_in_executor(None, self._open, pictures)
+            other = self._chosen(images)
+            if other is not None:
+                return await other.answer_opened(request, images, context)
+            return await self.answer_opened(request, images, context)
+        finally:
+            self._in_flight -= 1
+
+    async def answer_opened(self, request: InferRequest, images: list[Any], context: Context) -> InferResponse:
+        """The answer to pictures whose heads were read."""
+        arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, images)
+        answer = self._model.infer(self._with(request, arrays), context)
+        response = answer if isinstance(answer, InferResponse) else await answer
+        return replace(response, outputs=self._named(response.outputs)) if self._labels else response
+
+    def _open(self, pictures: list[bytes]) -> list[Any]:
+        return [self._pixels.opened(data, number, self._settings) for number, data in enumerate(pictures)]
+
+    def _decode(self, images: list[Any]) -> "np.ndarray[Any, Any]":
+        return np.stack([self._pixels.to_array(each, at, self._settings, self._target) for at, each in enumerate(images)])
+
+    def _chosen(self, images: list[Any]) -> "ImageModel | None":
+        """Another model for pictures of this size, by the rule of func.yaml; None: this one."""
+        longest = max((max(each.size) for each in images), default=0)
+        for choice in self._settings.choose:
+            if longest <= choice.max_side:
+                other = self._find(choice.model)
+                return None if other is self or not isinstance(other, ImageModel) else other
+        return None
+
+    def _with(self, request: InferRequest, arrays: "np.ndarray[Any, Any]") -> InferRequest:
+        data = memoryview(arrays.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        tensor = Tensor(self._input.name, list(arrays.shape), DATATYPE_OF[arrays.dtype], data)
+        outputs = None if self._labels else request.outputs
+        return InferRequest([tensor], request.id, request.parameters, outputs, request.model_name, request.model_version)
+
+    def _named(self, outputs: list[Tensor]) -> list[Tensor]:
+        """Labels and scores, the best first."""
+        wanted = self._settings.output or outputs[0].name
+        found = next((each for each in outputs if each.name == wanted), None)
+        if found is None or len(found.shape) < 2 or found.datatype not in NUMERIC:
+            raise ModelFailed(f"images.output: {wanted!r} is no output with a row of scores for each picture")
+        scores = np.asarray(found.data, np.float32).reshape(found.shape[0], -1)
+        if scores.shape[1] != len(self._labels):
+            raise ModelFailed(f"images.labels has {len(self._labels)} names, the model gives {scores.shape[1]} scores")
+        if self._settings.softmax:
+            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores = powers / powers.sum(axis=1, keepdims=True)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : self._settings.top]
+        names = [self._labels[index] for index in best.ravel().tolist()]
+        shape = list(best.shape)
+        return [
+            Tensor(LABEL, shape, "BYTES", names),
+            Tensor(SCORE, shape, "FP32", np.take_along_axis(scores, best, axis=1).ravel()),
+        ]
+
+
+def picture_request(body: bytes, metadata: ModelMetadata, *, is_v1: bool) -> InferRequest:
+    """The request that a body of image/… stands for."""
+    if is_v1:
+        return v1.V1Request([Tensor(v1.ROWS, [1], "", [body])], has_booleans=False)
+    return InferRequest([Tensor(metadata.inputs[0].name, [1], "BYTES", [body])])
+
+
+def _binary(value: Any) -> bytes:
+    """A picture's bytes; JSON of V2 has no bytes, so that text is base64."""
+    if not isinstance(value, bytes):
+        value = str(value).encode()
+    if value[:1] in b"/RUQSTi" and value.isascii():  # how base64 of pictures begins; none of them begins so itself
+        try:
+            return b64decode(value, validate=True)
+        except (Error, ValueError):
+            pass
+    picture: bytes = value
+    return picture
+
+
+def _picture_input(metadata: ModelMetadata) -> TensorSpec:
+    """The only input, of four dimensions. Raises ModelLoadError."""
+    if len(metadata.inputs) == 1 and len(metadata.inputs[0].shape) == 4:
+        return metadata.inputs[0]
+    told = ", ".join(f"{each.name} {list(each.shape)}" for each in metadata.inputs) or "none that it tells"
+    raise ModelLoadError(f"inference.images: the model {metadata.name} must have one input of four dimensions; it has {told}")
+
+
+def _target(spec: TensorSpec, settings: Images, name: str) -> "Target":
+    from kfunc.handlers.pixels import Target
+
+    shape = list(spec.shape)
+    first = settings.layout == "nchw" or (settings.layout == "auto" and shape[3] not in COLOURS)
+    height, width = shape[2:] if first else shape[1:3]
+    if settings.size is not UNSET:
+        width, height = settings.size
+    if width < 1 or height < 1:
+        raise ModelLoadError(f"inference.images.size: the model {name} takes any size; say which its pictures are to have")
+    known = {"FP32": "float32", "FP16": "float16", "FP64": "float64", "UINT8": "uint8"}
+    if spec.datatype not in known:
+        raise ModelLoadError(f"inference.images: the model {name} takes {spec.datatype}; pictures are {', '.join(known)}")
+    return Target(width, height, first, known[spec.datatype])
+
+
+def _read_labels(file: str) -> list[str]:
+    if not file:
+        return []
+    try:
+        return Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError):
+        raise ModelLoadError(f"inference.images.labels: {file} cannot be read") from None

@@ -1,0 +1,91 @@
+"""Decrypts sealed models into memory: a folder of a file system that is in memory, and nowhere else."""
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+from kfunc.config.places import UNSEALED
+from kfunc.errors import ModelLoadError
+from kfunc.storage.credentials import Credentials
+from kfunc.storage.progress import Progress
+from kfunc.storage.sealing import SUFFIX, unseal
+
+MOUNTS = Path("/proc/self/mountinfo")
+IN_MEMORY = ("tmpfs", "ramfs")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108, where a Linux machine has memory as files
+PREFIX = "kfunc-model-"
+_own: set[Path] = set()  # of this process: after a restart another one may have had its number
+
+
+def memory_folder(places: tuple[str, ...] = (UNSEALED, SHARED_MEMORY), mounts: Path = MOUNTS) -> Path:
+    """A folder in memory. Raises ModelLoadError where there is none."""
+    for place in places:
+        if os.path.isdir(place) and os.access(place, os.W_OK) and file_system(place, mounts.read_text()) in IN_MEMORY:
+            return Path(place)
+    raise ModelLoadError(
+        f"sealed models are decrypted only in memory: mount a volume of medium Memory at {UNSEALED} (kfunc render does)"
+    )
+
+
+def file_system(place: str, mountinfo: str) -> str:
+    """The kind of file system that a path is on, by the text of /proc/self/mountinfo."""
+    kind, longest = "", -1
+    for line in mountinfo.splitlines():
+        first, _, second = line.partition(" - ")
+        point, fields = first.split()[4], second.split()
+        inside = place == point or place.startswith(f"{point.rstrip('/')}/")
+        if inside and len(point) >= longest:
+            kind, longest = fields[0], len(point)
+    return kind
+
+
+def unsealed(path: Path, credentials: Credentials, progress: Progress) -> Path:
+    """The model at `path`, with its sealed files decrypted, in a folder in memory. The caller removes it by `forget`.
+
+    Files of a folder that are not sealed are copied as they are. Raises ModelLoadError.
+    """
+    sweep(memory_folder())
+    target = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=memory_folder()))
+    _own.add(target)
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    progress.enter("decrypting", sum(each.stat().st_size for each in files))
+    try:
+        if not any(each.name.endswith(SUFFIX) for each in files):
+            raise ModelLoadError(f"{path}: model.sealed is set, and no file there ends in {SUFFIX}")
+        for each in files:
+            name = each.name if path.is_file() else each.relative_to(path).as_posix()
+            _write(each, target / name.removesuffix(SUFFIX), credentials, progress)
+    except BaseException as error:
+        forget(target)
+        if isinstance(error, OSError):
+            raise ModelLoadError(f"{target.parent}: has no room for the decrypted model: {error.strerror}") from None
+        raise
+    return target / path.name.removesuffix(SUFFIX) if path.is_file() else target
+
+
+def _write(source: Path, target: Path, credentials: Credentials, progress: Progress) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not source.name.endswith(SUFFIX):
+        shutil.copyfile(source, target)
+        return
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        for block in unseal(source, credentials):
+            file.write(block)
+            progress.add(len(block))
+
+
+def forget(path: Path) -> None:
+    """Remove what `unsealed` made; a model that has mapped its file keeps it."""
+    folder = next((each for each in (path, *path.parents) if each.name.startswith(PREFIX)), None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left there that were killed."""
+    for each in folder.glob(f"{PREFIX}*"):
+        pid = each.name.removeprefix(PREFIX).partition("-")[0]
+        if each not in _own and pid.isdigit() and (int(pid) == os.getpid() or not os.path.exists(f"/proc/{pid}")):
+            shutil.rmtree(each, ignore_errors=True)

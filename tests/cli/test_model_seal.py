@@ -1,0 +1,30 @@
+"""`kfunc model seal`, and a handler that serves what it made."""
+
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+KEY = b64encode(bytes(32)).decode()
+
+
+def test_a_file_and_a_folder_are_sealed(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    (tmp_path / "w/1").mkdir(parents=True)
+    (tmp_path / "w/1/m.onnx").write_bytes(b"weights")
+    assert "sealed" in kfunc("model", "seal", tmp_path / "w/1/m.onnx").out
+    assert (tmp_path / "w/1/m.onnx.sealed").read_bytes().startswith(b"KFSEAL1\n")
+    (tmp_path / "w/1/m.onnx.sealed").unlink()
+    kfunc("model", "seal", tmp_path / "w", "-o", tmp_path / "out")
+    assert [str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.sealed")] == ["out/1/m.onnx.sealed"]
+
+
+def test_without_a_key_it_says_what_is_missing(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODEL_KEY", raising=False)
+    (tmp_path / "m.onnx").write_bytes(b"weights")
+    result = kfunc("model", "seal", tmp_path / "m.onnx")
+    assert result.status == 2
+    assert "sealed models need MODEL_KEY" in result.err

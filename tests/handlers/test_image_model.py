@@ -1,0 +1,259 @@
+"""Pictures as bodies and as bytes: what the model gets, what is answered, what is refused."""
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from kfunc.config.images import Choice, Images
+from kfunc.config.pod import PodConfig
+from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.image_model import ImageModel
+from kfunc.handlers.pixels import Target, TooManyPixels, opened, to_array
+from kfunc.protocol.contract import Context, Model
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+from tests.handlers.conftest import Caller
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+HANDLER = """
+from kfunc import Handler, TensorSpec
+import numpy as np
+
+class Means(Handler):
+    inputs = [TensorSpec("pixels", "FP32", [-1, 3, 8, 4])]
+    outputs = [TensorSpec("means", "FP32", [-1, 3])]
+
+    def predict(self, inputs):
+        return {"means": inputs["pixels"].mean(axis=(2, 3))}
+"""
+
+
+def picture(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (16, 8), kind: str = "PNG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", size, colour).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+class Means:
+    """A fake model: the mean of each channel of what it gets, and what it got."""
+
+    explains = False
+    ready = True
+
+    def __init__(self, name: str = "iris", shape: tuple[int, ...] = (-1, 3, 8, 4), datatype: str = "FP32") -> None:
+        self.metadata = ModelMetadata(
+            name, ["1"], "test", [TensorSpec("pixels", datatype, shape)], [TensorSpec("means", "FP32", [-1, 3])]
+        )
+        self.got: list[Tensor] = []
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        (tensor,) = request.inputs
+        self.got.append(tensor)
+        numbers = tensor.data if isinstance(tensor.data, list) else np.frombuffer(tensor.data, np.float32).reshape(tensor.shape)
+        values = np.asarray(numbers, np.float32).mean(axis=(2, 3))
+        return InferResponse(self.metadata.name, [Tensor("means", list(values.shape), "FP32", values.ravel())])
+
+    explain = infer
+
+    def stream(self, request: InferRequest, context: Context) -> Any:
+        raise NotImplementedError
+
+    def stuck(self) -> bool:
+        return False
+
+    def retire(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    file = tmp_path / "labels.txt"
+    file.write_text("red\ngreen\nblue\n")
+    return str(file)
+
+
+@pytest.fixture
+def wrap(configured: Callable[..., PodConfig]) -> Callable[..., ImageModel]:
+    def wrap(model: Any = None, find: Callable[[str], Model] | None = None, **settings: Any) -> ImageModel:
+        config = configured("m", "onnx")
+        return ImageModel(model or Means(), config, Images(**settings), find or (lambda name: pytest.fail(name)))
+
+    return wrap
+
+
+def ask(model: Model, target: str, body: Any, **headers: str) -> tuple[int, Any]:
+    return Caller(model).ask("POST", target, body, **headers)
+
+
+PREDICT, INFER = "/v1/models/iris:predict", "/v2/models/iris/infer"
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": b64encode(data).decode()}
+
+
+def test_a_body_that_is_a_picture_is_resized_and_normalised(wrap: Callable[..., ImageModel]) -> None:
+    inner = Means()
+    status, answer = ask(wrap(inner), INFER, picture(), content_type="image/png")
+    assert (status, answer["outputs"][0]["data"]) == (200, [1.0, 0.0, 0.0])
+    assert (inner.got[0].shape, inner.got[0].datatype) == ([1, 3, 8, 4], "FP32")
+
+
+def test_v1_takes_pictures_as_b64_rows_and_as_a_body(wrap: Callable[..., ImageModel]) -> None:
+    model = wrap()
+    rows = {"instances": [b64(picture(RED)), b64(picture(GREEN, kind="JPEG", quality=95))]}
+    status, answer = ask(model, PREDICT, rows)
+    assert (status, np.round(answer["predictions"]).tolist()) == (200, [[1, 0, 0], [0, 1, 0]])
+    status, answer = ask(model, PREDICT, picture(GREEN), content_type="image/jpeg")
+    assert (status, answer["predictions"]) == (200, [[0.0, 1.0, 0.0]])
+
+
+def test_v2_takes_pictures_as_base64_texts_and_in_binary(wrap: Callable[..., ImageModel]) -> None:
+    tensor = {"name": "pixels", "shape": [1], "datatype": "BYTES", "data": [b64(picture())["b64"]]}
+    assert ask(wrap(), INFER, {"inputs": [tensor]})[1]["outputs"][0]["data"] == [1.0, 0.0, 0.0]
+    data = picture(GREEN)
+    head = json.dumps(
+        {"inputs": [{"name": "pixels", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(data) + 4}}]}
+    ).encode()
+    body = head + len(data).to_bytes(4, "little") + data
+    _, answer = ask(wrap(), INFER, body, inference_header_content_length=str(len(head)))
+    assert answer["outputs"][0]["data"] == [0.0, 1.0, 0.0]
+
+
+def test_numbers_pass_to_the_model_as_they_are(wrap: Callable[..., ImageModel]) -> None:
+    pixels = np.ones((1, 3, 8, 4)).tolist()
+    assert ask(wrap(), PREDICT, {"instances": pixels})[1] == {"predictions": [[1.0, 1.0, 1.0]]}
+
+
+def test_labels_name_the_best_scores(wrap: Callable[..., ImageModel], labels: str) -> None:
+    _, answer = ask(wrap(labels=labels, top=2), PREDICT, {"instances": [b64(picture(GREEN))]})
+    assert answer == {"predictions": [{"label": ["green", "red"], "score": [1.0, 0.0]}]}
+    _, answer = ask(wrap(labels=labels, top=1, softmax=True), INFER, picture(), content_type="image/png")
+    assert [each["data"] for each in answer["outputs"]] == [["red"], [pytest.approx(0.576, abs=1e-3)]]
+
+
+def test_a_small_picture_goes_to_the_model_for_small_ones(wrap: Callable[..., ImageModel]) -> None:
+    inner = Means("small")
+    small = wrap(inner)
+    model = wrap(find=lambda name: small, choose=[Choice(max_side=20, model="small")])
+    assert ask(model, INFER, picture(size=(20, 10)), content_type="image/png")[1]["model_name"] == "small"
+    assert ask(model, INFER, picture(size=(21, 10)), content_type="image/png")[1]["model_name"] == "iris"
+    assert len(inner.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"no picture", 400, "image 0 is none, or of another format than JPEG"),
+        (picture(kind="JPEG")[:200], 400, "image 0 is broken"),
+        (picture(size=(2000, 1000)), 413, "image 0 has 2000 × 1000 pixels; 1000000 are taken"),
+        (b"", 400, "the request has no body"),
+    ],
+)
+def test_what_is_no_picture_or_too_large_is_refused(
+    wrap: Callable[..., ImageModel], body: bytes, status: int, words: str
+) -> None:
+    answer = ask(wrap(max_pixels=1_000_000), INFER, body, content_type="image/png")
+    assert answer[0] == status
+    assert words in answer[1]["error"]
+
+
+def test_a_model_without_images_says_so() -> None:
+    class Plain(Means):
+        pass
+
+    status, answer = ask(Plain(), INFER, picture(), content_type="image/png")
+    assert (status, answer["error"][:38]) == (415, "this model takes no image/… bodies; in")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "words"),
+    [
+        (Means(shape=(-1, 4)), {}, r"must have one input of four dimensions; it has pixels \[-1, 4\]"),
+        (Means(shape=(-1, 3, -1, -1)), {}, "takes any size; say which"),
+        (Means(datatype="INT64"), {}, "takes INT64; pictures are FP32"),
+        (Means(), {"labels": "/nonexistent"}, "labels: /nonexistent cannot be read"),
+    ],
+)
+def test_a_model_that_takes_no_pictures_is_told_when_it_is_loaded(
+    wrap: Callable[..., ImageModel], model: Means, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ModelLoadError, match=words):
+        wrap(model, **settings)
+
+
+TARGET = Target(4, 8, True, "float32")
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "expected"),
+    [
+        ({}, TARGET, [1.0, 0.0, 0.0]),
+        ({"color": "bgr"}, TARGET, [0.0, 0.0, 1.0]),
+        ({"color": "gray"}, TARGET, [76 / 255]),
+        ({"scale": 1.0, "mean": [100.0, 0.0, 0.0], "std": [2.0, 1.0, 1.0]}, TARGET, [77.5, 0.0, 0.0]),
+        ({}, Target(4, 8, True, "uint8"), [255, 0, 0]),
+        ({"resize": "pad"}, Target(8, 8, True, "float32"), [0.5, 0.0, 0.0]),
+        ({"resize": "crop"}, TARGET, [1.0, 0.0, 0.0]),
+    ],
+)
+def test_what_the_model_gets(settings: dict[str, Any], target: Target, expected: list[float]) -> None:
+    given = Images(**settings)
+    array = to_array(opened(picture(), 0, given), 0, given, target)
+    assert (array.shape[1:], array.dtype) == ((target.height, target.width), target.dtype)
+    assert array.mean(axis=(1, 2)).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_last_dimension_may_be_the_channels() -> None:
+    given = Images()
+    assert to_array(opened(picture(), 0, given), 0, given, Target(4, 8, False, "float32")).shape == (8, 4, 3)
+
+
+def test_a_picture_is_turned_upright() -> None:
+    image = Image.new("RGB", (2, 1))
+    image.putpixel((0, 0), RED)
+    exif = image.getexif()
+    exif[0x0112] = 3  # upside down
+    buffer = BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    given = Images()
+    array = to_array(opened(buffer.getvalue(), 0, given), 0, given, Target(2, 1, False, "uint8"))
+    assert array[0].tolist() == [[0, 0, 0], [255, 0, 0]]
+
+
+def test_noise_in_every_format_is_refused_and_nothing_worse(wrap: Callable[..., ImageModel]) -> None:
+    random, given = np.random.default_rng(7), Images()
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        good = bytearray(picture(kind=kind, size=(64, 64)))
+        for _ in range(200):
+            bad = bytearray(good)
+            for at in random.integers(0, len(bad), 5):
+                bad[at] = random.integers(0, 256)
+            try:
+                to_array(opened(bytes(bad), 0, given), 0, given, TARGET)
+            except (InvalidRequest, TooManyPixels):
+                pass
+
+
+def test_a_handler_serves_pictures_of_a_real_function(
+    configured: Callable[..., PodConfig], tmp_path: Path, labels: str
+) -> None:
+    from kfunc.handlers.repository import Repository
+
+    (tmp_path / "handler.py").write_text(HANDLER)
+    config = msgspec.structs.replace(configured(str(tmp_path), "python"), images=Images(labels=labels, top=1))
+    repository = Repository(config)
+    asyncio.run(repository.open())
+    model: Any = repository.find("", "").taken()
+    assert ask(model, PREDICT, picture(GREEN), content_type="image/png")[1] == {
+        "predictions": [{"label": ["green"], "score": [1.0]}]
+    }
+    repository.close()

@@ -1,0 +1,239 @@
+"""Models that are loaded when they are asked for and leave when memory is short; new versions; warm-up; lazy starts."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfunc.config.pod import PodConfig
+from kfunc.config.residency import Residency, Warmup
+from kfunc.errors import ModelLoadError, Unavailable
+from kfunc.handlers.repository import Repository
+from kfunc.handlers.residency_policy import Resident, leaving
+from kfunc.handlers.warmup import Alone, zeros
+from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
+from tests.handlers.test_repository import Loaded, Loads, put
+
+Make = Callable[..., Repository]
+
+
+class Answering(Loaded):
+    """A fake model that counts what it is asked."""
+
+    fails = False
+
+    def __init__(self, config: PodConfig) -> None:
+        super().__init__(config)
+        self.asked: list[InferRequest] = []
+
+    def infer(self, request: InferRequest, context: Any) -> InferResponse | Awaitable[InferResponse]:
+        self.asked.append(request)
+        return InferResponse(self.metadata.name, [], self.config.model.version)
+
+
+class AnsweringLoads(Loads):
+    def __call__(self, config: PodConfig) -> Loaded:
+        self.made.append(Answering(config))
+        return self.made[-1]
+
+
+@pytest.fixture
+def loads() -> AnsweringLoads:
+    return AnsweringLoads()
+
+
+@pytest.fixture
+def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> Make:
+    """A repository over files; `residency` and others are fields of the configuration, the rest of its model."""
+
+    def make(*files: str, residency: Residency | None = None, timeout_s: float = 5.0, **changes: Any) -> Repository:
+        import msgspec
+
+        for file in files:
+            put(tmp_path / file)
+        config = configured(str(tmp_path), "auto", **changes)
+        config = msgspec.structs.replace(config, residency=residency, timeout_s=timeout_s)
+        return Repository(config, loads)
+
+    return make
+
+
+async def ask(repository: Repository, name: str) -> str:
+    """The version of the answer."""
+    answer = repository.find(name, "").taken().infer(InferRequest([]), Alone())
+    return (answer if isinstance(answer, InferResponse) else await answer).model_version
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+THREE = ("a/m.onnx", "iris/m.onnx", "c/m.onnx")
+
+
+def test_nothing_is_loaded_before_it_is_asked_for_but_what_is_pinned(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(pinned=["c"]))
+        await repository.open()
+        repository.require_ready()
+        assert [name for name, _, _ in loads.what()] == ["c"]
+        assert sorted(repository.names) == ["a", "c", "iris"]
+
+    asyncio.run(play())
+
+
+def test_the_first_request_is_503_with_retry_after_and_loads_once(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency())
+        await repository.open()
+        for _ in range(5):
+            with pytest.raises(Unavailable, match="the model a is loading") as raised:
+                await ask(repository, "a")
+            assert raised.value.retry_after == 1
+        await until(lambda: len(loads.made) == 1)
+        await asyncio.sleep(0.02)
+        assert await ask(repository, "a") == "1"
+        assert len(loads.made) == 1
+
+    asyncio.run(play())
+
+
+def test_with_a_time_to_wait_requests_wait_for_their_model_together(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        assert await asyncio.gather(*(ask(repository, "a") for _ in range(10))) == ["1"] * 10
+        assert len(loads.made) == 1
+
+    asyncio.run(play())
+
+
+def test_the_least_recently_used_leaves_and_comes_again(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5, max_models=2, pinned=["iris"]))
+        await repository.open()
+        for name in ("a", "c", "iris", "a"):
+            await ask(repository, name)
+        assert [name for name, _, _ in loads.what()] == ["iris", "a", "c", "a"]
+        assert [made.closed for made in loads.made] == [False, True, True, False]
+
+    asyncio.run(play())
+
+
+def test_a_process_that_is_over_its_memory_keeps_only_what_is_used(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5, max_bytes=1))
+        await repository.open()
+        for name in ("a", "c", "iris"):
+            await ask(repository, name)
+        assert [made.closed for made in loads.made] == [True, True, False]
+
+    asyncio.run(play())
+
+
+def test_a_model_that_cannot_be_loaded_is_503_and_leaves_the_others_alone(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        put(tmp_path / "a/m.onnx", b"broken")
+        await repository.open()
+        with pytest.raises(Unavailable, match="the model a cannot be loaded; the log"):
+            await ask(repository, "a")
+        assert await ask(repository, "c") == "1"
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(play())
+    assert "a/m.onnx: is broken" in caplog.text
+
+
+def test_a_name_that_is_pinned_and_not_there_is_told(make: Make) -> None:
+    with pytest.raises(ModelLoadError, match=r"residency\.pinned names 'rose'; the models are a, c, iris"):
+        asyncio.run(make(*THREE, residency=Residency(pinned=["rose"])).open())
+
+
+def test_a_lazy_model_is_ready_at_once_and_its_first_request_waits(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make("m.onnx", lazy=True)
+        await repository.open()
+        repository.require_ready()
+        assert loads.made == []
+        assert await ask(repository, "iris") == "1"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("excess_bytes", "excess_models", "gone"),
+    [(0, 0, []), (1, 0, ["old"]), (11, 0, ["old", "new"]), (0, 1, ["old"]), (99, 9, ["old", "new"])],
+)
+def test_the_policy_lets_the_oldest_go_and_never_what_is_pinned(excess_bytes: int, excess_models: int, gone: list[str]) -> None:
+    there = [Resident("pinned", 10, 1, pinned=True), Resident("new", 10, 3), Resident("old", 10, 2)]
+    assert [each.name for each in leaving(there, excess_bytes, excess_models)] == gone
+
+
+# ---- new versions under the URI
+
+
+def test_a_new_version_is_loaded_beside_the_old_one_which_then_ends(make: Make, loads: Loads, tmp_path: Path) -> None:
+    async def play() -> None:
+        repository = make("1/m.onnx", refresh_s=0.02)
+        await repository.open()
+        assert await ask(repository, "iris") == "1"
+        put(tmp_path / "2/m.onnx")
+        await until(lambda: repository.find("iris", "").version == "2")
+        assert await ask(repository, "iris") == "2"
+        assert [made.closed for made in loads.made] == [True, False, False]
+        repository.close()
+
+    asyncio.run(play())
+
+
+def test_a_new_version_that_is_broken_leaves_the_old_one_in_place_and_is_tried_once(
+    make: Make, loads: Loads, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        repository = make("1/m.onnx", refresh_s=0.02)
+        await repository.open()
+        put(tmp_path / "2/m.onnx", b"broken")
+        await until(lambda: "stays as it is" in caplog.text)
+        await asyncio.sleep(0.1)
+        assert await ask(repository, "iris") == "1"
+        put(tmp_path / "2/m.onnx", b"mended")
+        await until(lambda: repository.find("iris", "").version == "2")
+        repository.close()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(play())
+    assert caplog.text.count("stays as it is") == 1
+
+
+# ---- warm-up
+
+
+def test_a_model_answers_its_warm_up_before_it_is_ready(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make("m.onnx", warmup=Warmup(requests=3, shapes={"x": [5]}))
+        await repository.open()
+        (made,) = loads.made
+        assert isinstance(made, Answering)
+        assert [(each.inputs[0].name, each.inputs[0].shape) for each in made.asked] == [("x", [5])] * 3
+
+    asyncio.run(play())
+
+
+def test_shapes_of_inputs_that_the_model_has_not_are_told(make: Make, loads: Loads) -> None:
+    with pytest.raises(ModelLoadError, match=r"model\.warmup\.shapes names 'y'; the model's inputs are x"):
+        asyncio.run(make("m.onnx", warmup=Warmup(requests=1, shapes={"y": [5]})).open())
+    assert loads.made[0].closed
+
+
+def test_zeros_have_the_datatypes_and_shapes_of_the_inputs() -> None:
+    specs = [TensorSpec("a", "FP32", [-1, 3]), TensorSpec("b", "BYTES", [2]), TensorSpec("c", "BF16", [1])]
+    made = zeros(specs, {"a": [2, 3]})
+    assert [(each.name, each.shape, len(each.data)) for each in made] == [("a", [2, 3], 24), ("b", [2], 2), ("c", [1], 2)]
