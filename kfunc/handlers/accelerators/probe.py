@@ -1,7 +1,6 @@
 """Looks which accelerators this machine has: device files, the driver's library, the environment. Imports no framework."""
 
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -27,7 +26,7 @@ def probe(
     environ: Mapping[str, str],
     root: Path = Path("/"),
     load_nvml: Callable[[], Any] = lambda: import_module("pynvml"),
-    machine: tuple[str, str] = (sys.platform, platform.machine()),
+    machine: tuple[str, str] = (sys.platform, os.uname().machine),
 ) -> Facts:
     """What the machine under `root` has; `machine` is its system and processor."""
     absent: dict[Vendor, str] = {}
