@@ -141,9 +141,11 @@ async def serve(
         outermost = not arguments.listen.path
         telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
         if telemetry is not None and telemetry.spans is not None:
-            from kfunc.handlers.tracing import trace_handler
+            from kfunc.handlers.tracing import HandlerDetails, TracedHandler
 
-            traced = trace_handler(server, application, telemetry.sampler(), telemetry.spans, recorder)
+            own = (telemetry.sampler(), telemetry.spans, HandlerDetails(), recorder)
+            traced = TracedHandler(application, *own, declares=False)
+            server.application = with_page(traced, config, arguments, metrics.metrics, recorder)
             if offers_grpc:
                 offer(server, traced.infer)  # calls are asked of the application that traces
         await stopped

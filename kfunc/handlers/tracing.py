@@ -7,13 +7,10 @@ from kfunc.handlers.application import Application
 from kfunc.handlers.inference import Codec, Encoded, Endpoint
 from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
-from kfunc.http.server import HttpServer
 from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 from kfunc.telemetry.otlp import attribute, attributes
 from kfunc.telemetry.request_trace import RequestTrace, SpanSink, Traced
-from kfunc.telemetry.requests import RequestRecorder
-from kfunc.telemetry.sampling import Sampler
 from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE
 
 
@@ -155,12 +152,3 @@ async def _awaited(answer: Awaitable[InferResponse], trace: RequestTrace) -> Inf
 
 def _timed(endpoint: Endpoint, trace: RequestTrace) -> Endpoint:
     return Endpoint(endpoint.answer, endpoint.methods, TimedSlot(endpoint.slot, trace), TimedCodec(endpoint.codec, trace))
-
-
-def trace_handler(
-    server: HttpServer, application: Application, sampler: Sampler, spans: SpanSink, recorder: RequestRecorder
-) -> TracedHandler:
-    """From now on the requests of `server` are traced."""
-    traced = TracedHandler(application, sampler, spans, HandlerDetails(), recorder, declares=False)
-    server.application = traced
-    return traced

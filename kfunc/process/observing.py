@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
-from kfunc.http.server import HttpServer
+from kfunc.http.exchange import Application
 from kfunc.telemetry.asking import wanted
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
 if TYPE_CHECKING:
-    from kfunc.telemetry.request_trace import Details, Traced
+    from kfunc.telemetry.request_trace import Details
     from kfunc.telemetry.sending import Telemetry
 
 log = logging.getLogger("kfunc.telemetry")
@@ -48,16 +48,17 @@ async def start_telemetry(
     return telemetry
 
 
-def trace_requests(
-    telemetry: "Telemetry | None", server: HttpServer, recorder: RequestRecorder, details: "Details | None", *, declares: bool
-) -> "Traced | None":
-    """From now on the requests of `server` are traced; None where no traces are sent."""
+def traced(
+    telemetry: "Telemetry | None",
+    application: Application,
+    recorder: RequestRecorder,
+    details: "Details | None",
+    *,
+    declares: bool,
+) -> Application:
+    """The application with its requests traced; as it is where no traces are sent."""
     if telemetry is None or telemetry.spans is None:
-        return None
+        return application
     from kfunc.telemetry.request_trace import NoDetails, Traced
 
-    traced = Traced(
-        server.application, telemetry.sampler(), telemetry.spans, details or NoDetails(), recorder, declares=declares
-    )
-    server.application = traced
-    return traced
+    return Traced(application, telemetry.sampler(), telemetry.spans, details or NoDetails(), recorder, declares=declares)

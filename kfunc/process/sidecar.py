@@ -14,7 +14,7 @@ from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import access_log_share, parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
 from kfunc.process.management import serve_management
-from kfunc.process.observing import start_telemetry, trace_requests
+from kfunc.process.observing import start_telemetry, traced
 from kfunc.process.page import with_page
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
@@ -64,8 +64,8 @@ def start_sidecar(
         return 2
 
     async def main(life: Life) -> None:
-        served = with_page(_translated(build(parts), config, component), config, arguments, parts.metrics, parts.recorder)
-        server = HttpServer(served, config.limits)
+        application = _translated(build(parts), config, component)
+        server = HttpServer(with_page(application, config, arguments, parts.metrics, parts.recorder), config.limits)
         offers_grpc = "grpc" in config.protocols
         if offers_grpc:
             from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
@@ -83,7 +83,8 @@ def start_sidecar(
         telemetry = await start_telemetry(config, parts.metrics, outermost=not arguments.listen.path)
         if telemetry is not None and telemetry.spans is not None:
             details, foreign = parts.on_spans(telemetry.spans), not parts.pool.address.path
-            trace_requests(telemetry, server, parts.recorder, details, declares=foreign)
+            application = traced(telemetry, application, parts.recorder, details, declares=foreign)
+            server.application = with_page(application, config, arguments, parts.metrics, parts.recorder)
             if offers_grpc:
                 offer(server)  # calls are asked of the application that traces
         await life.stop.wait()

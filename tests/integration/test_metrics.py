@@ -156,3 +156,18 @@ def test_logs_spans_and_exemplars_of_a_request_have_the_same_ids(tmp_path: Path)
     assert servers[accessed[-1]["span_id"]] == "logger"
     assert f'trace_id="{TRACE}"' in exposed
     assert {"kfunc_requests_total", "kfunc_request_duration_seconds", "orders_total", "kfunc_cold_start_seconds"} <= pushed
+
+
+def test_the_page_stays_in_front_of_a_function_that_is_traced(tmp_path: Path) -> None:
+    with Collector() as collector:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+        with begin(tmp_path, variables=variables) as run:
+            run.wait_until_ready()
+
+            def is_traced() -> bool:
+                run.request("POST", PATH, body())
+                return any(span.component == "logger" for span in collector.spans)
+
+            collector.wait_for(is_traced)
+            assert run.request("GET", "/page/recent.json")[0] == 200
+        assert not [span for span in collector.spans if "page" in span.attributes.get("url.path", "")]

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.config.inference import Limits
 from kfunc.config.pod import PodConfig
 from kfunc.http.exchange import Exchange
-from kfunc.http.server import HttpServer
-from kfunc.process.observing import start_telemetry, trace_requests
+from kfunc.process.observing import start_telemetry, traced
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.request_trace import Traced
 from kfunc.telemetry.requests import RequestRecorder
@@ -33,12 +31,12 @@ def application_with(environ: dict[str, str]) -> object:
     """What answers a server's requests once its process is ready."""
 
     async def main() -> object:
-        metrics, server = Metrics("handler"), HttpServer(Nothing(), Limits())
+        metrics = Metrics("handler")
         telemetry = await start_telemetry(PodConfig(), metrics, outermost=True, environ=environ)
-        trace_requests(telemetry, server, RequestRecorder(metrics, access_log=False), None, declares=False)
+        application = traced(telemetry, Nothing(), RequestRecorder(metrics, access_log=False), None, declares=False)
         if telemetry is not None:
             await telemetry.close(0.1)
-        return server.application
+        return application
 
     return asyncio.run(main())
 
