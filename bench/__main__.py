@@ -25,6 +25,7 @@ MEASUREMENTS = (
     "startup",
     "cold",
     "memory",
+    "residents",
     "imports",
     "paths",
     "micro",

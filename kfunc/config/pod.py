@@ -101,7 +101,7 @@ def _override(plain: dict[str, Any], key: str, value: str) -> None:
     target: Any = plain
     settings: type[Struct] = PodConfig
     for block, struct in BLOCKS.items():
-        if wanted.startswith(block + "_"):
+        if wanted.startswith(block + "_") and wanted not in PodConfig.__struct_fields__:
             inner = plain.get(block) or {}
             plain[block] = inner
             target, settings, wanted = inner, struct, wanted.removeprefix(block + "_")

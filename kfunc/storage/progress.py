@@ -32,7 +32,7 @@ class Progress:
 
     def finish(self) -> None:
         """All bytes of this phase are moved."""
-        if self._said_percent < 100:
+        if self.total and self._said_percent < 100:
             self._say(f"{self.phase} {self.described()}")
 
     @property

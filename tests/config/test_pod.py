@@ -1,6 +1,7 @@
 """`KFUNC_CONFIG`: what goes in comes out, overrides set single values, everything else is a ConfigError."""
 
 import sys
+from collections.abc import Callable
 from subprocess import run
 
 import msgspec
@@ -218,6 +219,21 @@ def test_a_variable_with_commas_is_a_list_where_the_field_is_one() -> None:
     config = decode({"KFUNC_LOGGER_REDACT": "ssn,iban", "KFUNC_LOGGER_SINK": "file:a,b"}, needs_model=False)
     assert config.logger is not None
     assert (config.logger.redact, config.logger.sink) == (["ssn", "iban"], "file:a,b")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("KFUNC_MODEL_MANAGEMENT", "true", lambda config: config.model_management),
+        ("KFUNC_MODEL_CACHE_MAX_BYTES", "7", lambda config: config.model_cache.max_bytes == 7),
+        ("KFUNC_MODEL_REFRESH_S", "7", lambda config: config.model.refresh_s == 7),
+        ("KFUNC_RESIDENCY_MAX_MODELS", "7", lambda config: config.residency.max_models == 7),
+    ],
+)
+def test_a_variable_whose_name_begins_as_another_block_s_finds_its_own(
+    name: str, value: str, read: Callable[[PodConfig], bool]
+) -> None:
+    assert read(decode({name: value}, needs_model=False))
 
 
 def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> None:

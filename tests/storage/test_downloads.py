@@ -1,18 +1,20 @@
 """Downloads of files over HTTP: in ranges, resumed, checked, again where they break off, refused where they cannot go on."""
 
+import errno
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kfunc.errors import ModelLoadError
 from kfunc.storage.cache import Cache
+from kfunc.storage.contract import Listing, RemoteFile
 from kfunc.storage.fetching import Fetched, Fetcher, Wish
 from kfunc.storage.progress import Progress
 from tests.storage.web_server import WebServer
@@ -135,6 +137,37 @@ def test_a_server_that_is_down_is_told(web: WebServer, fetch: Fetch) -> None:
         fetch(web.put("/m.onnx", CONTENT))
 
 
+class FullDisk:
+    """A source whose bytes have no room, the first `times` times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def list_files(self) -> Listing:
+        return Listing([RemoteFile("m.onnx", len(CONTENT), "1")], is_file=True)
+
+    def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        if self.times:
+            self.times -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        yield CONTENT[start:stop]
+
+    def close(self) -> None: ...
+
+
+def test_a_full_disk_makes_room_of_what_nobody_uses_and_is_told_where_that_does_not_help(
+    web: WebServer, fetch: Fetch, cache: Cache
+) -> None:
+    cache.release(fetch(web.put("/old.onnx", CONTENT)).key)
+    full = Fetcher(cache, {}, 1, open_source=lambda uri, credentials: FullDisk(1000))
+    source = FullDisk(1)
+    once = Fetcher(cache, {}, 1, open_source=lambda uri, credentials: source)
+    assert once.fetch(Wish("s3://b/m"), Progress()).path.read_bytes() == CONTENT
+    with pytest.raises(ModelLoadError, match=r"cannot be written: No space left on device; make it larger, or name another"):
+        full.fetch(Wish("s3://b/full"), Progress())
+    assert list((cache.folder / "partial").iterdir()) == []
+
+
 def test_progress_counts_what_is_there(web: WebServer, fetcher: Fetcher) -> None:
     said: list[str] = []
     progress = Progress(said.append)
@@ -150,6 +183,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from kfunc.storage.cache import Cache
+from kfunc.storage.contract import Listing, RemoteFile
 from kfunc.storage.fetching import Fetcher, Wish
 from kfunc.storage.progress import Progress
 fetcher = Fetcher(Cache(Path(sys.argv[2]), 10**9), {}, 2, part_bytes=64 * 1024)
