@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "client": {"errors", "protocol", "http", "handlers"},
     "manifests": {"errors", "config"},
     "kserve": {"errors", "config"},
+    "conversion": {"errors", "config", "protocol", "handlers"},
     "cluster": {"errors", "config", "manifests"},
     "images": {"errors", "config"},
     "bench": {"errors"},
@@ -49,6 +50,7 @@ MAY_IMPORT = {
         "client",
         "manifests",
         "kserve",
+        "conversion",
         "cluster",
         "images",
         "bench",
@@ -281,9 +283,11 @@ def test_only_declared_libraries_are_imported() -> None:
     cluster = {"kubernetes", "urllib3", "yaml"}  # the last two come with the first
     runtimes = {package for entry in RUNTIMES.values() for package in entry.packages}
     explainers = {"captum", "lime", "shap"}
+    converters = {"onnx", "onnxmltools", "skl2onnx", "tf2onnx"}
     optional = (
         {"PIL", "cryptography", "grpc", "h5py", "joblib", "keras", "pandas", "pip", "safetensors"}
         | explainers
+        | converters
         | runtimes
         | sinks
         | cluster

@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": ("kfunc.cli.doctor:doctor", "Check this machine and the cluster, and say what to do."),
     "debug": ("kfunc.cli.debug:debug", "Collect everything about a function of the cluster in one file."),
     "model": ("kfunc.cli.model_group:model", "Seal a model's files."),
+    "convert": ("kfunc.cli.convert:convert", "Convert a model to ONNX, and compare both."),
     "schema": ("kfunc.cli.schema:schema", "Print the JSON Schema of func.yaml."),
 }
 

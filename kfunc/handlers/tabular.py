@@ -33,6 +33,8 @@ class TabularHandler(Handler):
 
     exact_datatypes = False
     chooses_outputs = True
+    offered: tuple[str, ...] = ()
+    """All outputs that `model.outputs` may name."""
 
     def offer(self, path: Path, offers: list[Offer]) -> None:
         """Take the outputs of `model.outputs`, or `predict`, from what there is. Raises ModelLoadError."""
@@ -41,6 +43,7 @@ class TabularHandler(Handler):
         unknown = [name for name in wanted if name not in there]
         if unknown:
             raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")
+        self.offered = tuple(there)
         self.outputs = [there[name].spec for name in wanted]
         self._calls = [(name, there[name].call) for name in wanted]
 

@@ -50,7 +50,7 @@ class TensorflowHandler(Handler):
             raise ModelLoadError(f"{path}: has no signature {DEFAULT}, which is the default one; it has {', '.join(names)}")
         default = self.signatures[DEFAULT if DEFAULT in names else names[0]]
         self.inputs, self.outputs = default.inputs, default.outputs
-        self.predict = default.predict  # type: ignore[method-assign]
+        self.predict, self.native = default.predict, default.native  # type: ignore[method-assign]
 
     def _open(self, path: Path) -> dict[str, Signature]:
         self.signatures: dict[str, Handler] = {}
@@ -75,7 +75,7 @@ class _OneSignature(Handler):
         self.platform = whole.platform
         self.signatures = whole.signatures
         self.inputs, self.outputs = signature.inputs, signature.outputs
-        self._signature = signature
+        self._signature, self.native = signature, signature.call
         self._device = device
 
     def predict(self, inputs: "Arrays") -> "Arrays":

@@ -14,7 +14,7 @@ __all__ = ["caller", "configured"]
 
 RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME", "sklearn")  # the environment of `make test` has its packages
 
-NOISY = ("mlflow", "explain")
+NOISY = ("captum", "convert", "explain", "mlflow")
 
 Serve = Callable[..., Served]
 
