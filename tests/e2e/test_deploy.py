@@ -23,14 +23,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shared_namespace: Namespace
     shutil.copytree(ROOT / "examples/iris", made / "examples/iris")
     text = (ROOT / "func.yaml").read_text()
     image = f"{shared_namespace.cluster.registry}/e2e/deployed-{shared_namespace.name[-6:]}"
-    (made / "func.yaml").write_text(text.replace("registry.example.com/team/iris", image))
+    text = text.replace("registry.example.com/team/iris", image)
+    (made / "func.yaml").write_text(text.replace("runtime: python", "runtime: python\nregistryInsecure: true", 1))
     return made
 
 
 @pytest.fixture(scope="module")
 def options(base_image: str, shared_namespace: Namespace) -> tuple[str, ...]:
     """Of every deployment here."""
-    return ("-n", shared_namespace.name, "--base", base_image, "--insecure", "--timeout", "120")
+    return ("-n", shared_namespace.name, "--base", base_image, "--timeout", "120")
 
 
 @pytest.fixture(scope="module")
