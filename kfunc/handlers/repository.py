@@ -54,8 +54,8 @@ class Repository:
 
     @property
     def names(self) -> list[str]:
-        """The models, by name."""
-        return list(self._entries)
+        """The models, by name; one whose files are gone keeps its place, which requests may hold, and is not named."""
+        return [name for name, entry in self._entries.items() if entry.versions or not self._complete]
 
     @property
     def slots(self) -> list[Slot]:

@@ -75,6 +75,8 @@ class Entry:
             if version not in models:
                 slot.clear("its files are gone")
         self.versions = {version: self._slots.setdefault(version, Slot(self.default.name, version)) for version in models}
+        if not models:
+            self.default.clear("its files are gone")
         for version, model in models.items():
             self.versions[version].fill(version, model)
             self.default.fill(version, model)

@@ -83,7 +83,7 @@ class OnDemand:
     async def _place(self, name: str, version: str, settings: PodConfig) -> "ResidentModel":
         shelf, pinned = self._open(), name in self._residency.pinned
         model = self._placed.get((name, version))
-        if model is None:
+        if model is None or model not in shelf.models:  # it was unloaded, or its files were gone
             model = self._placed[name, version] = shelf.place(settings, pinned=pinned)
         elif model.loaded is not None:
             model.settings = settings
