@@ -65,7 +65,7 @@ class Sender:
         self._wanted = threading.Event()
         self._ended = False
         self._threads: list[threading.Thread] = []
-        self._turn = itertools.count()
+        self._turn, self._number = itertools.count(), itertools.count()
         self._lock = threading.Lock()
         self._next_at = 0.0
 
@@ -95,7 +95,7 @@ class Sender:
                 return
             self._wait_for_turn()
             places = self._places
-            if not places or not self._wanted.is_set():
+            if not places or not self._wanted.is_set() or self._ended:
                 continue
             turn = next(self._turn)
             tags = sorted(places)
@@ -119,7 +119,7 @@ class Sender:
             if self._requests is None:
                 self._requests = itertools.cycle([self._synthetic(place)])
             request = next(self._requests)
-        fields = request.headers | {"x-request-id": f"rollout-{os.getpid()}-{next(self._turn)}"}
+        fields = request.headers | {"x-request-id": f"rollout-{os.getpid()}-{next(self._number)}"}
         self._cluster.post_to_pod(self._namespace, pod, port, request.path, request.body, fields, TIMEOUT_S)
 
     def _synthetic(self, place: Place) -> Request:
