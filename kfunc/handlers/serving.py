@@ -58,9 +58,8 @@ class HandlerMetrics:
             if told:
                 labels = {"model": slot.name, "version": slot.version}
                 labels |= {key: told.get(key, "") for key in ("accelerator", "device")}
-                self.metrics.level(
-                    "kfunc_model_accelerator", "The accelerator and the device that a model runs on.", labels
-                ).set(1)
+                text = "The accelerator and the device that a model runs on."
+                self.metrics.level("kfunc_model_accelerator", text, labels, combine="max").set(1)
 
 
 class Crew:
