@@ -23,7 +23,6 @@ from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import create, runtime_of
 from kfunc.handlers.tensors import to_response
-from kfunc.handlers.versions import require_pinned
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -62,6 +61,8 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
     read_ahead(path)
     runtime = config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0]
     if config.model.runtime_version:
+        from kfunc.handlers.versions import require_pinned  # here: importlib.metadata costs a start 20 ms
+
         require_pinned(runtime, config.model.runtime_version)
     handler = create(runtime)
     handler.config, handler.metrics = config, metrics or handler.metrics

@@ -1,8 +1,6 @@
 """Versions of the libraries under the runtimes: what is installed, what func.yaml pins, what a model file was saved by."""
 
-import platform
 import re
-from importlib import metadata
 from pathlib import Path
 
 from kfunc.errors import ModelLoadError
@@ -10,6 +8,8 @@ from kfunc.errors import ModelLoadError
 
 def installed(distributions: tuple[str, ...]) -> tuple[str, str]:
     """Name and version of the first of these distributions that is here; both empty where none is."""
+    from importlib import metadata  # here: it costs a start 20 ms
+
     for name in distributions:
         try:
             return name, metadata.version(name)
@@ -48,6 +48,8 @@ def require_pinned(runtime: str, pin: str) -> None:
 
     For python it is Python's own, as far as the pin goes. Raises ModelLoadError.
     """
+    import platform
+
     from kfunc.handlers.registry import RUNTIMES
 
     name, here = installed(RUNTIMES[runtime].distributions) if runtime != "python" else ("Python", platform.python_version())
