@@ -9,6 +9,7 @@ from math import inf
 
 from kfunc.errors import InvalidRequest, UnsupportedMediaType
 from kfunc.http.exchange import Exchange
+from kfunc.http.wire import JSON
 
 OCTETS = b"application/octet-stream"
 JSON_LENGTH = b"inference-header-content-length"
@@ -73,8 +74,9 @@ def _told(headers: Mapping[bytes, bytes]) -> Form:
     coding = headers.get(b"content-encoding", b"")
     accepted = headers.get(b"accept-encoding", b"")
     length = headers.get(JSON_LENGTH)
-    event = is_event(headers)
-    if headers.get(b"content-type", b"")[:6].lower() == b"image/" and not event:
+    kind = headers.get(b"content-type", b"")
+    event = b"ce-specversion" in headers if kind == JSON else is_event(headers)
+    if kind != JSON and not event and kind[:6].lower() == b"image/":
         return Form(coding, None, accepted, event=False, picture=True)
     if length is None and not event:
         return _usual(coding, accepted) if coding or accepted else PLAIN
