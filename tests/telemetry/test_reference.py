@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| (`kfunc_.*?) \| (counter|gauge|histogram) \|", re.MULTILINE)
-MADE = re.compile(r'(counter|gauge|level|histogram|codes|show)\(\s*f?"(kfunc_[a-z_]+)"')
-KINDS = {"level": "gauge", "codes": "counter", "show": "gauge"}
+MADE = re.compile(r'(counter|counted|gauge|level|histogram|codes|show)\(\s*f?"(kfunc_[a-z_]+)"')
+KINDS = {"level": "gauge", "codes": "counter", "counted": "counter", "show": "gauge"}
 
 
 def documented() -> dict[str, str]:
