@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kfunc.cli.build_foreign import build_by
 from kfunc.cli.build_options import Asked, function_recipe, insecure_hosts, sidecar_recipe, variant_of
 from kfunc.cli.build_progress import Lines
 from kfunc.cli.function import find, runtime_of
@@ -19,6 +21,7 @@ from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.errors import StartupError
 from kfunc.images.building import Product, build
+from kfunc.images.foreign import Builder
 from kfunc.images.layouts import Loadable, write_docker_archive, write_layout
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.pushing import Push, Pushed
@@ -52,10 +55,11 @@ class Order(Struct, frozen=True, kw_only=True):
     insecure: bool = False
     authorities: str = ""
     refresh: bool = False
+    builder: Builder | None = None
 
 
 class Built(Struct, frozen=True):
-    """The image: its name with the tag, and the digest of what that is. `pushed` is absent where nothing was pushed."""
+    """The image: its name with the tag, and the digest of what that is; empty where another program has made it."""
 
     image: str
     digest: str
@@ -66,7 +70,7 @@ class Built(Struct, frozen=True):
     @property
     def by_digest(self) -> str:
         """The name that always means this image."""
-        return f"{parse_reference(self.image).name}@{self.digest}"
+        return f"{parse_reference(self.image).name}@{self.digest}" if self.digest else self.image
 
 
 def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[str, str]) -> Built:
@@ -103,6 +107,11 @@ def _deliver(
     recipe: Recipe, target: Reference, order: Order, function: Function | None, reporter: Reporter, environ: Mapping[str, str]
 ) -> Built:
     target = replace(target, digest="", tag=target.tag or DEFAULT_TAG)
+    if order.builder:
+        if order.outputs:
+            raise StartupError("--output is of kfunc's own builder: leave it or --builder out")
+        build_by(order.builder, recipe, str(target), order.push, reporter, environ)
+        return Built(str(target), "", 0, [str(platform) for platform in recipe.platforms])
     store = open_store(environ)
     trust = Trust(insecure_hosts(target.host, order.insecure, function), order.authorities)
     with Transport(trust, environ) as transport:
@@ -155,6 +164,7 @@ def parse_outputs(_context: click.Context, _parameter: click.Parameter, values: 
 @click.option("--sidecar", is_flag=True, help="The image of batcher and logger alone, for somebody else's server.")
 @click.option("--insecure", is_flag=True, help="The registry may have any certificate, or speak plain HTTP.")
 @click.option("--ca", "authorities", metavar="FILE", default="", help="Certificates of authorities of the registry, PEM.")
+@click.option("--builder", type=click.Choice(get_args(Builder)), help="Another program makes it, from files that kfunc writes.")
 @click.option("--refresh", is_flag=True, help="Ask for the packages anew, though nothing has changed here.")
 def build_command(
     path: Path,
@@ -169,6 +179,7 @@ def build_command(
     sidecar: bool,
     insecure: bool,
     authorities: str,
+    builder: Builder | None,
     refresh: bool,
 ) -> int:
     """Make the image of the function in DIR (default: here), and push it.
@@ -188,6 +199,7 @@ def build_command(
         insecure=insecure,
         authorities=authorities,
         refresh=refresh,
+        builder=builder,
     )
     built = build_image(path, order, Lines(), os.environ)
     document = {"image": built.image, "digest": built.digest, "size": built.size, "platforms": built.platforms}

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from msgspec import UNSET, Struct
 
+from kfunc.cli.build_extras import extras, named_files, pinned
 from kfunc.cli.function import model_file, runtime_of
 from kfunc.config.deployment import Gpu
 from kfunc.config.function import Function
-from kfunc.config.locations import SCHEME, claim
-from kfunc.config.sink_addresses import KINDS, targets
+from kfunc.config.locations import claim
+from kfunc.config.model_addresses import is_remote
 from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.layout import find_models
-from kfunc.handlers.registry import RUNTIMES
 from kfunc.images.platforms import PLATFORMS, Platform
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.requirements import REQUIREMENTS, WHEELS
@@ -20,7 +20,6 @@ from kfunc.images.requirements import REQUIREMENTS, WHEELS
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DEFAULT_BASE = f"docker.io/library/python:{PYTHON}-slim"
 CODE = "python"
-GPU_EXTRAS = {"onnx": "onnx-gpu"}
 
 
 class Asked(Struct, frozen=True):
@@ -47,7 +46,7 @@ def function_recipe(function: Function, name: str, folder: Path, variant: str, a
     """The recipe for a function's image. Raises StartupError and its kinds."""
     build = function.inference.build
     source = function.inference.model
-    remote = claim(source.uri) is not None or (SCHEME.match(source.uri) is not None and not source.uri.startswith("file:"))
+    remote = claim(source.uri) is not None or is_remote(source.uri)
     if function.inference.server is not UNSET and not asked.weights_only:
         raise StartupError(
             f"{function.inference.server.image} is the function's server: only its sidecars are kfunc's, and"
@@ -69,14 +68,15 @@ def function_recipe(function: Function, name: str, folder: Path, variant: str, a
         base=base or DEFAULT_BASE,
         platforms=platforms,
         libraries=Libraries(
-            _extras(function, runtimes, variant),
-            tuple(build.packages),
+            extras(function, runtimes, variant),
+            (*pinned(function, runtimes), *build.packages),
             requirements if requirements.is_file() else None,
             wheels if wheels.is_dir() else None,
         ),
         folder=folder if model is not None or CODE in runtimes else None,
         model=model,
         has_code=CODE in runtimes,
+        files=named_files(function, folder),
         python=python,
         gpu=variant == "cuda",
         labels=labels,
@@ -110,19 +110,6 @@ def _runtimes(function: Function, folder: Path, model: Path | None) -> list[str]
         return [] if runtime == "auto" else [runtime]
     found = find_models(model, source.name if source.name is not UNSET else "model", source.version, source.runtime)
     return sorted({each.runtime for each in found})
-
-
-def _extras(function: Function, runtimes: list[str], variant: str) -> tuple[str, ...]:
-    """kfunc's extras for runtimes and sinks."""
-    wanted = {RUNTIMES[runtime].extra for runtime in runtimes if RUNTIMES[runtime].extra}
-    if variant == "cuda":
-        wanted = {GPU_EXTRAS.get(extra, extra) for extra in wanted}
-    logger = function.inference.logger
-    if logger is not UNSET:
-        kinds = [KINDS[scheme] for each in targets(logger) if (scheme := each.partition(":")[0]) in KINDS]
-        wanted |= {kind.extra for kind in kinds if kind.extra}
-        wanted |= {"parquet" for sink in logger.sinks if sink.format == "parquet"}
-    return tuple(sorted(wanted))
 
 
 def insecure_hosts(host: str, asked: bool, function: Function | None) -> frozenset[str]:

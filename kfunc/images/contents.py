@@ -71,7 +71,7 @@ class Maker:
         if self._recipe.libraries is not None:
             layers.append(self._layer("kfunc", kfunc_entries(), f"kfunc {kfunc.__version__}", python))
         if self._recipe.folder is not None:
-            sources = self._sources(self._recipe.folder)
+            sources = sources_of(self._recipe)
             for note in sources.notes:
                 self._reporter.say(f"note: {note}")
             self._weights = [Weights(entry.path, content_digest(entry.content)) for entry in sources.weights]
@@ -81,17 +81,6 @@ class Maker:
             if sources.code:
                 layers.append(self._layer("code", sources.code, "code", python))
         return layers
-
-    def _sources(self, folder: Path) -> Sources:
-        recipe = self._recipe
-        if recipe.model is None:
-            return whole_folder(folder, FUNCTION)
-        if recipe.libraries is None:
-            return _for_models(recipe.model)
-        check_inside(folder, recipe.model)
-        if recipe.has_code:
-            return whole_folder(folder, FUNCTION)
-        return model_only(folder, recipe.model, FUNCTION)
 
     def _layer(self, label: str, entries: Iterable[Entry], created_by: str, python: str, form: Form = "gzip") -> Layer:
         listed = list(entries)
@@ -150,6 +139,19 @@ class Maker:
         self._store.note(name, Kept(layer.blob.digest, layer.diff_id, packages))
         self._reporter.say(f"layer dependencies, {platform}: {megabytes(layer.blob.size)}, {len(packages)} packages")
         return layer, packages
+
+
+def sources_of(recipe: Recipe) -> Sources:
+    """The files of a recipe's function. Raises BuildError."""
+    folder = recipe.folder
+    if folder is None:
+        return Sources([], [])
+    if recipe.model is None:
+        return whole_folder(folder, FUNCTION)
+    if recipe.libraries is None:
+        return _for_models(recipe.model)
+    check_inside(folder, recipe.model)
+    return whole_folder(folder, FUNCTION) if recipe.has_code else model_only(folder, recipe.model, FUNCTION, recipe.files)
 
 
 def kfunc_entries() -> list[Entry]:

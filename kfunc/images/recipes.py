@@ -23,7 +23,7 @@ class Libraries(Struct, frozen=True):
 class Recipe(Struct, frozen=True, kw_only=True):
     """An image. `libraries` is None for one of weights only; `folder` None for the sidecars'.
 
-    `model` is the model's path; `has_code` says that the folder's other files belong to it. `python` is the minor
+    `model` is the model's path; `has_code` says that the folder's other files belong to it, else `files`. `python` is the minor
     version of the base image's Python, where the base does not say it.
     """
 
@@ -34,6 +34,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     folder: Path | None = None
     model: Path | None = None
     has_code: bool = False
+    files: tuple[Path, ...] = ()
     python: str = ""
     gpu: bool = False
     module: str = "kfunc.handlers"

@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from email.parser import HeaderParser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -53,20 +54,54 @@ def metadata() -> str:
         raise StartupError("kfunc itself is not installed, only its files are here: pip install it, then build") from None
 
 
-def pins() -> str:
-    """The versions that kfunc is tested with, as pip's constraints."""
+def pins(extras: Iterable[str] = ()) -> list[str]:
+    """The versions that kfunc is tested with, as pip's constraints; those of the extras' own environments win."""
     own = Path(kfunc.__file__).parent
-    places = (own.parent / "constraints", own / "images/constraints")
-    for place in places:
-        files = [place / "test.txt", place / "images.txt"]
-        if all(file.is_file() for file in files):
-            return "".join(file.read_text(encoding="utf-8") for file in files)
-    return ""
+    places = [place for place in (own.parent / "constraints", own / "images/constraints") if (place / "test.txt").is_file()]
+    if not places:
+        return []
+    names = [*(f"runtimes/{extra}.txt" for extra in extras), "images.txt", "test.txt"]
+    found: dict[str, str] = {}
+    for file in (places[0] / name for name in names):
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        for line in lines:
+            if "==" in line:
+                found.setdefault(normalized(line.partition("==")[0].strip()), line)
+    return sorted(found.values())
+
+
+def own_requirements(extras: Iterable[str], pinned: Iterable[str]) -> list[str]:
+    """kfunc's requirements as lines for somebody else's pip, with those of the extras, each in its pinned version."""
+    versions = {normalized(line.partition("==")[0].strip()): line.partition("==")[2].strip() for line in pinned}
+    wanted, found = ["", *extras], {}
+    listed = HeaderParser().parsestr(metadata()).get_all("Requires-Dist") or []
+    while wanted:
+        extra = wanted.pop()
+        for line in listed:
+            requirement, _, marker = line.partition(";")
+            if (_extra_of(marker)) != extra:
+                continue
+            name = NAME.match(requirement)
+            if name is None:
+                continue
+            if normalized(name[1]) == "kfunc":
+                wanted += [each.strip() for each in requirement.partition("[")[2].partition("]")[0].split(",")]
+                continue
+            version = versions.get(normalized(name[1]))
+            rest = re.sub(r"\s*(and\s+)?extra\s*==\s*['\"][^'\"]*['\"]", "", marker).strip()
+            exact = f"{name[1]}=={version}" if version else requirement.strip()
+            found[normalized(name[1])] = f"{exact}; {rest}" if rest else exact
+    return [found[name] for name in sorted(found)]
+
+
+def _extra_of(marker: str) -> str:
+    found = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+    return found[1] if found else ""
 
 
 def key(needs: Needs, environ: Mapping[str, str]) -> str:
     """A name for all that decides which wheels are found, but for what the index has."""
-    parts = [metadata(), pins(), repr(needs.extras), needs.python, str(needs.platform), repr(needs.packages)]
+    parts = [metadata(), *pins(needs.extras), repr(needs.extras), needs.python, str(needs.platform), repr(needs.packages)]
     if needs.file:
         parts.append(needs.file.read_text(encoding="utf-8", errors="replace"))
     if needs.wheels:
@@ -82,7 +117,7 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     stub = folder / f"kfunc-{kfunc.__version__}-py3-none-any.whl"
     _write_stub(stub)
     free = _named(needs)
-    kept = [line for line in pins().splitlines() if normalized(line.partition("==")[0]) not in free]
+    kept = [line for line in pins(needs.extras) if normalized(line.partition("==")[0].strip()) not in free]
     constraints = folder / "pins.txt"
     constraints.write_text("\n".join(kept), encoding="utf-8")
     target = folder / "wheels"
@@ -134,11 +169,11 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
         return BuildError(f"pip is not installed beside kfunc, and it finds the packages: {sys.executable} -m ensurepip")
     errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     said = "; ".join(errors[-2:]) or (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    missing = re.search(r"No matching distribution found for (\S+)", said)
+    missing = re.search(r"No matching distribution found for ([^\s;]+)", said)
     if missing:
         return BuildError(
             f"there is no wheel of {missing[1]} for {needs.platform} and Python {needs.python}: choose another version,"
-            f" or make one (pip wheel --no-deps -w {WHEELS} {missing[1].partition('==')[0]}) and leave it in {WHEELS}{os.sep}"
+            f" or make one (pip wheel --no-deps -w {WHEELS} {re.split('[<>=!~]', missing[1])[0]}) and leave it in {WHEELS}{os.sep}"
         )
     place = f"; it was asked for {REQUIREMENTS} as well" if needs.file else ""
     return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")

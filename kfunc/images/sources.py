@@ -42,15 +42,16 @@ def whole_folder(folder: Path, into: str) -> Sources:
     return Sources(code, weights, notes)
 
 
-def model_only(folder: Path, model: Path, into: str) -> Sources:
+def model_only(folder: Path, model: Path, into: str, others: tuple[Path, ...] = ()) -> Sources:
     """The model of a function that has no code: a file with those that it names, or a folder. Raises BuildError."""
     notes: list[str] = []
+    code = [_entry(file, f"{into}/{os.path.relpath(file, folder)}") for file in others]
     if model.is_dir():
         below = model.relative_to(folder).as_posix()
         prefix = into if below == "." else f"{into}/{below}"
-        return Sources([], [_entry(path, f"{prefix}/{name}") for path, name in _walk(model, parse_rules(()), notes)], notes)
+        return Sources(code, [_entry(path, f"{prefix}/{name}") for path, name in _walk(model, parse_rules(()), notes)], notes)
     files = [model, *_external_data(model)]
-    return Sources([], [_entry(file, f"{into}/{os.path.relpath(file, folder)}") for file in files])
+    return Sources(code, [_entry(file, f"{into}/{os.path.relpath(file, folder)}") for file in files])
 
 
 def check_inside(folder: Path, model: Path) -> None:

@@ -1,6 +1,7 @@
 """Functions as the tests put them on the cluster: rendered by `kfunc render`, in the test's namespace."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,3 +36,13 @@ def apply_function(namespace: Namespace, kfunc: Callable[..., str], image: str, 
 def pod_spec(service: Json) -> Any:
     """The pod of a Service, to be changed before it is applied."""
     return service["spec"]["template"]["spec"]
+
+
+def changed(folder: Path, old: str, new: str) -> Path:
+    """The root example in another folder, with another line in its func.yaml."""
+    (folder / "examples/iris").mkdir(parents=True)
+    shutil.copy(ROOT / "examples/iris/model.onnx", folder / "examples/iris")
+    text = (ROOT / "func.yaml").read_text()
+    assert old in text
+    (folder / "func.yaml").write_text(text.replace(old, new))
+    return folder

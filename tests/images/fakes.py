@@ -52,12 +52,12 @@ def write_wheel(
 
 def write_index(folder: Path, *extras: str) -> Path:
     """Wheels of all that kfunc needs, in the versions that it pins, each with one module."""
-    versions = dict(line.split("==") for line in pins().splitlines() if "==" in line)
+    versions = dict(line.split("==") for line in pins() if "==" in line)
     for line in requires("kfunc") or []:
         extra = re.search(r"extra == ['\"]([a-z0-9-]+)['\"]", line)
         found = re.match(r"[A-Za-z0-9._-]+", line)
         if found and (extra is None or extra[1] in extras) and found[0] != "kfunc":
-            write_wheel(folder, found[0], versions.get(found[0], "9.0"))
+            write_wheel(folder, found[0], versions.get(found[0], "99.0"))
     return folder
 
 

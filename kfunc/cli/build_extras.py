@@ -1,0 +1,49 @@
+"""Which of kfunc's extras, which pins and which further files a function's image needs: by its func.yaml alone."""
+
+from pathlib import Path
+
+from msgspec import UNSET
+
+from kfunc.config import model_addresses, sink_addresses
+from kfunc.config.function import Function
+from kfunc.handlers.registry import RUNTIMES
+from kfunc.handlers.versions import requirement
+
+GPU_EXTRAS = {"onnx": "onnx-gpu"}
+WITHOUT_PAGE = ("auto", "none")
+
+
+def extras(function: Function, runtimes: list[str], variant: str) -> tuple[str, ...]:
+    """kfunc's extras for runtimes, storage, sinks and what else func.yaml asks for."""
+    wanted = {RUNTIMES[runtime].extra for runtime in runtimes}
+    if variant == "cuda":
+        wanted = {GPU_EXTRAS.get(extra, extra) for extra in wanted}
+    inference = function.inference
+    if inference.logger is not UNSET:
+        schemes = [each.partition(":")[0] for each in sink_addresses.targets(inference.logger)]
+        wanted |= {sink_addresses.KINDS[scheme].extra for scheme in schemes if scheme in sink_addresses.KINDS}
+        wanted |= {"parquet" for sink in inference.logger.sinks if sink.format == "parquet"}
+    if model_addresses.is_remote(inference.model.uri):
+        wanted.add(model_addresses.parse_address(inference.model.uri).kind.extra)
+    if inference.images is not UNSET:
+        wanted.add("images")
+    if inference.explain is not UNSET:
+        wanted.add("captum" if inference.explain.method == "captum" else "explain")
+    wanted |= {"sealed"} if inference.model.sealed else set()
+    wanted |= {"page"} if inference.page not in WITHOUT_PAGE else set()
+    return tuple(sorted(wanted - {""}))
+
+
+def pinned(function: Function, runtimes: list[str]) -> tuple[str, ...]:
+    """The runtime's library in func.yaml's version, as a requirement."""
+    version = function.inference.model.runtime_version
+    found = [requirement(runtime, version) for runtime in runtimes] if version else []
+    return tuple(each for each in found if each)
+
+
+def named_files(function: Function, folder: Path) -> tuple[Path, ...]:
+    """The files beside the model that func.yaml names, as far as they are in the folder."""
+    inference = function.inference
+    names = [inference.explain.background] if inference.explain is not UNSET else []
+    names += [inference.images.labels] if inference.images is not UNSET and isinstance(inference.images.labels, str) else []
+    return tuple(folder / name for name in names if name and (folder / name).is_file())

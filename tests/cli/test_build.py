@@ -1,0 +1,183 @@
+"""`kfunc build`: what is printed and written, what is refused, what other programs are given."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import FUNC_YAML, Command
+from tests.images.fakes import write_base, write_index
+
+WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
+PROGRAM = """#!/bin/sh
+echo "$0 $*" >> {log}
+for last; do :; done
+if [ -f "$last/Containerfile" ]; then cp -r "$last" {copy}; fi
+exit {status}
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"oci:{write_base(tmp_path_factory.mktemp('base') / 'layout', 'amd64', 'arm64')}"
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_index(tmp_path_factory.mktemp("index"), "onnx", "onnx-gpu", "nvidia")
+
+
+@pytest.fixture(autouse=True)
+def _environment(folder: Path, cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    for name, value in {"KFUNC_CACHE": cache, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "HOME": folder}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_an_oci_layout_is_written_and_its_digest_is_all_that_standard_output_says(
+    kfunc: Command, folder: Path, base: str, tmp_path: Path
+) -> None:
+    result = kfunc("build", folder, "--base", base, "--output", f"oci:{tmp_path}/out")
+    assert result.status == 0
+    index = json.loads((tmp_path / "out/index.json").read_text())
+    assert result.out == f"registry.example.com/team/iris@{index['manifests'][0]['digest']}\n"
+    assert index["manifests"][1]["artifactType"] == "application/vnd.cyclonedx+json"
+    for path in (tmp_path / "out/blobs/sha256").iterdir():
+        assert path.stat().st_size
+
+
+def test_an_archive_for_docker_load_is_written(kfunc: Command, folder: Path, base: str, tmp_path: Path) -> None:
+    assert kfunc("build", folder, "--base", base, "--output", f"docker-archive:{tmp_path}/iris.tar").status == 0
+    with tarfile.open(tmp_path / "iris.tar") as archive:
+        listed = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        names = archive.getnames()
+    assert listed[0]["RepoTags"] == ["registry.example.com/team/iris:latest"]
+    assert {listed[0]["Config"], *listed[0]["Layers"]} <= set(names)
+
+
+def test_two_platforms_in_a_layout(kfunc: Command, folder: Path, base: str, tmp_path: Path) -> None:
+    both = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    result = kfunc("build", folder, "--base", base, *both, "--output", f"oci:{tmp_path}/out", "--output", "json")
+    assert json.loads(result.out)["platforms"] == ["linux/amd64", "linux/arm64"]
+
+
+def test_the_variant_with_cuda_has_its_own_tag_and_packages(kfunc: Command, folder: Path, base: str, tmp_path: Path) -> None:
+    result = kfunc("build", folder, "--base", base, "--variant", "cuda", "--output", f"oci:{tmp_path}/out", "--output", "json")
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["image"] == "registry.example.com/team/iris:latest-cuda"
+
+
+def test_weights_only_needs_no_base(kfunc: Command, folder: Path, tmp_path: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"weights")
+    assert kfunc("build", folder, "--weights-only", "--output", f"docker-archive:{tmp_path}/w.tar").status == 0
+    with tarfile.open(tmp_path / "w.tar") as archive:
+        layers = [name for name in archive.getnames() if name.endswith(".tar")]
+        with tarfile.open(fileobj=archive.extractfile(layers[0])) as layer:
+            assert layer.getnames() == ["models", "models/model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--base", "A b"], 2, "is no image; write it like"),
+        (["--output", "tar:x"], 2, "is none of text, json, oci:DIR and docker-archive:FILE"),
+        (["--image", "Iris"], 2, "is not an image such as"),
+        (["--sidecar"], 2, "--sidecar needs a name: give --image"),
+        (["--image", "127.0.0.1:9/me/iris:1", "--base", "127.0.0.1:9/base:1"], 1, "cannot reach the registry 127.0.0.1:9"),
+        (["--builder", "podman", "--output", "oci:x"], 2, "leave it or --builder out"),
+        (["--builder", "podman", "--base", "oci:x"], 2, "takes a base image of a registry"),
+        (["--builder", "podman", "--weights-only"], 2, "--weights-only needs no builder"),
+        (["--ca", "/nothing", "--base", "registry.example.com/a/b"], 2, "cannot read the certificates in /nothing"),
+    ],
+)
+def test_what_cannot_be_is_said_with_what_to_do(
+    kfunc: Command, folder: Path, arguments: list[str], status: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfunc.images.transport.PAUSE_S", 0.0)
+    result = kfunc("build", folder, *arguments)
+    assert (result.status, message in result.err) == (status, True), result.err
+
+
+def test_an_archive_holds_one_platform(kfunc: Command, folder: Path, base: str, tmp_path: Path) -> None:
+    both = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    result = kfunc("build", folder, "--base", base, *both, "--output", f"docker-archive:{tmp_path}/a.tar")
+    assert (result.status, "choose it with --platform" in result.err) == (2, True)
+
+
+def test_a_function_with_somebody_elses_server_has_no_image_of_ours(kfunc: Command, folder: Path) -> None:
+    (folder / "func.yaml").write_text(
+        WITH_IMAGE.replace(
+            "{uri: ./model.onnx}",
+            "{uri: ./model.onnx}\n  server: {kind: triton, image: a.b/triton:1, sidecar_image: a.b/side:1}",
+        )
+    )
+    result = kfunc("build", folder)
+    assert (result.status, "`kfunc build --sidecar` makes their image" in result.err) == (2, True), result.err
+
+
+def program(folder: Path, name: str, status: int = 0) -> Path:
+    """A program of that name that notes what it was given."""
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(PROGRAM.format(log=folder / "log", copy=folder / "context", status=status))
+    path.chmod(0o755)
+    return path
+
+
+BUILDERS = {
+    "docker": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
+    "podman": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
+    "buildah": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
+    "pack": ["build {1} --path {0}/function --builder paketobuildpacks/builder-jammy-base --platform=linux/amd64 --publish"],
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_another_program_gets_its_command(
+    kfunc: Command, folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = program(tmp_path, name)
+    monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", name)
+    assert (result.status, result.out) == (0, "registry.example.com/team/iris:latest\n")
+    lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    context = next(word for line in lines for word in line.split() if "kfunc-build-" in word).split("/function")[0]
+    context = context.removesuffix("/Containerfile")
+    assert lines == [line.format(context, "registry.example.com/team/iris:latest") for line in BUILDERS[name]]
+
+
+def test_the_containerfile_has_all_that_the_image_needs(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = program(tmp_path, "podman")
+    monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
+    kfunc("build", folder, "--builder", "podman", "--base", "registry.example.com/python:3.11", "--no-push")
+    context = tmp_path / "context"
+    assert (context / "Containerfile").read_text().startswith("FROM registry.example.com/python:3.11\n")
+    assert "onnxruntime==" in (context / "requirements.txt").read_text()
+    assert (context / "kfunc/handlers/main.py").is_file()
+    assert (context / "function/model.onnx").is_file()
+
+
+def test_a_program_that_is_missing_is_named_with_how_to_install_it(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = kfunc("build", folder, "--builder", "buildah")
+    assert (result.status, "install it (apt-get install buildah" in result.err) == (2, True)
+
+
+def test_a_program_that_fails_is_a_failure(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = program(tmp_path, "podman", status=3)
+    monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", "podman")
+    assert (result.status, "`podman build` failed with exit status 3" in result.err) == (1, True)
