@@ -171,9 +171,10 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
     said = "; ".join(errors[-2:]) or (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     missing = re.search(r"No matching distribution found for ([^\s;]+)", said)
     if missing:
+        name = re.split("[<>=!~]", missing[1])[0]
         return BuildError(
             f"there is no wheel of {missing[1]} for {needs.platform} and Python {needs.python}: choose another version,"
-            f" or make one (pip wheel --no-deps -w {WHEELS} {re.split('[<>=!~]', missing[1])[0]}) and leave it in {WHEELS}{os.sep}"
+            f" or make one (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
         )
     place = f"; it was asked for {REQUIREMENTS} as well" if needs.file else ""
     return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")
