@@ -36,7 +36,7 @@ def test_each_scope_is_asked_for() -> None:
 
 
 def test_an_identity_token_goes_into_a_form() -> None:
-    found = token_request(BEARER, "repository:a:pull", Credentials(identity_token="secret"))
+    found = token_request(BEARER, "repository:a:pull", Credentials(identity_token="secret"))  # noqa: S106
     assert (found.method, b"refresh_token=secret" in found.body, "secret" in found.url) == ("POST", True, False)
 
 

@@ -31,7 +31,7 @@ def find(folder: Path, settings: Any, registry: str = "example.com", repository:
         ({"auths": {"https://example.com/v2/": AUTH}}, KNOWN),
         ({"auths": {"example.com/team": AUTH, "example.com": {"username": "b", "password": "c"}}}, KNOWN),
         ({"auths": {"example.com": {"username": "b", "password": "c"}}}, Credentials("b", "c")),
-        ({"auths": {"example.com": {"identitytoken": "t"}}}, Credentials(identity_token="t")),
+        ({"auths": {"example.com": {"identitytoken": "t"}}}, Credentials(identity_token="t")),  # noqa: S106
         ({"auths": {"example.org": AUTH}}, ANONYMOUS),
         ({"auths": {"example.com": {}}}, ANONYMOUS),
         ({"auths": {"example.com": "me"}}, ANONYMOUS),
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path, set
 
 HELPERS = [
     ('echo \'{"Username": "me", "Secret": "se:cret"}\'', KNOWN),
-    ('echo \'{"Username": "<token>", "Secret": "t"}\'', Credentials(identity_token="t")),
+    ('echo \'{"Username": "<token>", "Secret": "t"}\'', Credentials(identity_token="t")),  # noqa: S106
     ("echo 'credentials not found in native keychain'; exit 1", ANONYMOUS),
 ]
 
