@@ -39,15 +39,19 @@ def found() -> Iterator[tuple[str, str, str, str]]:
         texts = dict(constants(tree))
         component = COMPONENTS.get(file.relative_to(ROOT).parts[0], "all")
         for call in ast.walk(tree):
-            if (
-                isinstance(call, ast.Call)
-                and isinstance(call.func, ast.Attribute)
-                and call.func.attr in KINDS
-                and len(call.args) >= 2
-            ):
+            if isinstance(call, ast.Call) and len(call.args) >= 2 and (kind := kind_of(call)):
                 for name, text in zip(names(call.args[0], texts), words(call.args[1], texts), strict=False):
                     if name.startswith("kfunc_"):
-                        yield name, KINDS[call.func.attr], text.replace("|", "\\|"), component
+                        yield name, kind, text.replace("|", "\\|"), component
+
+
+def kind_of(call: ast.Call) -> str:
+    """What a call makes, if it makes a metric: a method of `Metrics`, or a function around `gauge` that is given a name."""
+    if isinstance(call.func, ast.Attribute):
+        return KINDS.get(call.func.attr, "")
+    first = call.args[0]
+    named = isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.startswith("kfunc_")
+    return "gauge" if named and isinstance(call.func, ast.Name) else ""
 
 
 def constants(tree: ast.Module) -> Iterator[tuple[str, dict[str, str] | str]]:
