@@ -74,6 +74,8 @@ def _require_model(directory: Path, source: PodModel, function: Function, file: 
                 f"the model is on a claim of the cluster: with {OVERRIDE}MODEL_URI=PATH a local copy is served"
             )
         raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
+    if source.sealed:
+        return  # what is in it is seen when it is decrypted
     for runtime in {each.runtime for each in find_models(model, source.name, source.version, source.runtime)}:
         check_packages(runtime)
 
@@ -90,17 +92,19 @@ def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
     if found and source.runtime == "auto" and not PurePath(found[1]).suffix:
         return "auto", "the pod sees what the claim holds"
     if is_remote(source.uri):
-        return _remote_runtime(source.uri, source.runtime)
+        return _runtime_by_name(parse_address(source.uri).name, source.runtime)
+    if source.sealed:
+        return _runtime_by_name(PurePath(source.uri).name, source.runtime)
     return choose_runtime(model_file(directory, source.uri), source.runtime)
 
 
-def _remote_runtime(uri: str, wanted: str) -> tuple[str, str]:
-    """By the name of what is fetched, where that says it; else the handler sees what comes."""
+def _runtime_by_name(name: str, wanted: str) -> tuple[str, str]:
+    """By the name of what is fetched or decrypted, where that says it; else the handler sees what comes."""
     if wanted != "auto":
         return wanted, f"as {FILE_NAME} says"
-    name = parse_address(uri).name
+    name = name.removesuffix(".sealed")
     known = any(name.lower().endswith(suffix) for entry in RUNTIMES.values() for suffix in entry.suffixes)
-    return registry_runtime(name) if known else ("auto", "what is fetched decides")
+    return registry_runtime(name) if known else ("auto", "the handler sees what it is")
 
 
 def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:

@@ -84,7 +84,7 @@ def _model_problems(source: Source, directory: Path) -> list[Problem]:
     path = (*MODEL, "uri")
     place = source.place(path)
     problems = []
-    if runtime not in RUNTIMES:
+    if runtime not in RUNTIMES and _value(source, *MODEL, "sealed") is not True:
         try:
             choose_runtime(model_file(directory, uri), "auto")
         except ModelLoadError as error:

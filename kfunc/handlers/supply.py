@@ -104,10 +104,11 @@ class OnDemand:
         return self._loader.joined({source.uri: self._find_in(source) for source in sources})
 
     def _find_in(self, source: PodModel) -> Found:
-        """The models of one place; of what is elsewhere only the names are asked for."""
+        """The models of one place; of what is elsewhere or sealed only the names are asked for."""
         loader = self._loader
-        if not loader.origins.is_remote(source):
+        remote = loader.origins.is_remote(source)
+        if not remote and not source.sealed:
             return loader.find([source])
-        members = loader.origins.members(source) or [source]
+        members = (loader.origins.members(source) if remote else []) or [source]
         loader.versions[source.uri] = loader.origins.version(source)
         return {each.name: {each.version: loader.settings_of(each)} for each in members}

@@ -28,3 +28,12 @@ def test_without_a_key_it_says_what_is_missing(kfunc: Command, tmp_path: Path, m
     result = kfunc("model", "seal", tmp_path / "m.onnx")
     assert result.status == 2
     assert "sealed models need MODEL_KEY" in result.err
+
+
+def test_a_function_with_a_sealed_model_is_valid_and_its_runtime_known_by_the_name_beneath(
+    kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    kfunc("model", "seal", ROOT / "examples/iris/model.onnx", "-o", tmp_path / "model.onnx.sealed")
+    (tmp_path / "func.yaml").write_text("name: iris\ninference: {model: {uri: model.onnx.sealed, sealed: true}}\n")
+    assert "model.onnx.sealed with onnx (the name ends in .onnx)" in kfunc("validate", tmp_path).out
