@@ -194,6 +194,7 @@ def test_pods_that_are_not_made_are_explained(message: str, code: str) -> None:
         (["warming up", "error: the model ./m.onnx is not an ONNX model"], "bad-model"),
         (['{"time":"…","level":"error","logger":"kfunc","message":"the model x does not exist"}'], "bad-model"),
         (["error: weights.onnx: onnxruntime cannot open it: Protobuf parsing failed"], "bad-model"),
+        (["error: runtime onnx needs onnxruntime: pip install 'kfunc[onnx]'"], "missing-package"),
         (["error: port 8080 is in use"], "invalid-config"),
     ],
 )

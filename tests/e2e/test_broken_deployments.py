@@ -77,7 +77,8 @@ def variable(way: str) -> str:
 CASES = [
     Broken("image", "image-pull", "is not in its registry", options=("--timeout", "60", "--image", "{registry}/e2e/none:1")),
     Broken("crash", "crash-loop", "the container handler ended with exit status 3", top=variable("crash")),
-    Broken("model", "bad-model", "the handler refuses to start: ", uri="./model.onnx"),
+    Broken("model", "bad-model", "the handler refuses to start: ", uri="./model.onnx"),  # which its image does not have
+    Broken("package", "missing-package", "runtime onnx needs onnxruntime", uri="./model.onnx"),
     Broken("memory", "out-of-memory", "it needs more memory than its limit (256Mi)", top=variable("memory")),
     Broken("gpu", "unschedulable", "no node has nvidia.com/gpu free", inference="  gpu: {count: 1}"),
     Broken("sleep", "never-ready", "not ready after 15 s, still loading", top=variable("sleep"), options=("--timeout", "15")),
@@ -106,11 +107,12 @@ def text(case: Broken) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_deployment_that_cannot_work_ends_with_its_cause(
-    case: Broken, folder: Path, image: str, kfunc: Callable[..., str], namespace: Namespace
+    case: Broken, folder: Path, image: str, iris_image: str, kfunc: Callable[..., str], namespace: Namespace
 ) -> None:
     (folder / "func.yaml").write_text(text(case))
     options = [option.format(registry=namespace.cluster.registry) for option in case.options]
-    given = options if "--image" in options else [*options, "--image", image]
+    used = iris_image if case.name == "model" else image
+    given = options if "--image" in options else [*options, "--image", used]
     command = [sys.executable, "-m", "kfunc", "deploy", str(folder), "-n", namespace.name, *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
