@@ -229,7 +229,7 @@ def test_the_times_in_the_queue_and_in_the_model_are_told(make: Make, model: Mod
 
     asyncio.run(main())
     execution.run(INPUTS, SIZE, on_loop)
-    assert first.queue_s < 0.04 <= second.queue_s
+    assert first.queue_s < 0.03 < second.queue_s  # it was queued when the first one ran already
     assert min(first.compute_s, second.compute_s, on_loop.compute_s) >= 0.05
 
 
