@@ -45,7 +45,8 @@ class Progress:
         if not self.total:
             return size_text(self.done)
         unit, name = unit_of(self.total)
-        return f"{self.percent} % ({self.done / unit:.1f} of {self.total / unit:.1f} {name})"
+        digits = 1 if unit > 1 else 0
+        return f"{self.percent} % ({self.done / unit:.{digits}f} of {self.total / unit:.{digits}f} {name})"
 
     def told(self) -> dict[str, int | str]:
         """For the answer of readiness: phase, and where bytes are moved `done` and `total`."""
