@@ -66,7 +66,7 @@ def test_a_missing_model_is_reported_beside_other_problems_in_the_order_of_the_f
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("./model.pt", "torch.onnx.export"),
+        ("./model.params", "MXNet is not maintained"),
         ("./model.bin", "no runtime reads such a file"),
         ("../model.onnx", "leaves the function's folder"),
         ("ftp://host/model.onnx", "not supported"),

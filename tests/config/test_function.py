@@ -244,6 +244,7 @@ inference:
     - {uri: "s3://bucket/wine.onnx", name: wine}
   images: {size: [224, 224], resize: crop, color: bgr, layout: nhwc, scale: 1.0, mean: [0.5], std: [0.2], labels: labels.txt,
            output: scores, softmax: true, top: 3, max_pixels: 1000000, choose: [{max_side: 256, model: wine}]}
+  revisions: {keep: 3}
   model_cache: {path: /var/cache/models, max_bytes: 1000000000, connections: 4}
   protocols: [v2]
   accelerator: cuda
