@@ -77,6 +77,23 @@ def test_the_logs_of_the_containers_are_one_stream(
     kfunc("logs", "iris", "-n", shared_namespace.name, "-c", "queue-proxy", "-c", "handler")
 
 
+def test_a_bundle_has_what_the_cluster_knows_of_it(
+    kfunc: Kfunc, deployed: str, folder: Path, shared_namespace: Namespace, tmp_path: Path
+) -> None:
+    where = ("-n", shared_namespace.name, "--gateway", shared_namespace.cluster.ingress)
+    kfunc("invoke", "--remote", folder, *where)
+    told = json.loads(kfunc("debug", "iris", "-n", shared_namespace.name, "--file", tmp_path / "iris.tar", "--output", "json"))
+    kinds = {name.split("/")[0] for name in told["files"]}
+    assert {"status.txt", "events.txt", "manifests", "logs", "metrics", "settings"} <= kinds
+
+
+def test_the_doctor_finds_the_cluster_with_its_programs(kfunc: Kfunc, folder: Path, shared_namespace: Namespace) -> None:
+    told = json.loads(kfunc("doctor", folder, "-n", shared_namespace.name, "--output", "json"))
+    assert [each["text"] for each in told["findings"] if each["verdict"] == "bad"] == []
+    good = [each["text"] for each in told["findings"] if each["verdict"] == "good" and each["about"] == "cluster"]
+    assert [any(text.startswith(name) for text in good) for name in ("Knative Serving", "Istio")] == [True, True]
+
+
 def test_a_new_version_is_not_given_all_traffic_unless_asked_and_the_old_one_stays_for_undo(
     kfunc: Kfunc, deployed: str, folder: Path, options: tuple[str, ...], shared_namespace: Namespace
 ) -> None:
