@@ -13,6 +13,7 @@ from kfunc.http.wire import JSON
 
 OCTETS = b"application/octet-stream"
 JSON_LENGTH = b"inference-header-content-length"
+PICTURE, TABLE = "picture", "table"
 LEAST_CODED = 1024  # bytes: less is not worth a coding
 MAX_DIGITS = 15
 
@@ -20,18 +21,18 @@ MAX_DIGITS = 15
 class Form:
     """`unusual` says that the body needs more than its protocol's codec.
 
-    `coding` is its Content-Encoding, `json_length` the length of the JSON part before binary tensors.
-    An answer of at least `least` bytes goes in the coding `answer_coding`.
+    `coding` is its Content-Encoding, `json_length` the length of the JSON part before binary tensors, `kind` what it
+    is in place of JSON. An answer of at least `least` bytes goes in the coding `answer_coding`.
     """
 
-    __slots__ = ("answer_coding", "coding", "event", "json_length", "least", "picture", "unusual")
+    __slots__ = ("answer_coding", "coding", "event", "json_length", "kind", "least", "unusual")
 
-    def __init__(self, coding: bytes, json_length: int | None, accepted: bytes, *, event: bool, picture: bool = False) -> None:
+    def __init__(self, coding: bytes, json_length: int | None, accepted: bytes, *, event: bool, kind: str = "") -> None:
         self.coding = coding
         self.json_length = json_length
         self.event = event
-        self.picture = picture
-        self.unusual = bool(coding) or json_length is not None or event or picture
+        self.kind = kind
+        self.unusual = bool(coding or kind) or json_length is not None or event
         self.answer_coding: bytes | None = None
         self.least = inf
         if accepted:
@@ -76,8 +77,8 @@ def _told(headers: Mapping[bytes, bytes]) -> Form:
     length = headers.get(JSON_LENGTH)
     kind = headers.get(b"content-type", b"")
     event = b"ce-specversion" in headers if kind == JSON else is_event(headers)
-    if kind != JSON and not event and kind[:6].lower() == b"image/":
-        return Form(coding, None, accepted, event=False, picture=True)
+    if kind != JSON and not event and (other := _kind(kind)):
+        return Form(coding, None, accepted, event=False, kind=other)
     if length is None and not event:
         return _usual(coding, accepted) if coding or accepted else PLAIN
     if length is None:
@@ -85,6 +86,11 @@ def _told(headers: Mapping[bytes, bytes]) -> Form:
     if not length.isdigit() or len(length) > MAX_DIGITS:
         raise InvalidRequest("Inference-Header-Content-Length must be a number of bytes")
     return Form(coding, int(length), accepted, event=event)
+
+
+def _kind(content_type: bytes) -> str:
+    start = content_type[:8].lower()
+    return PICTURE if start.startswith(b"image/") else TABLE if start == b"text/csv" else ""
 
 
 @lru_cache(256)

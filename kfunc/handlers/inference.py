@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, PayloadTooLarge, UnsupportedMediaType
-from kfunc.handlers.forms import JSON_LENGTH, OCTETS, Form, form_of
+from kfunc.handlers.forms import JSON_LENGTH, OCTETS, PICTURE, Form, form_of
 from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import JSON, Headers
@@ -182,7 +182,10 @@ class Inference:
                 self._events = Events(self._config, self)
             self._events.answer(exchange, endpoint, form, body)
             return
-        request = self._picture(endpoint, body) if form.picture else self.decode(endpoint, body, form.json_length)
+        if form.kind:
+            request = (self._picture if form.kind == PICTURE else self._table)(endpoint, body)
+        else:
+            request = self.decode(endpoint, body, form.json_length)
         answer = self.ask(exchange, endpoint, request)
         if isinstance(answer, tuple):
             self._reply(exchange, form, *answer)
@@ -197,6 +200,15 @@ class Inference:
         from kfunc.handlers.image_model import picture_request
 
         return picture_request(body, model.metadata, is_v1=endpoint.codec.decode is v1.decode_request)
+
+    def _table(self, endpoint: Endpoint, body: bytes) -> InferRequest:
+        """A body that is CSV. Raises UnsupportedMediaType at any path but MLflow's."""
+        if endpoint.codec is not self.invocations:
+            raise UnsupportedMediaType("CSV is taken at /invocations, MLflow's path; this one takes JSON")
+        from kfunc.protocol.invocations import decode_csv
+
+        slot = endpoint.slot
+        return decode_csv(body, slot.taken().metadata.inputs, slot.name, slot.version)
 
     def decode(self, endpoint: Endpoint, body: bytes, json_length: int | None) -> InferRequest:
         """A request, of which `json_length` bytes are JSON before binary tensors (None: all)."""

@@ -13,7 +13,7 @@ from kfunc.handlers import openapi_schemas as schemas
 from kfunc.handlers.openapi_schemas import STRING, STRINGS, Schema, obj
 from kfunc.protocol.messages import ModelMetadata
 
-JSON, OCTETS = "application/json", "application/octet-stream"
+JSON, OCTETS, CSV = "application/json", "application/octet-stream", "text/csv"
 LINES, EVENTS, PARTS = "application/x-ndjson", "text/event-stream", "application/vnd.kfunc.parts"
 EVENT, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 
@@ -57,7 +57,7 @@ def document(config: PodConfig, models: Sequence[ModelMetadata], explained: Coll
     defaults = {model.name: model for model in models}
     paths: Schema = {"/": {"get": _get("The function", obj(name=STRING, status=STRING, protocols=STRINGS)), "post": _event()}}
     paths["/openapi.json"] = {"get": _get("This document", {"type": "object"})}
-    paths |= _health_paths()
+    paths |= _health_paths() | {"/invocations": {"post": _invocations(defaults.get(config.model.name))}}
     if v2:
         paths |= _server_paths()
     if v1:
@@ -65,7 +65,7 @@ def document(config: PodConfig, models: Sequence[ModelMetadata], explained: Coll
     for model in models:
         default = defaults[model.name] is model
         if v2:
-            paths |= _v2_paths(model, default=default)
+            paths |= _v2_paths(model, default=default, explained=model.name in explained)
         if v1:
             paths |= _v1_paths(model, default=default, explained=model.name in explained)
     return {
@@ -88,6 +88,7 @@ def _health_paths() -> Schema:
     return {
         "/v2/health/live": {"get": _get("Whether the server runs", obj(live={"const": True}))},
         "/v2/health/ready": {"get": _get("Whether all models answer", obj(ready={"const": True}))},
+        "/ping": {"get": _get("The same, by MLflow's path", obj(ready={"const": True}))},
     }
 
 
@@ -110,7 +111,7 @@ def _bases(protocol: str, model: ModelMetadata, *, default: bool) -> list[str]:
     return [*([base] if default else ()), *(f"{base}/versions/{version}" for version in model.versions)]
 
 
-def _v2_paths(model: ModelMetadata, *, default: bool) -> Schema:
+def _v2_paths(model: ModelMetadata, *, default: bool, explained: bool) -> Schema:
     tensors = {
         "type": "array",
         "items": obj(name=STRING, datatype=STRING, shape={"type": "array", "items": {"type": "integer"}}),
@@ -119,11 +120,13 @@ def _v2_paths(model: ModelMetadata, *, default: bool) -> Schema:
     metadata = _get(f"What {model.name} takes and gives", told)
     ready = _get(f"Whether {model.name} answers", obj(name={"const": model.name}, ready={"const": True}))
     infer = _infer(model)
-    in_parts = _infer_stream(model, infer)
+    in_parts, explain = _infer_stream(model, infer), _v2_explain(model, infer)
     paths: Schema = {}
     for base in _bases("v2", model, default=default):
         paths |= {base: {"get": metadata}, f"{base}/ready": {"get": ready}, f"{base}/infer": {"post": infer}}
         paths[f"{base}/infer_stream"] = {"post": in_parts}
+        if explained:
+            paths[f"{base}/explain"] = {"post": explain}
     return paths
 
 
@@ -164,6 +167,17 @@ def _infer_stream(model: ModelMetadata, infer: Schema) -> Schema:
     }
 
 
+def _v2_explain(model: ModelMetadata, infer: Schema) -> Schema:
+    """As `infer`, with tensors of the explainer's in the answer."""
+    answer = obj(model_name={"const": model.name}, outputs={"type": "array", "items": {"type": "object"}})
+    good = {**infer["responses"]["200"], "content": {JSON: {"schema": answer}, OCTETS: BINARY}}
+    return {
+        **infer,
+        "summary": f"Why {model.name} answers so (V2)",
+        "responses": {**infer["responses"], **_errors(NOT_OFFERED), "200": good},
+    }
+
+
 def _v1_paths(model: ModelMetadata, *, default: bool, explained: bool) -> Schema:
     request, example = schemas.v1_request(model), schemas.v1_example(model)
     status = _get(f"Whether {model.name} answers", obj(name={"const": model.name}, ready={"type": "boolean"}))
@@ -178,6 +192,22 @@ def _v1_paths(model: ModelMetadata, *, default: bool, explained: bool) -> Schema
         if explained:
             paths[f"{base}:explain"] = {"post": explain}
     return paths
+
+
+def _invocations(model: ModelMetadata | None) -> Schema:
+    """MLflow's path, of the default model; None where it is not loaded."""
+    known = model or ModelMetadata("", [], "", [], [])
+    request, answer = schemas.invocation(known), obj(predictions={})
+    operation = _post(
+        "Inference by the default model (MLflow)",
+        request,
+        schemas.v1_example(known),
+        answer,
+        schemas.v1_response_example(known),
+    )
+    operation["description"] = "A table, or a request of V1. CSV begins with a line of the columns' names."
+    operation["requestBody"]["content"][CSV] = {"schema": STRING}
+    return operation
 
 
 # ---- events

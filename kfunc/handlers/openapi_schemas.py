@@ -148,6 +148,15 @@ def v1_response() -> Schema:
     return {"oneOf": [obj(predictions={"type": "array"}), obj(outputs={})]}
 
 
+def invocation(model: ModelMetadata) -> Schema:
+    """A table as pandas writes it, by records or split, or a request of V1 (MLflow's REST API)."""
+    row: Schema = obj(**{spec.name: _nested(spec, 1) for spec in model.inputs}) if model.inputs else {}
+    split = obj(data={"type": "array", "minItems": 1, "items": {"type": "array"}})
+    split["properties"]["columns"] = {"type": "array", "items": {"type": ["string", "integer"]}}
+    tables = [obj(dataframe_records={"type": "array", "minItems": 1, "items": row}), obj(dataframe_split=split)]
+    return {"oneOf": [*v1_request(model)["oneOf"], *tables]}
+
+
 def _has(name: str) -> Schema:
     return {"required": [name]}
 

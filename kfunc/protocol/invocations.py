@@ -1,5 +1,9 @@
-"""MLflow's `/invocations`: tables by columns or by records, and the bodies of TensorFlow Serving's API. Sans-IO."""
+"""MLflow's `/invocations`: tables by columns or by records, as CSV, and the bodies of TensorFlow Serving's API. Sans-IO."""
 
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -8,9 +12,10 @@ from kfunc.errors import InvalidRequest
 from kfunc.protocol import v1
 from kfunc.protocol.datatypes import JSON
 from kfunc.protocol.json_text import ERRORS, cause
-from kfunc.protocol.messages import Tensor
+from kfunc.protocol.messages import Tensor, TensorSpec
 
 SPLIT, RECORDS = "dataframe_split", "dataframe_records"
+BOOLEANS = {"true": True, "false": False}
 
 _DOCUMENT = msgspec.json.Decoder(dict[str, Any])
 
@@ -42,7 +47,59 @@ def _split(table: Any) -> list[Any]:
     columns = table.get("columns") or []
     if not columns or any(type(name) is not str for name in columns):
         return data
-    wrong = next((number for number, row in enumerate(data) if len(row) != len(columns)), None)
-    if wrong is not None:
-        raise InvalidRequest(f"row {wrong} has {len(data[wrong])} values, and there are {len(columns)} columns")
+    _require_as_wide(data, len(columns))
     return [dict(zip(columns, row, strict=True)) for row in data]
+
+
+def decode_csv(body: bytes, inputs: Sequence[TensorSpec], model_name: str = "", model_version: str = "") -> v1.V1Request:
+    """The same for a table in CSV (RFC 4180) whose first line names the columns. Raises InvalidRequest.
+
+    A column of an input BYTES holds strings. Any other holds numbers or booleans where all its values are such,
+    else strings; an empty value is none (null).
+    """
+    try:
+        names, *lines = filter(None, csv.reader(StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+    except UnicodeDecodeError:
+        raise InvalidRequest("the request is not CSV: it is not UTF-8") from None
+    except csv.Error as error:
+        raise InvalidRequest(f"the request is not CSV: {error}") from None
+    except ValueError:
+        raise InvalidRequest("the request has no line with the names of the columns") from None
+    if "" in names:
+        raise InvalidRequest(f"column {names.index('')} has no name; pandas' to_csv(index=False) leaves the index out")
+    if len(set(names)) < len(names):
+        raise InvalidRequest("two columns have the same name")
+    if not lines:
+        raise InvalidRequest("expected a line with the names of the columns, and at least one row")
+    _require_as_wide(lines, len(names))
+    texts = {spec.name for spec in inputs if spec.datatype == "BYTES"}
+    columns = zip(names, zip(*lines, strict=True), strict=True)
+    typed = [values if name in texts else _values(values) for name, values in columns]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*typed, strict=True)]
+    return v1.V1Request([Tensor(v1.ROWS, [len(rows)], JSON, rows)], "", None, None, model_name, model_version)
+
+
+def _require_as_wide(rows: Sequence[Sequence[Any]], width: int) -> None:
+    wrong = next((number for number, row in enumerate(rows) if len(row) != width), None)
+    if wrong is not None:
+        raise InvalidRequest(f"row {wrong} has {len(rows[wrong])} values, and there are {width} columns")
+
+
+def _values(texts: Sequence[str]) -> Sequence[Any]:
+    """The values of a column, as the narrowest type that all of them are."""
+    if any("_" in text or not text.isascii() for text in texts):  # Python takes 1_000 and other scripts' digits for numbers
+        return texts
+    for read in (BOOLEANS.__getitem__, int, _fraction):
+        try:
+            return [read(text.strip().lower()) if text else None for text in texts]
+        except (KeyError, ValueError):
+            continue
+    return texts
+
+
+def _fraction(text: str) -> float:
+    """A number that JSON has too."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number

@@ -11,9 +11,9 @@ from kfunc.batcher_sidecar.tensor_rows import Unrepresentable
 from kfunc.batcher_sidecar.v2_answers import V2Answer
 from kfunc.errors import InvalidRequest
 from kfunc.handlers import large_json
-from kfunc.handlers.encoding import encode_v1, encode_v2
+from kfunc.handlers.encoding import encode_predictions, encode_v1, encode_v2
 from kfunc.handlers.tensors import InputCheck, to_response
-from kfunc.protocol import v1, v2, v2_binary
+from kfunc.protocol import invocations, v1, v2, v2_binary
 from kfunc.protocol.datatypes import JSON
 from kfunc.protocol.messages import InferRequest, ModelMetadata, TensorSpec
 from tests.fuzz.engine import Target
@@ -50,6 +50,13 @@ def echo(request: InferRequest, encode: Callable[..., tuple[bytes, int]]) -> str
 
 def call_v1(content: bytes) -> str:
     return echo(v1.decode_request(content), encode_v1)
+
+
+def call_invocations(content: bytes) -> str:
+    """MLflow's bodies; what begins with no brace is CSV, with a column of texts."""
+    if content.lstrip().startswith(b"{"):
+        return echo(invocations.decode_request(content), encode_predictions)
+    return echo(invocations.decode_csv(content, [TensorSpec("b", "BYTES", [-1])]), encode_predictions)
 
 
 def call_v2(content: bytes) -> str:
@@ -129,6 +136,14 @@ V1_SEEDS = [
     b'{"inputs":[[1.5,2],[3,4]]}',
     b'{"instances":[[[true],[false]]]}',
 ]
+INVOCATION_SEEDS = [
+    *V1_SEEDS[:2],
+    b'{"dataframe_split":{"index":[0],"columns":["a","b"],"data":[[1,"p"],[2,"q"]]}}',
+    b'{"dataframe_records":[{"a":1,"b":"p"},{"a":2,"b":"q"}]}',
+    b'{"dataframe_split":{"data":[[1.5,2],[3,4]]}}',
+    b'a,b\r\n1,"p, ""q"""\r\n2,7\r\n',
+    b"x\n1.5\n\n-2e3\n",
+]
 V2_SEEDS = [
     b'{"id":"7","inputs":[%b],"outputs":[{"name":"x","parameters":{"binary_data":false}}]}' % X,
     b'{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP64","data":[[1,2],[3.5,4]]}],"parameters":{"p":true}}',
@@ -164,6 +179,7 @@ BINARY_SEEDS = [
 
 TARGETS = [
     Target("v1", V1_SEEDS, call_v1),
+    Target("invocations", INVOCATION_SEEDS, call_invocations),
     Target("v2", V2_SEEDS, call_v2),
     Target("v2_large", V2_SEEDS + LARGE_SEEDS, call_v2_large),
     Target("v2_binary", BINARY_SEEDS, call_v2_binary),

@@ -220,3 +220,19 @@ def test_a_call_that_nobody_waits_for_is_cancelled_in_the_handler(caller: Ask, c
 
     asyncio.run(test())
     assert handler.cancelled
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_invocations_take_csv(asked: Ask, coding: str) -> None:
+    body = b"x\n1\n2.5\n"
+    fields = {"content_type": "Text/CSV"} | ({"content_encoding": coding} if coding else {})
+    assert asked().ask("POST", "/invocations", gzip.compress(body) if coding else body, **fields) == (
+        200,
+        {"predictions": [2.0, 5.0]},
+    )
+
+
+@pytest.mark.parametrize("path", [INFER, PREDICT])
+def test_csv_is_415_at_other_paths(asked: Ask, path: str) -> None:
+    status, answer = asked().ask("POST", path, b"x\n1\n", content_type="text/csv")
+    assert (status, answer["error"]) == (415, "CSV is taken at /invocations, MLflow's path; this one takes JSON")

@@ -85,7 +85,36 @@ def test_versions_that_differ_have_their_own_tensors_and_the_last_one_is_the_def
 
 def test_only_a_model_that_explains_has_the_path_for_it() -> None:
     assert [path for path in made(IRIS, PAIR, explained=("pair",)) if path.endswith("/pair:explain")]
-    assert not [path for path in made(IRIS, PAIR, explained=("pair",)) if path.endswith("/iris:explain")]
+    assert not [path for path in made(IRIS, PAIR, explained=("pair",)) if path.endswith(("/iris:explain", "/iris/explain"))]
+
+
+def test_v2_explains_where_the_model_does() -> None:
+    assert {"/v2/models/pair/explain", "/v2/models/pair/versions/1/explain"} <= set(made(IRIS, PAIR, explained=("pair",)))
+
+
+def test_mlflow_s_paths_are_there_with_every_protocol() -> None:
+    for protocol in ("v1", "v2"):
+        assert {"/invocations", "/ping"} <= set(made(IRIS, protocols=(protocol,)))
+
+
+def test_a_default_model_that_is_not_loaded_takes_any_table() -> None:
+    assert accepts(request_body(made(PAIR), "/invocations")["schema"], {"dataframe_records": [{"any": 1}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        ({"instances": [[1, 2, 3, 4]]}, True),
+        ({"inputs": [[1, 2, 3, 4]]}, True),
+        ({"dataframe_records": [{"x": [1, 2, 3, 4]}]}, True),
+        ({"dataframe_split": {"columns": ["x"], "data": [[[1, 2, 3, 4]]]}}, True),
+        ({"dataframe_records": []}, False),
+        ({"dataframe_split": {"columns": ["x"]}}, False),
+        ({"instances": [[1, 2, 3, 4]], "dataframe_split": {"data": [[1]]}}, False),
+    ],
+)
+def test_invocations_take_one_of_mlflow_s_forms(body: dict[str, Any], good: bool) -> None:
+    assert accepts(request_body(made(IRIS), "/invocations")["schema"], body) is good
 
 
 @pytest.mark.parametrize(

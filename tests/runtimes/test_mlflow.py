@@ -87,6 +87,13 @@ def test_invocations_takes_each_form_of_mlflows(serve: Serve, saved: Path, body:
     assert np.allclose(answer["predictions"], [5.0, 11.0])
 
 
+def test_invocations_takes_csv_as_pandas_writes_it(serve: Serve, saved: Path) -> None:
+    table = pd.DataFrame({"height": [1.0, 3.0], "width": [2, 4]}).to_csv(index=False).encode()
+    status, answer = serve(saved, "mlflow").caller.ask("POST", "/invocations", table, content_type="text/csv; charset=utf-8")
+    assert status == 200
+    assert np.allclose(answer["predictions"], [5.0, 11.0])
+
+
 def test_texts_come_to_the_model_as_strings(serve: Serve, tmp_path: Path) -> None:
     trained = make_pipeline(OneHotEncoder(), LinearRegression()).fit(TABLE, TABLE.city == "Bern")
     signature = infer_signature(TABLE, trained.predict(TABLE))
