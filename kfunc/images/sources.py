@@ -1,6 +1,7 @@
 """What of a function's folder goes into its image: code in one layer, weights in another. Nothing is imported."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,22 +70,23 @@ def read_rules(folder: Path) -> list[Rule]:
             continue
         except (OSError, UnicodeDecodeError) as error:
             raise BuildError(f"cannot read {folder / name}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+        except re.error as error:
+            raise BuildError(f"{folder / name} has a pattern that is none ({error}): correct its brackets") from None
     return parse_rules(())
 
 
 def _walk(folder: Path, rules: list[Rule], notes: list[str]) -> Iterator[tuple[Path, str]]:
     """Files below a folder, sorted, with their names; links are followed, but never in a circle."""
-    seen: set[tuple[int, int]] = set()
 
-    def within(place: Path, prefix: str) -> Iterator[tuple[Path, str]]:
+    def within(place: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
         try:
             known = place.stat()
             names = sorted(os.listdir(place))
         except OSError as error:
             raise BuildError(f"cannot read {place}: {error.strerror}") from None
-        if (known.st_dev, known.st_ino) in seen:
+        identity = (known.st_dev, known.st_ino)
+        if identity in above:
             return
-        seen.add((known.st_dev, known.st_ino))
         for each in names:
             path, name = place / each, f"{prefix}{each}"
             if is_ignored(name, rules):
@@ -95,13 +97,13 @@ def _walk(folder: Path, rules: list[Rule], notes: list[str]) -> Iterator[tuple[P
                 notes.append(f"{name} is a link to nothing: it is left out")
                 continue
             if stat.S_ISDIR(mode):
-                yield from within(path, f"{name}/")
+                yield from within(path, f"{name}/", above | {identity})
             elif stat.S_ISREG(mode):
                 yield path, name
             else:
                 notes.append(f"{name} is no file: it is left out")
 
-    yield from within(folder, "")
+    yield from within(folder, "", frozenset())
 
 
 def _entry(path: Path, name: str) -> Entry:

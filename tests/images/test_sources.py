@@ -47,6 +47,20 @@ def test_links_are_followed_but_not_in_a_circle_and_what_is_no_file_is_said(tmp_
     assert found.notes == ["broken is a link to nothing: it is left out", "pipe is no file: it is left out"]
 
 
+def test_a_folder_that_a_link_names_as_well_goes_in_twice(tmp_path: Path) -> None:
+    write(tmp_path, "v1/labels.txt")
+    (tmp_path / "current").symlink_to("v1")
+    found = whole_folder(tmp_path, "f")
+    assert [entry.path for entry in found.code] == ["f/current/labels.txt", "f/v1/labels.txt"]
+
+
+def test_a_pattern_that_is_none_is_an_error_that_names_its_file(tmp_path: Path) -> None:
+    write(tmp_path, "handler.py")
+    (tmp_path / ".funcignore").write_text("[z-a].txt\n")
+    with pytest.raises(BuildError, match=r"\.funcignore has a pattern that is none .*: correct its brackets"):
+        whole_folder(tmp_path, "f")
+
+
 def test_of_a_function_without_code_only_the_model_goes_in(tmp_path: Path) -> None:
     write(tmp_path, "examples/model.onnx", "README.md")
     found = model_only(tmp_path, tmp_path / "examples/model.onnx", "function")
