@@ -10,8 +10,10 @@ from msgspec import Struct
 from kfunc.errors import RegistryError
 from kfunc.images.credentials import Credentials
 
-CHALLENGE = re.compile(r'([A-Za-z][A-Za-z0-9-]*)(?:\s+((?:[A-Za-z_-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+))?(?:,|$)')
-PARAMETER = re.compile(r'([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
+PART = re.compile(
+    r'\s*(?:([A-Za-z][A-Za-z0-9-]*)(?:\s+|(?=,|$)))?(?:([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))\s*)?(?:,|$)'
+)
+"""What is between two commas: a scheme, its parameter, or both."""
 CLIENT = "kfunc"
 
 
@@ -33,13 +35,19 @@ class TokenRequest(Struct, frozen=True):
 
 def parse_challenges(fields: list[str]) -> list[Challenge]:
     """The challenges of all fields of that name."""
-    found = []
-    for match in CHALLENGE.finditer(", ".join(fields)):
-        values = {}
-        for parameter in PARAMETER.finditer(match[2] or ""):
-            quoted = parameter[2]
-            values[parameter[1].lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else parameter[3]
-        found.append(Challenge(match[1].lower(), values))
+    found: list[Challenge] = []
+    text, position = ", ".join(fields), 0
+    while position < len(text):
+        part = PART.match(text, position)
+        if part is None:  # something else than parameters: the schemes behind it may be known
+            position = (text.find(",", position) + 1) or len(text)
+            continue
+        scheme, name, quoted, plain = part.groups()
+        if scheme:
+            found.append(Challenge(scheme.lower(), {}))
+        if name and found:
+            found[-1].parameters[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+        position = part.end()
     return found
 
 
@@ -66,6 +74,6 @@ def token_request(challenge: Challenge, scope: str, credentials: Credentials) ->
 def token_of(answer: Any) -> str:
     """The token in a token server's answer. Raises RegistryError."""
     token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
-    if not isinstance(token, str) or not token or not token.isprintable():
+    if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
         raise RegistryError("the registry's token server answered without a token; tell who runs it")
     return token

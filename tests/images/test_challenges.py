@@ -18,11 +18,17 @@ BEARER = Challenge("bearer", {"realm": "https://auth.example.com/token", "servic
         (["BASIC realm=x"], [Challenge("basic", {"realm": "x"})]),
         (['Negotiate, Basic realm="x"'], [Challenge("negotiate"), Challenge("basic", {"realm": "x"})]),
         (['Bearer realm="a"', 'Basic realm="b"'], [Challenge("bearer", {"realm": "a"}), Challenge("basic", {"realm": "b"})]),
+        (["NTLM TlRM/a==", "Basic realm=x"], [Challenge("basic", {"realm": "x"})]),
+        (['Bearer realm = "a" , scope="b c"'], [Challenge("bearer", {"realm": "a", "scope": "b c"})]),
         ([], []),
     ],
 )
 def test_challenges_are_read(fields: list[str], expected: list[Challenge]) -> None:
     assert parse_challenges(fields) == expected
+
+
+def test_a_challenge_made_to_be_read_for_hours_is_read_at_once() -> None:
+    assert len(parse_challenges(["Bearer " + "a=a" * 5_000 + '"', "Basic realm=x"])) <= 2
 
 
 def test_without_credentials_a_token_is_asked_for_anonymously() -> None:
@@ -46,7 +52,7 @@ def test_a_realm_that_is_no_server_is_refused(realm: str) -> None:
         token_request(Challenge("bearer", {"realm": realm}), "", ANONYMOUS)
 
 
-@pytest.mark.parametrize("answer", [{}, [], None, {"token": ""}, {"token": 1}, {"token": "a\r\nb: c"}])
+@pytest.mark.parametrize("answer", [{}, [], None, {"token": ""}, {"token": 1}, {"token": "a\r\nb: c"}, {"token": "日"}])
 def test_an_answer_without_a_token_is_refused(answer: object) -> None:
     with pytest.raises(RegistryError, match="answered without a token"):
         token_of(answer)
