@@ -123,8 +123,10 @@ class Store:
         """Remember what `key` stands for. Raises BuildError."""
         path = self._notes / key
         try:
-            path.with_suffix(".new").write_bytes(msgspec.json.encode(value))
-            path.with_suffix(".new").replace(path)
+            handle, made = tempfile.mkstemp(dir=self._notes, prefix=".")  # another build may write the same note
+            with open(handle, "wb") as file:
+                file.write(msgspec.json.encode(value))
+            os.replace(made, path)
         except OSError as error:
             raise cannot_write(error, path) from None
 

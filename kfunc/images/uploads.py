@@ -1,5 +1,6 @@
 """Blobs into a registry, large ones in chunks: an upload goes on where a lost connection or an ended build left it."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urljoin, urlsplit
@@ -32,7 +33,8 @@ def upload(registry: Registry, blob: Blob, store: Store, told: Told) -> bool:
     """Bring a blob into the repository; False if it was there. Raises RegistryError."""
     if registry.has_blob(blob.digest):
         return False
-    key = f"upload-{registry.reference.host}-{registry.reference.repository}-{blob.digest}".replace("/", "-").replace(":", "-")
+    place = f"{registry.reference.host}/{registry.reference.repository}@{blob.digest}"
+    key = f"upload-{hashlib.sha256(place.encode()).hexdigest()}"
     session = store.noted(key, Session)
     offset = _arrived(registry, session) if session else None
     if session is None or offset is None:

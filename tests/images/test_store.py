@@ -29,6 +29,12 @@ def test_a_note_is_remembered_until_it_is_forgotten(store: Store) -> None:
     assert store.noted("upload", Session) is None
 
 
+def test_notes_whose_names_begin_alike_are_written_apart(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "cache/notes/a.new").mkdir()
+    store.note("a.first", Session("http://a"))
+    assert store.noted("a.first", Session) == Session("http://a")
+
+
 def test_what_nothing_has_used_for_a_month_is_removed(store: Store) -> None:
     old, new = store.add(b"old", "a"), store.add(b"new", "a")
     os.utime(old.path, (1000, 1000))
