@@ -6,9 +6,9 @@ The .pyc files are bound to their source by its hash and unchecked: their bytes 
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from zipfile import ZipFile
 
 import msgspec
 
@@ -73,7 +73,5 @@ def _source(entry: Entry, folder: Path, number: int) -> tuple[Path, str]:
 
 
 def _names(archive: Path) -> list[str]:
-    from zipfile import ZipFile
-
-    with ZipFile(archive) as made, warnings.catch_warnings():
+    with ZipFile(archive) as made:
         return made.namelist()

@@ -1,6 +1,7 @@
 """The layers of one image: dependencies, kfunc itself, weights, code. What has been made before comes from the store."""
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -132,7 +133,7 @@ class Maker:
             found = download(needs, Path(folder), self._environ)
             if not found.pinned:
                 self._reporter.say("note: kfunc's own pins do not fit the requirements: other versions are taken")
-            packages = [read_package(file, hashlib.sha256(file.read_bytes()).hexdigest()) for file in found.files]
+            packages = [read_package(file, content_digest(file)) for file in found.files]
             entries = _distinct(entry for file in found.files for entry in wheel_entries(file))
             entries += compiled(entries, program, python, Path(folder)) if program else []
             layer = write_layer(self._store, entries, "dependencies")
@@ -164,8 +165,6 @@ def kfunc_entries() -> list[Entry]:
 
 
 def _own_package() -> Package:
-    import io
-
     return parse_metadata(io.BytesIO(metadata().encode()), "")
 
 

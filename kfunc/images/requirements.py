@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.parser import HeaderParser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -25,6 +25,8 @@ WHEELS = "wheels"
 """A folder beside func.yaml with wheels that no index has."""
 NO_PIP = 3
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+NAMED_FILE = re.compile(r"\s*(?:(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)|((?:\.{0,2}/)\S+\.(?:whl|zip|gz)))")
+"""A line that names another file."""
 IMPOSSIBLE = ("ResolutionImpossible", "conflicting dependencies", "No matching distribution", "Could not find a version")
 
 
@@ -103,13 +105,30 @@ def key(needs: Needs, environ: Mapping[str, str]) -> str:
     """A name for all that decides which wheels are found, but for what the index has."""
     parts = [metadata(), *pins(needs.extras), repr(needs.extras), needs.python, str(needs.platform), repr(needs.packages)]
     if needs.file:
-        parts.append(needs.file.read_text(encoding="utf-8", errors="replace"))
+        parts += _texts(needs.file, set())
     if needs.wheels:
         parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(needs.wheels.glob("*.whl"))]
     parts += [
         f"{name}={value}" for name, value in sorted(environ.items()) if name.startswith(("PIP_INDEX", "PIP_EXTRA", "PIP_FIND"))
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
+    """A requirements.txt and the files that it names: others of its kind, constraints, wheels by their path."""
+    file = file.resolve()
+    if file in seen or not file.is_file():
+        return
+    seen.add(file)
+    if file.suffix in (".whl", ".zip", ".gz"):
+        yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        return
+    text = file.read_text(encoding="utf-8", errors="replace")
+    yield text
+    for line in text.splitlines():
+        found = NAMED_FILE.match(line)
+        if found:
+            yield from _texts(file.parent / (found[1] or found[2]), seen)
 
 
 def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
@@ -160,7 +179,7 @@ def _named(needs: Needs) -> set[str]:
     """The packages that the function itself asks for: kfunc's pins do not hold for them."""
     lines = list(needs.packages)
     if needs.file:
-        lines += needs.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines += [line for text in _texts(needs.file, set()) for line in text.splitlines()]
     return {normalized(found[1]) for line in lines if (found := NAME.match(line))}
 
 
