@@ -42,6 +42,7 @@ class BatcherApplication:
         self.records = Records(metrics)
         self.tracer: BatchTracer | None = None  # where traces are sent
         self._recorder = recorder
+        self._keeps = recorder.recent is not None
         self._bounds = bounds = bounds_of(settings, max_body_bytes)
         self._policy: Policy[Member] = Policy(bounds)
         self._timer: asyncio.TimerHandle | None = None
@@ -230,6 +231,8 @@ class BatcherApplication:
     def send_merged(self, call: Merged) -> None:
         """Send several requests as one, or each alone where they have no common form."""
         if call.prepare():
+            if self._keeps:
+                call.take_id()
             calls = (call,)
             for part in call.parts:
                 member = part.ticket.item

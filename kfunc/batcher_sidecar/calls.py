@@ -15,6 +15,8 @@ from kfunc.batcher_sidecar.v2_requests import V2Request
 from kfunc.batcher_sidecar.whole_answer import WholeAnswer
 from kfunc.errors import BadGateway, KfuncError
 from kfunc.http.exchange import Exchange
+from kfunc.http.head_lines import REQUEST_ID
+from kfunc.http.identity import new_request_id
 from kfunc.http.proxy import Forward
 from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import JSON, Headers, forwarded_headers, header_lines
@@ -94,7 +96,7 @@ def give(exchange: Exchange, lines: bytes, body: bytes) -> None:
 
 def form_lines(head: ResponseHead, json_length: int) -> bytes:
     """The fields of an answer whose form is not that of the batch's."""
-    fields = [field for field in forwarded_headers(head.headers) if field[0] not in FORM and field[0] != b"x-request-id"]
+    fields = [field for field in forwarded_headers(head.headers) if field[0] not in FORM and field[0] != REQUEST_ID]
     if json_length:
         return header_lines([*fields, (b"content-type", BINARY), (JSON_LENGTH, b"%d" % json_length)])
     return header_lines([*fields, (b"content-type", JSON)])
@@ -207,6 +209,7 @@ class Merged(WholeAnswer):
         self._connection: UpstreamConnection | None = None
         self._open = True
         self.span: BatchSpan | None = None  # where traces are sent
+        self._own_id = b""  # where the last requests are kept
 
     def prepare(self) -> bool:
         """Write the body; false where the requests have no common form."""
@@ -219,6 +222,13 @@ class Merged(WholeAnswer):
         except (RecursionError, Unrepresentable):
             return False
         return True
+
+    def take_id(self) -> None:
+        """Be known behind by an id of its own, which its requests keep."""
+        self._own_id = new_request_id()
+        own = ((self._own_id, len(self.parts)),)
+        for part in self.parts:
+            part.ticket.item.exchange.batches += own
 
     # ---- request
 
@@ -245,6 +255,8 @@ class Merged(WholeAnswer):
         if self.span is not None:
             own = [(TRACE[0], self.span.traceparent), *([(TRACE[1], self.span.state)] if self.span.state else ())]
             fields = [field for field in fields if field[0] not in TRACE] + own
+        if self._own_id:
+            fields = [field for field in fields if field[0] != REQUEST_ID] + [(REQUEST_ID, self._own_id)]
         if (b"host", first.headers.get(b"host", b"")) not in fields:
             fields.append((b"host", first.headers.get(b"host", b"localhost")))
         return fields

@@ -96,7 +96,7 @@ def sidecar_recipe(name: str, asked: Asked) -> Recipe:
         name=name,
         base=asked.base or DEFAULT_BASE,
         platforms=tuple(PLATFORMS[each] for each in asked.platforms or ("linux/amd64",)),
-        libraries=Libraries(("sinks",)),
+        libraries=Libraries(("page", "sinks")),
         python=asked.python,
         module="kfunc.logger_sidecar",
     )

@@ -9,9 +9,9 @@ from msgspec import Struct, structs
 
 from kfunc.cli.child import Program
 from kfunc.config import pod
+from kfunc.config.places import RECENT
 from kfunc.config.pod import PodConfig
 
-RECENT = 64  # requests that the page can show; none are kept with --quiet
 MODULES = {"logger": "kfunc.logger_sidecar", "batcher": "kfunc.batcher_sidecar", "handler": "kfunc.handlers"}
 
 
@@ -57,7 +57,7 @@ def programs(
         manage = endpoints.management[name].fileno()
         # -P: a file of the function's that is named like a module must not shadow it in the sidecars.
         arguments = ["-P", "-m", MODULES[name], f"--manage=fd:{manage}"]
-        arguments += [f"--recent={RECENT}"] if access_log or relay_output else []
+        arguments += [f"--recent={RECENT}"] if access_log or relay_output else []  # none with --quiet
         inherited = [manage]
         if inner is not None:
             arguments.append(f"--upstream=unix:{endpoints.folder}/{inner}")

@@ -14,5 +14,7 @@ SCRATCH = "/tmp"  # noqa: S108, the pod's own
 FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS, MODEL_CACHE, UNSEALED)
 
 MANAGEMENT_PORTS = {"logger": 9095, "batcher": 9096, "handler": 9097}
+RECENT = 64
+"""Requests that a process keeps where the page can show them."""
 # Knative's: queue-proxy, its metrics, its profiling and administration.
 KNATIVE_PORTS = (8008, 8012, 8013, 8022, 8112, 9090, 9091)

@@ -41,6 +41,11 @@ def parse_address(text: str) -> Address:
     raise StartupError(f"not an address: {text!r}; use host:port, unix:/path or fd:N")
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is one of the machine's own loopback ones."""
+    return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
+
+
 def listen(address: Address) -> socket.socket:
     """A listening socket. Raises StartupError that says what to do."""
     try:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from kfunc.config.deployment import ContainerResources, Shares
 from kfunc.config.deployment_rules import GPU_RESOURCES
 from kfunc.config.function import Requests, ResourceLimits
-from kfunc.config.places import MANAGEMENT_PORTS, SOCKETS
+from kfunc.config.places import MANAGEMENT_PORTS, RECENT, SOCKETS
 from kfunc.config.server import Server, ready_path, server_port
 from kfunc.config.sink_addresses import sink_variables
 from kfunc.manifests.environment import handler_variables, literal, own_variables, sources
@@ -67,6 +67,8 @@ def _own(plan: Plan, name: Container, inner: tuple[Container, ...]) -> Manifest:
     if outermost:  # it shows the metrics of the whole pod
         scraped = [other for other in reversed(inner) if other != "handler" or server is UNSET]
         arguments += [f"--scrape=127.0.0.1:{MANAGEMENT_PORTS[other]}" for other in scraped]
+    if plan.config.page in ("local", "everyone"):
+        arguments.append(f"--recent={RECENT}")
     return {
         "name": name,
         "image": function_image(plan) if name == "handler" else sidecar_image(plan),

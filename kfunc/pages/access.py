@@ -6,6 +6,8 @@ between. The name keeps out other sites' pages whose own name was pointed here (
 
 from collections.abc import Mapping
 
+from kfunc.http.address import is_loopback
+
 LOOPBACK_NAMES = (b"localhost", b"127.0.0.1", b"[::1]")
 # Knative's queue-proxy, Envoy and every other proxy add one of these, whatever the caller sent.
 FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"via"))
@@ -16,11 +18,6 @@ def is_local(peer: object, headers: Mapping[bytes, bytes]) -> bool:
     if not isinstance(peer, tuple) or not is_loopback(str(peer[0])):
         return False
     return not FORWARDED.intersection(headers) and host_name(headers.get(b"host", b"")) in LOOPBACK_NAMES
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an IP address is one of the machine's own loopback ones."""
-    return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
 
 
 def host_name(host: bytes) -> bytes:

@@ -1,9 +1,10 @@
-"""The last requests of a pod: what its processes kept of each, joined by the request's id. Sans-IO."""
+"""The last requests of a pod: what its processes kept of each, joined by the ids that it had in them. Sans-IO."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct, structs
 
+from kfunc.pages.waterfall import Span, spans
 from kfunc.telemetry.recent import Request
 
 MOST = 50
@@ -17,28 +18,43 @@ class Pod(Struct, frozen=True):
     requests: Callable[[], Awaitable[Sequence[Sequence[Request]]]]
 
 
-def joined(processes: Sequence[Sequence[Request]]) -> list[Request]:
+class Shown(Request, frozen=True, gc=False):
+    """A request as the outermost process saw it, with the longest times of all and the spans in each."""
+
+    spans: list[Span] = []
+
+
+Known = dict[str, list[Request]]
+
+
+def joined(processes: Sequence[Sequence[Request]]) -> list[Shown]:
     """The outermost process's requests, newest first, each with what the inner ones know of its times.
 
-    An inner process sees a batch as one request with an id of its own: the waiting before it is what is known then.
+    Behind the batcher a request has its own id, or its batch's, which the batcher tells.
     """
     if not processes:
         return []
     outer, *inner = processes
-    known: dict[str, list[Request]] = {}
-    for request in (each for requests in inner for each in requests):
-        known.setdefault(request.request_id, []).append(request)
+    known: list[Known] = []
+    for requests in inner:
+        by_id: Known = {}
+        for request in requests:
+            by_id.setdefault(request.request_id, []).append(request)
+        known.append(by_id)
     posted = [each for each in outer if each.method == "POST"][:MOST]
-    return [_joined(each, known.get(each.request_id, [])) for each in posted]
+    return [_joined(each, known) for each in posted]
 
 
-def _joined(outer: Request, inner: list[Request]) -> Request:
-    seen = [outer, *inner]
-    return structs.replace(
-        outer,
-        path=outer.path[:MAX_TEXT],
-        queue_ms=max(each.queue_ms for each in seen),
-        batch_ms=max(each.batch_ms for each in seen),
-        compute_ms=max(each.compute_ms for each in seen),
-        trace_id=next((each.trace_id for each in seen if each.trace_id), ""),
-    )
+def _joined(outer: Request, known: list[Known]) -> Shown:
+    behind = [(request, 0) for requests in known for request in requests.get(outer.request_id, [])]
+    batches = [batch for request, _ in [(outer, 0), *behind] for batch in request.batches]
+    behind += [(each, batch.requests) for batch in batches for requests in known for each in requests.get(batch.request_id, [])]
+    seen = [outer, *[request for request, _ in behind]]
+    own = structs.asdict(outer) | {
+        "path": outer.path[:MAX_TEXT],
+        "queue_ms": max(each.queue_ms for each in seen),
+        "batch_ms": max(each.batch_ms for each in seen),
+        "compute_ms": max(each.compute_ms for each in seen),
+        "trace_id": next((each.trace_id for each in seen if each.trace_id), ""),
+    }
+    return Shown(**own, spans=spans(outer, behind))

@@ -7,7 +7,7 @@ import msgspec
 
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
-from kfunc.http.address import Address
+from kfunc.http.address import Address, is_loopback
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
 from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, takes_openmetrics
@@ -23,7 +23,7 @@ REQUEST = b"GET %b HTTP/1.0\r\nhost: localhost\r\naccept: %b\r\n\r\n"
 class Management:
     """Answers on the management port. `scrape` are the other processes whose metrics are shown too.
 
-    `recent` are the last requests, at /requests; `others` answers every other path.
+    `recent` are the last requests, at /requests, for callers on this machine; `others` answers every other path.
     """
 
     stream_above = MAX_BODY_BYTES
@@ -48,6 +48,8 @@ class Management:
         if exchange.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("only GET is possible here", "GET, HEAD")
         if path == b"/requests" and self._recent is not None:
+            if not _is_of_this_machine(exchange):
+                raise NotFound("the last requests are for callers on this machine")
             exchange.respond(200, msgspec.json.encode(self._recent.latest()))
             return
         task = asyncio.get_running_loop().create_task(self._answer(exchange))
@@ -61,6 +63,15 @@ class Management:
         openmetrics = takes_openmetrics(exchange.headers.get(b"accept", b""))
         text = await pod_exposition(self._metrics, self._scrape, openmetrics=openmetrics)
         exchange.respond(200, text.encode(), OPENMETRICS if openmetrics else PROMETHEUS, [(b"vary", b"accept")])
+
+
+def _is_of_this_machine(exchange: Exchange) -> bool:
+    """Whether the caller is: paths and ids of requests are nobody else's affair, and a pod's port is open to the cluster."""
+    transport: asyncio.Transport | None = getattr(exchange.transmitter, "transport", None)
+    if transport is None:
+        return False
+    peer = transport.get_extra_info("peername")
+    return not isinstance(peer, tuple) or is_loopback(str(peer[0]))  # a Unix socket's has no address
 
 
 async def pod_exposition(metrics: Metrics, scrape: list[Address], *, openmetrics: bool = False) -> str:

@@ -46,7 +46,7 @@ class RequestRecorder:
     def __init__(self, metrics: Metrics, *, access_log: float, keep: int = 0) -> None:
         """`access_log`: the share of requests that get a line. `keep`: how many of the last requests are kept."""
         self._metrics = metrics
-        self.recent = RecentRequests(keep) if keep else None
+        self.recent = RecentRequests(keep, metrics.component) if keep else None
         codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
         durations = metrics.histogram(
             "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS

@@ -118,8 +118,9 @@ async def hang_up(_: Upstream, request: Message) -> None:
 class Pod:
     """The batcher in front of an upstream."""
 
-    def __init__(self, upstream: Upstream, port: int, metrics: Metrics) -> None:
+    def __init__(self, upstream: Upstream, port: int, metrics: Metrics, recorder: RequestRecorder) -> None:
         self.upstream = upstream
+        self.recorder = recorder
         self.port = port
         self.metrics = metrics
 
@@ -165,7 +166,7 @@ def row(*values: object, **more: object) -> dict[str, object]:
     return {"inputs": [{**ROW, "data": list(values)}], **more}
 
 
-def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = echo, **settings: Any) -> None:
+def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = echo, keep: int = 0, **settings: Any) -> None:
     """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`."""
 
     async def main() -> None:
@@ -173,7 +174,7 @@ def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = ech
         server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
         pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
         metrics = Metrics("batcher")
-        recorder = RequestRecorder(metrics, access_log=False)
+        recorder = RequestRecorder(metrics, access_log=False, keep=keep)
         batcher = HttpServer(
             BatcherApplication(Batcher(**{"max_latency_ms": 0, **settings}), pool, metrics, recorder), Limits()
         )
@@ -182,7 +183,7 @@ def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = ech
         pool.start()
         try:
             async with asyncio.timeout(60):
-                await test(Pod(upstream, listener.getsockname()[1], metrics))
+                await test(Pod(upstream, listener.getsockname()[1], metrics, recorder))
         finally:
             batcher.close()
             pool.close()

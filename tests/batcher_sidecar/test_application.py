@@ -359,13 +359,12 @@ def test_when_the_upstream_is_gone_every_request_that_waits_gets_an_answer() -> 
         free.close()
         pool = UpstreamPool(Address(host="127.0.0.1", port=port), 30.0)
         metrics = Metrics("batcher")
-        application = BatcherApplication(
-            Batcher(max_batch_size=1, max_latency_ms=0), pool, metrics, RequestRecorder(metrics, access_log=False)
-        )
+        recorder = RequestRecorder(metrics, access_log=False)
+        application = BatcherApplication(Batcher(max_batch_size=1, max_latency_ms=0), pool, metrics, recorder)
         batcher = HttpServer(application, Limits())
         listener = socket.create_server(("127.0.0.1", 0))
         await batcher.start(listener)
-        pod = Pod(Upstream(echo), listener.getsockname()[1], metrics)
+        pod = Pod(Upstream(echo), listener.getsockname()[1], metrics, recorder)
         async with asyncio.timeout(20):
             answers = await asyncio.gather(*(pod.send(V1, {"instances": ["a" * (n % 2)]}) for n in range(20)))
         assert {answer.status for answer in answers} == {503}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kfunc.config.batcher import Pad
+from kfunc.telemetry.recent import InBatch
 from tests.batcher_sidecar.pods import METADATA, ROW, V1, V2, Message, Pod, Upstream, echo, row, serve
 
 pytestmark = pytest.mark.integration
@@ -185,6 +186,27 @@ def test_the_trace_of_the_first_goes_on_behind_the_batch() -> None:
         await pod.behind_one(*(pod.send(V1, {"instances": [n]}, traceparent=parents[n], x_n=str(n)) for n in (0, 1)))
         assert pod.upstream.calls[1].headers["traceparent"] == parents[0]
         assert "x-n" not in pod.upstream.calls[1].headers
+
+    serve(test)
+
+
+def test_where_requests_are_kept_a_batch_has_an_id_of_its_own_which_they_know() -> None:
+    async def test(pod: Pod) -> None:
+        requests = [pod.send(V1, {"instances": [n]}, x_request_id=f"r-{n}") for n in (0, 1)]
+        answers = await pod.behind_one(*requests)
+        behind = pod.upstream.calls[1].headers["x-request-id"]
+        assert [answer.headers["x-request-id"] for answer in answers] == ["r-0", "r-1"]
+        assert pod.recorder.recent is not None
+        kept = {each.request_id: each.batches for each in pod.recorder.recent.latest()}
+        assert kept["r-0"] == kept["r-1"] == (InBatch(behind, 2),)
+
+    serve(test, keep=10)
+
+
+def test_where_none_are_kept_a_batch_has_no_id() -> None:
+    async def test(pod: Pod) -> None:
+        await pod.behind_one(*(pod.send(V1, {"instances": [n]}, x_request_id=f"r-{n}") for n in (0, 1)))
+        assert "x-request-id" not in pod.upstream.calls[1].headers
 
     serve(test)
 

@@ -47,6 +47,12 @@ def test_the_outermost_shows_the_metrics_of_all() -> None:
     assert containers(SERVER + ", logger: {}")["logger"]["args"][2:] == []
 
 
+@pytest.mark.parametrize(("page", "kept"), [("local", True), ("everyone", True), ("none", False), ("auto", False)])
+def test_all_keep_the_last_requests_where_the_page_shows_them(page: str, kept: bool) -> None:
+    for container in containers(f"{BOTH}, page: {page}").values():
+        assert ("--recent=64" in container["args"]) is kept
+
+
 def test_readiness_is_the_models_without_a_period_so_that_queue_proxy_asks_all_the_time() -> None:
     ready = {"httpGet": {"path": "/v2/health/ready", "port": 8080}}
     assert containers()["handler"]["readinessProbe"] == ready | {"successThreshold": 1}

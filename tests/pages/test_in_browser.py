@@ -170,6 +170,21 @@ def test_the_charts_and_the_last_requests_follow_what_happens(browser: Browser, 
     assert [name for name in ("Inferences", "Latency", "Batch", "Events") if name not in browser.evaluate(charts)] == []
 
 
+def test_a_request_opens_to_its_spans_and_stays_open_while_others_come(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    send(browser)
+    browser.wait_for("document.querySelector('#recent summary')")
+    browser.evaluate("document.querySelector('#recent summary').focus(); document.querySelector('#recent summary').click()")
+    rows = browser.evaluate("document.querySelectorAll('#recent tr').length")
+    send(browser)
+    browser.wait_for(f"document.querySelectorAll('#recent tr').length > {rows}")
+    names = "JSON.stringify([...document.querySelectorAll('#recent [open] li')].map(each => each.firstChild.textContent))"
+    shown = json.loads(browser.evaluate(names))
+    assert shown[:3] == ["logger", "batcher", "handler"]
+    assert {"model", "encode"} <= set(shown[3:])
+    assert browser.evaluate("document.activeElement.tagName") == "SUMMARY"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, int], scheme: str, tmp_path: Path) -> None:

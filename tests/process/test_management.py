@@ -7,10 +7,12 @@ from http.client import HTTPConnection
 import grpc
 import pytest
 
+from kfunc.errors import NotFound
 from kfunc.http.address import Address
 from kfunc.http.exchange import Exchange
-from kfunc.process.management import MAX_BODY_BYTES, serve_management
+from kfunc.process.management import MAX_BODY_BYTES, Management, serve_management
 from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.recent import RecentRequests
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +85,43 @@ def test_a_call_of_grpc_hears_where_the_models_are_managed() -> None:
 
     said = "UNIMPLEMENTED: this management port serves /metrics alone; models are managed on the handler's"
     assert asyncio.run(run()) == said
+
+
+class Peer:
+    """The transport, and the connection, of a caller with an address."""
+
+    def __init__(self, *address: object) -> None:
+        self.transport = self
+        self._address = address or ""
+        self.said = b""
+
+    def get_extra_info(self, name: str) -> object:
+        assert name == "peername"
+        return self._address
+
+    def send_response(self, exchange: Exchange, lines: bytes, body: bytes) -> None:
+        self.said = body
+
+
+@pytest.mark.parametrize(
+    ("peer", "told"),
+    [
+        (Peer("127.0.0.1", 4000), True),
+        (Peer("::ffff:127.0.0.1", 4000, 0, 0), True),
+        (Peer(), True),
+        (Peer("10.1.2.3", 4000), False),
+        (Peer("2001:db8::1", 4000, 0, 0), False),
+    ],
+)
+def test_the_last_requests_are_told_on_this_machine_alone(peer: Peer, told: bool) -> None:
+    management = Management(Metrics("handler"), [], None, RecentRequests(3))
+    exchange = Exchange(peer, b"GET", b"/requests", [], {}, True)  # type: ignore[arg-type]
+    if told:
+        management.handle(exchange)
+        assert peer.said == b"[]"
+    else:
+        with pytest.raises(NotFound):
+            management.handle(exchange)
 
 
 class Others:

@@ -2,6 +2,7 @@
 
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.recent import InBatch
 from kfunc.telemetry.requests import RequestRecorder
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -35,6 +36,16 @@ def test_a_request_is_shown_with_its_trace_and_times_and_without_its_body() -> N
     (request,) = recorder.recent.latest()
     assert (request.trace_id, request.compute_ms, request.status) == (TRACE, 1.5, 200)
     assert "secret" not in repr(request)
+
+
+def test_it_is_known_where_it_was_when_its_model_began_and_with_whom_it_was_sent_on() -> None:
+    recorder = RequestRecorder(Metrics("handler"), access_log=False, keep=3)
+    exchange = ended(1)
+    exchange.started_at, exchange.compute_at, exchange.batches = 5.0, 5.25, ((b"b-1", 4),)
+    recorder.record(exchange, True)
+    assert recorder.recent is not None
+    (request,) = recorder.recent.latest()
+    assert (request.process, request.compute_at_ms, request.batches) == ("handler", 250.0, (InBatch("b-1", 4),))
 
 
 def test_nothing_is_kept_where_nobody_asks() -> None:

@@ -5,7 +5,7 @@ import { Charts } from "./charts.js";
 import { byId, el, milliseconds, setText } from "./dom.js";
 import { makeField } from "./fields.js";
 import { pointOf } from "./figures.js";
-import { rows } from "./recent.js";
+import { showRequests } from "./recent.js";
 import { compose, fromText } from "./request.js";
 import { curl, pythonCode } from "./snippets.js";
 
@@ -154,10 +154,7 @@ async function showFigures() {
   state.moment = shown.moment;
   setText(byId("device"), shown.device || "–");
   setText(byId("start"), shown.cold_start_s ? `${milliseconds(shown.cold_start_s * 1000)} (model: ${milliseconds(shown.load_s * 1000)})` : "–");
-  const requests = await getJson("/page/recent.json");
-  const key = requests.length ? `${requests[0].request_id} ${requests[0].at_s}` : "";
-  if (key !== state.shown) byId("recent").replaceChildren(...rows(requests));
-  state.shown = key;
+  showRequests(byId("recent"), await getJson("/page/recent.json"));
 }
 
 // One after another, and not while nobody looks.
