@@ -12,6 +12,7 @@ from kfunc.images.layouts import Layout
 from kfunc.images.platforms import Platform, minor_version
 from kfunc.images.references import Reference, parse_reference
 from kfunc.images.registry import Registry
+from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.store import Blob, Store
 from kfunc.images.transport import Transport
 
@@ -47,7 +48,7 @@ class Source(Struct, frozen=True):
     reference: Reference | None = None
 
 
-def open_base(name: str, transport: Transport, store: Store, environ: Mapping[str, str]) -> Source | None:
+def open_base(name: str, transport: Transport, store: Store, environ: Mapping[str, str], reporter: Reporter) -> Source | None:
     """The source that a base image's name stands for; None for `scratch`. Raises StartupError."""
     if name == NOTHING:
         return None
@@ -56,7 +57,12 @@ def open_base(name: str, transport: Transport, store: Store, environ: Mapping[st
         return Source(name, layout.manifest, lambda layer: layout.fetch(layer, store), "")
     reference = parse_reference(name)
     registry = Registry(reference, transport, environ)
-    return Source(name, registry.manifest, lambda layer: registry.fetch(layer, store), reference.wanted, reference)
+
+    def fetch(layer: Descriptor) -> Blob:
+        with reporter.bar(f"fetch {megabytes(layer.size)} of {reference.repository}", layer.size) as told:
+            return registry.fetch(layer, store, told)
+
+    return Source(name, registry.manifest, fetch, reference.wanted, reference)
 
 
 def read_base(source: Source | None, platform: Platform) -> Base:

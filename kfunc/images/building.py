@@ -74,7 +74,7 @@ def build(
     recipe: Recipe, store: Store, transport: Transport, reporter: Reporter, environ: Mapping[str, str], refresh: bool = False
 ) -> Product:
     """Make the image of a recipe. `refresh` asks the package index anew. Raises BuildError, StartupError."""
-    source = open_base(recipe.base, transport, store, environ)
+    source = open_base(recipe.base, transport, store, environ, reporter)
     maker = Maker(recipe, store, reporter, environ, refresh)
     images = []
     for platform in recipe.platforms:

@@ -13,7 +13,7 @@ from kfunc.images.credentials import ANONYMOUS, Credentials, find_credentials
 from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, encode
 from kfunc.images.references import Reference
 from kfunc.images.store import ALGORITHM, Blob, Store
-from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost
+from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost, place_of
 
 MOST_WORDS = 300
 DIGEST = "Docker-Content-Digest"
@@ -54,16 +54,19 @@ class Registry:
         own = dict(headers or {})
 
         def fields() -> dict[str, str]:
-            here = urlsplit(url).netloc == urlsplit(self.base).netloc
-            return own | ({"Authorization": self._authorization} if self._authorization and here else {})
+            return own | ({"Authorization": self._authorization} if self._authorization and self._is_here(url) else {})
 
         answer = send(method, url, fields(), body, sink)
-        if answer.status == 401:
+        if answer.status == 401 and self._is_here(answer.url):  # where it sent us to has no business with our credentials
             self._authorize(answer)
             answer = send(method, url, fields(), body, sink)
         if answer.status in (401, 403):
             raise self._refused(answer)
         return answer
+
+    def _is_here(self, url: str) -> bool:
+        """Whether a URL is the registry's own, and not of a store that it sends its clients to."""
+        return place_of(url) == place_of(self.base)
 
     def _authorize(self, answer: Answer) -> None:
         """Answer the registry's challenge. Raises RegistryError."""
@@ -73,12 +76,23 @@ class Registry:
         bearer = next((each for each in challenges if each.scheme == "bearer"), None)
         if bearer:
             wanted = token_request(bearer, self.scope, self._credentials)
+            self._check_way(wanted.url)
             told = self.transport.retry(wanted.method, wanted.url, wanted.headers, wanted.body)
             if told.status != 200:
                 raise self._refused(told)
             self._authorization = f"Bearer {token_of(_json(told))}"
         elif self._credentials.user and any(each.scheme == "basic" for each in challenges):
             self._authorization = basic(self._credentials)
+
+    def _check_way(self, url: str) -> None:
+        """Raises RegistryError for a token server without TLS where the registry has it: anybody could read the credentials."""
+        scheme, host = place_of(url)
+        allowed = any(map(self.transport.may_be_plain, (host, self.reference.host)))
+        if scheme == "http" and self._credentials != ANONYMOUS and not allowed:
+            raise RegistryError(
+                f"{self.reference.registry} wants the credentials to be sent to {host} without TLS: tell who runs it,"
+                " or give --insecure if that is meant"
+            )
 
     def _widen(self, scope: str) -> None:
         """Ask for a further scope from now on: a mount needs to read the other repository."""
@@ -112,9 +126,12 @@ class Registry:
         return Descriptor(kind, digest, len(answer.body)), answer.body
 
     def has_manifest(self, wanted: str) -> str:
-        """The digest of a manifest that is there; empty if there is none."""
+        """The digest of a manifest that is there; empty if there is none. Raises RegistryError."""
         answer = self.ask("HEAD", f"{self.base}/manifests/{wanted}", {"Accept": ", ".join([*INDEXES, *MANIFESTS])})
-        return (answer.field(DIGEST) or wanted) if answer.status == 200 else ""
+        if answer.status == 404:
+            return ""
+        self.expect(answer, 200, f"say whether {self.reference.name} has {wanted}")
+        return answer.field(DIGEST) or wanted
 
     def put_manifest(self, wanted: str, media_type: str, content: bytes) -> Answer:
         """Write a manifest or index. Raises RegistryError."""
@@ -136,7 +153,10 @@ class Registry:
         return answer.status == 201
 
     def fetch(self, descriptor: Descriptor, store: Store, told: Callable[[int], object] | None = None) -> Blob:
-        """A blob into the store, unless it is there; what came before a lost connection is kept. Raises BuildError."""
+        """A blob into the store, unless it is there; what came before a lost connection is kept. Raises BuildError.
+
+        `told` hears how many bytes have come.
+        """
         found = store.find(descriptor.digest, descriptor.media_type)
         if found:
             return found
@@ -144,10 +164,14 @@ class Registry:
 
             def take(piece: bytes) -> None:
                 file.write(piece)
+                if file.size > descriptor.size:
+                    raise RegistryError(f"{self.reference.registry} sends more than {descriptor.digest} has; tell who runs it")
                 if told:
-                    told(len(piece))
+                    told(file.size)
 
             for number in range(1, TRIES + 1):
+                if number > 1 and file.size == descriptor.size:
+                    break
                 try:
                     answer = self._rest(descriptor.digest, file.size, take)
                 except LOST as error:
@@ -155,7 +179,7 @@ class Registry:
                         raise lost(self.base, error) from None
                     self.transport.wait(number)
                     continue
-                if answer.status not in BUSY:
+                if answer.status not in BUSY or number == TRIES:
                     self.expect(answer, 200, f"get a layer of {self.reference}")
                     break
                 self.transport.wait(number, answer)

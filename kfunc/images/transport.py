@@ -1,5 +1,6 @@
 """HTTP to registries: connections that are kept, TLS with further authorities, proxies, and trying again."""
 
+import base64
 import http.client
 import random
 import socket
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from msgspec import Struct
@@ -57,8 +58,15 @@ class Trust(Struct, frozen=True):
 class Transport:
     """Requests to any number of hosts, one at a time; a context manager."""
 
-    def __init__(self, trust: Trust, environ: Mapping[str, str], pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        environ: Mapping[str, str],
+        pause: Callable[[float], None] = time.sleep,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._trust = trust
+        self._timeout_s = timeout_s
         self._environ = environ
         self._pause = pause
         self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
@@ -75,9 +83,13 @@ class Transport:
         """The URL of a registry: https, but for hosts that may speak plain HTTP and do. Raises RegistryError."""
         if host not in self._schemes:
             self._schemes[host] = "https"
-            if host in self._trust.insecure or is_loopback(host):
+            if self.may_be_plain(host):
                 self._schemes[host] = self._spoken(host)
         return f"{self._schemes[host]}://{host}"
+
+    def may_be_plain(self, host: str) -> bool:
+        """Whether a host may speak HTTP without TLS."""
+        return host in self._trust.insecure or is_loopback(host)
 
     def _spoken(self, host: str) -> str:
         try:
@@ -94,7 +106,7 @@ class Transport:
     def send(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body = b"", sink: Sink | None = None
     ) -> Answer:
-        """One request, once; redirects are followed, without the Authorization to another host. Raises LOST, RegistryError.
+        """One request, once; redirects are followed, without the Authorization to another place. Raises LOST, RegistryError.
 
         `sink` takes the body of a 200 or 206.
         """
@@ -104,7 +116,7 @@ class Transport:
             if answer.status not in REDIRECTS or method not in ("GET", "HEAD") or not answer.field("Location"):
                 return answer
             target = urljoin(url, answer.field("Location"))
-            if urlsplit(target).netloc != urlsplit(url).netloc:
+            if place_of(target) != place_of(url):  # the same host without TLS is another, too
                 fields.pop("Authorization", None)
             url = target
         raise RegistryError(f"{urlsplit(url).netloc} redirects in a circle; tell who runs it")
@@ -169,14 +181,15 @@ class Transport:
         host = netloc.rpartition("@")[2]
         proxies, name = getproxies(), urlsplit(f"//{host}").hostname or ""
         proxy = "" if is_loopback(host) or proxy_bypass(name) else proxies.get(scheme, "")
-        through = urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
+        user, _, through = urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")
         context = self._context(host) if scheme == "https" else None
         if context is None:
-            connection = http.client.HTTPConnection(through or host, timeout=TIMEOUT_S)
+            connection = http.client.HTTPConnection(through or host, timeout=self._timeout_s)
         else:
-            connection = http.client.HTTPSConnection(through or host, timeout=TIMEOUT_S, context=context)
+            connection = http.client.HTTPSConnection(through or host, timeout=self._timeout_s, context=context)
         if through:
-            connection.set_tunnel(host)
+            login = "Basic " + base64.b64encode(unquote(user).encode()).decode()
+            connection.set_tunnel(host, headers={"Proxy-Authorization": login} if user else {})
         return connection
 
     def _context(self, host: str) -> ssl.SSLContext:
@@ -199,6 +212,12 @@ class Transport:
             reason = error.strerror or "no certificate in PEM is in it"
             raise StartupError(f"cannot read the certificates in {file}: {reason}") from None
         return context
+
+
+def place_of(url: str) -> tuple[str, str]:
+    """Scheme, host and port: who is asked, and how."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def lost(url: str, error: Exception) -> RegistryError:

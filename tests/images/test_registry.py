@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from http.client import HTTPMessage
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from kfunc.images.recipes import Recipe
 from kfunc.images.references import parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.store import Store
-from kfunc.images.transport import Transport, Trust
+from kfunc.images.transport import Answer, Transport, Trust
 from kfunc.images.uploads import upload
 from tests.images.fakes import Quiet
 from tests.images.registries import DockerRegistry, Fault, Front, Seen
@@ -92,7 +93,7 @@ def test_an_image_is_pushed_and_can_be_read_again(
 ) -> None:
     push(weights, plain.host, store, environ)
     with transport(environ) as client:
-        source = open_base(f"{plain.host}/team/iris:1", client, Store(tmp_path / "other"), environ)
+        source = open_base(f"{plain.host}/team/iris:1", client, Store(tmp_path / "other"), environ, Quiet())
         found = read_base(source, AMD64)
         assert found.digest == weights.root.digest
         assert [found.fetch(layer).digest for layer in found.layers] == [blob.digest for blob in weights.images[0].all_layers()]
@@ -305,6 +306,56 @@ def test_a_layer_that_arrives_changed_is_refused(
             registry.fetch(descriptor(layer), Store(tmp_path / "other"))
 
 
+def test_a_layer_that_is_longer_than_it_should_be_is_not_read_to_its_end(
+    weights: Product, plain: DockerRegistry, environ: dict[str, str], tmp_path: Path
+) -> None:
+    layer = weights.images[0].layers[0].blob
+    with Front(plain.host, lambda _, __: Fault(200, (), b"x" * (3 * layer.size))) as front, transport(environ) as client:
+        registry = Registry(parse_reference(f"{front.host}/team/iris"), client, environ)
+        with pytest.raises(RegistryError, match="sends more than"):
+            registry.fetch(descriptor(layer), Store(tmp_path / "other"))
+
+
+def test_a_registry_that_stays_busy_is_said_to_be_so(
+    weights: Product, plain: DockerRegistry, environ: dict[str, str], tmp_path: Path
+) -> None:
+    with Front(plain.host, lambda _, __: Fault(503)) as front, transport(environ) as client:
+        registry = Registry(parse_reference(f"{front.host}/team/iris"), client, environ)
+        with pytest.raises(RegistryError, match="503 Service Unavailable; try later"):
+            registry.fetch(descriptor(weights.images[0].layers[0].blob), Store(tmp_path / "other"))
+        with pytest.raises(RegistryError, match="503 Service Unavailable; try later"):
+            registry.has_manifest("1")
+
+
+def test_a_store_that_a_registry_sends_us_to_gets_no_credentials(
+    weights: Product, plain: DockerRegistry, environ: dict[str, str], tmp_path: Path
+) -> None:
+    def elsewhere(seen: Seen, before: int) -> Fault | None:
+        realm = (("WWW-Authenticate", f'Bearer realm="http://{other.host}/token"'),)
+        return Fault(401, realm)
+
+    with (
+        Front(plain.host, elsewhere) as other,
+        Front(plain.host, lambda seen, _: Fault(307, (("Location", f"http://{other.host}{seen.path}"),)), bearer=True) as front,
+        transport(environ) as client,
+    ):
+        known = login(environ, tmp_path / "docker", auths={front.host: auth()})
+        registry = Registry(parse_reference(f"{front.host}/team/iris"), client, known)
+        with pytest.raises(RegistryError, match="401 Unauthorized"):
+            registry.fetch(descriptor(weights.images[0].layers[0].blob), Store(tmp_path / "other"))
+    assert [(each.method, each.headers.get("authorization")) for each in other.seen] == [("GET", None)]
+
+
+def test_credentials_are_not_sent_without_tls_where_the_registry_has_it(environ: dict[str, str], tmp_path: Path) -> None:
+    with transport(environ) as client:
+        known = login(environ, tmp_path / "docker", auths={"registry.example.com": auth()})
+        registry = Registry(parse_reference("registry.example.com/team/iris"), client, known)
+        headers = HTTPMessage()
+        headers["WWW-Authenticate"] = 'Bearer realm="http://auth.example.com/token"'
+        with pytest.raises(RegistryError, match=r"to auth\.example\.com without TLS: tell who runs it"):
+            registry._authorize(Answer(401, headers, b"", f"{registry.base}/blobs/x"))
+
+
 def test_a_manifest_of_another_digest_is_refused(plain: DockerRegistry, environ: dict[str, str]) -> None:
     with Front(plain.host, lambda _, __: Fault(200, (), b"{}")) as front, transport(environ) as client:
         registry = Registry(parse_reference(f"{front.host}/team/iris"), client, environ)
@@ -321,4 +372,4 @@ def test_a_base_image_that_is_none_is_refused(
         transport(environ) as client,
         pytest.raises(BuildError, match="image"),
     ):
-        read_base(open_base(f"{front.host}/team/iris", client, store, environ), AMD64)
+        read_base(open_base(f"{front.host}/team/iris", client, store, environ, Quiet()), AMD64)
