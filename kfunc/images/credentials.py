@@ -52,30 +52,34 @@ def find_credentials(registry: str, repository: str, environ: Mapping[str, str])
 def _of_file(file: Path, registry: str, repository: str, environ: Mapping[str, str]) -> Credentials | None:
     try:
         settings = msgspec.json.decode(file.read_bytes())
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise RegistryError(f"cannot read {file}: {error.strerror}") from None
+        raise RegistryError(
+            f"cannot read {file}: {error.strerror}; correct its mode, or set DOCKER_CONFIG to another folder"
+        ) from None
     except msgspec.DecodeError as error:
         raise RegistryError(f"{file} is not JSON ({error}); `docker login {registry}` writes it") from None
     if not isinstance(settings, dict):
         raise RegistryError(f"{file} is no object; `docker login {registry}` writes it")
     names = [HUB_KEY, DOCKER_HUB, "index.docker.io"] if registry == DOCKER_HUB else [registry]
-    helpers = settings.get("credHelpers") or {}
+    helpers, auths = _table(settings, "credHelpers"), _table(settings, "auths")
     for name in names:
-        helper = helpers.get(name) or (settings.get("credsStore") if _may_hold(settings, name) else None)
+        helper = helpers.get(name) or (settings.get("credsStore") if _may_hold(auths, name) else None)
         if helper:
             found = ask_helper(str(helper), name, environ)
             if found:
                 return found
-    return _of_auths(settings.get("auths") or {}, _keys(names, repository), file)
+    return _of_auths(auths, _keys(names, repository), file)
 
 
-def _may_hold(settings: dict[str, Any], name: str) -> bool:
+def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    found = settings.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _may_hold(noted: dict[str, Any], name: str) -> bool:
     """The default store is asked for what `docker login` has noted, and where nothing is noted at all."""
-    noted = settings.get("auths") or {}
     return not noted or any(key in noted for key in (name, f"https://{name}", f"https://{name}/v1/"))
 
 

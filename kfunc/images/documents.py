@@ -1,5 +1,7 @@
 """OCI's documents: an image's configuration, manifests, indexes. Equal input gives equal bytes. Pure."""
 
+import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +25,9 @@ DOCKER_LAYERS = {
 }
 EPOCH = "1970-01-01T00:00:00Z"
 """The time of every image: a real one would give another digest each time."""
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+"""A digest becomes part of paths and URLs: nothing else may be in it."""
 
 Json = dict[str, Any]
 
@@ -66,13 +71,18 @@ def encode(document: Json) -> bytes:
     return msgspec.json.encode(document)
 
 
+def digest_of(content: bytes) -> str:
+    """The digest of a document."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 def read_descriptor(value: Any, of: str) -> Descriptor:
     """A descriptor of somebody else's document, `of` what. Raises BuildError."""
     try:
         kind, digest, size = value["mediaType"], value["digest"], value["size"]
         at = value.get("platform") or {}
         platform = Platform(at["architecture"], at["os"]) if at else None
-        if not (isinstance(kind, str) and isinstance(size, int) and str(digest).startswith("sha256:")):
+        if not (isinstance(kind, str) and isinstance(size, int) and DIGEST.fullmatch(digest)):
             raise TypeError
         return Descriptor(kind, digest, size, platform)
     except (KeyError, TypeError, AttributeError):

@@ -5,13 +5,14 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.documents import INDEX, Descriptor, Json, encode, index, read_descriptor
+from kfunc.images.documents import INDEX, Descriptor, Json, digest_of, encode, index, read_descriptor
 from kfunc.images.store import PIECE, Blob, Store
 
 MARK = "oci-layout"
@@ -31,15 +32,14 @@ class Layout:
     def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
         """A manifest by digest; without one, the layout's only image, or all its platforms as an index. Raises BuildError."""
         if wanted:
-            content = self._read(self._blob(wanted))
-            kind = msgspec.json.decode(content, type=dict).get("mediaType", "")
-            return Descriptor(kind, wanted, len(content)), content
+            content = self._document(wanted)
+            return Descriptor(self._decode(content).get("mediaType", ""), wanted, len(content)), content
         content = self._read(self.folder / "index.json")
-        listed = msgspec.json.decode(content, type=dict).get("manifests") or []
+        listed = self._decode(content).get("manifests") or []
         images = [each for each in listed if not each.get("artifactType")]
         if len(images) == 1:
             only = read_descriptor(images[0], str(self.folder))
-            return only, self._read(self._blob(only.digest))
+            return only, self._document(only.digest)
         return Descriptor(INDEX, "", len(content)), content
 
     def fetch(self, descriptor: Descriptor, store: Store) -> Blob:
@@ -57,6 +57,20 @@ class Layout:
         except OSError as error:
             raise BuildError(f"cannot read {error.filename}: {error.strerror}; the layout is not whole") from None
         return copy.blob
+
+    def _document(self, digest: str) -> bytes:
+        """A document with this digest. Raises BuildError for one that has another."""
+        content = self._read(self._blob(digest))
+        if digest_of(content) != digest:
+            raise BuildError(f"{self._blob(digest)} is damaged: its digest is another; write the layout anew")
+        return content
+
+    def _decode(self, content: bytes) -> Json:
+        try:
+            found: Json = msgspec.json.decode(content, type=dict)
+        except msgspec.MsgspecError:
+            raise BuildError(f"the layout {self.folder} is damaged: a document of it is no JSON; write it anew") from None
+        return found
 
     def _blob(self, digest: str) -> Path:
         return self.folder / "blobs" / digest.replace(":", "/")
@@ -123,7 +137,7 @@ def write_docker_archive(path: Path, image: Loadable, name: str) -> None:
     """Write an archive for `docker load` and `podman load`. Raises BuildError."""
     layers = [f"{blob.digest.removeprefix('sha256:')}.tar" for blob in image.layers]
     config = f"{image.config.digest.removeprefix('sha256:')}.json"
-    listed = encode_list([{"Config": config, "RepoTags": [name], "Layers": layers}])
+    listed = msgspec.json.encode([{"Config": config, "RepoTags": [name], "Layers": layers}])
     made = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,14 +148,9 @@ def write_docker_archive(path: Path, image: Loadable, name: str) -> None:
                     _add(archive, member, file, blob.size)
         os.replace(made, path)
     except OSError as error:
+        with suppress(OSError):
+            made.unlink()
         raise BuildError(f"cannot write to {error.filename or path}: {error.strerror}; choose another place") from None
-    finally:
-        made.unlink(missing_ok=True)
-
-
-def encode_list(documents: list[Json]) -> bytes:
-    """A list of documents."""
-    return msgspec.json.encode(documents)
 
 
 def _add(archive: tarfile.TarFile, name: str, file: "io.BufferedIOBase | io.BytesIO", size: int) -> None:

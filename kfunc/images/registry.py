@@ -1,6 +1,5 @@
 """One registry's API (distribution specification 1.1): manifests, blobs, referrers, with the credentials that it asks for."""
 
-import hashlib
 import http.client
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ import msgspec
 from kfunc.errors import RegistryError
 from kfunc.images.challenges import basic, parse_challenges, token_of, token_request
 from kfunc.images.credentials import ANONYMOUS, Credentials, find_credentials
-from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, encode
+from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, digest_of, encode
 from kfunc.images.references import Reference
 from kfunc.images.store import ALGORITHM, Blob, Store
 from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost, place_of
@@ -224,11 +223,6 @@ class Registry:
         if answer.status == 413:
             advice = "it, or a proxy before it, does not take blobs of this size: raise its limit"
         raise RegistryError(f"{host} would not {what}: {said(answer)}; {advice}", answer.status)
-
-
-def digest_of(content: bytes) -> str:
-    """The digest of a document."""
-    return ALGORITHM + hashlib.sha256(content).hexdigest()
 
 
 def said(answer: Answer) -> str:

@@ -35,6 +35,7 @@ def find(folder: Path, settings: Any, registry: str = "example.com", repository:
         ({"auths": {"example.org": AUTH}}, ANONYMOUS),
         ({"auths": {"example.com": {}}}, ANONYMOUS),
         ({"auths": {"example.com": "me"}}, ANONYMOUS),
+        ({"auths": ["example.com"], "credHelpers": "none"}, ANONYMOUS),
     ],
 )
 def test_dockers_file_is_read(tmp_path: Path, settings: Any, expected: Credentials) -> None:
