@@ -13,7 +13,6 @@ from kfunc.cli.on_cluster import cluster_options, connect, named
 from kfunc.cli.status import described, lines
 from kfunc.cluster.collection import Collection
 from kfunc.cluster.observing import observe
-from kfunc.cluster.redaction import Redactor
 from kfunc.errors import KfuncError, StartupError
 
 EPILOG = """\b
@@ -41,11 +40,12 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     told = described(observed)
     place = file or Path(f"{asked.name}-debug.tar")
     collection = Collection(cluster, observed, asked.gateway_namespace)
-    status = Redactor(set()).text("\n".join(lines(observed, told)))
+    status = collection.redactor.text("\n".join(lines(observed, told)))
     contents = {"status.txt": f"kfunc {__version__}, Kubernetes {cluster.version()}\n{status}\n", **dict(collection.files())}
     write_tar(place, f"{asked.name}-debug", contents)
     if output == "json":
-        result = {"file": str(place), "files": sorted(contents), "unread": collection.unread, "causes": told["causes"]}
+        causes = collection.redactor.value(told["causes"])
+        result = {"file": str(place), "files": sorted(contents), "unread": collection.unread, "causes": causes}
         click.echo(msgspec.json.encode(result))
         return 0
     click.echo(status)

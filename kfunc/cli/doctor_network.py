@@ -12,11 +12,12 @@ from kfunc.config.complete import namespace_of
 from kfunc.config.function import Function
 from kfunc.config.sink_addresses import SinkAddress, SinkFault, parse_sink, targets
 from kfunc.errors import KfuncError
-from kfunc.images.references import parse_reference
+from kfunc.images.references import DEFAULT_TAG, parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.transport import Transport, Trust
 
 CONNECT_S = 3.0
+ANSWER_S = 5.0  # of a registry, which is asked some times
 PORTS = {"http": 80, "https": 443, "nats": 4222, "kafka": 9092, "amqp": 5672, "amqps": 5671}
 INSIDE = (".svc", ".svc.cluster.local")
 
@@ -29,21 +30,19 @@ def registry_findings(function: Function) -> Iterator[Finding]:
         return
     try:
         reference = parse_reference(image)
-        transport = Transport(Trust(insecure_hosts(reference.host, False, function), ""), os.environ, lambda seconds: None)
-        tag = reference.tag or "latest"
-        there = Registry(reference, transport, os.environ, "pull,push").has_manifest(tag)
     except KfuncError as error:
-        advice = f"docker login {parse_host(image)} stores credentials; registryInsecure: true allows plain HTTP"
+        yield Finding("registry", "bad", error.message)
+        return
+    trust, tag = Trust(insecure_hosts(reference.host, False, function)), reference.tag or DEFAULT_TAG
+    try:
+        with Transport(trust, os.environ, lambda seconds: None, ANSWER_S) as transport:
+            there = Registry(reference, transport, os.environ, "pull,push").has_manifest(tag)
+    except KfuncError as error:
+        advice = f"docker login {reference.registry} stores credentials; registryInsecure: true allows plain HTTP"
         yield Finding("registry", "bad", error.message, advice)
         return
     state = f"{reference.name}:{tag} is there" if there else f"{reference.name} has no {tag} yet: kfunc build pushes it"
     yield Finding("registry", "good", f"{reference.registry} answers; {state}")
-
-
-def parse_host(image: str) -> str:
-    """The registry that an image's name begins with."""
-    first = image.partition("/")[0]
-    return first if "." in first or ":" in first or first == "localhost" else "docker.io"
 
 
 def sink_findings(function: Function) -> Iterator[Finding]:

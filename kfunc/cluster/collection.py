@@ -30,13 +30,13 @@ class Collection:
         self._cluster = cluster
         self._observed = observed
         self._gateway_namespace = gateway_namespace
-        self._redactor = Redactor(self._known_secrets())
+        self.redactor = Redactor(self._known_secrets())
         self.unread: list[str] = []
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Path and text of each file."""
         yield from self._manifests()
-        yield "events.txt", self._redactor.text("\n".join(map(_event, self._observed.events))) + "\n"
+        yield "events.txt", self.redactor.text("\n".join(map(_event, self._observed.events))) + "\n"
         for pod in self._observed.pods:
             yield from self._logs(pod)
             yield from self._metrics(pod)
@@ -54,7 +54,7 @@ class Collection:
         rendered = self._read("manifests", lambda: list(self._owned()))
         found |= {_place(manifest): manifest for manifest in rendered}
         for place, manifest in sorted(found.items()):
-            yield place, write(self._redactor.manifest(manifest))
+            yield place, write(self.redactor.manifest(manifest))
 
     def _owned(self) -> Iterator[Manifest]:
         return owned(self._cluster, self._observed.name, self._observed.namespace, self._gateway_namespace, RENDERED)
@@ -69,7 +69,7 @@ class Collection:
                 except ClusterError as error:
                     self.unread.append(f"log of {about}: {error.message}")
                     continue
-                yield f"logs/{about}.log", self._redactor.text("\n".join(lines)) + "\n"
+                yield f"logs/{about}.log", self.redactor.text("\n".join(lines)) + "\n"
 
     def _metrics(self, pod: Manifest) -> Iterator[tuple[str, str]]:
         """What each process of kfunc's in the pod shows at its management port."""
@@ -82,7 +82,7 @@ class Collection:
                 self.unread.append(f"metrics of {name_of(pod)}/{name}: {error.message}")
                 continue
             if reply.status == 200:
-                yield f"metrics/{name_of(pod)}/{name}.txt", self._redactor.text(reply.body.decode(errors="replace"))
+                yield f"metrics/{name_of(pod)}/{name}.txt", self.redactor.text(reply.body.decode(errors="replace"))
             else:
                 self.unread.append(f"metrics of {name_of(pod)}/{name}: status {reply.status}")
 
@@ -92,7 +92,7 @@ class Collection:
             for name in names:
                 for manifest in self._read(f"config-{name}", partial(self._config_map, namespace, f"config-{name}")):
                     kept = {key: value for key, value in (manifest.get("data") or {}).items() if key != "_example"}
-                    yield f"settings/config-{name}.yaml", write(self._redactor.manifest({**manifest, "data": kept}))
+                    yield f"settings/config-{name}.yaml", write(self.redactor.manifest({**manifest, "data": kept}))
 
     def _config_map(self, namespace: str, name: str) -> list[Manifest]:
         found = self._cluster.get("ConfigMap", name, namespace)

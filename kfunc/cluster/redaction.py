@@ -53,21 +53,22 @@ class Redactor:
         about = {key: value for key, value in manifest.get("metadata", {}).items() if key != "managedFields"}
         if LAST_APPLIED in (about.get("annotations") or {}):
             about["annotations"] = {key: value for key, value in about["annotations"].items() if key != LAST_APPLIED}
-        cleaned: Manifest = self._value({**manifest, "metadata": about})
+        cleaned: Manifest = self.value({**manifest, "metadata": about})
         return cleaned
 
-    def _value(self, value: Any) -> Any:
+    def value(self, value: Any) -> Any:
+        """What JSON can hold, and what is in it."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
-            return [self._value(each) for each in value]
+            return [self.value(each) for each in value]
         if not isinstance(value, dict):
             return value
         # A variable of a container: its name says what its value is.
         if isinstance(value.get("value"), str) and SECRET_NAME.search(str(value.get("name", ""))):
             value = {**value, "value": HIDDEN}
         return {
-            key: HIDDEN if isinstance(each, str) and each and _is_secret(key) else self._value(each)
+            key: HIDDEN if isinstance(each, str) and each and _is_secret(key) else self.value(each)
             for key, each in value.items()
         }
 

@@ -15,6 +15,7 @@ from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import api as api
 from tests.cluster.controllers import make_ready, pod
+from tests.images.registries import Fault, Front
 
 pytestmark = pytest.mark.integration
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: 127.0.0.1:9/iris:1")
@@ -33,6 +34,8 @@ def bundle(kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path) -> dict
     data = {"password": base64.b64encode(b"open sesame").decode()}
     api.objects.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "default"}, "data": data})
     api.objects.logs["iris-1/handler"] = "2026-11-25T14:00:00Z the password is: open sesame\n"
+    api.objects.put(pod("iris-2", revision, handler={"terminated": {"exitCode": 1, "reason": "Error"}}))
+    api.objects.logs["iris-2/handler"] = "login failed for open sesame\n"
     api.objects.answers["iris-1:9097/metrics"] = (200, b"kfunc_requests_total 1\n")
     result = kfunc("debug", "iris", "--file", tmp_path / "iris.tar")
     assert (result.status, result.err) == (0, "")
@@ -46,6 +49,7 @@ def test_a_bundle_has_manifests_logs_metrics_and_the_status(bundle: dict[str, st
     assert "manifests/knativeservice-iris.yaml" in bundle
     assert "manifests/pod-iris-1.yaml" in bundle
     assert "default/iris: ready" in bundle["status.txt"]
+    assert "| login failed for <redacted>" in bundle["status.txt"]
 
 
 def test_no_secret_is_in_a_bundle(bundle: dict[str, str]) -> None:
@@ -116,6 +120,13 @@ def test_a_registry_that_does_not_answer_is_bad_with_what_to_do(folder: Path) ->
     (folder / "func.yaml").write_text(WITH_IMAGE)
     (finding,) = registry_findings(load_function(folder / "func.yaml"))
     assert (finding.verdict, "docker login 127.0.0.1:9" in finding.advice) == ("bad", True)
+
+
+def test_a_registry_that_fails_is_bad(folder: Path) -> None:
+    with Front("", lambda _, __: Fault(500)) as front:
+        (folder / "func.yaml").write_text(WITH_IMAGE.replace("127.0.0.1:9", front.host))
+        (finding,) = registry_findings(load_function(folder / "func.yaml"))
+    assert (finding.verdict, "500 Internal Server Error" in finding.text) == ("bad", True)
 
 
 def test_a_runtime_that_the_function_needs_and_that_is_missing_is_bad() -> None:
