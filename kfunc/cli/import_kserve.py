@@ -43,6 +43,12 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
         found = f" (found {', '.join(others)})" if others else ""
         raise StartupError(f"{file} has no {KIND}{found}: kubectl get inferenceservice NAME -o yaml prints one")
     targets = [_target(service, directory, force) for service in services]
+    twice = sorted({str(target) for target in targets if targets.count(target) > 1})
+    if twice:
+        raise StartupError(
+            f"several {KIND}s would be {twice[0]}: give those of one namespace at a time"
+            " (kubectl get inferenceservices -n NAME -o yaml)"
+        )
     reports = [_write(service, target) for service, target in zip(services, targets, strict=True)]
     if output == "json":
         click.echo(msgspec.json.encode({"functions": reports, "ignored": others}))
@@ -59,7 +65,7 @@ def _documents(file: Path) -> list[Any]:
     try:
         content = sys.stdin.buffer.read(MAX_BYTES + 1) if str(file) == "-" else file.read_bytes()
         if len(content) > MAX_BYTES:
-            raise StartupError(f"{file} has more than {MAX_BYTES >> 20} MiB")
+            raise StartupError(f"{file} has more than {MAX_BYTES >> 20} MiB: give its services in several files")
         documents = list(YAML(typ="safe", pure=True).load_all(content.decode()))
     except OSError as error:
         raise StartupError(f"cannot read {file}: {error.strerror}") from None

@@ -68,7 +68,7 @@ def found_gateway(cluster: Cluster) -> str:
         service = cluster.get("Service", name, namespace) or {}
         for entry in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []:
             if address := entry.get("ip") or entry.get("hostname"):
-                return f"http://{address}"
+                return f"http://[{address}]" if ":" in address else f"http://{address}"
     return ""
 
 

@@ -41,6 +41,12 @@ def test_each_service_of_a_list_gets_a_folder(kfunc: Command, tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"one", "two"}
 
 
+def test_two_services_of_one_name_do_not_write_over_each_other(kfunc: Command, tmp_path: Path) -> None:
+    result = kfunc("import-kserve", file(tmp_path, LIST.replace("two", "one")), "-o", tmp_path / "out")
+    assert (result.status, "one/func.yaml: give those of one namespace at a time" in result.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_stdin_is_read(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SERVICE.encode())))
     assert kfunc("import-kserve", "-", "-o", tmp_path).status == 0
