@@ -32,7 +32,7 @@ def alerts(plan: Plan) -> list[Alert]:
     """All that the function's processes can cause."""
     monitoring = plan.function.inference.monitoring
     limits = Alerts() if monitoring is UNSET else monitoring.alerts
-    made = [*_requests(plan, limits), *_model(plan, limits)]
+    made = [*_requests(plan, limits), *_model(plan, limits), _traces(plan)]
     if plan.config.batcher is not None:
         made.append(_batcher(plan, limits, plan.config.batcher.max_queue))
     if plan.config.logger is not None:
@@ -87,6 +87,17 @@ def _model(plan: Plan, limits: Alerts) -> list[Alert]:
             "A model could not be loaded, or the handler was started again, in the last 10 minutes: look at the handler's log.",
         ),
     ]
+
+
+def _traces(plan: Plan) -> Alert:
+    return Alert(
+        "KfuncSpansDropped",
+        f"{queries(plan).increase('kfunc_spans_dropped_total', '5m')} > 0",
+        "",
+        "warning",
+        f"{plan.namespace}/{plan.name} loses spans of its traces",
+        "{{ $value }} spans were dropped in 5 minutes: the collector is away, too slow, or refuses them.",
+    )
 
 
 def _batcher(plan: Plan, limits: Alerts, most: int) -> Alert:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from kfunc.manifests.plan import Plan
 from kfunc.manifests.queries import RATE, Queries, queries
@@ -13,6 +13,8 @@ SCHEMA_VERSION = 39
 MAX_UID = 40
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
+MODEL = "{{model}} {{version}}"
+IN_MODEL = {"compute": "computing", "queue": "waiting for a thread"}
 
 
 class Panel(Struct, frozen=True):
@@ -56,6 +58,13 @@ def panels(plan: Plan) -> list[Panel]:
         shown += _batch_panels(asked)
     if plan.config.logger is not None:
         shown += _event_panels(asked)
+    if plan.function.inference.server is UNSET:
+        shown += _model_panels(asked)
+    gpu = plan.function.inference.gpu
+    if gpu is not UNSET and gpu.vendor == "nvidia":
+        shown += _gpu_panels(asked)
+    if plan.function.inference.telemetry is not UNSET:
+        shown += _trace_panels(asked)
     return shown
 
 
@@ -94,6 +103,39 @@ def _event_panels(asked: Queries) -> list[Panel]:
         Panel("Spool", "bytes", {"{{pod}}": f"max by (pod) ({asked.metric('kfunc_spool_bytes')})"}),
         Panel("Events waiting", "short", {"{{pod}}": f"max by (pod) ({asked.metric('kfunc_events_waiting')})"}),
     ]
+
+
+def _model_panels(asked: Queries) -> list[Panel]:
+    of = "sum by (model, version)"
+    buckets = asked.metric("kfunc_model_compute_seconds_bucket")
+    slow = f"histogram_quantile(0.99, sum by (le, model, version) (rate({buckets}[{RATE}])))"
+    requests, failed = asked.rate("kfunc_model_requests_total"), asked.rate("kfunc_model_requests_total", 'status="5xx"')
+    # Seconds of a kind in each second are how many requests are in it (Little's law).
+    busy = {part: f"{of} ({asked.rate(f'kfunc_model_{name}_seconds_sum')})" for name, part in IN_MODEL.items()}
+    load = asked.metric("kfunc_model_version_load_seconds")
+    return [
+        Panel("Requests by model", "reqps", {MODEL: f"{of} ({requests})", f"{MODEL} failed": f"{of} ({failed})"}),
+        Panel("99th percentile in the model", "s", {MODEL: slow}),
+        Panel("Requests in the model", "short", {f"{MODEL} {part}": query for part, query in busy.items()}),
+        Panel("Load by model", "s", {MODEL: f"max by (model, version) ({load})"}),
+    ]
+
+
+def _gpu_panels(asked: Queries) -> list[Panel]:
+    used, whole, busy = (
+        f"sum by (pod, gpu) ({asked.metric(f'kfunc_gpu_{name}')})"
+        for name in ("memory_used_bytes", "memory_total_bytes", "utilization_ratio")
+    )
+    return [
+        Panel("GPU memory", "bytes", {"{{pod}} {{gpu}} used": used, "{{pod}} {{gpu}} all": whole}),
+        Panel("GPU memory used", "percentunit", {"{{pod}} {{gpu}}": f"{used} / {whole}"}),
+        Panel("GPU computes", "percentunit", {"{{pod}} {{gpu}}": busy}),
+    ]
+
+
+def _trace_panels(asked: Queries) -> list[Panel]:
+    sent, lost = (f"sum({asked.rate(f'kfunc_spans_{what}_total')})" for what in ("exported", "dropped"))
+    return [Panel("Spans", "short", {"sent per second": sent, "lost per second": lost})]
 
 
 def _panel(number: int, panel: Panel) -> dict[str, Any]:

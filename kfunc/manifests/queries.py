@@ -33,6 +33,10 @@ class Queries(Struct, frozen=True):
         failed = self.requests('code=~"5.."')
         return f"sum({failed}) / sum({self.requests()})"
 
+    def rate(self, name: str, *labels: str) -> str:
+        """How much a counter grows in a second."""
+        return f"rate({self.metric(name, *labels)}[{RATE}])"
+
     def increase(self, name: str, window: str, *labels: str) -> str:
         """How much a counter grew."""
         return f"sum(increase({self.metric(name, *labels)}[{window}]))"

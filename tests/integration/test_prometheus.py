@@ -7,7 +7,10 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,9 +18,13 @@ import pytest
 from kfunc.config.complete import complete
 from kfunc.config.load import read_function
 from kfunc.config.source import parse_source
+from kfunc.handlers.gpu_metrics import watch
 from kfunc.manifests.alerts import alerts
 from kfunc.manifests.dashboard import panels
 from kfunc.manifests.plan import Plan
+from kfunc.telemetry.exposition import PROMETHEUS
+from kfunc.telemetry.metrics import Metrics
+from tests.handlers.test_gpu_metrics import Nvml
 from tests.integration.test_run import Run, make_function
 from tests.parts import environment, program
 from tests.parts.servers import Server
@@ -35,6 +42,8 @@ inference:
   batcher: {max_batch_size: 8}
   logger: {mode: metadata}
   monitoring: {}
+  gpu: {count: 1}
+  telemetry: {otlp_endpoint: "http://127.0.0.1:9"}
 """
 HANDLER = """\
 from kfunc import Handler, TensorSpec
@@ -52,11 +61,11 @@ LABELS = {"namespace": "default", "function": "iris", "pod": "iris-1", "revision
 
 
 class Prometheus(Server):
-    """Scrapes one target each half second."""
+    """Scrapes targets each half second."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, *targets: str) -> None:
         super().__init__(folder)
-        static = {"targets": [target], "labels": LABELS}
+        static = {"targets": list(targets), "labels": LABELS}
         jobs = [{"job_name": "kfunc", "static_configs": [static]}]
         settings = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": jobs}
         folder.mkdir(parents=True)
@@ -87,16 +96,40 @@ def plan() -> Plan:
     return Plan(function, complete(function, "python"))
 
 
+@contextmanager
+def gpus() -> Iterator[str]:
+    """The address of a process that tells of a GPU; its driver is not a real one."""
+    metrics = Metrics("handler")
+    watch(metrics, Nvml())
+
+    class Exposition(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", PROMETHEUS.decode())
+            self.end_headers()
+            self.wfile.write(metrics.exposition().encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Exposition)
+    Thread(target=server.serve_forever, args=(0.05,)).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen requests, batches, events and a failure."""
     program("prometheus", "usr/bin/prometheus")
     folder = make_function(tmp_path_factory.mktemp("scraped"), FUNC_YAML)
     (folder / "handler.py").write_text(HANDLER)
-    with Run(folder) as run:
+    with Run(folder, variables={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}) as run, gpus() as its_gpus:
         run.wait_until_ready()
         target = re.findall(r"metrics: logger http://([\d.:]+)/", run.out)[0]
-        with Prometheus(folder / "prometheus", target) as server:
+        with Prometheus(folder / "prometheus", target, its_gpus) as server:
             deadline = time.monotonic() + 20
             while not server.query("rate(kfunc_requests_total[5m]) > 0") or time.monotonic() < deadline - 17:
                 assert time.monotonic() < deadline
@@ -128,7 +161,7 @@ def test_the_function_fails_as_often_as_its_errors_say(scraped: Prometheus) -> N
 
 
 def test_the_target_is_up_and_its_types_are_known(scraped: Prometheus) -> None:
-    assert scraped.query("up") == [1]
+    assert scraped.query("up") == [1, 1]
     types = {name: kinds[0]["type"] for name, kinds in scraped.ask("metadata").items()}
     assert types["kfunc_request_duration_seconds"] == "histogram"
     assert types["kfunc_batch_queue_length"] == "gauge"
@@ -136,9 +169,10 @@ def test_the_target_is_up_and_its_types_are_known(scraped: Prometheus) -> None:
 
 
 def test_promtool_has_nothing_to_complain_of(scraped: Prometheus) -> None:
-    target = scraped.ask("targets")["activeTargets"][0]["scrapeUrl"]
-    with urllib.request.urlopen(target, timeout=10) as answer:
-        text = answer.read()
+    text = b""
+    for target in scraped.ask("targets")["activeTargets"]:
+        with urllib.request.urlopen(target["scrapeUrl"], timeout=10) as answer:
+            text += answer.read()
     command = [str(program("prometheus")), "check", "metrics"]
     done = subprocess.run(command, input=text, env=environment("prometheus"), capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -26,6 +26,8 @@ inference:
   model: {uri: model.onnx}
   batcher: {max_queue: 100}
   logger: {spool_max_bytes: 210000000}
+  gpu: {count: 1}
+  telemetry: {otlp_endpoint: "http://collector:4318"}
   monitoring: {alerts: {p99_ms: 200, cold_start_s: 10}}
 """
 MINUTES = 20
@@ -52,6 +54,7 @@ FIRING: dict[str, tuple[dict[str, str], int]] = {
     "KfuncSlowColdStart": ({f'kfunc_cold_start_seconds{{{SELECTOR},component="handler"}}': "11x20"}, 1),
     "KfuncModelLoadFailed": ({f"kube_pod_container_status_restarts_total{{{HANDLER}}}": "0 0 1 1 1 1"}, 4),
     "KfuncBatchQueueFull": ({f'kfunc_batch_queue_length{{{SELECTOR},component="batcher"}}': "90x20"}, 3),
+    "KfuncSpansDropped": ({f'kfunc_spans_dropped_total{{{OUTER},reason="full"}}': "0 0 7 7 7"}, 4),
     "KfuncEventsDropped": ({f"kfunc_events_dropped_total{{{OUTER}}}": "0 0 5 5 5"}, 4),
     "KfuncSpoolFilling": ({f"kfunc_spool_bytes{{{OUTER}}}": "200000000x20"}, 10),
 }
@@ -63,6 +66,7 @@ QUIET = {
     f'kfunc_cold_start_seconds{{{SELECTOR},component="handler"}}': "0.5x20",
     f'kfunc_batch_queue_length{{{SELECTOR},component="batcher"}}': "10x20",
     f"kfunc_events_dropped_total{{{OUTER}}}": "0x20",
+    f'kfunc_spans_dropped_total{{{OUTER},reason="full"}}': "7x20",
     f"kfunc_spool_bytes{{{OUTER}}}": "1000x20",
     f"kube_pod_container_status_restarts_total{{{HANDLER}}}": "0x20",
     f"kube_pod_container_status_restarts_total{{{NEIGHBOUR}}}": "0+1x20",
@@ -178,6 +182,13 @@ def test_a_deployments_restarts_are_not_its_neighbours(pod: str, own: bool) -> N
 def test_every_panel_has_a_place_of_its_own() -> None:
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard(plan())["panels"]]
     assert len(set(places)) == len(places)
+
+
+def test_what_a_function_has_not_is_not_on_its_dashboard() -> None:
+    function = read_function(parse_source(b"name: iris\ninference:\n  model: {uri: model.onnx}\n  monitoring: {}\n"))
+    shown = " ".join(panel.title for panel in panels(Plan(function, complete(function, "onnx"))))
+    assert [word for word in ("GPU", "Spans", "Batch", "Events") if word in shown] == []
+    assert "Requests by model" in shown
 
 
 def test_without_the_block_nothing_is_rendered() -> None:
