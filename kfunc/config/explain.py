@@ -9,6 +9,9 @@ from kfunc.config.block import Block
 Method = Literal["shap-tree", "shap-linear", "shap-kernel", "lime", "captum"]
 Attribution = Literal["integrated-gradients", "saliency", "input-x-gradient", "deep-lift", "feature-ablation"]
 
+NEED_ROWS = ("shap-linear", "shap-kernel", "lime")
+"""Methods that compare with usual rows."""
+
 
 class Explain(Block, frozen=True, kw_only=True):
     """What V1's `:explain` and V2's `/explain` answer with."""

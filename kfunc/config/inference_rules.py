@@ -6,6 +6,7 @@ from posixpath import normpath
 
 from msgspec import UNSET
 
+from kfunc.config.explain import NEED_ROWS
 from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
@@ -98,14 +99,28 @@ def models_have_names(function: Function) -> Iterator[Finding]:
             taken.add(model.name)
 
 
+def _travels(file: str, where: FieldPath) -> Iterator[Finding]:
+    if file.startswith(("/", "~")) or normpath(file).split("/")[0] == "..":
+        message = "the file leaves the function's folder, and only that is in the image"
+        yield Finding(where, message, "move the file into the folder")
+
+
+def explanations_have_their_rows(function: Function) -> Iterator[Finding]:
+    """The file of usual rows is named where the method needs one, and travels with the function."""
+    explain, where = function.inference.explain, ("inference", "explain")
+    if explain is UNSET:
+        return
+    if explain.method in NEED_ROWS and not explain.background:
+        yield Finding((*where, "method"), f"{explain.method} needs usual rows", "add background: FILE.npy, or .csv")
+    yield from _travels(explain.background, (*where, "background"))
+
+
 def pictures_are_whole(function: Function) -> Iterator[Finding]:
     """Models that are chosen are there, the smaller pictures' first; a file of labels travels with the function."""
     images, where = function.inference.images, ("inference", "images")
     if images is UNSET:
         return
-    if images.labels and (images.labels.startswith(("/", "~")) or normpath(images.labels).split("/")[0] == ".."):
-        message = "the file leaves the function's folder, and only that is in the image"
-        yield Finding((*where, "labels"), message, "move the file into the folder")
+    yield from _travels(images.labels, (*where, "labels"))
     for number, (before, choice) in enumerate(pairwise(images.choose)):
         if choice.max_side <= before.max_side:
             yield Finding(
@@ -193,6 +208,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     models_have_names,
     memory_is_for_several,
     pictures_are_whole,
+    explanations_have_their_rows,
     protocols_are_single,
     grpc_needs_v2,
     times_fit_together,

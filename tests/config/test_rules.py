@@ -12,6 +12,7 @@ RESOURCES = MODEL + "deploy: {options: {resources: {%s}}}\n"
 URI = "inference: {model: {uri: '%s'}}\n"
 SINKS = "inference: {model: {uri: m}, logger: {%s}}\n"
 SINK = "inference: {model: {uri: m}, logger: {sink: '%s'}}\n"
+EXPLAIN = "inference: {model: {uri: m}, explain: {%s}}\n"
 ENVS = MODEL + "run: {envs: [%s]}\n"
 VOLUMES = MODEL + "run: {volumes: [%s]}\n"
 DIGEST = "sha256:" + "0" * 64
@@ -222,6 +223,13 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "inference.logger.spool_max_bytes",
      "expected at least 8 times max_body_bytes, 1600000, found 1048576", ""),
     # The sinks.
+    (EXPLAIN % "method: lime", 1, 48, "inference.explain.method", "lime needs usual rows", "add background: FILE.npy, or .csv"),
+    (EXPLAIN % "method: lime, background: /data/usual.npy", 1, 66, "inference.explain.background",
+     "the file leaves the function's folder, and only that is in the image", "move the file into the folder"),
+    (EXPLAIN % "method: shap-tree, background: a/../../usual.csv", 1, 71, "inference.explain.background",
+     "the file leaves the function's folder, and only that is in the image", "move the file into the folder"),
+    ("inference: {model: {uri: m}, images: {labels: ../labels.txt}}\n", 1, 47, "inference.images.labels",
+     "the file leaves the function's folder, and only that is in the image", "move the file into the folder"),
     (SINKS % "sink: 'file:e', content_mode: batched", 1, 69, "inference.logger.content_mode",
      "this is for an http(s) sink, and the sink is file:", "remove it"),
     (SINKS % "sink: 'file:e', connections: 2", 1, 68, "inference.logger.connections",
@@ -294,6 +302,8 @@ def test_what_does_not_fit_together_is_told_with_place_path_and_what_to_do(
         RESOURCES % "requests: {cpu: 1000m}, limits: {cpu: '1'}",
         "inference: {model: {uri: m}, batcher: {}}\ndeploy: {options: {resources: {limits: {concurrency: 0}}}}\n",
         "inference: {model: {uri: m}, batcher: {}}\ndeploy: {options: {resources: {limits: {concurrency: 32}}}}\n",
+        EXPLAIN % "method: lime, background: ./data/../usual.npy",
+        EXPLAIN % "method: shap-tree",
         ENVS % "{name: A, value: \"a\\nb\"}",
         ENVS % "{name: A, value: '{ not a template }'}",
         ENVS % "{name: A, value: '{{env:B}}'}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kfunc.config.explain import Explain
+from kfunc.config.explain import NEED_ROWS, Explain
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.contract import Explainer
@@ -35,7 +35,7 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
     background = None
     if settings.background:
         background = read_rows(Path(settings.background), settings.background_rows)
-    elif kind.needs_background:
+    elif settings.method in NEED_ROWS:
         raise ModelLoadError(f"explain.method {settings.method} needs explain.background, a file of usual rows (.npy, .csv)")
     explainer = kind(handler, settings, background)
     explainer.check(path)

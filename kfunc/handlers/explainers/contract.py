@@ -22,7 +22,6 @@ class Explainer:
     """Explains one model. `check` is cheap and runs at start; `explain` runs in a thread and may import at its first call."""
 
     packages: tuple[str, ...] = ()
-    needs_background = False
 
     def __init__(self, handler: Handler, settings: Explain, background: "Array | None") -> None:
         self.handler = handler
@@ -39,8 +38,6 @@ class Explainer:
 
 class AskingExplainer(Explainer):
     """One that asks any model about changed rows: the model has one input, a matrix of numbers."""
-
-    needs_background = True
 
     def check(self, path: Path) -> None:
         """One input of two dimensions, the background's width."""

@@ -15,7 +15,6 @@ class LinearExplainer(Explainer):
     """Values are in the units of the linear function: log-odds of classifiers."""
 
     packages = ("shap",)
-    needs_background = True
 
     def check(self, path: Path) -> None:
         """The last estimator has coefficients."""
