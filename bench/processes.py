@@ -47,7 +47,7 @@ class Process:
             self.popen = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **env},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "ORT_DISABLE_TELEMETRY": "1", **env},
                 stdout=self.log if stdout is None else stdout,
                 stderr=self.log,
                 start_new_session=True,

@@ -24,7 +24,7 @@ def build_by(builder: Builder, recipe: Recipe, image: str, push: bool, reporter:
         reporter.say(f"note: {note}")
     entries = [*sources.code, *sources.weights]
     lines = requirements(recipe.libraries)
-    order = ForeignBuild(image, recipe.base, recipe.platforms, lines, entries, recipe.module, push)
+    order = ForeignBuild(image, recipe.base, recipe.platforms, lines, entries, recipe.module, push, recipe.gpu)
     with tempfile.TemporaryDirectory(prefix="kfunc-build-") as folder:
         write(builder, order, Path(folder), kfunc_entries())
         run(builder, order, Path(folder), environ)

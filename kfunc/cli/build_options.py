@@ -16,6 +16,7 @@ from kfunc.handlers.layout import find_models
 from kfunc.images.platforms import PLATFORMS, Platform
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.requirements import REQUIREMENTS, WHEELS
+from kfunc.manifests.images import OF_ACCELERATORS
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DEFAULT_BASE = f"docker.io/library/python:{PYTHON}-slim"
@@ -39,7 +40,7 @@ def variant_of(function: Function, accelerator: str, asked: str) -> str:
     gpu = function.inference.gpu
     if isinstance(gpu, Gpu) and gpu.vendor != "nvidia":
         raise StartupError(f"there is no image for GPUs of {gpu.vendor} yet: make it by hand, or give --variant cpu")
-    return "cuda" if gpu is not UNSET or accelerator == "cuda" else "cpu"
+    return "cuda" if gpu is not UNSET or OF_ACCELERATORS.get(accelerator) == "cuda" else "cpu"
 
 
 def function_recipe(function: Function, name: str, folder: Path, variant: str, asked: Asked) -> Recipe:

@@ -1,11 +1,13 @@
 """Smaller numbers in an ONNX model: halves, or integers of 8 bits for the weights of what multiplies matrices."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from kfunc.errors import StartupError
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as in handlers/onnx.py; here it is imported first
 QUANTIZED = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul")
 
 

@@ -1,12 +1,16 @@
 """The runtime for ONNX models: onnxruntime with the execution provider that `accelerator` chooses."""
 
 import ctypes
+import os
 import re
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported: it would tell Microsoft of each start
+
 import onnxruntime as ort
 
 from kfunc.errors import ModelLoadError

@@ -1,9 +1,12 @@
 """onnxruntime's execution providers: what this build offers, and with which options one is used."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported: it would tell Microsoft of each start
 
 import onnxruntime as ort
 

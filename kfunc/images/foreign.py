@@ -18,6 +18,7 @@ from kfunc.errors import BuildError, StartupError
 from kfunc.images.layers import Archives, Entry
 from kfunc.images.places import FUNCTION, HOME, LIBRARIES, USER
 from kfunc.images.platforms import Platform
+from kfunc.images.recipes import GPU_VARIABLES
 
 Builder = Literal["docker", "podman", "buildah", "pack"]
 INSTALL = {
@@ -40,11 +41,13 @@ class ForeignBuild(Struct, frozen=True):
     entries: list[Entry]
     module: str = "kfunc.handlers"
     push: bool = True
+    gpu: bool = False
 
 
 def containerfile(order: ForeignBuild) -> str:
     """The Containerfile. Raises StartupError for a value that it cannot hold."""
     command = json.dumps(["python", "-P", "-m", order.module])
+    variables = {"PYTHONPATH": f"/{LIBRARIES}", "PYTHONDONTWRITEBYTECODE": "1"} | (GPU_VARIABLES if order.gpu else {})
     lines = [
         f"FROM {_word(order.base)}",
         f"COPY requirements.txt /{HOME}/requirements.txt",
@@ -52,7 +55,7 @@ def containerfile(order: ForeignBuild) -> str:
         f"COPY kfunc /{LIBRARIES}/kfunc",
         f"RUN python -m compileall -q --invalidation-mode unchecked-hash /{LIBRARIES} || true",
         f"COPY {FUNCTION} /{FUNCTION}",
-        f"ENV PYTHONPATH=/{LIBRARIES} PYTHONDONTWRITEBYTECODE=1",
+        "ENV " + " ".join(f"{name}={value}" for name, value in variables.items()),
         f"USER {USER}:{USER}",
         f"WORKDIR /{FUNCTION}",
         f"ENTRYPOINT {command}",

@@ -8,6 +8,9 @@ from kfunc.images.documents import Settings
 from kfunc.images.places import FUNCTION, HOME, LIBRARIES, MODELS, USER
 from kfunc.images.platforms import Platform
 
+GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+"""NVIDIA's container runtime leaves a container without the first alone; the second names the driver's libraries for CUDA.
+In a cluster the device plugin replaces the first by the pod's own GPUs."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -48,8 +51,8 @@ def settings(recipe: Recipe, path: str) -> Settings:
     if recipe.libraries is None:
         return Settings(user, f"/{MODELS}", labels=labels)
     variables = {"PYTHONPATH": f"/{LIBRARIES}", "PYTHONDONTWRITEBYTECODE": "1", "PATH": f"{path or PATH}:/{HOME}/bin"}
-    if recipe.gpu:  # else NVIDIA's container runtime leaves out the libraries of CUDA's driver
-        variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    if recipe.gpu:
+        variables |= GPU_VARIABLES
     folder = f"/{FUNCTION}" if recipe.folder else "/"
     # -P: a file of the function's that is named like a module must not shadow it.
     return Settings(user, folder, variables, ["python", "-P", "-m", recipe.module], ["--listen=0.0.0.0:8080"], [8080], labels)

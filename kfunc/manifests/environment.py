@@ -21,6 +21,7 @@ from kfunc.config.logger import SPOOL_PATH, SinkSettings
 from kfunc.config.model_addresses import is_remote
 from kfunc.config.places import CONFIGURATION, MODEL_CACHE, SCRATCH
 from kfunc.config.pod import PodConfig
+from kfunc.manifests.images import variant
 from kfunc.manifests.plan import Manifest, Plan, metadata
 
 FILE = "config.json"
@@ -104,8 +105,14 @@ def own_variables(plan: Plan, *, sidecar: bool, prefixes: tuple[str, ...] = ("KF
     result = [{"name": pod.VARIABLE, "value": literal(text) if fits(text) else f"{pod.IN_FILE}{CONFIGURATION}/{FILE}"}]
     if sidecar:
         envs = [env for env in plan.function.run.envs if env.name is not UNSET and env.name.startswith(prefixes)]
-        return result + telemetry(plan) + variables(envs)
+        return result + _without_gpu(plan) + telemetry(plan) + variables(envs)
     return result + handler_variables(plan)
+
+
+def _without_gpu(plan: Plan) -> list[Manifest]:
+    """Of a sidecar in the function's image for CUDA: that image asks for all GPUs where no device plugin speaks."""
+    shared = plan.function.inference.server is UNSET and variant(plan) == "cuda"
+    return [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}] if shared else []
 
 
 def handler_variables(plan: Plan) -> list[Manifest]:

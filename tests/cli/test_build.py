@@ -1,5 +1,6 @@
 """`kfunc build`: what is printed and written, what is refused, what other programs are given."""
 
+import io
 import json
 import os
 import tarfile
@@ -72,6 +73,33 @@ def test_the_variant_with_cuda_has_its_own_tag_and_packages(kfunc: Command, fold
     result = kfunc("build", folder, "--base", base, "--variant", "cuda", "--output", f"oci:{tmp_path}/out", "--output", "json")
     assert result.status == 0, result.err
     assert json.loads(result.out)["image"] == "registry.example.com/team/iris:latest-cuda"
+
+
+GPU = {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
+
+
+@pytest.mark.parametrize(("variant", "variables"), [("cuda", GPU), ("cpu", set())])
+def test_only_an_image_for_cuda_asks_nvidias_runtime_for_gpus(
+    kfunc: Command, folder: Path, base: str, tmp_path: Path, variant: str, variables: set[str]
+) -> None:
+    archive = tmp_path / "image.tar"
+    result = kfunc("build", folder, "--base", base, "--variant", variant, "--output", f"docker-archive:{archive}")
+    assert result.status == 0, result.err
+    with tarfile.open(archive) as opened:
+        manifest = json.load(opened.extractfile("manifest.json") or io.BytesIO())
+        config = json.load(opened.extractfile(manifest[0]["Config"]) or io.BytesIO())
+    assert {line for line in config["config"]["Env"] if line.startswith("NVIDIA_")} == variables
+
+
+@pytest.mark.parametrize(("variant", "variables"), [("cuda", GPU), ("cpu", set())])
+def test_the_containerfile_for_cuda_asks_nvidias_runtime_for_gpus(
+    kfunc: Command, folder: Path, tmp_path: Path, variant: str, variables: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'podman').parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", "podman", "--variant", variant)
+    assert result.status == 0, result.err
+    words = (tmp_path / "context/Containerfile").read_text().split()
+    assert {word for word in words if word.startswith("NVIDIA_")} == variables
 
 
 def test_weights_only_needs_no_base(kfunc: Command, folder: Path, tmp_path: Path) -> None:

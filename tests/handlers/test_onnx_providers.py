@@ -1,6 +1,8 @@
 """onnxruntime's providers: what a build offers, the options one gets; and models whose weights lie in files of their own."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from kfunc.handlers.accelerators.selection import select
 from kfunc.handlers.loaded import load_handler
 from kfunc.handlers.onnx_providers import offers, providers
 from kfunc.protocol.messages import TensorSpec
+from tests.handlers.conftest import ROOT
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 MIGRAPHX, OPENVINO, COREML = "MIGraphXExecutionProvider", "OpenVINOExecutionProvider", "CoreMLExecutionProvider"
@@ -114,3 +117,11 @@ def test_weights_outside_of_the_models_folder_are_not_read(external: Path, confi
     external.write_bytes(model.SerializeToString())
     with pytest.raises(ModelLoadError, match=rf"^{external}: onnxruntime cannot open it: "):
         load_handler(configured(str(external)))
+
+
+def test_onnxruntime_tells_nobody_of_its_start(tmp_path: Path) -> None:
+    code = "import sys; from kfunc.handlers.onnx import ort; ort.InferenceSession(sys.argv[1])"
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code, str(ROOT / "examples/iris/model.onnx")]
+    said = subprocess.run(command, env=own | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert (said.stderr, list(tmp_path.rglob("*"))) == ("", [])

@@ -92,3 +92,16 @@ def test_telemetry_is_every_containers_with_attributes_that_keep_their_signs() -
         assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
         assert found["OTEL_RESOURCE_ATTRIBUTES"] == "service.namespace=default,team=a%3Db%2C%20c"
         assert (found["OTEL_TRACES_SAMPLER"], found["OTEL_TRACES_SAMPLER_ARG"]) == ("parentbased_traceidratio", "0.25")
+
+
+@pytest.mark.parametrize(
+    ("more", "value"),
+    [("gpu: {count: 1}, ", "void"), ("accelerator: cuda, ", "void"), ("gpu: {count: 1, vendor: amd}, ", None), ("", None)],
+)
+def test_sidecars_in_an_image_for_cuda_get_no_gpu(more: str, value: str | None) -> None:
+    block = f", {more}logger: {{}}, batcher: {{}}"
+    assert [environment(name, block).get("NVIDIA_VISIBLE_DEVICES") for name in ("logger", "batcher", "handler")] == [
+        value,
+        value,
+        None,
+    ]
