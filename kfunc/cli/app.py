@@ -1,17 +1,17 @@
 """The group of commands and the one place where an error becomes a message and an exit status.
 
-A command's module is imported when the command is used, so that start-up pays for nothing else.
+Start-up pays for no command but the one that is used.
 """
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from kfunc import __version__
+from kfunc.cli.lazy_group import LazyGroup
 from kfunc.errors import ConfigError, KfuncError, StartupError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -40,28 +40,9 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """The literal table above as a click group."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            if ctx.resilient_parsing:
-                return None
-            raise click.NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-
 @click.group(
-    cls=Commands,
+    cls=LazyGroup,
+    table=COMMANDS,
     epilog="\b\nExample:\n  kfunc init iris --model model.onnx\n  kfunc run iris\n  kfunc invoke iris",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,8 +1,8 @@
 """`kfunc events`: the commands for events that the logger has kept or sent. Each is imported when it is used."""
 
-from importlib import import_module
-
 import click
+
+from kfunc.cli.lazy_group import LazyGroup
 
 SUBCOMMANDS = {
     "tail": ("kfunc.cli.events_tail:tail", "Show events, the last ones or all that are meant."),
@@ -17,26 +17,6 @@ Example:
 """
 
 
-class Subcommands(click.Group):
-    """The literal table above as a click group."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            if ctx.resilient_parsing:
-                return None
-            raise click.NoSuchCommand(cmd_name, possibilities=SUBCOMMANDS, ctx=ctx)
-        module, _, name = SUBCOMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in SUBCOMMANDS.items()])
-
-
-@click.group(cls=Subcommands, epilog=EPILOG)
+@click.group(cls=LazyGroup, table=SUBCOMMANDS, epilog=EPILOG)
 def events() -> None:
     """Look at logged requests and responses, check that none is missing, send them again."""

@@ -1,8 +1,8 @@
 """`kfunc rollout`: safe changes of a function on a cluster. Each command is imported when it is used."""
 
-from importlib import import_module
-
 import click
+
+from kfunc.cli.lazy_group import LazyGroup
 
 SUBCOMMANDS = {
     "start": ("kfunc.cli.rollout_start:start", "Roll out what func.yaml describes, beside what has the traffic."),
@@ -24,26 +24,6 @@ Example:
 """
 
 
-class Subcommands(click.Group):
-    """The literal table above as a click group."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            if ctx.resilient_parsing:
-                return None
-            raise click.NoSuchCommand(cmd_name, possibilities=SUBCOMMANDS, ctx=ctx)
-        module, _, name = SUBCOMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in SUBCOMMANDS.items()])
-
-
-@click.group(cls=Subcommands, epilog=EPILOG)
+@click.group(cls=LazyGroup, table=SUBCOMMANDS, epilog=EPILOG)
 def rollout() -> None:
     """Move the traffic to a new revision in steps, look at its answers, and go back by itself where they are bad."""
