@@ -4,10 +4,12 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.faults import FORBIDDEN, MISSING, UNAUTHORISED
 from kfunc.cluster.observed import containers, name_of
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -58,13 +60,14 @@ class Following:
     def lines(self) -> Iterator[Line]:
         """Lines as they come."""
         threading.Thread(target=self._find_pods, daemon=True).start()
-        while (line := self._lines.get()) is not None:
+        while not self._stopped.is_set() and (line := self._lines.get()) is not None:
             yield line
 
     def stop(self) -> None:
         """End `lines`."""
         self._stopped.set()
-        self._lines.put(None)
+        with suppress(queue.Full):  # then `lines` has something to take, and sees that it is over
+            self._lines.put_nowait(None)
 
     def _find_pods(self) -> None:
         while not self._stopped.is_set():
@@ -93,7 +96,10 @@ class Following:
                         last = line.at
                         self._lines.put(line)
             except ClusterError as error:
-                if error.code == 404:  # the pod is gone
+                if error.code == MISSING:  # the pod is gone
+                    return
+                if error.code in (UNAUTHORISED, FORBIDDEN):
+                    self._lines.put(Line("", pod, container, f"kfunc: {error.message}"))
                     return
             tail = None
             time.sleep(AGAIN_S)
