@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TRIES = 20
 UNREACHABLE = 4
-"""Exit status of `drive` where the cluster was lost: the Job is to try again."""
+"""Exit status of `drive` where the cluster was lost, or a driver that may be dead has its time yet: the Job is to try again."""
 
 Command = Callable[["Rollout", float], "Rollout"]
 
@@ -83,11 +83,12 @@ def drive(function: str, stay: bool, namespace: str, context: str, output: str) 
     """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: the cluster was lost."""
     from kfunc.cli.rollout_driving import drive as run
     from kfunc.cli.rollout_driving import holder_name
+    from kfunc.rollout.driver import Taken
 
     cluster, store = _store(function, namespace, context)
     try:
         return run(cluster, _record(store), holder_name(), as_json=output == "json", stay=stay)
-    except ClusterError as error:
+    except (ClusterError, Taken) as error:
         click.echo(f"error: {error.message}", err=True)
         return UNREACHABLE
 
