@@ -3,16 +3,32 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from kfunc import __version__
 from kfunc.cli.findings import Finding
 from kfunc.handlers.accelerators.probe import facts
+from kfunc.handlers.accelerators.survey import Survey, installed
 from kfunc.handlers.registry import RUNTIMES, how_to_install, missing_packages
 
 IMPORT_S = 60.0
 OLDEST = (3, 11)
 MOST_TEXT = 300
+VERSIONS = """\
+import importlib, sys
+for name in sys.argv[1:]:
+    print(name, getattr(importlib.import_module(name), '__version__', ''))
+"""
+SURVEY = """\
+import sys
+from msgspec.json import encode
+from kfunc.handlers.accelerators.survey import survey
+print(encode(survey(sys.argv[1:])[0]).decode())
+"""
+
+Process = subprocess.Popen[str]
 
 
 def python_findings() -> Iterator[Finding]:
@@ -26,10 +42,10 @@ def python_findings() -> Iterator[Finding]:
 
 def runtime_findings(needed: str) -> Iterator[Finding]:
     """Each runtime: installed and importable, in a process of its own each, since a broken library may end it."""
-    checks: dict[str, subprocess.Popen[str]] = {}
+    checks: dict[str, Process] = {}
     for runtime, entry in RUNTIMES.items():
         if entry.packages and not missing_packages(runtime):
-            checks[runtime] = _start(entry.packages)
+            checks[runtime] = _start(VERSIONS, *entry.packages)
     ends_at = time.monotonic() + IMPORT_S
     for runtime, entry in RUNTIMES.items():
         missing = missing_packages(runtime)
@@ -42,18 +58,12 @@ def runtime_findings(needed: str) -> Iterator[Finding]:
             yield Finding("runtimes", "good", f"{runtime}: needs nothing")
 
 
-def _start(packages: tuple[str, ...]) -> subprocess.Popen[str]:
-    """A process that imports the packages and prints their versions."""
-    code = (
-        "import importlib, sys\n"
-        "for name in sys.argv[1:]:\n"
-        "    print(name, getattr(importlib.import_module(name), '__version__', ''))\n"
-    )
-    command = [sys.executable, "-c", code, *packages]
+def _start(code: str, *arguments: str) -> Process:
+    command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 
-def _ended(runtime: str, check: subprocess.Popen[str], ends_at: float, advice: str) -> Finding:
+def _ended(runtime: str, check: Process, ends_at: float, advice: str) -> Finding:
     try:
         out, err = check.communicate(timeout=max(0.1, ends_at - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -68,8 +78,8 @@ def _ended(runtime: str, check: subprocess.Popen[str], ends_at: float, advice: s
     return Finding("runtimes", "good", f"{runtime}: {', '.join(out.split(chr(10))).strip(', ')}")
 
 
-def accelerator_findings() -> Iterator[Finding]:
-    """The GPUs that processes of this machine may use, and why there are none of a vendor's."""
+def accelerator_findings(start: Callable[..., Process] = _start) -> Iterator[Finding]:
+    """The GPUs that processes of this machine may use, or why there are none; then what each runtime would run on."""
     found = facts()
     driver = f", driver {found.driver}" if found.driver else ""
     for gpu in found.gpus:
@@ -77,3 +87,32 @@ def accelerator_findings() -> Iterator[Finding]:
         yield Finding("accelerators", "good", f"{gpu.name}{memory}{driver if gpu.vendor == 'nvidia' else ''}")
     if not found.gpus:
         yield Finding("accelerators", "note", f"models run on the processor here: {'; '.join(found.absent.values())}")
+    checks = {runtime: start(SURVEY, runtime) for runtime in installed()}
+    ends_at = time.monotonic() + IMPORT_S
+    for runtime, check in checks.items():
+        yield surveyed(_survey(runtime, check, ends_at), with_reasons=bool(found.gpus))
+
+
+def _survey(runtime: str, check: Process, ends_at: float) -> Survey:
+    """What a process found out about a runtime, on the last line that it wrote: frameworks write some of their own."""
+    try:
+        out, err = check.communicate(timeout=max(0.1, ends_at - time.monotonic()))
+        return msgspec.json.decode(out.strip().rpartition("\n")[2], type=Survey)
+    except subprocess.TimeoutExpired:
+        check.kill()
+        check.communicate()
+        return Survey(runtime, fault=f"it does not answer within {IMPORT_S:g} s")
+    except msgspec.DecodeError:
+        last = (err.strip().splitlines() or [f"its process ended with exit status {check.returncode}"])[-1]
+        return Survey(runtime, fault=last[:MOST_TEXT])
+
+
+def surveyed(survey: Survey, *, with_reasons: bool) -> Finding:
+    """What `accelerator: auto` would try for a runtime, the best first; with reasons: why not the others."""
+    if survey.fault:
+        return Finding("accelerators", "note", f"{survey.runtime}: what it would run on is not known: {survey.fault}")
+    passed = "".join(f"; not on {accelerator}: {reason}" for accelerator, reason in survey.passed if with_reasons)
+    if not survey.candidates:
+        return Finding("accelerators", "note", f"{survey.runtime}: runs on nothing here{passed}")
+    then = f", else {', '.join(survey.candidates[1:])}" if survey.candidates[1:] else ""
+    return Finding("accelerators", "good", f"{survey.runtime}: runs on {survey.candidates[0]}{then}{passed}")

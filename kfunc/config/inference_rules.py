@@ -78,7 +78,10 @@ def pickles_are_trusted(function: Function) -> Iterator[Finding]:
 
 def _trusted(model: ModelSource, where: FieldPath) -> Iterator[Finding]:
     if model.trust and model.digest is UNSET:
-        message, suggestion = "trust needs the digest of the file", "add digest: sha256:… (`sha256sum FILE` prints it)"
+        message, suggestion = (
+            "trust needs the digest of the file or folder",
+            "add digest: sha256:… (`sha256sum FILE` prints it; of a folder: docs/runtimes.md)",
+        )
         yield Finding((*where, "trust"), message, suggestion, at_key=True)
     if model.uri.lower().endswith(PICKLES) and not model.trust:
         suggestion = "save it as skops or ONNX, or add trust: true and digest: sha256:…"

@@ -20,8 +20,14 @@ def file_digest(path: Path, progress: Progress) -> str:
 
 
 def folder_digest(folder: Path, progress: Progress) -> str:
-    """Of the lines that `find -type f | sort | xargs sha256sum` prints in the folder, without the `./`."""
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Of the lines that `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in the folder, without the `./`.
+
+    Raises ModelLoadError for a link to a folder: what it leads to would not be in the digest.
+    """
+    found = list(folder.rglob("*"))
+    if linked := next((path for path in found if path.is_symlink() and path.is_dir()), None):
+        raise ModelLoadError(f"{linked}: is a link to a folder, which a digest does not cover; put the folder itself there")
+    files = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
     lines = "".join(f"{file_digest(folder / name, progress)}  {name}\n" for name in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 

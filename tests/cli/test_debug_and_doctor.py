@@ -2,15 +2,18 @@
 
 import base64
 import socket
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from kfunc.cli.doctor_cluster import cluster_findings
-from kfunc.cli.doctor_local import runtime_findings
+from kfunc.cli.doctor_local import accelerator_findings, runtime_findings, surveyed
 from kfunc.cli.doctor_network import registry_findings, sink_findings
 from kfunc.config.load import load_function
+from kfunc.handlers.accelerators.survey import Survey
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import api as api
@@ -148,3 +151,41 @@ def test_a_sink_within_the_cluster_cannot_be_judged_from_here(folder: Path) -> N
     (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "logger: {sink: 'http://a.team.svc.cluster.local'}"))
     (finding,) = sink_findings(load_function(folder / "func.yaml"))
     assert finding.verdict == "note"
+
+
+@pytest.mark.parametrize(
+    ("survey", "verdict", "text"),
+    [
+        (Survey("onnx", ("cpu",)), "good", "onnx: runs on cpu"),
+        (Survey("torch", ("cuda", "cpu")), "good", "torch: runs on cuda, else cpu"),
+        (Survey("onnx", ("cpu",), (("cuda", "no NVIDIA GPU"),)), "good", "onnx: runs on cpu; not on cuda: no NVIDIA GPU"),
+        (Survey("x", (), (("cuda", "no NVIDIA GPU"),)), "note", "x: runs on nothing here; not on cuda: no NVIDIA GPU"),
+        (Survey("paddle", fault="no libgomp"), "note", "paddle: what it would run on is not known: no libgomp"),
+    ],
+)
+def test_what_a_runtime_would_run_on_is_told(survey: Survey, verdict: str, text: str) -> None:
+    finding = surveyed(survey, with_reasons=True)
+    assert (finding.about, finding.verdict, finding.text) == ("accelerators", verdict, text)
+
+
+def test_without_a_gpu_nothing_is_said_of_what_would_need_one() -> None:
+    survey = Survey("onnx", ("cpu",), (("cuda", "no NVIDIA GPU"),))
+    assert surveyed(survey, with_reasons=False).text == "onnx: runs on cpu"
+
+
+def test_each_installed_runtime_is_asked_what_it_would_run_on() -> None:
+    told = [finding.text for finding in accelerator_findings()]
+    assert [text for text in told if text.startswith("onnx: runs on ")]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("print('hello')", "its process ended with exit status 0"), ("raise SystemExit('no libgomp')", "no libgomp")],
+)
+def test_a_runtime_that_cannot_say_is_a_note(code: str, reason: str) -> None:
+    def start(*_: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", code]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    told = [finding for finding in accelerator_findings(start) if finding.text.startswith("onnx: ")]
+    assert [(each.verdict, each.text) for each in told] == [("note", f"onnx: what it would run on is not known: {reason}")]
