@@ -3,16 +3,14 @@
 The kubernetes client reads the kubeconfig and does authentication, TLS and proxies; it is imported here, in the call.
 """
 
-import math
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from kfunc.cluster.faults import CONFLICT, GONE, MISSING, refusal
+from kfunc.cluster.faults import CONFLICT, MISSING, refusal
 from kfunc.cluster.kinds import KINDS, kind_of, path, selector, shown
 from kfunc.cluster.login import Login
 from kfunc.errors import ClusterError
@@ -27,8 +25,6 @@ APPLY, MERGE, JSON_PATCH, JSON = (
     "application/json-patch+json",
     "application/json",
 )
-WATCH_S = 300  # one watch of the API; it is begun again after that
-PAUSE_S = 0.5  # before what there is is read again
 
 
 class Reply(Struct, frozen=True):
@@ -36,13 +32,6 @@ class Reply(Struct, frozen=True):
 
     status: int
     body: bytes
-
-
-class Change(Struct, frozen=True):
-    """What a watch reports: `what` is ADDED, MODIFIED or DELETED."""
-
-    what: str
-    manifest: Manifest
 
 
 class Cluster:
@@ -73,7 +62,7 @@ class Cluster:
     ) -> list[Manifest]:
         """The objects of a kind; none where the cluster does not know the kind. No namespace: those of all."""
         try:
-            return self._list(kind, namespace, labels, fields)[0]
+            return self._list(kind, namespace, labels, fields)
         except ClusterError as error:
             if error.code == MISSING:
                 return []
@@ -128,23 +117,6 @@ class Cluster:
                 return False
             raise
         return True
-
-    def watch(
-        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None, fields: str = "", timeout_s: float = 60.0
-    ) -> Iterator[Change]:
-        """What there is (as ADDED), then each change, until the time is over. What was missed meanwhile is read again."""
-        ends_at = time.monotonic() + timeout_s
-        while True:
-            found, version = self._list(kind, namespace, labels, fields)
-            yield from (Change("ADDED", manifest) for manifest in found)
-            try:
-                yield from self._follow(kind, namespace, labels, fields, version, ends_at)
-            except ClusterError as error:
-                if error.code != GONE:
-                    raise
-            if time.monotonic() + PAUSE_S >= ends_at:
-                return
-            time.sleep(PAUSE_S)
 
     # ---- pods
 
@@ -217,25 +189,12 @@ class Cluster:
 
     # ---- requests
 
-    def _list(self, kind: str, namespace: str, labels: Mapping[str, str] | None, fields: str) -> tuple[list[Manifest], str]:
+    def _list(self, kind: str, namespace: str, labels: Mapping[str, str] | None, fields: str) -> list[Manifest]:
         query = {"labelSelector": selector(labels), "fieldSelector": fields}
         found = self._json("GET", path(kind, namespace, query=query), f"cannot list {kind}", kind)
         # The items of a list have neither kind nor apiVersion.
         common = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
-        return [common | item for item in found["items"]], found["metadata"]["resourceVersion"]
-
-    def _follow(
-        self, kind: str, namespace: str, labels: Mapping[str, str] | None, fields: str, version: str, ends_at: float
-    ) -> Iterator[Change]:
-        seconds = max(1, math.ceil(min(WATCH_S, ends_at - time.monotonic())))
-        asked = {"labelSelector": selector(labels), "fieldSelector": fields, "watch": "true"}
-        query = asked | {"resourceVersion": version, "timeoutSeconds": seconds}
-        for line in self._login.lines(path(kind, namespace, query=query), f"cannot watch {kind}", seconds + ANSWER_S):
-            change = msgspec.json.decode(line)
-            if change["type"] == "ERROR":
-                raise refusal(int(change["object"].get("code", 0)), change["object"], f"cannot watch {kind}", kind)
-            if change["type"] != "BOOKMARK":
-                yield Change(change["type"], change["object"])
+        return [common | item for item in found["items"]]
 
     def _json(self, method: str, where: str, about: str, kind: str = "", body: Any = None, form: str = JSON) -> Manifest:
         content = None if body is None else msgspec.json.encode(body)

@@ -7,7 +7,7 @@ from typing import Any
 from kfunc.cluster.kinds import KINDS
 from kfunc.errors import ClusterError
 
-UNAUTHORISED, FORBIDDEN, MISSING, CONFLICT, GONE, INVALID = 401, 403, 404, 409, 410, 422
+UNAUTHORISED, FORBIDDEN, MISSING, CONFLICT = 401, 403, 404, 409
 WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request:? ?(.*)', re.DOTALL)
 NOT_ALLOWED = re.compile(r'User "([^"]*)" cannot (\w+) resource "([^"]+)" in API group "([^"]*)"')
 NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')

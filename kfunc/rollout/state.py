@@ -18,7 +18,6 @@ Stage = Literal["shift", "adopt", "merge", "clean"]
 Verdict = Literal["pass", "fail", "unsure"]
 
 ENDED: tuple[Phase, ...] = ("promoted", "rolled-back")
-ENDING: tuple[Phase, ...] = ("promoting", "rolling-back")
 
 
 class Share(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A small Kubernetes API over real HTTP: objects in memory, server-side apply, watches, logs, a pod's ports."""
+"""A small Kubernetes API over real HTTP: objects in memory, server-side apply, logs, a pod's ports."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ class Objects:
     writes: list[str] = field(default_factory=list)
     changes: list[tuple[str, Manifest]] = field(default_factory=list)
     on_change: Callable[["Objects", Manifest], None] = lambda objects, manifest: None
-    lock: threading.Condition = field(default_factory=threading.Condition)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def put(self, manifest: Manifest) -> Manifest:
         """Store an object as a controller would: with a new version if it differs."""
@@ -49,7 +49,6 @@ class Objects:
                 new["metadata"]["resourceVersion"] = str(len(self.changes) + 1)
                 self.found[where] = new
                 self.changes.append(("MODIFIED" if old else "ADDED", new))
-                self.lock.notify_all()
             return new
 
     def apply(self, manifest: Manifest) -> Manifest:
@@ -64,7 +63,6 @@ class Objects:
             gone = self.found.pop(where, None)
             if gone is not None:
                 self.changes.append(("DELETED", gone))
-                self.lock.notify_all()
             return gone
 
     def of_kind(self, kind: str) -> list[Manifest]:
@@ -140,26 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def collection(self, where: str, name: str, query: dict[str, str]) -> None:
         kind = KINDS[name]
-        if query.get("watch") == "true":
-            return self.stream(where, name, query)
         items = [
             {k: v for k, v in each.items() if k not in ("kind", "apiVersion")} for each in self.matching(where, name, query)
         ]
         listed = {"KnativeService": "Service"}.get(name, name)
         version = {"resourceVersion": str(len(self.objects.changes))}
         return self.answer(200, {"kind": f"{listed}List", "apiVersion": kind.api_version, "metadata": version, "items": items})
-
-    def stream(self, where: str, name: str, query: dict[str, str]) -> None:
-        self.send_response(200)
-        self.send_header("Connection", "close")
-        self.end_headers()
-        at = int(query["resourceVersion"])
-        with self.objects.lock:
-            self.objects.lock.wait_for(lambda: len(self.objects.changes) > at, timeout=float(query["timeoutSeconds"]))
-            for what, manifest in self.objects.changes[at:]:
-                if kind_of(manifest) == name:
-                    self.wfile.write(json.dumps({"type": what, "object": manifest}).encode() + b"\n")
-        self.close_connection = True
 
     def write_one(self, where: str, query: dict[str, str], body: Any) -> None:
         objects = self.objects

@@ -1,12 +1,11 @@
 """The connection, over real HTTP: objects in and out, what is sent, what failures say."""
 
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
-from kfunc.cluster.connection import Change, Cluster, Reply
+from kfunc.cluster.connection import Cluster, Reply
 from kfunc.errors import ClusterError, StartupError
 from kfunc.manifests.plan import Manifest
 from tests.cluster.api_server import ApiServer, connect
@@ -72,23 +71,6 @@ def test_only_one_of_two_makes_an_object(cluster: Cluster) -> None:
 def test_deleting_says_whether_there_was_something(cluster: Cluster) -> None:
     cluster.apply(settings())
     assert (cluster.delete("ConfigMap", "a", "team"), cluster.delete("ConfigMap", "a", "team")) == (True, False)
-
-
-def test_a_watch_begins_with_what_there_is_and_goes_on_with_changes(cluster: Cluster, api: ApiServer) -> None:
-    cluster.apply(settings(x="1"))
-    changes = cluster.watch("ConfigMap", "team", timeout_s=5)
-    first = next(changes)
-    threading.Timer(0.1, api.objects.apply, [settings(x="2")]).start()
-    second = next(changes)
-    assert (shown(first), shown(second)) == (("ADDED", {"x": "1"}), ("MODIFIED", {"x": "2"}))
-
-
-def shown(change: Change) -> tuple[str, dict[str, str]]:
-    return change.what, change.manifest["data"]
-
-
-def test_a_watch_ends_with_its_time(cluster: Cluster) -> None:
-    assert list(cluster.watch("ConfigMap", "team", timeout_s=0.1)) == []
 
 
 def test_the_log_of_a_container_is_its_lines(cluster: Cluster, api: ApiServer) -> None:
