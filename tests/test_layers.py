@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 
-CLUSTER_CORE = ("causes", "diagnosis", "faults", "kinds", "log_text", "observed", "patience", "revisions")
+CLUSTER_CORE = ("binding", "causes", "diagnosis", "faults", "kinds", "log_text", "observed", "patience", "revisions")
 
 # Bytes, values and `now` in, values out.
 SANS_IO = {
@@ -83,7 +83,17 @@ SANS_IO |= {f"kfunc.storage.{name}" for name in ("contract", "eviction", "names"
 SANS_IO |= {"kfunc.handlers.residency_policy"}
 LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "record", "redaction", "targets"]
 SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
-ROLLOUT_CORE = ["analysis", "commands", "deciding", "exposition", "experiment", "knative_changes", "layout", "objects"]
+ROLLOUT_CORE = [
+    "analysis",
+    "commands",
+    "deciding",
+    "exposition",
+    "experiment",
+    "history",
+    "knative_changes",
+    "layout",
+    "objects",
+]
 ROLLOUT_CORE += ["pods", "prometheus", "raw_changes", "record", "state", "statistics"]
 SANS_IO |= {f"kfunc.rollout.{name}" for name in ROLLOUT_CORE}
 BENCH_CORE = ["arrivals", "h2_frames", "histogram", "html_report", "results", "text_report"]

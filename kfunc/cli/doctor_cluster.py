@@ -13,7 +13,7 @@ from kfunc.errors import ClusterError, KfuncError, StartupError
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
 
-RIGHTS = (("patch", "KnativeService"), ("list", "Pod"), ("list", "Event"), ("patch", "VirtualService"))
+RIGHTS = (("patch", "KnativeService"), ("list", "Pod"), ("list", "Event"), ("create", "Lease"), ("patch", "VirtualService"))
 KNATIVE = ("controller", "webhook", "autoscaler", "activator")
 INSTALL_KNATIVE = "https://knative.dev/docs/install has the steps; inference.mode: raw needs no Knative"
 INSTALL_ISTIO = "https://istio.io/latest/docs/setup has the steps; traffic.via: knative needs no Istio of the function's own"

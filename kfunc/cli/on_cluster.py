@@ -1,5 +1,8 @@
 """What the commands for a cluster share: which function, which cluster, tables."""
 
+import os
+import secrets
+import socket
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +78,11 @@ def where(function: Function, namespace: str, cluster: "Cluster") -> str:
     """The namespace of a function: what was asked for, func.yaml's, the context's."""
     own = namespace_of(function) if function.namespace or function.deploy.namespace else ""
     return namespace or own or cluster.namespace or DEFAULT_NAMESPACE
+
+
+def holder_name() -> str:
+    """This process, for people and for no other process."""
+    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

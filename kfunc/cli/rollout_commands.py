@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def abort(function: str, reason: str, namespace: str, context: str, output: str)
 def drive(function: str, stay: bool, namespace: str, context: str, output: str) -> int:
     """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: the cluster was lost."""
     from kfunc.cli.rollout_driving import drive as run
-    from kfunc.cli.rollout_driving import holder_name
     from kfunc.rollout.driver import Taken
 
     cluster, store = _store(function, namespace, context)
@@ -132,7 +131,7 @@ def _told(function: str, namespace: str, context: str, command: Command) -> tupl
 def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_json: bool) -> int:
     """Drive it where nobody does, else say what its driver does, until it ends or rests."""
     from kfunc.cli.rollout_driving import drive as run
-    from kfunc.cli.rollout_driving import finish, holder_name
+    from kfunc.cli.rollout_driving import finish
     from kfunc.cli.rollout_status import follow
 
     if record.rollout.has_ended:

@@ -1,9 +1,7 @@
 """Drives a rollout in the foreground: what happens is told line by line, and leaving it leaves it to somebody else."""
 
 import os
-import secrets
 import signal
-import socket
 import sys
 import time
 from types import FrameType
@@ -21,11 +19,6 @@ from kfunc.rollout.worlds import world_of
 
 FAILED = 1
 PROGRESS_S = 10.0
-
-
-def holder_name() -> str:
-    """This process, for people and for no other process."""
-    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"
 
 
 class Teller:

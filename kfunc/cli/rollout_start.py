@@ -1,17 +1,18 @@
 """`kfunc rollout start` and `undo`: a new rollout begins, and is driven from here or by a Job."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
-from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.cli.planning import plan_for
-from kfunc.cli.render import parse_digest, parse_image
+from kfunc.cli.releasing import Source, image_options, with_image
+from kfunc.cli.render import parse_image
 from kfunc.errors import StartupError
-from kfunc.manifests.plan import Release
 
 if TYPE_CHECKING:
     from kfunc.cluster.connection import Cluster
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 START = """\b
 Example:
+  kfunc rollout start
   kfunc rollout start --image registry.example.com/me/iris:2
   kfunc rollout start --job-image registry.example.com/me/kfunc:1
 """
@@ -31,36 +33,41 @@ Example:
 
 @click.command(epilog=START)
 @click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
-@click.option("--image", metavar="IMAGE", default="", callback=parse_image, help="The new revision's image; else func.yaml's.")
-@click.option("--image-digest", metavar="DIGEST", default="", callback=parse_digest, help="sha256:… of the image.")
+@image_options
 @click.option("--detach", is_flag=True, help="Only begin: `kfunc rollout resume`, or a Job, drives it.")
 @click.option("--job-image", metavar="IMAGE", default="", callback=parse_image, help="Let a Job of this image drive it.")
 @cluster_options
 def start(
     directory: Path,
-    image: str,
-    image_digest: str,
+    source: Source,
     detach: bool,
     job_image: str,
     namespace: str,
     context: str,
     output: str,
 ) -> int:
-    """Roll out the function in DIR (default: here) as its inference.traffic says.
+    """Build the function in DIR (default: here), and roll it out as its inference.traffic says.
 
     The command drives the rollout until it has ended, or until somebody has to say something. Exit status 1
     where it was rolled back; the reason is said. Whoever else starts one meanwhile is refused.
     """
-    from kfunc.rollout.starting import NothingToDo, plan_rollout
+    from kfunc.rollout.starting import NothingToDo, plan_rollout, refuse_early
+    from kfunc.rollout.store import ConfigMapStore
 
     cluster = connect(context)
-    plan = plan_for(directory, Release(image, image_digest), namespace, cluster)
+    plan = plan_for(directory, source.release, namespace, cluster)
+    refuse_early(cluster, plan, ConfigMapStore(cluster, plan.name, plan.namespace), time.time())
+    plan = with_image(plan, directory, source)
+
+    def make() -> "Record":
+        return plan_rollout(cluster, plan, time.time())
+
+    run = Run(cluster, plan.name, plan.namespace, detach=detach, job_image=job_image, as_json=output == "json")
     try:
-        record = plan_rollout(cluster, plan, time.time())
+        return run.begun(make, "start")
     except NothingToDo as nothing:
         click.echo(nothing.message, err=output == "json")
         return 0
-    return _run(cluster, record, detach=detach, job_image=job_image, as_json=output == "json")
 
 
 @click.command(epilog=UNDO)
@@ -68,36 +75,52 @@ def start(
 @click.option("--to", "revision", metavar="REVISION", default="", help="Another one than the one before.")
 @cluster_options
 def undo(function: str, revision: str, namespace: str, context: str, output: str) -> int:
-    """Give everything to the revision before the last promotion, as soon as it is ready; once more: forward again."""
+    """Give everything to the revision that had the traffic before, as soon as it is ready; once more: forward again."""
     from kfunc.rollout.store import ConfigMapStore
     from kfunc.rollout.undoing import plan_undo
 
     cluster = connect(context)
     meant = named(function, namespace, cluster)
-    last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
-    record = plan_undo(cluster, last, revision, time.time())
-    return _run(cluster, record, detach=False, job_image="", as_json=output == "json")
+
+    def make() -> "Record":
+        last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
+        return plan_undo(cluster, last, revision, time.time())
+
+    return Run(cluster, meant.name, meant.namespace, as_json=output == "json").begun(make, "undo")
 
 
-def _run(cluster: "Cluster", record: "Record", *, detach: bool, job_image: str, as_json: bool) -> int:
-    """Begin, and drive unless somebody else shall."""
-    from kfunc.cli.rollout_driving import drive, finish, holder_name
-    from kfunc.manifests.rollout_job import rollout_job
-    from kfunc.rollout.starting import begin
-    from kfunc.rollout.store import ConfigMapStore
+class Run(Struct, frozen=True):
+    """A rollout that is to begin, and who drives it then."""
 
-    rollout = record.rollout
-    store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
-    elsewhere = detach or bool(job_image)
-    check_load(record, elsewhere)
-    holder = "" if elsewhere else holder_name()
-    begun = begin(store, record, holder, time.time())
-    if not elsewhere:
-        return drive(cluster, begun, holder, as_json=as_json)
-    if job_image:
-        for manifest in rollout_job(rollout.function, rollout.namespace, job_image, rollout.id, _elsewhere(record)):
-            cluster.apply(manifest, force=True)
-    return finish(store, as_json)
+    cluster: "Cluster"
+    function: str
+    namespace: str
+    as_json: bool = False
+    detach: bool = False
+    job_image: str = ""
+
+    def begun(self, make: Callable[[], "Record"], command: str) -> int:
+        """Begin what `make` plans, and drive it unless somebody else shall; the exit status. Raises Locked."""
+        from kfunc.cli.rollout_driving import drive, finish
+        from kfunc.cluster.lock import Lock
+        from kfunc.manifests.rollout_job import rollout_job
+        from kfunc.rollout.starting import begin
+        from kfunc.rollout.store import ConfigMapStore
+
+        store = ConfigMapStore(self.cluster, self.function, self.namespace)
+        elsewhere = self.detach or bool(self.job_image)
+        holder = holder_name()
+        with Lock(self.cluster, self.function, self.namespace, f"kfunc rollout {command} ({holder})"):
+            record = make()
+            check_load(record, elsewhere)
+            begun = begin(store, record, "" if elsewhere else holder, time.time())
+        if not elsewhere:
+            return drive(self.cluster, begun, holder, as_json=self.as_json)
+        if self.job_image:
+            job = rollout_job(self.function, self.namespace, self.job_image, begun.rollout.id, _elsewhere(begun))
+            for manifest in job:
+                self.cluster.apply(manifest, force=True)
+        return finish(store, self.as_json)
 
 
 def check_load(record: "Record", elsewhere: bool) -> None:

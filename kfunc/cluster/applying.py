@@ -17,7 +17,8 @@ RENDERED = (
     "PeerAuthentication", "PodMonitor", "ServiceMonitor", "PrometheusRule", "Service", "ConfigMap",
 )  # fmt: skip
 """The kinds that `kfunc render` makes, those that bring requests after those that answer them."""
-OF_ROLLOUTS = ("Job", "RoleBinding", "Role", "ServiceAccount")
+OF_COMMANDS = ("Job", "RoleBinding", "Role", "ServiceAccount", "Lease")
+"""What rollouts and the lock need."""
 AT_GATEWAY = ("AuthorizationPolicy", "RequestAuthentication")
 """Kinds that are in the gateway's namespace, where the namespace is part of their name."""
 FIRST = ("ConfigMap", "SinkBinding")
@@ -88,7 +89,7 @@ def remove_unused(
 
 def remove_all(cluster: Cluster, name: str, namespace: str, gateway_namespace: str) -> Iterator[Outcome]:
     """Delete everything that a function has."""
-    for manifest in list(owned(cluster, name, namespace, gateway_namespace, (*RENDERED, *OF_ROLLOUTS))):
+    for manifest in list(owned(cluster, name, namespace, gateway_namespace, (*RENDERED, *OF_COMMANDS))):
         yield from _delete(cluster, manifest)
 
 

@@ -21,6 +21,7 @@ from kfunc.manifests.plan import Manifest
 AT_ONCE, SOON, LATER, ROUTE_S = 0.0, 10.0, 30.0, 60.0
 MISUSED, START_FAILED, KILLED = 2, (126, 127, 128), 137
 HANDLER = "handler"
+CRASH_LOOP = "crash-loop"
 QUOTA = re.compile(r"exceeded quota: (.*)", re.DOTALL)
 LACK = re.compile(r"Insufficient ([\w./-]+)")
 MISSING_OBJECT = re.compile(r'(secret|configmap|persistentvolumeclaim|serviceaccount) "([^"]+)" not found')
@@ -40,6 +41,12 @@ class Cause(Struct, frozen=True):
     advice: str = ""
     lines: list[str] = []
     patience_s: float | None = None
+
+
+def in_a_line(cause: Cause) -> str:
+    """The cause and what to do; of a container that ends again and again the last that it said."""
+    more = cause.lines[-1:] if cause.code == CRASH_LOOP else [cause.advice]
+    return ": ".join([cause.text, *filter(None, more)])
 
 
 def image_cause(image: str, message: str) -> Cause:
@@ -162,7 +169,7 @@ def _ended_cause(observed: Observed, container: Container) -> Cause:
     how = "was killed (exit status 137)" if code == KILLED else f"ended with exit status {code}"
     text = f"the container {name} {how}, {_times(container.restarts)}"
     patience = AT_ONCE if container.restarts > 1 else LATER
-    return Cause("crash-loop", text, "its last lines are below; kfunc logs shows all of them", lines, patience)
+    return Cause(CRASH_LOOP, text, "its last lines are below; kfunc logs shows all of them", lines, patience)
 
 
 def _mount_causes(observed: Observed, pod: Manifest) -> Iterator[Cause]:

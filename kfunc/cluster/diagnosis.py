@@ -65,6 +65,12 @@ def diagnose(observed: Observed) -> Diagnosis:
     return Diagnosis(phase, detail, list(_causes(observed, revision, pods)), revision)
 
 
+def diagnose_revision(observed: Observed, revision: str, pods: list[Manifest]) -> Diagnosis:
+    """Of one of several that is not ready: what a rollout waits for. `pods` are its own."""
+    phase, detail = furthest(observed, pods)
+    return Diagnosis(phase, detail, list(_causes(observed, revision, pods)), revision)
+
+
 def furthest(observed: Observed, pods: list[Manifest]) -> tuple[Phase, str]:
     """The phase of the pod that has come furthest."""
     if not pods:

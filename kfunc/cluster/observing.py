@@ -32,8 +32,14 @@ def observe(cluster: Cluster, name: str, namespace: str, mode: Mode | None = Non
     found = _raw(cluster, name, namespace) if raw else _knative(cluster, name, namespace, knative)
     if raw and mode is None and found.service is None:
         found = msgspec.structs.replace(found, mode="knative")
+    return with_words(cluster, found)
+
+
+def with_words(cluster: Cluster, found: Observed) -> Observed:
+    """The same with the events, and with what its pods that are not ready say. Raises ClusterError."""
     said = {name_of(pod): answer for pod in found.pods if (answer := _asked(cluster, pod)) is not None}
-    return msgspec.structs.replace(found, said=said, ended=dict(_ended(cluster, found.pods)))
+    events = _events(cluster, found.name, found.namespace)
+    return msgspec.structs.replace(found, events=events, said=said, ended=dict(_ended(cluster, found.pods)))
 
 
 def _knative(cluster: Cluster, name: str, namespace: str, service: Manifest | None) -> Observed:
@@ -46,7 +52,6 @@ def _knative(cluster: Cluster, name: str, namespace: str, service: Manifest | No
         revisions=cluster.objects("Revision", namespace, own),
         deployments=[each for each in cluster.objects("Deployment", namespace, own) if _belongs(each, name)],
         pods=cluster.objects("Pod", namespace, own),
-        events=_events(cluster, name, namespace),
     )
 
 
@@ -61,7 +66,6 @@ def _raw(cluster: Cluster, name: str, namespace: str) -> Observed:
         deployments=[deployment] if deployment else [],
         replica_sets=cluster.objects("ReplicaSet", namespace, own),
         pods=cluster.objects("Pod", namespace, own),
-        events=_events(cluster, name, namespace),
     )
 
 

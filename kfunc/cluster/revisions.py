@@ -1,5 +1,8 @@
 """A function's revisions: what each is to it, and which are not needed any more. Pure."""
 
+from collections.abc import Collection
+
+import msgspec
 from msgspec import Struct
 
 from kfunc.cluster.observed import REVISION_LABEL, Observed, condition, is_ready, label, name_of, target
@@ -52,15 +55,24 @@ def revisions(observed: Observed, record: Manifest | None = None) -> list[Revisi
     return sorted(rows, key=lambda row: (row.created, row.name), reverse=True)
 
 
+def served_before(served: list[str], serving: str, left: Collection[str]) -> str:
+    """Of the revisions that are left the one that had the traffic before the present one; empty for none.
+
+    `served`: those that had it, one after the other, the newest last.
+    """
+    at = len(served) - served[::-1].index(serving) - 1 if serving in served else len(served)
+    return next((name for name in reversed(served[:at]) if name != serving and name in left), "")
+
+
 def undo_target(observed: Observed, record: Manifest | None = None) -> str:
-    """What an undo goes back to: the newest that is ready and has no traffic, of those of the last rollout first."""
-    latest = target(observed)
-    serving = {_revision(share, observed) for share in _traffic(observed) if share.get("percent")}
+    """What an undo goes back to: what had the traffic before, else the newest that is ready and has none."""
+    latest, now = target(observed), serving(observed)
+    told = _served(record)
+    if now and (before := served_before(told, now[0], [name_of(each) for each in observed.revisions])):
+        return before
     said = str(((record or {}).get("data") or {}).get("rollout", ""))
     ready = [
-        each
-        for each in observed.revisions
-        if condition(each, "Ready").status == "True" and name_of(each) not in {latest, *serving}
+        each for each in observed.revisions if condition(each, "Ready").status == "True" and name_of(each) not in {latest, *now}
     ]
     of_rollout = [each for each in ready if f'"{name_of(each)}"' in said]
     found = sorted(of_rollout or ready, key=lambda each: (str(each["metadata"].get("creationTimestamp")), name_of(each)))
@@ -92,6 +104,14 @@ def is_split(observed: Observed) -> bool:
     """Whether a rollout has its hands on the traffic."""
     spec = (observed.service or {}).get("spec") or {}
     return any(share.get("tag") for share in spec.get("traffic") or []) if observed.mode == "knative" else False
+
+
+def _served(record: Manifest | None) -> list[str]:
+    """The history that a rollout's record has."""
+    try:
+        return msgspec.json.decode(((record or {}).get("data") or {}).get("served", "[]"), type=list[str])
+    except msgspec.MsgspecError:
+        return []
 
 
 def _traffic(observed: Observed) -> list[Manifest]:

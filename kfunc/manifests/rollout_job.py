@@ -6,7 +6,8 @@ from kfunc.manifests.plan import Manifest
 READ, CHANGE = ["get", "list"], ["get", "list", "create", "patch", "delete"]
 RULES: list[Manifest] = [
     {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": CHANGE},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]},
     {"apiGroups": ["serving.knative.dev"], "resources": ["services", "revisions"], "verbs": ["get", "list", "create", "patch"]},

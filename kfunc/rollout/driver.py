@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.deciding import Decision, decide
+from kfunc.rollout.history import advanced
 from kfunc.rollout.record import LEASE_S, Driver, Record
 from kfunc.rollout.state import Rollout, Seen
 
@@ -112,7 +113,7 @@ class Drive:
         decision = decide(record.rollout, seen, now)
         if self._is_worth_keeping(record, decision.rollout, now):
             driver = Driver(self._holder, now + LEASE_S)
-            record = self._store.write(replace(record, rollout=decision.rollout, driver=driver))
+            record = self._store.write(replace(advanced(record, decision.rollout), driver=driver))
             self._kept_at = now
         self._arrange(replace(record, rollout=decision.rollout))
         self._world.load(record, decision.load)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from kfunc.cluster.binding import is_bound
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.layout import layout
 from kfunc.rollout.objects import (
@@ -42,7 +43,7 @@ def difference(record: Record, live: Live) -> Difference:
     """What is to be done next, in order."""
     rollout, wanted = record.rollout, layout(record.rollout)
     service = _service(record, live.service, wanted)
-    if service["spec"]["template"]["metadata"]["name"] != _template(live.service) and not is_pinned(live.service):
+    if service["spec"]["template"]["metadata"]["name"] != _template(live.service) and not is_bound(live.service):
         return _pinning(rollout, live.service)
     changes: list[Change] = []
     if not is_as_wanted(service, live.service):
@@ -66,12 +67,6 @@ def _pinning(rollout: Rollout, live: Manifest) -> Difference:
     if holds(traffic, live["spec"].get("traffic")):
         return Difference(waiting="Knative binds the traffic to the stable revision")
     return Difference([Apply(with_version(pinned, live))])
-
-
-def is_pinned(service: Manifest) -> bool:
-    """Whether no part of the traffic goes to whatever revision is the latest, now and as it will be."""
-    parts = [*service["spec"].get("traffic", []), *service.get("status", {}).get("traffic", [])]
-    return bool(parts) and is_observed(service) and not any(part.get("latestRevision") for part in parts)
 
 
 def _service(record: Record, live: Manifest, wanted: Layout) -> Manifest:

@@ -39,12 +39,16 @@ class Objects(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """What the ConfigMap holds; `version` is the cluster's of it, empty before it was written."""
+    """What the ConfigMap holds; `version` is the cluster's of it, empty before it was written.
+
+    `served`: the revisions that had all of the traffic, one after the other, the newest last.
+    """
 
     rollout: Rollout
     objects: Objects = Objects()
     driver: Driver = Driver()
     version: str = ""
+    served: list[str] = []
 
 
 def record_name(function: str) -> str:
@@ -59,7 +63,7 @@ def to_config_map(record: Record) -> Manifest:
     about: Manifest = {"name": record_name(rollout.function), "namespace": rollout.namespace, "labels": labels}
     if record.version:
         about["resourceVersion"] = record.version
-    parts = {"rollout": rollout, "objects": record.objects, "driver": record.driver}
+    parts = {"rollout": rollout, "objects": record.objects, "driver": record.driver, "served": record.served}
     data = {name: msgspec.json.encode(part).decode() for name, part in parts.items()}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
 
@@ -77,6 +81,7 @@ def from_config_map(manifest: Manifest) -> Record:
             msgspec.json.decode(data["objects"], type=Objects),
             msgspec.json.decode(data["driver"], type=Driver),
             manifest["metadata"]["resourceVersion"],
+            msgspec.json.decode(data.get("served", "[]"), type=list[str]),
         )
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise KfuncError(f"the ConfigMap {name} is not a rollout's ({error}); kubectl delete configmap {name}") from None

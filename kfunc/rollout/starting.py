@@ -19,6 +19,7 @@ from kfunc.manifests.volumes import sidecars_of
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.deciding import noted
 from kfunc.rollout.driver import Conflict, Store
+from kfunc.rollout.history import begun
 from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, holds, key_of, stated
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
@@ -35,8 +36,7 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
 
     Raises RolloutRefused where something is in the way, NothingToDo, StartupError.
     """
-    if plan.function.inference.traffic is UNSET:
-        raise StartupError("func.yaml does not say how traffic moves: add inference.traffic, or use `kfunc deploy`")
+    _check_traffic(plan)
     stable = serving_revision(cluster, plan)
     plan = replace(plan, release=replace(plan.release, stable=stable, weight=None if _is_ab(plan) else 0))
     if plan.mode == "knative" and not _is_ab(plan) and stable == knative.revision(plan):
@@ -51,6 +51,18 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
     if plan.mode == "knative":
         rollout = replace(rollout, scales=own_scales(cluster, rollout) | {rendered: _rendered_scale(plan)})
     return Record(noted(rollout, f"{rendered} comes beside {stable}", now), objects)
+
+
+def refuse_early(cluster: Cluster, plan: Plan, store: Store, now: float) -> None:
+    """What can be seen to be in the way before an image is built. Raises RolloutRefused, StartupError."""
+    _check_traffic(plan)
+    _check_none_under_way(store.read(), plan.name, now)
+    serving_revision(cluster, plan)
+
+
+def _check_traffic(plan: Plan) -> None:
+    if plan.function.inference.traffic is UNSET:
+        raise StartupError("func.yaml does not say how traffic moves: add inference.traffic, or use `kfunc deploy`")
 
 
 def _is_deployed(plan: Plan, objects: Objects) -> bool:
@@ -196,14 +208,18 @@ def _before(cluster: Cluster, objects: Objects) -> list[Manifest]:
 def begin(store: Store, record: Record, holder: str, now: float) -> Record:
     """Keep the record, which takes the lock: of two that begin at once the second is refused. Raises RolloutRefused."""
     last = store.read()
-    if last is not None and not last.rollout.has_ended:
-        driver = f", driven by {last.driver.holder}" if last.driver.is_there(now) else ""
-        raise RolloutRefused(
-            f"a rollout of {record.rollout.function} is under way ({last.rollout.phase}{driver}): "
-            "kfunc rollout watch shows it, kfunc rollout abort takes it back"
-        )
-    mine = replace(record, driver=Driver(holder, now + LEASE_S), version=last.version if last else "")
+    _check_none_under_way(last, record.rollout.function, now)
+    mine = replace(begun(record, last), driver=Driver(holder, now + LEASE_S), version=last.version if last else "")
     try:
         return store.write(mine)
     except Conflict:
         raise RolloutRefused(f"somebody else has just begun a rollout of {record.rollout.function}") from None
+
+
+def _check_none_under_way(last: Record | None, function: str, now: float) -> None:
+    if last is not None and not last.rollout.has_ended:
+        driver = f", driven by {last.driver.holder}" if last.driver.is_there(now) else ""
+        raise RolloutRefused(
+            f"a rollout of {function} is under way ({last.rollout.phase}{driver}): "
+            "kfunc rollout watch shows it, kfunc rollout abort takes it back"
+        )

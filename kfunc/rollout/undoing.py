@@ -5,6 +5,8 @@ import secrets
 from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.observed import SERVICE_LABEL, name_of
+from kfunc.cluster.revisions import served_before
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
 from kfunc.rollout.commands import RolloutRefused
@@ -17,7 +19,7 @@ from kfunc.rollout.state import Rollout, Share
 
 
 def plan_undo(cluster: Cluster, last: Record | None, to: str, now: float) -> Record:
-    """The record of a rollout back to the revision before the last promotion, or to `to`. Raises RolloutRefused."""
+    """The record of a rollout back to the revision that had the traffic before, or to `to`. Raises RolloutRefused."""
     if last is None:
         raise RolloutRefused("there was no rollout that could be undone; `kfunc revisions` lists what there is")
     if last.rollout.mode == "raw":
@@ -29,17 +31,28 @@ def plan_undo(cluster: Cluster, last: Record | None, to: str, now: float) -> Rec
     serving = [part["revisionName"] for part in service.get("status", {}).get("traffic", []) if part.get("percent")]
     if len(serving) != 1:
         raise RolloutRefused(f"{len(serving)} revisions share the traffic: give one all of it first")
-    target = to or next((share.revision for share in before.shares if share.revision != serving[0]), "")
-    if not to and before.phase != "promoted":
-        raise RolloutRefused(f"the last rollout was {before.phase}: name what to go back to, --to REVISION (kfunc revisions)")
+    target = to or _served_before(cluster, last, serving[0])
     if target == serving[0]:
         raise RolloutRefused(f"{target} has the traffic already")
-    revision = cluster.get("Revision", target, before.namespace) if target else None
+    revision = cluster.get("Revision", target, before.namespace)
     if revision is None:
-        raise RolloutRefused(f"there is no revision {target or 'before this one'}; `kfunc revisions` lists those that are left")
+        raise RolloutRefused(f"there is no revision {target}; `kfunc revisions` lists those that are left")
     rollout = _undoing(before, [Share(STABLE, serving[0]), Share(CANDIDATE, target)], now)
     rollout = replace(rollout, scales=own_scales(cluster, rollout))
     return Record(rollout, _objects(_live(cluster, last), service, revision, rollout))
+
+
+def _served_before(cluster: Cluster, last: Record, serving: str) -> str:
+    """The revision that had the traffic before the present one. Raises RolloutRefused where none is left."""
+    rollout = last.rollout
+    revisions = cluster.objects("Revision", rollout.namespace, {SERVICE_LABEL: rollout.function})
+    found = served_before(last.served, serving, [name_of(one) for one in revisions])
+    if not found:
+        raise RolloutRefused(
+            f"none of the revisions that had the traffic before {serving} is left: name another one, --to REVISION "
+            "(kfunc revisions lists them)"
+        )
+    return found
 
 
 def _objects(live: list[Manifest], service: Manifest, revision: Manifest, rollout: Rollout) -> Objects:

@@ -4,22 +4,24 @@ from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.faults import CONFLICT
+from kfunc.cluster.observed import REVISION_LABEL, SERVICE_LABEL, Observed, name_of
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw import INSTANCE, NAME
 from kfunc.rollout import knative_changes, raw_changes
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.driver import World
+from kfunc.rollout.hindrances import Hindrances
 from kfunc.rollout.load import Place, Sender
 from kfunc.rollout.measuring import Prometheus, scrape
 from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, Key, by_key, condition
-from kfunc.rollout.pods import is_hopeless, read_pod, ready_at, request_port, why_not_ready
+from kfunc.rollout.pods import read_pod, ready_at, request_port
 from kfunc.rollout.prometheus import Unanswered
 from kfunc.rollout.record import Record
 from kfunc.rollout.state import Pod, Rollout, Seen
 
-REVISION = "serving.knative.dev/revision"
-SERVICE = "serving.knative.dev/service"
+WATCHED = ("warming", "running", "switched")
+"""Phases in which a candidate is wanted."""
 
 
 class ClusterWorld:
@@ -32,21 +34,23 @@ class ClusterWorld:
         made = analysis.load and Sender(cluster, rollout.namespace, rollout.settings.model, analysis.load)
         self._sender = made if isinstance(made, Sender) else None
         self._places: dict[str, list[Place]] = {}
+        self._hindrances = Hindrances(cluster)
 
-    def seen(self, rollout: Rollout, pods: dict[str, list[Manifest]], now: float) -> Seen:
-        """The pods of each share, and what they say; `pods` by tag."""
-        self._places = {
-            tag: [(p["metadata"]["name"], request_port(p)) for p in found if ready_at(p)] for tag, found in pods.items()
-        }
+    def seen(
+        self, rollout: Rollout, found: Observed, pods: dict[str, list[Manifest]], ready: dict[str, bool], now: float
+    ) -> Seen:
+        """The pods of each share, what they have counted, and why one that is not ready is not; `pods`, `ready` by tag."""
+        self._places = {tag: [(name_of(pod), request_port(pod)) for pod in own if ready_at(pod)] for tag, own in pods.items()}
         port = rollout.settings.metrics_port if self._prometheus is None and rollout.phase in ("running", "switched") else 0
-        counters = scrape(self.cluster, rollout.namespace, [pod for found in pods.values() for pod in found], port)
+        counters = scrape(self.cluster, rollout.namespace, [pod for own in pods.values() for pod in own], port)
         read: dict[str, list[Pod]] = {
-            tag: [read_pod(pod, counters.get(pod["metadata"]["name"])) for pod in found] for tag, found in pods.items()
+            tag: [read_pod(found, pod, counters.get(name_of(pod))) for pod in own] for tag, own in pods.items()
         }
-        whys = [why for found in pods.values() for pod in found if (why := why_not_ready(pod))]
-        broken = {tag: why_not_ready(pod) for tag, found in pods.items() for pod in found if is_hopeless(pod)}
-        seen = Seen(why="; ".join(dict.fromkeys(whys)), pods=read, broken=broken)
-        return self._with_values(rollout, seen, now)
+        unready = [share for share in rollout.candidates if not ready[share.tag]] if rollout.phase in WATCHED else []
+        kept_back = self._hindrances.look(found, {share.revision: pods[share.tag] for share in unready}, now)
+        broken = {share.tag: why.text for share in unready if (why := kept_back[share.revision]).is_final}
+        whys = dict.fromkeys(why.text for why in kept_back.values())
+        return self._with_values(rollout, Seen(why="; ".join(whys), pods=read, broken=broken, ready=ready), now)
 
     def _with_values(self, rollout: Rollout, seen: Seen, now: float) -> Seen:
         if self._prometheus is None or rollout.phase not in ("running", "switched") or not rollout.settled_at:
@@ -96,12 +100,12 @@ class KnativeWorld(ClusterWorld):
         service = self.cluster.get("KnativeService", rollout.function, namespace)
         if service is None:
             raise RolloutRefused(f"{rollout.function} is not in {namespace} any more: kfunc delete removes what is left of it")
-        of_service = {SERVICE: rollout.function}
+        of_service = {SERVICE_LABEL: rollout.function}
         revisions = {one["metadata"]["name"]: one for one in self.cluster.objects("Revision", namespace, of_service)}
-        found = self.cluster.objects("Pod", namespace, of_service)
+        found = Observed(rollout.function, namespace, service=service, revisions=list(revisions.values()))
         by_revision: dict[str, list[Manifest]] = {}
-        for pod in found:
-            by_revision.setdefault(pod["metadata"]["labels"].get(REVISION, ""), []).append(pod)
+        for pod in self.cluster.objects("Pod", namespace, of_service):
+            by_revision.setdefault(pod["metadata"]["labels"].get(REVISION_LABEL, ""), []).append(pod)
         keys = set(by_key(record.objects.split)) | set(knative_changes.final_traffic(record))
         self._live = knative_changes.Live(
             service,
@@ -110,14 +114,10 @@ class KnativeWorld(ClusterWorld):
             {name: sum(ready_at(pod) > 0 for pod in pods) for name, pods in by_revision.items()},
         )
         pods = {share.tag: by_revision.get(share.revision, []) for share in rollout.shares}
-        seen = self.seen(rollout, pods, now)
-        difference = knative_changes.difference(record, self._live)
         ready = {share.tag: self._is_ready(rollout, share.revision) for share in rollout.shares}
-        broken = {tag: why for tag, why in seen.broken.items() if not ready[tag]}
-        said = [condition(revisions.get(share.revision, {}), "Ready") for share in rollout.candidates]
-        failed = [message for status, message in said if status == "False"]
-        why = seen.why or "; ".join(failed) or difference.waiting
-        return replace(seen, settled=difference.is_none, why=why, ready=ready, broken=broken)
+        seen = self.seen(rollout, found, pods, ready, now)
+        difference = knative_changes.difference(record, self._live)
+        return replace(seen, settled=difference.is_none, why=seen.why or difference.waiting)
 
     def _is_ready(self, rollout: Rollout, revision: str) -> bool:
         live = self._live.revisions.get(revision)
@@ -141,19 +141,16 @@ class RawWorld(ClusterWorld):
         for pod in self.cluster.objects("Pod", rollout.namespace, {NAME: rollout.function}):
             by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
         pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
-        seen = self.seen(rollout, pods, now)
+        ready = {tag: any(map(ready_at, own)) for tag, own in pods.items()}
+        deployments = [one for (kind, _, _), one in self._live.objects.items() if kind == "Deployment"]
+        found = Observed(rollout.function, rollout.namespace, "raw", deployments=deployments)
+        seen = self.seen(rollout, found, pods, ready, now)
         difference = raw_changes.difference(record, self._live)
-        ready = {tag: any(map(ready_at, found)) for tag, found in pods.items()}
-        broken = {tag: why for tag, why in seen.broken.items() if not ready[tag]}
-        return replace(seen, settled=difference.is_none, why=seen.why or difference.waiting, ready=ready, broken=broken)
+        return replace(seen, settled=difference.is_none, why=seen.why or difference.waiting)
 
     def arrange(self, record: Record) -> None:
         """Change what differs. Raises ClusterError."""
         self.change(raw_changes.difference(record, self._live), record.rollout.namespace)
-
-
-def _places(pods: list[Manifest]) -> list[Place]:
-    return [(pod["metadata"]["name"], request_port(pod)) for pod in pods if ready_at(pod)]
 
 
 def world_of(cluster: Cluster, rollout: Rollout) -> World:

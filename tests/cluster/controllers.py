@@ -1,6 +1,7 @@
 """What Knative's controllers do with a Service, as far as commands see it."""
 
 import copy
+import threading
 from typing import Any
 
 from kfunc.manifests.plan import Manifest
@@ -13,6 +14,51 @@ def make_ready(objects: Objects, manifest: Manifest) -> None:
     """A Service gets a ready revision, all traffic and an address."""
     if manifest["kind"] == "Service" and "knative" in manifest["apiVersion"]:
         _reconcile(objects, manifest, "True", [])
+
+
+class SlowKnative:
+    """Controllers whose new revisions need a moment. As Knative's do, they take for the latest ready revision the one
+    that the template names once it is ready, and until then the newest of the others.
+    """
+
+    def __init__(self, ready_after_s: float = 0.8) -> None:
+        self._ready_after_s = ready_after_s
+        self.served: list[str] = []
+        """The revisions that had traffic, one after the other."""
+
+    def __call__(self, objects: Objects, manifest: Manifest) -> None:
+        if manifest["kind"] != "Service" or "knative" not in manifest["apiVersion"]:
+            return
+        wanted = manifest["spec"]["template"]["metadata"]["name"]
+        known = [each["metadata"]["name"] for each in objects.of_kind("Revision")]
+        if wanted not in known:
+            _reconcile(objects, manifest, "Unknown", [])
+            threading.Timer(self._ready_after_s, self._becomes_ready, (objects, wanted)).start()
+        self._route(objects, manifest["metadata"]["name"])
+
+    def _becomes_ready(self, objects: Objects, revision: str) -> None:
+        (found,) = [each for each in objects.of_kind("Revision") if each["metadata"]["name"] == revision]
+        objects.put(found | {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+        self._route(objects, found["metadata"]["labels"]["serving.knative.dev/service"])
+
+    def _route(self, objects: Objects, name: str) -> None:
+        (service,) = [each for each in objects.of_kind("KnativeService") if each["metadata"]["name"] == name]
+        ready = [each["metadata"]["name"] for each in objects.of_kind("Revision") if _is_ready(each)]
+        wanted = service["spec"]["template"]["metadata"]["name"]
+        latest = wanted if wanted in ready else (ready or [""])[-1]
+        shares = [{**share, "revisionName": share.get("revisionName") or latest} for share in service["spec"]["traffic"]]
+        self.served += [share["revisionName"] for share in shares if share["revisionName"] not in self.served[-1:]]
+        status = service["status"] | {
+            "latestCreatedRevisionName": wanted,
+            "latestReadyRevisionName": latest,
+            "conditions": [{"type": "Ready", "status": "True" if wanted in ready else "Unknown"}],
+            "traffic": shares,
+        }
+        objects.put(copy.deepcopy(service) | {"status": status})
+
+
+def _is_ready(revision: Manifest) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in revision["status"]["conditions"])
 
 
 def fail_with(reason: str, message: str) -> Any:

@@ -46,7 +46,7 @@ class Rolling:
     folder: Path
     name: str
 
-    def write(self, traffic: Json, mode: str = "knative", **envs: str) -> None:
+    def write(self, traffic: Json | None, mode: str = "knative", **envs: str) -> None:
         """Write func.yaml: `envs` make the revision another one."""
         domain = self.namespace.cluster.domain
         text = {
@@ -67,7 +67,8 @@ class Rolling:
                 },
             },
             "run": {"envs": [{"name": name, "value": value} for name, value in envs.items()]},
-            "inference": {"model": {"uri": "./handler.py", "name": "twice"}, "mode": mode, "traffic": traffic},
+            "inference": {"model": {"uri": "./handler.py", "name": "twice"}, "mode": mode}
+            | ({"traffic": traffic} if traffic else {}),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "handler.py").write_text((HERE / "handler.py").read_text())
@@ -80,7 +81,11 @@ class Rolling:
 
     def rollout(self, *arguments: str, status: int = 0) -> str:
         """`kfunc rollout`, to its end."""
-        return self.kfunc("rollout", *arguments, status=status)
+        return self.kfunc("rollout", *self._whole(arguments), status=status)
+
+    def _whole(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """The image of all revisions is there already."""
+        return (*arguments, "--no-build") if arguments[0] == "start" else arguments
 
     def start(self, status: int = 0) -> str:
         return self.rollout("start", str(self.folder), status=status)
@@ -88,7 +93,7 @@ class Rolling:
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """`kfunc rollout` in the background, ended with the block."""
-        command = [sys.executable, "-m", "kfunc", "rollout", *arguments]
+        command = [sys.executable, "-m", "kfunc", "rollout", *self._whole(arguments)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
                 yield process
@@ -121,6 +126,10 @@ class Rolling:
         return f"live-{self.name}.{self.namespace.name}.{self.namespace.cluster.domain}"
 
     @property
+    def plain(self) -> str:
+        return self.live.removeprefix("live-")
+
+    @property
     def preview(self) -> str:
         return self.live.replace("live-", "preview-", 1)
 
@@ -144,13 +153,15 @@ class Rolling:
         }
 
     @contextmanager
-    def requests(self, per_second: float) -> Iterator[Counts]:
-        """Requests at the live host for as long as the block runs; counted."""
+    def requests(self, per_second: float, host: str = "") -> Iterator[Counts]:
+        """Requests at the live host, or at another, for as long as the block runs; counted."""
         counts, stop = Counts(), threading.Event()
         lock = threading.Lock()
         threads = [
             threading.Thread(
-                target=_ask, args=(self.namespace.cluster, self.live, per_second, number, counts, lock, stop), daemon=True
+                target=_ask,
+                args=(self.namespace.cluster, host or self.live, per_second, number, counts, lock, stop),
+                daemon=True,
             )
             for number in range(THREADS)
         ]

@@ -136,6 +136,38 @@ def test_what_was_promoted_is_undone_and_redone(rolling: Make) -> None:
     assert counts.failures == []
 
 
+@pytest.mark.parametrize("drops_traffic", [False, True], ids=["all at once", "without traffic"])
+def test_a_deployment_after_a_rollback_asks_the_rejected_revision_nothing(rolling: Make, drops_traffic: bool) -> None:
+    function = rolling(CANARY)
+    before = function.serving()
+    function.write(CANARY, VERSION="2", ERROR_RATE="1")
+    with function.requests(40):
+        assert "error rate" in function.start(status=1)
+    assert function.serving() == before
+    function.write(None if drops_traffic else CANARY, VERSION="3", START_S="3")
+    host = function.plain if drops_traffic else function.live
+    with function.requests(40, host) as counts:
+        function.kfunc("deploy", function.folder, "--no-build", *([] if drops_traffic else ["--all-at-once"]))
+    assert counts.total > 100
+    assert counts.failures == []
+    assert function.serving() != before
+    assert function.namespace.get("ksvc", "twice")["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
+
+
+def test_undo_after_a_rollback_goes_to_what_had_the_traffic_before(rolling: Make) -> None:
+    traffic = CANARY | {"steps": [100]}
+    function = rolling(traffic)
+    first = function.serving()
+    with function.requests(40):
+        function.write(traffic, VERSION="2")
+        function.start()
+        second = function.serving()
+        function.write(traffic, VERSION="3", ERROR_RATE="1")
+        function.start(status=1)
+        assert f"back from {second} to {first}" in function.rollout("undo", str(function.folder))
+    assert function.serving() == first
+
+
 def test_a_driver_that_is_killed_is_followed_by_another_that_ends_the_same(rolling: Make) -> None:
     function = rolling(CANARY)
     function.write(CANARY, VERSION="2")

@@ -19,6 +19,7 @@ class Double(Handler):
     def load(self, path: Path) -> None:
         self.error_rate = float(os.environ.get("ERROR_RATE", "0"))
         self.sleep_s = float(os.environ.get("SLEEP_S", "0"))
+        time.sleep(float(os.environ.get("START_S", "0")))
         if os.environ.get("NEVER_READY"):
             time.sleep(3600)
 

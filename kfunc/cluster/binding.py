@@ -1,0 +1,68 @@
+"""Binds a Knative Service's traffic to revisions by name while a new one comes up. Pure.
+
+Knative's latest ready revision may be one that a rollout rejected. As long as the new one is not ready, only names say
+who has the traffic.
+"""
+
+from kfunc.cluster.observed import name_of
+from kfunc.manifests.plan import Manifest
+
+PART = ("revisionName", "percent", "tag")
+
+
+def needs_names(rendered: Manifest, live: Manifest | None) -> bool:
+    """Whether the traffic has to stay bound by name until the rendered revision is ready.
+
+    A Service that follows the latest revision has followed it so far: the one with the traffic is Knative's latest, too.
+    """
+    if live is None or not bound_traffic(live) or _follows_latest(live):
+        return False
+    return _follows_latest(rendered) and not is_latest_ready(live, revision_name(rendered))
+
+
+def is_bound(service: Manifest) -> bool:
+    """Whether no part of the traffic goes to whatever revision is the latest, now and as it will be."""
+    parts = [*(service["spec"].get("traffic") or []), *_in_effect(service)]
+    return bool(parts) and _is_observed(service) and not any(part.get("latestRevision") for part in parts)
+
+
+def is_latest_ready(service: Manifest, revision: str) -> bool:
+    """Whether Knative takes this revision for the latest one that is ready."""
+    latest = (service.get("status") or {}).get("latestReadyRevisionName")
+    return bool(revision_name(service) == revision == latest and _is_observed(service))
+
+
+def bound_traffic(service: Manifest) -> list[Manifest]:
+    """What is in effect, by name."""
+    return [{key: part[key] for key in PART if part.get(key)} for part in _in_effect(service) if part.get("revisionName")]
+
+
+def with_names(rendered: Manifest, live: Manifest) -> Manifest:
+    """The Service with the rendered template and the traffic as it is."""
+    return rendered | {"spec": rendered["spec"] | {"traffic": bound_traffic(live)}}
+
+
+def as_it_is(rendered: Manifest, live: Manifest) -> Manifest:
+    """The Service with the template that it has, and the traffic bound to the revisions that have it."""
+    return rendered | {"spec": live["spec"] | {"traffic": bound_traffic(live)}}
+
+
+def revision_name(service: Manifest) -> str:
+    """The revision that the template makes; empty where Knative chooses the name."""
+    template = service["spec"]["template"]
+    return name_of(template) if "name" in (template.get("metadata") or {}) else ""
+
+
+def _follows_latest(service: Manifest) -> bool:
+    traffic = service["spec"].get("traffic") or []
+    return all(part.get("latestRevision") for part in traffic)
+
+
+def _in_effect(service: Manifest) -> list[Manifest]:
+    found: list[Manifest] = (service.get("status") or {}).get("traffic") or []
+    return found
+
+
+def _is_observed(service: Manifest) -> bool:
+    seen, wanted = (service.get("status") or {}).get("observedGeneration", 0), service["metadata"].get("generation", 0)
+    return bool(seen >= wanted)
