@@ -59,6 +59,13 @@ class Asked(Exchange):
         self.deadline = outer.deadline
 
 
+def unasked(outer: Exchange) -> Asked:
+    """What stands in the records for a call, or a message of one, that failed before anything was asked."""
+    asked = Asked(outer, outer.transmitter, b"POST", outer.target, None)
+    asked.refused = asked.cancelled = True
+    return asked
+
+
 class Taker:
     """Takes an answer as a connection would, and has it whole for the asker."""
 

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kfunc.errors import BadGateway, DeadlineExceeded, InvalidRequest, KfuncError, PayloadTooLarge, Unsupported
-from kfunc.grpc.asked import Asked, Taker
+from kfunc.grpc.asked import Asked, unasked
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import header_lines
 from kfunc.protocol.grpc.framing import HEAD_BYTES, head, only_message
@@ -159,7 +159,7 @@ class Call:
 
     def fail(self, error: KfuncError) -> None:
         """End the call with an error."""
-        if self._end(error.status, code_of(error.status)):
+        if self._end(error.status, code_of(error.status), error):
             self.outer.fail(error)
 
     def expire(self) -> None:
@@ -179,7 +179,7 @@ class Call:
         if self._task is not None:
             self._task.cancel()
 
-    def _end(self, status: int, code: int) -> bool:
+    def _end(self, status: int, code: int, error: KfuncError | None = None) -> bool:
         """Record the call once, as REST's; false if it has ended before."""
         outer = self.outer
         if outer.on_cancel is None:
@@ -188,9 +188,10 @@ class Call:
         outer.note = RECORDED
         if self._timer is not None:
             self._timer.cancel()
-        asked = self.asked or Asked(outer, Taker(self), b"POST", outer.target, None)
+        asked = self.asked or unasked(outer)
         self.asked = None
         asked.status, asked.grpc_status, asked.cancelled = status, code, True
+        asked.error = asked.error or error
         outer.queue_s, outer.batch_s, outer.compute_s = asked.queue_s, asked.batch_s, asked.compute_s
         self.front.application.observe(asked)
         return True

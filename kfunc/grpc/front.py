@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from kfunc.errors import KfuncError, Unsupported
-from kfunc.grpc.asked import Asked
+from kfunc.grpc.asked import Asked, unasked
 from kfunc.grpc.infer_stream import InferStream
 from kfunc.grpc.observers import Reflection, Watch
 from kfunc.grpc.stream import StreamCall
@@ -16,6 +16,7 @@ from kfunc.http.server import HttpServer
 from kfunc.protocol.grpc.methods import METHODS, Method
 from kfunc.protocol.grpc.plans import Plans
 from kfunc.protocol.grpc.services import HEALTH, INFERENCE, REFLECTION
+from kfunc.protocol.grpc.status import code_of
 from kfunc.protocol.messages import InferRequest, InferResponse
 
 Direct = Callable[[Exchange, InferRequest], InferResponse | Awaitable[InferResponse]]
@@ -87,7 +88,15 @@ class GrpcFront:
         if exchange.note is None:
             if exchange.error is not None:
                 exchange.status = exchange.error.status
+                exchange.refused = exchange.in_grpc = True
+                exchange.grpc_status = code_of(exchange.status)
             self.application.observe(exchange)
+
+    def refuse(self, outer: Exchange, error: KfuncError) -> None:
+        """Record a message of a stream that could not be read."""
+        asked = unasked(outer)
+        asked.status, asked.grpc_status, asked.error = error.status, code_of(error.status), error
+        self.application.observe(asked)
 
 
 class Unary:

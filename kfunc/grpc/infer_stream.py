@@ -37,7 +37,7 @@ class InferStream(StreamCall):
         try:
             self._go_on(*decode_request(message, most=self.front.limits.max_body_bytes))
         except KfuncError as error:
-            self._failed(error)
+            self._unread(error)
 
     async def _take_later(self, message: bytes) -> None:
         try:
@@ -45,9 +45,14 @@ class InferStream(StreamCall):
             if self.outer.on_cancel is not None:
                 self._go_on(*found)
         except KfuncError as error:
-            self._failed(error)
+            self._unread(error)
         except Exception:
-            self.end(self.front.broken(self.outer))
+            self._refuse(self.front.broken(self.outer))
+
+    def _unread(self, error: KfuncError) -> None:
+        """Nothing could be asked for this message; the next may be better."""
+        self.front.refuse(self.outer, error)
+        self._failed(error)
 
     def _go_on(self, request: InferRequest, raw: bool) -> None:
         self._request, self._raw = request, raw

@@ -52,14 +52,14 @@ class StreamCall:
         try:
             self._waiting += self._deframer.feed(chunk)
         except KfuncError as error:
-            self.end(error)
+            self._refuse(error)
             return
         self._turn()
 
     def on_end(self) -> None:
         """The client has said all."""
         if not self._deframer.between:
-            self.end(InvalidRequest("the call's last message is cut off"))
+            self._refuse(InvalidRequest("the call's last message is cut off"))
             return
         self._complete = True
         self._turn()
@@ -92,15 +92,20 @@ class StreamCall:
         try:
             self.take(message)
         except KfuncError as error:
-            self.end(error)
+            self._refuse(error)
         except Exception:
-            self.end(self.front.broken(self.outer))
+            self._refuse(self.front.broken(self.outer))
+
+    def _refuse(self, error: KfuncError) -> None:
+        """End the call with a message that nothing was asked for."""
+        self.front.refuse(self.outer, error)
+        self.end(error)
 
     def _inflate(self, message: bytes) -> None:
         try:
             coding = given_coding(self.outer)
         except KfuncError as error:
-            self.end(error)
+            self._refuse(error)
             return
         self.front.spawn(self._inflate_later(message, coding))
 
@@ -111,7 +116,7 @@ class StreamCall:
         try:
             message = await loop.run_in_executor(None, inflate, message, coding, limit)
         except KfuncError as error:
-            self.end(error)
+            self._refuse(error)
         else:
             self._taken(message)
 

@@ -34,7 +34,7 @@ class HttpConnection(AnswerWriter):
     __slots__ = (
         ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
-        + ("_reading_paused", "_write_paused", "_begun", "_early", "_shape")
+        + ("_reading_paused", "_write_paused", "_begun", "_early", "_shape", "_refused")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -52,6 +52,7 @@ class HttpConnection(AnswerWriter):
         self._reading_paused = False
         self._write_paused = False
         self._shape: Shape | None = None  # of the plain head before
+        self._refused: Exchange | None = None  # the request that `_failure` is about
         self._begun = False  # it has sent something, and that is HTTP/1.1
         self._early = b""  # too little to tell the version
         self._waiting: deque[Exchange] = deque()
@@ -362,14 +363,17 @@ class HttpConnection(AnswerWriter):
             if exchange.on_cancel is not None:
                 exchange.on_cancel()
             exchange.fail(error)
-        elif exchange is not None and exchange in self._waiting:
-            self._waiting.remove(exchange)
+        else:
+            if exchange is not None and exchange in self._waiting:
+                self._waiting.remove(exchange)
+            self._refused = exchange
         if self.current is None:
             self._next()
 
     def _answer_failure(self) -> None:
-        """An error that belongs to no request that could be read."""
-        self.current = exchange = Exchange(self, b"", b"", [], {}, False)
+        """An error of a request that nobody handles: one whose head is known, or of which nothing could be read."""
+        self.current = exchange = self._refused or Exchange(self, b"", b"", [], {}, False)
+        exchange.refused = True
         exchange.started_at = perf_counter()
         exchange.fail(cast(KfuncError, self._failure))
 

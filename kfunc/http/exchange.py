@@ -79,6 +79,7 @@ class Exchange:
     trace: Any = None  # the RequestTrace of a request that is traced (kfunc.telemetry.request_trace)
     grpc_status = -1  # the code that the call ends with in whose place this is asked; -1: in nobody's
     batches: tuple[tuple[bytes, int], ...] = ()  # ids that it was sent on under, with others: how many; for pages
+    refused = False  # answered without the application, which only observes it
     _request_id = b""
 
     def __init__(

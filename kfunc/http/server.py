@@ -135,7 +135,7 @@ class HttpServer:
     def count_unread(self, transmitter: Transmitter) -> None:
         """Count a request that is too wrong for an answer."""
         exchange = Exchange(transmitter, b"", b"", [], {}, False)
-        exchange.started_at, exchange.status = perf_counter(), 400
+        exchange.started_at, exchange.status, exchange.refused = perf_counter(), 400, True
         self.application.observe(exchange)
 
     async def clients_gone(self, timeout_s: float) -> bool:

@@ -127,6 +127,8 @@ class Traced:
     def observe(self, exchange: Exchange) -> None:
         """The request has ended, and with it its spans."""
         trace: RequestTrace | None = exchange.trace
+        if trace is None and exchange.refused:
+            trace = self.begin(exchange)  # it was answered before it came here
         if trace is not None and not trace.ended:
             trace.ended = True
             self._end(exchange, trace)

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
+from kfunc.protocol.grpc.methods import METHODS
+from kfunc.protocol.grpc.services import HEALTH, INFERENCE, REFLECTION
 from kfunc.telemetry.otlp import attributes
 
 if TYPE_CHECKING:
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 MAX_KNOWN = 1024
 MAX_TARGET = 512
 MAX_SHOWN = 256
-SERVICE = "inference.GRPCInferenceService"
+# Methods of gRPC: of a call that fails before REST is asked.
+CALLS = frozenset(
+    (*METHODS, f"/{INFERENCE}/ModelInfer", f"/{INFERENCE}/ModelStreamInfer", f"/{HEALTH}/Watch")
+    + tuple(f"/{each}/ServerReflectionInfo" for each in REFLECTION)
+)
 # Path -> its route; the groups are model and version.
 ROUTES = [
     (re.compile(pattern), route)
@@ -40,7 +46,7 @@ ROUTES = [
     )
 ]
 # What a call of gRPC asks REST in its place -> its method.
-METHODS = {"infer": "ModelInfer", "infer_stream": "ModelStreamInfer"}
+ASKING = {"infer": "ModelInfer", "infer_stream": "ModelStreamInfer"}
 
 
 class Named(Struct, frozen=True):
@@ -80,17 +86,18 @@ def name(method: bytes, target: bytes, version: str, in_grpc: bool) -> Named:
             break
     values = {"kfunc.model.name": model, "kfunc.model.version": model_version}
     if in_grpc:
-        called = METHODS.get(route.rpartition("/")[2], "")
-        values |= {"rpc.system": "grpc", "rpc.service": SERVICE if called else "", "rpc.method": called}
-        shown = f"{SERVICE}/{called}" if called else "grpc"
+        asking = ASKING.get(route.rpartition("/")[2], "")
+        service, _, called = path[1:].rpartition("/") if path in CALLS else (INFERENCE if asking else "", "", asking)
+        values |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": called}
+        shown = f"{service}/{called}" if called else "grpc"
     else:
         values |= {
-            "http.request.method": verb,
+            "http.request.method": verb or "_OTHER",
             "url.path": path[:MAX_SHOWN],
             "url.scheme": "http",
             "http.route": route,
             "network.protocol.name": "http",
             "network.protocol.version": version,
         }
-        shown = f"{verb} {route}".strip()
+        shown = f"{verb or 'HTTP'} {route}".strip()  # by the conventions, where the method is not known
     return Named(shown, route, attributes({key: value for key, value in values.items() if value}))

@@ -1,7 +1,9 @@
 """Traces of a function's three processes as a collector gets them: from each way in, alone, merged, and with events."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -240,6 +242,37 @@ def test_a_call_of_grpc_is_in_the_trace_of_its_metadata(run: Run, collector: Col
     wanted = {"rpc.system": "grpc", "rpc.service": "inference.GRPCInferenceService", "rpc.method": "ModelInfer"}
     assert (wanted | {"rpc.grpc.status_code": 0}).items() <= server.attributes.items()
     assert {span.component for span in spans} == set(PROCESSES)
+
+
+def test_a_request_that_is_refused_unread_has_a_span_where_it_was_refused(run: Run, collector: Collector) -> None:
+    trace_id = f"{0xE2:032x}"
+    head = f"POST {PATH} HTTP/1.1\r\nhost: a\r\ntraceparent: 00-{trace_id}-{PARENT}-01\r\ncontent-length: {10**12}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", run.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+    (span,) = complete(collector, trace_id, 1)
+    assert (span.component, span.name, span.parent_id) == ("logger", "POST /v2/models/{model}/infer", PARENT)
+    assert span.attributes["http.response.status_code"] == 413
+
+
+@pytest.mark.parametrize(
+    ("number", "method", "message", "name", "code"),
+    [
+        (0xE3, "ModelInfer", b"\xff", "inference.GRPCInferenceService/ModelInfer", 3),
+        (0xE4, "ModelStreamInfer", b"\xff", "inference.GRPCInferenceService/ModelStreamInfer", 3),
+        (0xE5, "NoSuchMethod", b"", "grpc", 12),
+    ],
+)
+def test_a_call_of_grpc_that_asks_for_nothing_has_a_span(
+    run: Run, collector: Collector, number: int, method: str, message: bytes, name: str, code: int
+) -> None:
+    trace_id = f"{number:032x}"
+    with grpc.insecure_channel(f"127.0.0.1:{run.port}") as channel:
+        call = channel.stream_stream(f"/inference.GRPCInferenceService/{method}")
+        with suppress(grpc.RpcError):  # a stream goes on behind a message that is wrong
+            list(call(iter([message]), metadata=[("traceparent", f"00-{trace_id}-{PARENT}-01")], timeout=10))
+    (span,) = complete(collector, trace_id, 1)
+    assert (span.component, span.name, span.attributes["rpc.grpc.status_code"]) == ("logger", name, code)
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])

@@ -169,7 +169,7 @@ def test_an_event_that_cannot_be_read_brings_none(body: bytes) -> None:
         (b"POST", b"/", "POST /"),
         (b"GET", b"/wp-login.php", "GET"),
         (b"GET", b"/v2/models/a/b/c/d", "GET"),
-        (b"", b"", ""),
+        (b"", b"", "HTTP"),
     ],
 )
 def test_names_are_few_and_say_the_route(method: bytes, target: bytes, expected: str) -> None:
@@ -178,6 +178,31 @@ def test_names_are_few_and_say_the_route(method: bytes, target: bytes, expected:
 
 def test_a_call_of_grpc_is_named_by_its_method() -> None:
     assert name(b"POST", INFER, "1.1", True).name == "inference.GRPCInferenceService/ModelInfer"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelInfer"),
+        (b"/grpc.health.v1.Health/Check", "grpc.health.v1.Health/Check"),
+        (b"/inference.GRPCInferenceService/NoSuchMethod", "grpc"),
+    ],
+)
+def test_a_call_that_asked_for_nothing_is_named_by_its_own_path(target: bytes, expected: str) -> None:
+    assert name(b"POST", target, "2", True).name == expected
+
+
+@pytest.mark.parametrize(("parent", "expected"), [(KEPT, [TRACE]), (NOT_KEPT, [])])
+def test_a_request_that_was_refused_before_it_came_here_has_a_span(parent: bytes, expected: list[bytes]) -> None:
+    spans, application = Spans(), Answers()
+    recorder = RequestRecorder(Metrics("x"), access_log=False)
+    traced = Traced(application, ratio_sampler(0.0, by_parent=True), spans, NoDetails(), recorder, declares=False)
+    exchange = exchange_of({b"traceparent": parent})
+    exchange.refused, exchange.status = True, 413
+    traced.observe(exchange)
+    traced.observe(exchange)
+    assert [span.trace_id for span in spans.all] == expected
+    assert application.observed == [exchange, exchange]
 
 
 def test_what_is_remembered_of_paths_is_bounded() -> None:
