@@ -7,7 +7,16 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.documents import DOCKER_LAYERS, INDEXES, MANIFESTS, Descriptor, Json, read_descriptor
+from kfunc.images.documents import (
+    DOCKER_LAYERS,
+    INDEXES,
+    MANIFESTS,
+    ConfigShape,
+    Descriptor,
+    Json,
+    ManifestShape,
+    read_descriptor,
+)
 from kfunc.images.layouts import Layout
 from kfunc.images.platforms import Platform, minor_version
 from kfunc.images.references import Reference, parse_reference
@@ -70,14 +79,15 @@ def read_base(source: Source | None, platform: Platform) -> Base:
     if source is None:
         return Base(NOTHING, "", {}, [], _nothing)
     descriptor, content = source.manifest(source.wanted)
-    document = _decode(content, source.name)
+    document = _decode(content, source.name, ManifestShape)
     if descriptor.media_type in INDEXES:
         descriptor = _choose(document, platform, source.name)
         _, content = source.manifest(descriptor.digest)
-        document = _decode(content, source.name)
+        document = _decode(content, source.name, ManifestShape)
     elif descriptor.media_type not in MANIFESTS:
         raise BuildError(f"the base image {source.name} is {descriptor.media_type or 'of no type'}, which is no image")
-    config = _decode(source.fetch(read_descriptor(document.get("config"), source.name)).path.read_bytes(), source.name)
+    described = source.fetch(read_descriptor(document.get("config"), source.name))
+    config = _decode(described.path.read_bytes(), source.name, ConfigShape)
     if (config.get("os"), config.get("architecture")) != (platform.os, platform.architecture):
         raise StartupError(
             f"the base image {source.name} is for {config.get('os')}/{config.get('architecture')} and not for {platform}:"
@@ -103,11 +113,13 @@ def _choose(index: Json, platform: Platform, name: str) -> Descriptor:
     )
 
 
-def _decode(content: bytes, name: str) -> Json:
+def _decode(content: bytes, name: str, shape: type[ConfigShape | ManifestShape]) -> Json:
+    """A document as it is, of the form that is expected. Raises BuildError."""
     try:
         value: Json = msgspec.json.decode(content, type=dict)
-    except msgspec.MsgspecError:
-        raise BuildError(f"the base image {name} is damaged: a document of it is no JSON; choose another with --base") from None
+        msgspec.convert(value, shape)
+    except msgspec.MsgspecError as error:
+        raise BuildError(f"the base image {name} is damaged ({error}): choose another with --base") from None
     return value
 
 

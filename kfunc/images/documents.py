@@ -54,6 +54,38 @@ class Descriptor(Struct, frozen=True):
         return result
 
 
+class Started(Struct, rename={"variables": "Env", "labels": "Labels"}):
+    """Of somebody else's configuration what is read of its `config`."""
+
+    variables: list[str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class Roots(Struct):
+    """Of somebody else's configuration what is read of its `rootfs`."""
+
+    diff_ids: list[str] | None = None
+
+
+class ConfigShape(Struct):
+    """The form of a configuration, as far as it is read. A null is nothing."""
+
+    architecture: str = ""
+    os: str = ""
+    variant: str | None = None
+    config: Started | None = None
+    rootfs: Roots | None = None
+    history: list[Json] | None = None
+
+
+class ManifestShape(Struct):
+    """The form of a manifest or an index, as far as it is read."""
+
+    config: Json | None = None
+    layers: list[Json] | None = None
+    manifests: list[Json] | None = None
+
+
 class Settings(Struct, frozen=True):
     """How the image's process is started, and what the image says of itself; on top of the base's."""
 
@@ -112,7 +144,7 @@ def config(base: Json, platform: Platform, layers: Iterable[tuple[str, str]], se
         "architecture": platform.architecture,
         "os": platform.os,
         "config": kept | made,
-        "rootfs": {"type": "layers", "diff_ids": [*roots.get("diff_ids", []), *(diff for diff, _ in added)]},
+        "rootfs": {"type": "layers", "diff_ids": [*(roots.get("diff_ids") or []), *(diff for diff, _ in added)]},
         "history": [*(base.get("history") or []), *history],
     }
     if base.get("variant"):

@@ -1,0 +1,51 @@
+"""Base images whose documents are not what they should be."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kfunc.errors import BuildError
+from kfunc.images.bases import Source, read_base
+from kfunc.images.documents import CONFIG, MANIFEST, Descriptor, digest_of
+from kfunc.images.platforms import PLATFORMS
+from kfunc.images.store import Store
+
+AMD64 = PLATFORMS["linux/amd64"]
+CONFIGURATION = {"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": []}}
+
+
+def source(store: Store, configuration: dict[str, Any], **manifest: Any) -> Source:
+    made = msgspec.json.encode(configuration)
+    described = {"mediaType": CONFIG, "digest": digest_of(made), "size": len(made)}
+    document = msgspec.json.encode({"config": described, "layers": [], **manifest})
+    root = Descriptor(MANIFEST, digest_of(document), len(document))
+    return Source("base:1", lambda wanted: (root, document), lambda layer: store.add(made, CONFIG), "1")
+
+
+def test_what_a_configuration_leaves_out_or_has_as_null_is_nothing(store: Store) -> None:
+    base = read_base(source(store, CONFIGURATION | {"config": {"Env": None, "Labels": None}, "history": None}), AMD64)
+    assert (base.python, base.layers) == ("", [])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"config": []},
+        {"config": {"Env": [1]}},
+        {"config": {"Env": "PATH=/bin"}},
+        {"config": {"Labels": ["a=b"]}},
+        {"rootfs": [1]},
+        {"rootfs": {"diff_ids": 1}},
+        {"history": 1},
+    ],
+)
+def test_a_configuration_of_another_form_is_refused(store: Store, fields: dict[str, Any]) -> None:
+    with pytest.raises(BuildError, match=r"the base image base:1 is damaged .*choose another with --base"):
+        read_base(source(store, CONFIGURATION | fields), AMD64)
+
+
+@pytest.mark.parametrize("fields", [{"layers": 1}, {"layers": [1]}, {"config": []}, {"config": {}}])
+def test_a_manifest_of_another_form_is_refused(store: Store, fields: dict[str, Any]) -> None:
+    with pytest.raises(BuildError, match="choose another"):
+        read_base(source(store, CONFIGURATION, **fields), AMD64)
