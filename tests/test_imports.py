@@ -19,7 +19,7 @@ from kfunc.config.logger import Logger
 
 ROOT = Path(__file__).parent.parent
 PROCESSES = ("handler", "batcher", "logger")
-IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\w+)", re.MULTILINE)
+IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*([\w.]+)", re.MULTILINE)
 
 # Commands, pages and later protocols use them; nothing that answers a request does.
 COMMANDS_AND_PAGES = {"click", "rich", "ruamel", "flask", "werkzeug", "jinja2", "cloudevents", "gunicorn"}
@@ -86,7 +86,7 @@ def wait_for_200(path: Path, target: str, body: str, process: "subprocess.Popen[
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Top-level packages by process, of a chain that has answered each of REQUESTS."""
+    """Packages and modules by process, of a chain that has answered each of REQUESTS."""
     folder = tmp_path_factory.mktemp("imports")
     env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1", "PYTHONPATH": str(ROOT), pod.VARIABLE: settings(folder)}
     with ExitStack() as stack:
@@ -108,6 +108,12 @@ def test_a_process_of_the_pod_does_not_import_what_commands_and_pages_use(import
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_process_of_the_pod_imports_no_heavy_library(imported: dict[str, set[str]], process: str) -> None:
     assert imported[process] & HEAVY == set()
+
+
+def test_a_handler_that_computes_on_the_processor_imports_nothing_of_accelerators(imported: dict[str, set[str]]) -> None:
+    """`accelerator: auto` is the same on a machine without device files."""
+    chooses = ("kfunc.handlers.accelerators", "kfunc.handlers.onnx_providers", "pynvml")
+    assert [name for name in imported["handler"] if name.startswith(chooses)] == []
 
 
 @pytest.mark.parametrize("process", ["batcher", "logger"])

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from kfunc.errors import Unsupported
 from kfunc.protocol.messages import TensorSpec
 from kfunc.telemetry.business import BusinessMetrics
@@ -13,9 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kfunc.config.pod import PodConfig
-    from kfunc.handlers.accelerators.choice import Choice
 
     Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Choice(Struct, frozen=True):
+    """The accelerator that a model runs on, the device's name, and why none of the better ones.
+
+    `fell_back`: there is a GPU that is not used, or one that failed.
+    """
+
+    accelerator: str
+    device: str = ""
+    why: str = ""
+    fell_back: bool = False
 
 
 class Handler:
@@ -39,7 +52,7 @@ class Handler:
     signatures: "dict[str, Handler]" = {}
     """Of a model with several functions: each by its name, the one that this handler is among them."""
 
-    choice: "Choice | None" = None
+    choice: Choice | None = None
     """The accelerator that the model runs on, where its runtime chooses one."""
     columns: tuple[str, ...] = ()
     """Names of the columns of the only input, a matrix: a request may give each of them as an input instead."""

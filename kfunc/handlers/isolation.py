@@ -19,12 +19,11 @@ from msgspec import Struct
 
 from kfunc.config.pod import VARIABLE, PodConfig, encode
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable, WorkerDied
-from kfunc.handlers.contract import Handler
+from kfunc.handlers.contract import Choice, Handler
 from kfunc.protocol.messages import TensorSpec
 from kfunc.telemetry.business import BusinessMetrics
 
 if TYPE_CHECKING:
-    from kfunc.handlers.accelerators.choice import Choice
     from kfunc.handlers.contract import Arrays
 
 log = logging.getLogger("kfunc.model")
@@ -42,7 +41,7 @@ class Description(Struct, frozen=True):
     outputs: list[TensorSpec]
     exact_datatypes: bool
     explains: bool
-    choice: "Choice | None" = None
+    choice: Choice | None = None
     columns: tuple[str, ...] = ()
 
 

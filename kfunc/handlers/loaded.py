@@ -13,7 +13,6 @@ from msgspec import UNSET, UnsetType
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError, Unavailable, Unsupported
-from kfunc.handlers.accelerators.memory import is_out_of_memory, release_memory
 from kfunc.handlers.columns import inputs_of
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution, too_late
@@ -379,6 +378,8 @@ def seconds_left(context: Context, most: float) -> float:
 
 def failure_of(error: Exception) -> KfuncError:
     """The error of the caller; the log gets the model's own."""
+    from kfunc.handlers.accelerators.memory import is_out_of_memory, release_memory  # start-up time
+
     if is_out_of_memory(error):
         log.warning("out of the accelerator's memory: %s", str(error).strip().partition("\n")[0])
         release_memory()

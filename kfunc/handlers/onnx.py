@@ -14,16 +14,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported:
 import onnxruntime as ort
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.accelerators.choice import choose
-from kfunc.handlers.accelerators.probe import facts
-from kfunc.handlers.accelerators.self_test import sample
-from kfunc.handlers.contract import Handler
-from kfunc.handlers.onnx_providers import offers, prepare, providers, require_started
-from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.contract import Choice, Handler
+from kfunc.handlers.processors import no_accelerator, usable_processors
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+    from kfunc.handlers.onnx_providers import Provider
 
 DATATYPES = {
     "float": "FP32",
@@ -34,6 +31,8 @@ DATATYPES = {
     "string": "BYTES",
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+CPU = "cpu"
+CPU_PROVIDER: "list[Provider]" = [("CPUExecutionProvider", {})]
 RUN = ort.RunOptions()  # one for all calls: onnxruntime makes one for each that brings none
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
@@ -51,15 +50,7 @@ class OnnxHandler(Handler):
         # Threads that spin for work would take the processor from the event loop beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        wanted, limit_mb = self.config.accelerator, self.config.model.gpu_memory_mb
-        self._session, self.choice = choose(
-            wanted,
-            offers(path, wanted, ort.get_available_providers()),
-            facts(),
-            lambda accelerator: _session(path, options, accelerator, limit_mb),
-            _try_out,
-            "onnxruntime",
-        )
+        self._session, self.choice = self._choose(path, options)
         self.inputs = [_spec(each) for each in self._session.get_inputs()]
         self.outputs = [_spec(each) for each in self._session.get_outputs()]
         self._output_names = [each.name for each in self.outputs]
@@ -71,6 +62,24 @@ class OnnxHandler(Handler):
         if any(each.datatype == "BF16" for each in (*self.inputs, *self.outputs)):
             self._bits_inputs = {each.name for each in self.inputs if each.datatype == "BF16"}
             self.predict = self._predict_bits  # type: ignore[method-assign]
+
+    def _choose(self, path: Path, options: Any) -> tuple[Any, Choice]:
+        """The session on the accelerator that is wanted, or on the best there is. Raises ModelLoadError."""
+        wanted, limit_mb = self.config.accelerator, self.config.model.gpu_memory_mb
+        if wanted == CPU or (wanted == "auto" and no_accelerator()):  # most starts: what chooses costs them some ms to import
+            return _open(path, options, CPU_PROVIDER), Choice(CPU)
+        from kfunc.handlers.accelerators.choice import choose
+        from kfunc.handlers.accelerators.probe import facts
+        from kfunc.handlers.onnx_providers import offers
+
+        return choose(
+            wanted,
+            offers(path, wanted, ort.get_available_providers()),
+            facts(),
+            lambda accelerator: _session(path, options, accelerator, limit_mb),
+            _try_out,
+            "onnxruntime",
+        )
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run the session."""
@@ -111,19 +120,27 @@ def _bits_or_numpy(value: Any) -> "np.ndarray[Any, Any]":
 
 def _session(path: Path, options: Any, accelerator: str, limit_mb: int) -> Any:
     """A session on one accelerator. Raises ModelLoadError with the file and the reason."""
+    from kfunc.handlers.onnx_providers import prepare, providers, require_started
+
     prepare(accelerator)
-    try:
-        # A session that would run on the CPU instead is a failure: what is tried next is not onnxruntime's to decide.
-        wanted = providers(accelerator, path, limit_mb)
-        session = ort.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
-    except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
-        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+    session = _open(path, options, providers(accelerator, path, limit_mb))
     require_started(accelerator, session.get_providers())
     return session
 
 
+def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
+    """A session with these providers. Raises ModelLoadError with the file and the reason."""
+    try:
+        # A session that would run on the CPU instead is a failure: what is tried next is not onnxruntime's to decide.
+        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
+        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+
+
 def _try_out(session: Any) -> None:
+    from kfunc.handlers.accelerators.self_test import sample
+
     inputs = sample([_spec(each) for each in session.get_inputs()])
     if inputs is not None:
         session.run(None, inputs)

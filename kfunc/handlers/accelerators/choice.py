@@ -4,26 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from msgspec import Struct
-
 from kfunc.errors import KfuncError, ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts
 from kfunc.handlers.accelerators.selection import CPU, Offer, select
+from kfunc.handlers.contract import Choice
 
 log = logging.getLogger("kfunc.model")
 T = TypeVar("T")
-
-
-class Choice(Struct, frozen=True):
-    """The accelerator that a model runs on, the device's name, and why none of the better ones.
-
-    `fell_back`: there is a GPU that is not used, or one that failed.
-    """
-
-    accelerator: str
-    device: str = ""
-    why: str = ""
-    fell_back: bool = False
 
 
 def choose(

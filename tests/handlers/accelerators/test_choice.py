@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.accelerators.choice import Choice, choose
+from kfunc.handlers.accelerators.choice import choose
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.accelerators.selection import Offer
+from kfunc.handlers.contract import Choice
 
 FACTS = Facts((Gpu("nvidia", "Tesla T4"),), {"amd": "no AMD GPU here"})
 OFFERS = [Offer("tensorrt", "nvidia"), Offer("cuda", "nvidia"), Offer("rocm", "amd"), Offer("cpu")]
