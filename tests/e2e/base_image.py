@@ -1,6 +1,7 @@
 """A base image made from this machine's Python, for clusters that reach no registry with base images.
 
-Interpreter, standard library and the shared libraries that they and wheels need; no shell, no package manager.
+Interpreter, standard library and the shared libraries that they and wheels need; no shell, no package manager. The image for
+the other platform is empty: what is built for it is looked at, and runs nowhere.
 """
 
 import json
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from kfunc.images.building import descriptor
 from kfunc.images.bytecode import compiled
-from kfunc.images.documents import CONFIG, MANIFEST, Descriptor, encode, manifest
-from kfunc.images.layers import Entry, write_layer
+from kfunc.images.documents import CONFIG, MANIFEST, Descriptor, Json, encode, manifest
+from kfunc.images.layers import Entry, Layer, write_layer
 from kfunc.images.layouts import write_layout
+from kfunc.images.platforms import Platform
 from kfunc.images.store import Store
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -50,20 +52,21 @@ def write_base_image(folder: Path) -> None:
         entries = _entries(python, {Path(stdlib), Path(platstdlib)})
         modules = compiled(entries, str(python), VERSION, Path(path))
         layer = write_layer(store, [*entries, *modules], "this machine's Python")
+        own, other = ("amd64", "arm64") if Path("/lib64/ld-linux-x86-64.so.2").exists() else ("arm64", "amd64")
         programs = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
-        config = store.add(
-            encode(
-                {
-                    "architecture": "amd64" if Path("/lib64/ld-linux-x86-64.so.2").exists() else "arm64",
-                    "os": "linux",
-                    "config": {"Env": [f"PATH={programs}", f"PYTHON_VERSION={version}", "LANG=C.UTF-8"]},
-                    "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
-                }
-            ),
-            CONFIG,
-        )
-        image = store.add(encode(manifest(descriptor(config), [descriptor(layer.blob)], {})), MANIFEST)
-        write_layout(folder, [Descriptor(MANIFEST, image.digest, image.size)], [image, config, layer.blob], "base:1")
+        variables = [f"PATH={programs}", f"PYTHON_VERSION={version}", "LANG=C.UTF-8"]
+        roots, blobs = [], [layer.blob]
+        for architecture, layers in ((own, [layer]), (other, [])):
+            config = store.add(encode(_config(architecture, variables, layers)), CONFIG)
+            image = store.add(encode(manifest(descriptor(config), [descriptor(each.blob) for each in layers], {})), MANIFEST)
+            roots.append(Descriptor(MANIFEST, image.digest, image.size, Platform(architecture)))
+            blobs += [config, image]
+        write_layout(folder, roots, blobs, "base:1")
+
+
+def _config(architecture: str, variables: list[str], layers: list[Layer]) -> Json:
+    roots = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
+    return {"architecture": architecture, "os": "linux", "config": {"Env": variables}, "rootfs": roots}
 
 
 def _entries(python: Path, libraries: set[Path]) -> list[Entry]:

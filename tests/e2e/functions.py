@@ -20,7 +20,12 @@ FLOWERS = json.dumps(
 
 def render_service(kfunc: Callable[..., str], image: str, namespace: str, folder: Path = ROOT) -> Json:
     """The Knative Service of a function's folder, for another namespace than its own."""
-    text = kfunc("render", folder, "--only", "service", "--image", image)
+    return rendered_service(kfunc, namespace, folder, "--image", image)
+
+
+def rendered_service(kfunc: Callable[..., str], namespace: str, folder: Path, *options: str) -> Json:
+    """The same with the images that func.yaml names."""
+    text = kfunc("render", folder, "--only", "service", *options)
     service: Json = next(iter(YAML(typ="safe", pure=True).load_all(text)))
     service["metadata"]["namespace"] = namespace
     return service
