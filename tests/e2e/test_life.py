@@ -115,8 +115,8 @@ def test_a_burst_of_twenty_times_the_load_is_answered(naps: Namespace, figure: C
     middle = percentile([each.seconds for each in burst.answers], 50)
     figure(
         "burst 1 → 20 connections of 0.1 s each",
-        f"{burst.statuses()}; median {middle * 1e3:.0f} ms; p99 before {usual * 1e3:.0f} ms, worst second {max(seconds.values()) * 1e3:.0f} ms,"
-        f" below twice that again {back}; {pods} pods",
+        f"{burst.statuses()}; median {middle * 1e3:.0f} ms; p99 before {usual * 1e3:.0f} ms,"
+        f" worst second {max(seconds.values()) * 1e3:.0f} ms, below twice that again {back}; {pods} pods",
     )
     assert burst.statuses().keys() == {200}
 
