@@ -112,6 +112,8 @@ def _deliver(
             raise StartupError("--output is of kfunc's own builder: leave it or --builder out")
         build_by(order.builder, recipe, str(target), order.push, reporter, environ)
         return Built(str(target), "", 0, [str(platform) for platform in recipe.platforms])
+    if len(recipe.platforms) > 1 and any(output.startswith(f"{ARCHIVE}:") for output in order.outputs):
+        raise StartupError(f"a {ARCHIVE} holds one platform: choose it with --platform, or write {OCI}:DIR")
     store = open_store(environ)
     trust = Trust(insecure_hosts(target.host, order.insecure, function), order.authorities)
     with Transport(trust, environ) as transport:
@@ -128,12 +130,10 @@ def _deliver(
 
 
 def _write(output: str, product: Product, name: str, reporter: Reporter) -> None:
-    """One --output. Raises BuildError, StartupError."""
+    """One --output. Raises BuildError."""
     kind, _, place = output.partition(":")
     if kind == OCI:
         write_layout(Path(place), [product.descriptor, *(image.artifact for image in product.images)], product.blobs(), name)
-    elif len(product.images) > 1:
-        raise StartupError(f"a {ARCHIVE} holds one platform: choose it with --platform, or write {OCI}:DIR")
     else:
         image = product.images[0]
         write_docker_archive(Path(place), Loadable(image.config, image.all_layers()), name)

@@ -8,8 +8,9 @@ from urllib.parse import urljoin, urlsplit
 from msgspec import Struct
 
 from kfunc.errors import RegistryError
+from kfunc.images.layers import content_digest
 from kfunc.images.registry import Registry
-from kfunc.images.store import Blob, Store
+from kfunc.images.store import ALGORITHM, Blob, Store
 from kfunc.images.transport import BUSY, LOST, PIECE, TRIES, Answer, lost
 
 CHUNK = 16 << 20
@@ -135,6 +136,9 @@ def _accepted(registry: Registry, answer: Answer, blob: Blob) -> None:
     if answer.status == 404 and registry.has_blob(blob.digest):
         return
     if answer.status == 400:
+        if f"{ALGORITHM}{content_digest(blob.path)}" != blob.digest:
+            blob.path.unlink(missing_ok=True)
+            raise RegistryError(f"{blob.path} was damaged on this machine, and is removed: build again", answer.status)
         raise RegistryError(
             f"{registry.reference.registry} says that a layer arrived damaged ({answer.status}): try again;"
             " if it stays so, something on the way changes what is sent",

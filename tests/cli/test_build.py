@@ -137,6 +137,7 @@ def test_an_archive_holds_one_platform(kfunc: Command, folder: Path, base: str, 
     both = ("--platform", "linux/amd64", "--platform", "linux/arm64")
     result = kfunc("build", folder, "--base", base, *both, "--output", f"docker-archive:{tmp_path}/a.tar")
     assert (result.status, "choose it with --platform" in result.err) == (2, True)
+    assert "layer" not in result.err  # before anything is made
 
 
 def test_a_function_with_somebody_elses_server_has_no_image_of_ours(kfunc: Command, folder: Path) -> None:

@@ -272,6 +272,16 @@ def test_a_lasting_fault_is_an_error_in_the_registrys_words(
         push(weights, front.host, store, environ, name="team/faulty")
 
 
+def test_a_layer_that_was_damaged_on_this_machine_is_removed(
+    weights: Product, plain: DockerRegistry, store: Store, environ: dict[str, str]
+) -> None:
+    layer = weights.images[0].layers[0].blob.path
+    layer.write_bytes(b"x" * layer.stat().st_size)
+    with pytest.raises(RegistryError, match="was damaged on this machine, and is removed: build again"):
+        push(weights, plain.host, store, environ, name="team/damaged")
+    assert not layer.exists()
+
+
 def test_a_registry_that_is_not_there_is_named(weights: Product, store: Store, environ: dict[str, str]) -> None:
     with pytest.raises(RegistryError, match=r"cannot reach the registry 127\.0\.0\.1:9: Connection refused"):
         push(weights, "127.0.0.1:9", store, environ)
