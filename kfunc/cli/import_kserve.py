@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from kfunc.cli.function import FILE_NAME
+from kfunc.config.field_path import show_text
 from kfunc.config.load import read_function
 from kfunc.config.report import to_json
 from kfunc.config.source import parse_source
@@ -42,14 +43,18 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
     if not services:
         found = f" (found {', '.join(others)})" if others else ""
         raise StartupError(f"{file} has no {KIND}{found}: kubectl get inferenceservice NAME -o yaml prints one")
-    targets = [_target(service, directory, force) for service in services]
+    named = [service for service in services if _is_folder(service.name)]
+    nameless = [service.name for service in services if not _is_folder(service.name)]
+    targets = [_target(service, directory, force) for service in named]
     twice = sorted({str(target) for target in targets if targets.count(target) > 1})
     if twice:
         raise StartupError(
             f"several {KIND}s would be {twice[0]}: give those of one namespace at a time"
             " (kubectl get inferenceservices -n NAME -o yaml)"
         )
-    reports = [_write(service, target) for service, target in zip(services, targets, strict=True)]
+    reports = [_write(service, target) for service, target in zip(named, targets, strict=True)]
+    for name in nameless:
+        click.echo(f"error: an {KIND} called {show_text(name)}: give it a metadata.name that a folder can have", err=True)
     if output == "json":
         click.echo(msgspec.json.encode({"functions": reports, "ignored": others}))
     else:
@@ -57,33 +62,36 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
             _show(report)
         for other in others:
             click.echo(f"ignored: {other}")
-    return int(any(report["problems"] for report in reports))
+    return int(bool(nameless) or any(report["problems"] for report in reports))
 
 
 def _documents(file: Path) -> list[Any]:
     """The documents of a file; a List of kubectl's counts as its items. Raises StartupError."""
+    shown = "standard input" if str(file) == "-" else file
     try:
         content = sys.stdin.buffer.read(MAX_BYTES + 1) if str(file) == "-" else file.read_bytes()
         if len(content) > MAX_BYTES:
-            raise StartupError(f"{file} has more than {MAX_BYTES >> 20} MiB: give its services in several files")
+            raise StartupError(f"{shown} has more than {MAX_BYTES >> 20} MiB: give its services in several files")
         documents = list(YAML(typ="safe", pure=True).load_all(content.decode()))
     except OSError as error:
-        raise StartupError(f"cannot read {file}: {error.strerror}") from None
+        raise StartupError(f"cannot read {shown}: {error.strerror}") from None
     except UnicodeError:
-        raise StartupError(f"{file} is not text in UTF-8") from None
+        raise StartupError(f"{shown} is not text in UTF-8") from None
     except YAMLError as error:
-        raise StartupError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise StartupError(f"{shown} is not YAML: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError):
-        raise StartupError(f"{file} is not YAML that can be read") from None
+        raise StartupError(f"{shown} is not YAML that can be read") from None
     lists = [
         each.get("items") if isinstance(each, dict) and str(each.get("kind")).endswith("List") else [each] for each in documents
     ]
     return [each for items in lists for each in (items if isinstance(items, list) else [])]
 
 
+def _is_folder(name: str) -> bool:
+    return bool(name) and name.isprintable() and "/" not in name and not name.startswith(".")
+
+
 def _target(service: Imported, directory: Path, force: bool) -> Path:
-    if not service.name or "/" in service.name or service.name.startswith("."):
-        raise StartupError(f"an {KIND} has no name that can be a folder's: give metadata.name")
     target = directory / service.name / FILE_NAME
     if target.exists() and not force:
         raise StartupError(f"{target} exists; --force overwrites it")

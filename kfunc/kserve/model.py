@@ -34,7 +34,7 @@ HINTS = {
     "sklearn": "a joblib or pickle file needs model.trust and model.digest (sha256sum FILE); one of skops needs neither",
     "pytorch": "a TorchServe archive (.mar) needs inference.server {kind: torchserve}",
 }
-NO_MODEL = "./model"
+IN_IMAGE = "./model"  # what a server of the user's own has in its image is not looked for
 
 
 class Predictor(NamedTuple):
@@ -53,7 +53,7 @@ def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Field
     container, form, version = _predictor(spec)
     container.skip("name")
     uri = _uri(container)
-    put(function, "inference.model.uri", uri)
+    put(function, "inference.model.uri", uri or (IN_IMAGE if "image" in container and not form else ""))
     if container.text("protocolVersion") == "grpc-v2":
         put(function, "inference.protocols", ["v1", "v2", "grpc"])
     named = container.text("runtime")
@@ -96,7 +96,7 @@ def _uri(container: Fields) -> str:
         uri = _variable(container, "STORAGE_URI")
     if not uri:
         container.leave("storageUri", "the file names no model: give inference.model.uri")
-        return NO_MODEL
+        return ""
     scheme = uri.partition("://")[0]
     if scheme not in SCHEMES:
         container.changed("storageUri", f"kfunc does not read {scheme}://: copy the model to {', '.join(SCHEMES[:6])} …")

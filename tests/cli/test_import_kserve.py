@@ -87,8 +87,6 @@ def test_the_report_for_programs_is_json(kfunc: Command, tmp_path: Path) -> None
         ("a: 1\na: 2\n", "is not YAML"),
         ("[" * 5000, "is not YAML"),
         ("\x00", "is not YAML"),
-        ("kind: InferenceService\n", "give metadata.name"),
-        ("kind: InferenceService\nmetadata: {name: ../x}\n", "give metadata.name"),
     ],
 )
 def test_a_file_that_holds_no_service_is_refused(kfunc: Command, tmp_path: Path, text: str, message: str) -> None:
@@ -98,3 +96,25 @@ def test_a_file_that_holds_no_service_is_refused(kfunc: Command, tmp_path: Path,
 
 def test_a_file_that_is_not_there_is_said(kfunc: Command, tmp_path: Path) -> None:
     assert "cannot read" in kfunc("import-kserve", tmp_path / "none.yaml").err
+
+
+@pytest.mark.parametrize("name", ["", "../x", ".", "a/b"])
+def test_a_service_that_no_folder_can_be_called_after_is_named_and_the_others_are_written(
+    kfunc: Command, tmp_path: Path, name: str
+) -> None:
+    bad = f"---\nkind: InferenceService\nmetadata: {{name: '{name}'}}\n"
+    result = kfunc("import-kserve", file(tmp_path, SERVICE + bad), "-o", tmp_path / "out")
+    assert (result.status, f'"{name}"' in result.err) == (1, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["iris"]
+
+
+@pytest.mark.parametrize("spec", ["5", "{}", "{predictor: {model: {modelFormat: {name: onnx}}}}"])
+def test_a_service_without_a_model_needs_a_hand(kfunc: Command, tmp_path: Path, spec: str) -> None:
+    text = f"kind: InferenceService\nmetadata: {{name: iris}}\nspec: {spec}\n"
+    result = kfunc("import-kserve", file(tmp_path, text), "-o", tmp_path)
+    assert (result.status, "to mend" in result.out and "inference.model" in result.out) == (1, True)
+
+
+def test_standard_input_is_called_so(kfunc: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a: [")))
+    assert "standard input is not YAML" in kfunc("import-kserve", "-").err
