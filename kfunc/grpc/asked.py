@@ -54,6 +54,7 @@ class Asked(Exchange):
             else:
                 super().__init__(taker, method, target, head.header_list, head.headers, True)
             self.memo = head.memo
+        self.called = outer.target
         self._request_id = outer.request_id
         self.started_at = outer.started_at
         self.deadline = outer.deadline

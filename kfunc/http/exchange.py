@@ -76,6 +76,7 @@ class Exchange:
     compute_s = 0.0  # the model's own time
     compute_at = 0.0  # and when it began
     in_grpc = False  # it is asked in the place of a gRPC call
+    called = b""  # the path of that call's method
     trace: Any = None  # the RequestTrace of a request that is traced (kfunc.telemetry.request_trace)
     grpc_status = -1  # the code that the call ends with in whose place this is asked; -1: in nobody's
     batches: tuple[tuple[bytes, int], ...] = ()  # ids that it was sent on under, with others: how many; for pages

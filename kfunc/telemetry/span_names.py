@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_KNOWN = 1024
 MAX_TARGET = 512
 MAX_SHOWN = 256
-# Methods of gRPC: of a call that fails before REST is asked.
+# Methods of gRPC that are here: a call of another one is only `grpc`.
 CALLS = frozenset(
     (*METHODS, f"/{INFERENCE}/ModelInfer", f"/{INFERENCE}/ModelStreamInfer", f"/{HEALTH}/Watch")
     + tuple(f"/{each}/ServerReflectionInfo" for each in REFLECTION)
@@ -40,13 +40,13 @@ ROUTES = [
         (r"/v2/models", "/v2/models"),
         (r"/v1/models", "/v1/models"),
         (r"/v2/repository/index", "/v2/repository/index"),
+        (r"/v2/repository/models/([^/]+)/load", "/v2/repository/models/{model}/load"),
+        (r"/v2/repository/models/([^/]+)/unload", "/v2/repository/models/{model}/unload"),
         (r"/v2", "/v2"),
         (r"/openapi.json", "/openapi.json"),
         (r"/", "/"),
     )
 ]
-# What a call of gRPC asks REST in its place -> its method.
-ASKING = {"infer": "ModelInfer", "infer_stream": "ModelStreamInfer"}
 
 
 class Named(Struct, frozen=True):
@@ -61,11 +61,16 @@ class SpanNames:
     """Remembers what was worked out, for as many paths as may be."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, str, bool], Named] = {}
+        self._known: dict[tuple[bytes, bytes, str, bytes], Named] = {}
 
     def of(self, exchange: "Exchange") -> Named:
         """Of a request, or of a call of gRPC."""
-        key = (exchange.method, exchange.target, exchange.version, exchange.in_grpc)
+        key = (
+            exchange.method,
+            exchange.target,
+            exchange.version,
+            exchange.called or exchange.target if exchange.in_grpc else b"",
+        )
         named = self._known.get(key)
         if named is None:
             named = name(*key)
@@ -74,8 +79,8 @@ class SpanNames:
         return named
 
 
-def name(method: bytes, target: bytes, version: str, in_grpc: bool) -> Named:
-    """By the path, and by semantic conventions for HTTP and RPC servers."""
+def name(method: bytes, target: bytes, version: str, called: bytes = b"") -> Named:
+    """By the path, or by the gRPC method `called`, and by semantic conventions for HTTP and RPC servers."""
     path = target.partition(b"?")[0].decode("latin-1")
     verb, route, model, model_version = method.decode("latin-1"), "", "", ""
     for pattern, known in ROUTES:
@@ -85,11 +90,11 @@ def name(method: bytes, target: bytes, version: str, in_grpc: bool) -> Named:
             route = known
             break
     values = {"kfunc.model.name": model, "kfunc.model.version": model_version}
-    if in_grpc:
-        asking = ASKING.get(route.rpartition("/")[2], "")
-        service, _, called = path[1:].rpartition("/") if path in CALLS else (INFERENCE if asking else "", "", asking)
-        values |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": called}
-        shown = f"{service}/{called}" if called else "grpc"
+    if called:
+        given = called.decode("latin-1")
+        service, _, asked = given[1:].rpartition("/") if given in CALLS else ("", "", "")
+        values |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": asked}
+        shown = f"{service}/{asked}" if asked else "grpc"
     else:
         values |= {
             "http.request.method": verb or "_OTHER",

@@ -275,6 +275,19 @@ def test_a_call_of_grpc_that_asks_for_nothing_has_a_span(
     assert (span.component, span.name, span.attributes["rpc.grpc.status_code"]) == ("logger", name, code)
 
 
+def test_a_question_of_grpc_is_named_as_inference_is(run: Run, collector: Collector) -> None:
+    from kfunc.protocol.grpc.wire import length_delimited
+
+    trace_id = f"{0xE6:032x}"
+    with grpc.insecure_channel(f"127.0.0.1:{run.port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelMetadata")
+        call(length_delimited(1, b"iris"), metadata=[("traceparent", f"00-{trace_id}-{PARENT}-01")], timeout=10)
+    run.wait_for(lambda: any(span.parent_id == PARENT for span in collector.trace(trace_id)))
+    server = next(span for span in collector.trace(trace_id) if span.parent_id == PARENT)
+    assert server.name == "inference.GRPCInferenceService/ModelMetadata"
+    assert server.attributes.items() >= {"rpc.method": "ModelMetadata", "kfunc.model.name": "iris"}.items()
+
+
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_an_event_is_in_the_trace_of_its_extension(run: Run, collector: Collector, mode: str) -> None:
     number = 0xF1 if mode == "binary" else 0xF2

@@ -5,10 +5,13 @@ import json
 import pytest
 
 from kfunc.errors import KfuncError
+from kfunc.grpc.asked import Asked
+from kfunc.grpc.front import STREAMS
 from kfunc.http.exchange import Exchange
 from kfunc.http.proxy import forwarded_head
+from kfunc.protocol.grpc.methods import METHODS
 from kfunc.telemetry.metrics import Metrics
-from kfunc.telemetry.otlp import Span
+from kfunc.telemetry.otlp import Span, attributes
 from kfunc.telemetry.request_trace import NoDetails, Traced, event_parent
 from kfunc.telemetry.requests import RequestRecorder
 from kfunc.telemetry.sampling import Sampler, ratio_sampler
@@ -173,11 +176,21 @@ def test_an_event_that_cannot_be_read_brings_none(body: bytes) -> None:
     ],
 )
 def test_names_are_few_and_say_the_route(method: bytes, target: bytes, expected: str) -> None:
-    assert name(method, target, "1.1", False).name == expected
+    assert name(method, target, "1.1").name == expected
 
 
-def test_a_call_of_grpc_is_named_by_its_method() -> None:
-    assert name(b"POST", INFER, "1.1", True).name == "inference.GRPCInferenceService/ModelInfer"
+SERVED = ["/inference.GRPCInferenceService/ModelInfer", *METHODS, *STREAMS]
+
+
+@pytest.mark.parametrize("path", SERVED)
+def test_each_call_of_grpc_is_named_by_its_method(path: str) -> None:
+    outer = exchange_of({}, target=path.encode())
+    asked = Asked(outer, Nobody(), b"GET", b"/whatever", None)  # type: ignore[arg-type]
+    named = SpanNames().of(asked)
+    service, method = path[1:].split("/")
+    assert named.name == path[1:]
+    attribute = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    assert named.common == attributes(attribute)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_a_call_of_grpc_is_named_by_its_method() -> None:
     ],
 )
 def test_a_call_that_asked_for_nothing_is_named_by_its_own_path(target: bytes, expected: str) -> None:
-    assert name(b"POST", target, "2", True).name == expected
+    assert name(b"POST", b"", "2", target).name == expected
 
 
 @pytest.mark.parametrize(("parent", "expected"), [(KEPT, [TRACE]), (NOT_KEPT, [])])
