@@ -24,7 +24,8 @@ def build_by(builder: Builder, recipe: Recipe, image: str, push: bool, reporter:
         reporter.say(f"note: {note}")
     entries = [*sources.code, *sources.weights]
     lines = requirements(recipe.libraries)
-    order = ForeignBuild(image, recipe.base, recipe.platforms, lines, entries, recipe.module, push, recipe.gpu)
+    wheels = tuple(sorted(recipe.libraries.wheels.glob("*.whl"))) if recipe.libraries.wheels else ()
+    order = ForeignBuild(image, recipe.base, recipe.platforms, lines, entries, recipe.module, push, recipe.gpu, wheels)
     with tempfile.TemporaryDirectory(prefix="kfunc-build-") as folder:
         write(builder, order, Path(folder), kfunc_entries())
         run(builder, order, Path(folder), environ)

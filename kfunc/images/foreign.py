@@ -19,6 +19,7 @@ from kfunc.images.layers import Archives, Entry
 from kfunc.images.places import FUNCTION, HOME, LIBRARIES, USER
 from kfunc.images.platforms import Platform
 from kfunc.images.recipes import GPU_VARIABLES
+from kfunc.images.requirements import WHEELS
 
 Builder = Literal["docker", "podman", "buildah", "pack"]
 INSTALL = {
@@ -32,7 +33,7 @@ UNSAFE = re.compile(r"[^ -~]")
 
 
 class ForeignBuild(Struct, frozen=True):
-    """What is built by somebody else's program. `requirements` are lines as pip reads them."""
+    """What is built by somebody else's program. `requirements` are lines for pip, which finds `wheels`."""
 
     image: str
     base: str
@@ -42,6 +43,7 @@ class ForeignBuild(Struct, frozen=True):
     module: str = "kfunc.handlers"
     push: bool = True
     gpu: bool = False
+    wheels: tuple[Path, ...] = ()
 
 
 def containerfile(order: ForeignBuild) -> str:
@@ -51,6 +53,7 @@ def containerfile(order: ForeignBuild) -> str:
     lines = [
         f"FROM {_word(order.base)}",
         f"COPY requirements.txt /{HOME}/requirements.txt",
+        *([f"COPY {WHEELS} /{HOME}/{WHEELS}"] if order.wheels else []),
         f"RUN python -m pip install --no-cache-dir --target=/{LIBRARIES} -r /{HOME}/requirements.txt",
         f"COPY kfunc /{LIBRARIES}/kfunc",
         f"RUN python -m compileall -q --invalidation-mode unchecked-hash /{LIBRARIES} || true",
@@ -86,7 +89,8 @@ def commands(builder: Builder, order: ForeignBuild, folder: Path) -> list[list[s
 
 def write(builder: Builder, order: ForeignBuild, folder: Path, kfunc: list[Entry]) -> None:
     """Write what the program reads; `kfunc` is kfunc itself. Raises BuildError."""
-    files: dict[str, bytes] = {"requirements.txt": "".join(f"{line}\n" for line in order.requirements).encode()}
+    found = [f"--find-links {WHEELS}"] if order.wheels else []  # beside the file that says so
+    files = {"requirements.txt": "".join(f"{line}\n" for line in [*found, *order.requirements]).encode()}
     inside = f"{FUNCTION}/" if builder == "pack" else ""
     if builder == "pack":
         files = {f"{FUNCTION}/{name}": content for name, content in files.items()}
@@ -94,6 +98,7 @@ def write(builder: Builder, order: ForeignBuild, folder: Path, kfunc: list[Entry
     else:
         files["Containerfile"] = containerfile(order).encode()
     copied = [Entry(entry.path.replace(f"{LIBRARIES}/", inside, 1), entry.content) for entry in kfunc]
+    copied += [Entry(f"{inside}{WHEELS}/{wheel.name}", wheel) for wheel in order.wheels]
     made = [Entry(name, content) for name, content in files.items()]
     try:
         (folder / FUNCTION).mkdir(parents=True, exist_ok=True)

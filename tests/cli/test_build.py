@@ -14,8 +14,9 @@ from tests.images.fakes import write_base, write_index
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
 PROGRAM = """#!/bin/sh
 echo "$0 $*" >> {log}
-for last; do :; done
-if [ -f "$last/Containerfile" ]; then cp -r "$last" {copy}; fi
+for each; do
+  if [ -f "$each/Containerfile" ] || [ -f "$each/Procfile" ]; then cp -r "$each" {copy}; fi
+done
 exit {status}
 """
 
@@ -193,6 +194,20 @@ def test_the_containerfile_has_all_that_the_image_needs(
     assert "onnxruntime==" in (context / "requirements.txt").read_text()
     assert (context / "kfunc/handlers/main.py").is_file()
     assert (context / "function/model.onnx").is_file()
+
+
+@pytest.mark.parametrize("name", ["podman", "pack"])
+def test_another_program_gets_the_wheels_that_no_index_has(
+    kfunc: Command, folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "wheels").mkdir()
+    (folder / "wheels/own-1-py3-none-any.whl").write_bytes(b"a wheel")
+    monkeypatch.setenv("PATH", f"{program(tmp_path, name).parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", name)
+    assert result.status == 0, result.err
+    context = tmp_path / "context"
+    assert (context / "wheels/own-1-py3-none-any.whl").read_bytes() == b"a wheel"
+    assert (context / "requirements.txt").read_text().startswith("--find-links wheels\n")
 
 
 def test_a_program_that_is_missing_is_named_with_how_to_install_it(
