@@ -69,18 +69,22 @@ class LiveConsole(Console):
         self._line = ""
 
     def _draw(self) -> None:
-        """A line that is longer than the terminal is wide would wrap, and could not be erased."""
         if self._line:
-            try:
-                width = os.get_terminal_size(self._terminal.fileno()).columns
-            except OSError:
-                width = 0
-            self._write(self._line[: (width or 80) - 1])  # one that does not know its width says 0
+            self._write(in_a_row(self._line, self._terminal))
 
     def _write(self, text: str) -> None:
         with suppress(OSError):
             self._terminal.write(text)
             self._terminal.flush()
+
+
+def in_a_row(text: str, terminal: TextIO) -> str:
+    """What of a text is in one row of a terminal: more would wrap, and could not be erased."""
+    try:
+        width = os.get_terminal_size(terminal.fileno()).columns
+    except OSError:
+        width = 0
+    return text.partition("\n")[0][: (width or 80) - 1]  # one that does not know its width says 0
 
 
 def console_for(stream: TextIO, *, wanted: bool) -> Console:

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from kfunc.cli.causes import cause_lines, to_json
+from kfunc.cli.console import in_a_row
 from kfunc.cluster.applying import Outcome
 from kfunc.cluster.diagnosis import Diagnosis
 from kfunc.cluster.waiting import Ending
@@ -47,7 +48,8 @@ class Speaker:
             return
         same_phase = self._live and self._last.split(" ")[0] == diagnosis.phase
         self._last = text
-        click.echo(f"\x1b[1A\x1b[2K{text}" if same_phase else text)
+        shown = in_a_row(text, sys.stdout) if self._live else text
+        click.echo(f"\x1b[1A\x1b[2K{shown}" if same_phase else shown)
 
     def moved(self, revision: str, served: list[str]) -> None:
         """That the traffic, which was bound by name, is the new revision's."""

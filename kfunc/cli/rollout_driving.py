@@ -1,6 +1,5 @@
 """Drives a rollout in the foreground: what happens is told line by line, and leaving it leaves it to somebody else."""
 
-import os
 import signal
 import sys
 import time
@@ -9,6 +8,7 @@ from types import FrameType
 import click
 import msgspec
 
+from kfunc.cli.console import in_a_row
 from kfunc.cli.rollout_showing import document, event_line, headline, report
 from kfunc.cluster.connection import Cluster
 from kfunc.rollout.driver import Drive
@@ -50,7 +50,7 @@ class Teller:
         line = f"{headline(rollout, time.time())}{': ' if details else ''}{details}"
         if self._live:
             self._clear()
-            self._line = line[: max(20, os.get_terminal_size().columns - 1)]
+            self._line = in_a_row(line, sys.stdout)
             click.echo(self._line, nl=False)
         elif time.monotonic() - self._at >= PROGRESS_S:
             self._at = time.monotonic()
