@@ -1,0 +1,91 @@
+"""`kfunc rollout start` builds where `kfunc deploy` does, and knows new content under an old name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kfunc.rollout.record import Record
+from kfunc.rollout.store import ConfigMapStore
+from tests.cli.conftest import FUNC_YAML, Command
+from tests.cluster.api_server import ApiServer, connect
+from tests.cluster.conftest import api as api
+from tests.cluster.controllers import make_ready
+from tests.images.fakes import write_base, write_index
+from tests.images.registries import DockerRegistry
+
+pytestmark = pytest.mark.integration
+DETACHED = ("--detach", "--output", "json")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    with DockerRegistry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"oci:{write_base(tmp_path_factory.mktemp('base') / 'layout', 'amd64')}"
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Packages that are made once, and none from elsewhere."""
+    wheels = write_index(tmp_path_factory.mktemp("index"), "onnx")
+    return {"KFUNC_CACHE": str(tmp_path_factory.mktemp("cache")), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+
+
+@pytest.fixture(autouse=True)
+def _function(folder: Path, api: ApiServer, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "registry.example.com")
+    for name, value in (variables | {"HOME": str(folder)}).items():
+        monkeypatch.setenv(name, value)
+    api.objects.on_change = make_ready
+
+
+def write(folder: Path, registry: str) -> None:
+    text = FUNC_YAML.replace("runtime: python", f"runtime: python\nimage: {registry}/team/iris:1")
+    (folder / "func.yaml").write_text(text + "  traffic: {strategy: canary}\n")
+
+
+def begun() -> Record:
+    record = ConfigMapStore(connect(), "iris", "default").read()
+    assert record is not None
+    return record
+
+
+def images(record: Record) -> set[str]:
+    return {each["spec"]["template"]["spec"]["containers"][0]["image"] for each in record.objects.candidate}
+
+
+def test_new_content_under_the_same_tag_is_rolled_out_by_its_digest(
+    kfunc: Command, folder: Path, base: str, registry: DockerRegistry
+) -> None:
+    write(folder, registry.host)
+    assert kfunc("deploy", folder, "--base", base).status == 0
+    assert "there is nothing to roll out" in kfunc("rollout", "start", folder, "--base", base).out
+    (folder / "model.onnx").write_bytes(b"another model")
+    result = kfunc("rollout", "start", folder, "--base", base, *DETACHED)
+    assert (result.status, "pushed" in result.err) == (0, True)
+    (image,) = images(begun())
+    assert "/team/iris@sha256:" in image
+
+
+@pytest.mark.parametrize(
+    ("options", "image"),
+    [(("--image", "example.com/iris:7"), "example.com/iris:7"), (("--no-build",), "/team/iris:1")],
+    ids=["another image", "no build"],
+)
+def test_an_image_that_is_there_is_not_built(kfunc: Command, folder: Path, options: tuple[str, ...], image: str) -> None:
+    kfunc("deploy", folder, "--image", "example.com/iris:1")
+    result = kfunc("rollout", "start", folder, *options, *DETACHED)
+    assert (result.status, "pushed" in result.err) == (0, False)
+    (used,) = images(begun())
+    assert used.endswith(image)
+
+
+def test_nothing_is_built_where_nothing_can_be_rolled_out(kfunc: Command, folder: Path, base: str) -> None:
+    result = kfunc("rollout", "start", folder, "--base", base)
+    assert "iris is not in default yet: `kfunc deploy` brings its first revision there" in result.err
+    assert "pushed" not in result.err
