@@ -142,7 +142,8 @@ class RawWorld(ClusterWorld):
             by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
         pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
         ready = {tag: any(map(ready_at, own)) for tag, own in pods.items()}
-        deployments = [one for (kind, _, _), one in self._live.objects.items() if kind == "Deployment"]
+        tried = {("Deployment", rollout.namespace, share.revision) for share in rollout.candidates}
+        deployments = [one for key, one in self._live.objects.items() if key in tried]
         found = Observed(rollout.function, rollout.namespace, "raw", deployments=deployments)
         seen = self.seen(rollout, found, pods, ready, now)
         difference = raw_changes.difference(record, self._live)
