@@ -1,6 +1,5 @@
 """Unpacks archives of models: plain files and folders only, of bounded number and size, never outside the target."""
 
-import lzma
 import tarfile
 import zipfile
 import zlib
@@ -9,9 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from shutil import rmtree
 from stat import S_ISDIR, S_ISREG
+from tarfile import EOFHeaderError  # type: ignore[attr-defined]
 from typing import IO, Any
 
 from kfunc.errors import ModelLoadError
+from kfunc.storage.inflating import Content, inflated
 from kfunc.storage.names import Names
 from kfunc.storage.progress import Progress
 
@@ -21,13 +22,12 @@ BLOCK = 1024 * 1024
 BOMB_RATIO, BOMB_FLOOR = 100, 64 * 1024 * 1024
 """An archive may become 64 MiB; more only if it is at most 100 times its own size."""
 ENCRYPTED = 0x1
-MAX_WINDOW = 128 * 1024 * 1024  # bytes that zstd may keep
+AGAIN = "make it or copy it again"
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 BROKEN: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
     NotImplementedError,
     ValueError,
@@ -49,22 +49,17 @@ class Member:
         self.refusal = refusal
 
 
-class Inflated:
-    """What a file in zstd holds, as a stream whose failures are tarfile's own."""
+class Header(tarfile.TarInfo):
+    """A member's header; an archive read to its end-of-archive marker is told so: tarfile ends at any other bytes too."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        import zstandard
-
-        self._failure = zstandard.ZstdError
-        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-        self._reader = decompressor.stream_reader(file, read_across_frames=True)
-
-    def read(self, size: int) -> bytes:
-        """The next bytes."""
+    @classmethod
+    def fromtarfile(cls, tarfile: Any) -> "Header":
+        """The next header."""
         try:
-            return self._reader.read(size)
-        except self._failure as error:
-            raise tarfile.ReadError(str(error)) from None
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:
+            tarfile.whole = True
+            raise
 
 
 def unpack(archive: Path, target: Path, limit: int, progress: Progress, root: str = "") -> int:
@@ -126,13 +121,12 @@ def _write(stream: IO[bytes], path: Path, written: int, limit: int, name: str, p
 def _members(archive: Path, stack: ExitStack) -> Iterator[Member]:
     if archive.name.lower().endswith(".zip"):
         return _zip_members(stack.enter_context(zipfile.ZipFile(archive)))
-    if archive.name.lower().endswith(".zst"):
-        inflated: Any = Inflated(stack.enter_context(archive.open("rb")))
-        return _tar_members(stack.enter_context(tarfile.open(fileobj=inflated, mode="r|")))
-    return _tar_members(stack.enter_context(tarfile.open(archive, mode="r|*")))
+    content = inflated(stack.enter_context(archive.open("rb")))
+    stream: Any = content  # tarfile reads and does nothing else
+    return _tar_members(stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=Header)), content, archive.name)
 
 
-def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(tar: tarfile.TarFile, content: Content, name: str) -> Iterator[Member]:
     for info in tar:
         if info.name in (".", "./") and info.isdir():
             continue
@@ -144,6 +138,12 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
             yield Member(info.name, None, refusal="is a device, a pipe or a file with holes")
         else:
             yield Member(info.name, tar.extractfile(info))
+    if not getattr(tar, "whole", False):
+        raise ModelLoadError(f"{name}: the archive is cut off or damaged: its end-of-archive marker is missing; {AGAIN}")
+    try:
+        content.finish(BOMB_FLOOR)
+    except EOFError:
+        raise ModelLoadError(f"{name}: the archive is cut off: its compressed data have no end; {AGAIN}") from None
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:

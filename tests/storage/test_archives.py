@@ -148,3 +148,40 @@ def test_a_layer_takes_away_what_a_lower_one_has(tmp_path: Path) -> None:
 )
 def test_archives_are_known_by_their_names(name: str, answer: bool) -> None:
     assert is_archive(name) is answer
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"),
+    [
+        ("w", slice(1024)),  # at the boundary of a member
+        ("w", slice(1300)),  # within a header
+        ("w", slice(1700)),  # within a member
+        ("w:gz", slice(-8)),  # without CRC and length
+        ("w:gz", slice(-1)),
+        ("w:gz", slice(-20)),
+        ("w:bz2", slice(-4)),
+        ("w:xz", slice(-12)),
+    ],
+)
+def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, mode: str, kept: slice) -> None:
+    archive = tar(tmp_path / "m.tar", *(plain(f"{name}.txt") for name in "abc"), mode=mode)
+    archive.write_bytes(archive.read_bytes()[kept])
+    with pytest.raises(ModelLoadError, match=r"^m.tar: .*(cut off|unexpected end of data)"):
+        unpacked(archive)
+
+
+def test_a_tar_in_zstd_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    inner = tar(tmp_path / "m.tar", *(plain(f"{name}.txt") for name in "abc"), mode="w").read_bytes()
+    archive = tmp_path / "m.tar.zst"
+    archive.write_bytes(zstandard.compress(inner[:1024]))
+    with pytest.raises(ModelLoadError, match=r"^m.tar.zst: the archive is cut off"):
+        unpacked(archive)
+
+
+def test_a_gzip_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "m.tar.gz", plain("a.txt"))
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(ModelLoadError, match=r"^m.tar.gz: .*CRC"):
+        unpacked(archive)
