@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from kfunc.telemetry.metrics import LATENCY_BUCKETS, Counter, Histogram, Level, Metrics
+from kfunc.telemetry.metrics import COMBINE, LATENCY_BUCKETS, Counter, Histogram, Level, Metrics
 
 log = logging.getLogger("kfunc.telemetry")
 
@@ -18,8 +18,8 @@ OTHER = "other"  # the value of every label of the series that takes what is pas
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 RESERVED = frozenset(("component", "le", "quantile"))
 
-Update = tuple[str, str, str, str, tuple[tuple[str, str], ...], tuple[float, ...], float]
-"""What an instrument was told: operation, kind, name, text, labels, buckets, value."""
+Update = tuple[str, str, str, str, tuple[tuple[str, str], ...], tuple[float, ...], float, str]
+"""What an instrument was told: operation, kind, name, text, labels, buckets, value, how workers' values combine."""
 
 
 class BusinessMetrics:
@@ -37,9 +37,12 @@ class BusinessMetrics:
         """A number that only grows; its name gets the end `_total`. Raises ValueError for names that cannot be used."""
         return BusinessCounter(self, "counter", name if name.endswith("_total") else f"{name}_total", text, labels)
 
-    def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> "BusinessGauge":
-        """A number that goes up and down; of several workers the sum is shown. Raises ValueError."""
-        return BusinessGauge(self, "gauge", name, text, labels)
+    def gauge(self, name: str, text: str, labels: Sequence[str] = (), *, combine: str = "last") -> "BusinessGauge":
+        """A number that goes up and down. Of several workers' values the `last` one that was set is shown, or their `max`,
+        `min` or `sum`. Raises ValueError for names that cannot be used, and for another way to combine."""
+        if combine not in COMBINE:
+            raise ValueError(f"the gauge {name} cannot be combined by {combine!r}: choose one of {', '.join(COMBINE)}")
+        return BusinessGauge(self, "gauge", name, text, labels, combine=combine)
 
     def histogram(
         self, name: str, text: str, labels: Sequence[str] = (), buckets: Sequence[float] = LATENCY_BUCKETS
@@ -85,7 +88,7 @@ class BusinessMetrics:
             series.add(value)
 
     def _find(self, metrics: Metrics, update: Update) -> Counter | Level | Histogram:
-        _, kind, name, text, labels, buckets, _ = update
+        _, kind, name, text, labels, buckets, _, combine = update
         known = self._series.setdefault(name, {})
         if labels not in known and len(known) >= MAX_SERIES:
             labels = tuple((label, OTHER) for label, _ in labels)
@@ -94,7 +97,7 @@ class BusinessMetrics:
             if kind == "counter":
                 series = metrics.counter(name, text, dict(labels))
             elif kind == "gauge":
-                series = metrics.level(name, text, dict(labels))
+                series = metrics.level(name, text, dict(labels), combine)
             else:
                 series = metrics.histogram(name, text, buckets, dict(labels))
             known[labels] = series
@@ -105,7 +108,14 @@ class _Instrument:
     """One metric of the handler's."""
 
     def __init__(
-        self, owner: BusinessMetrics, kind: str, name: str, text: str, labels: Sequence[str], buckets: Sequence[float] = ()
+        self,
+        owner: BusinessMetrics,
+        kind: str,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        buckets: Sequence[float] = (),
+        combine: str = "sum",
     ) -> None:
         if NAME.fullmatch(name) is None or name.startswith("kfunc_"):
             raise ValueError(f"{name!r} cannot be a metric's name: letters, digits and _, and not kfunc_ at the beginning")
@@ -118,6 +128,7 @@ class _Instrument:
         self._labels = tuple(labels)
         self._about = (kind, name, text)
         self._buckets = tuple(map(float, buckets))
+        self._combine = combine
 
     def _tell(self, operation: str, value: float, given: dict[str, object]) -> None:
         try:
@@ -127,7 +138,7 @@ class _Instrument:
         if len(labels) != len(given) or len(labels) != len(self._labels):
             own = ", ".join(self._labels) or "none"
             raise ValueError(f"the labels of {self._about[1]} are {own}; given: {', '.join(given) or 'none'}")
-        self._owner.tell((operation, *self._about, labels, self._buckets, float(value)))
+        self._owner.tell((operation, *self._about, labels, self._buckets, float(value), self._combine))
 
 
 class BusinessCounter(_Instrument):

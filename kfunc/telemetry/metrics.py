@@ -6,10 +6,13 @@ What is counted is a number in a slab; `collect` reads all of them. Each series 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, MutableSequence
 from math import isnan, nan
+from time import monotonic
+
+from msgspec import structs
 
 from kfunc.telemetry import exposition
 from kfunc.telemetry.samples import Distribution, Exemplar, Family, Labels, Sample
-from kfunc.telemetry.slabs import CODES, Entry, Slabs, size_of
+from kfunc.telemetry.slabs import CODES, Entry, Slabs
 
 # Microseconds to minutes, in seconds.
 LATENCY_BUCKETS = (
@@ -17,7 +20,13 @@ LATENCY_BUCKETS = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-COMBINE: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max}
+# Several workers' values of a gauge, each with the time at which it was set where that counts -> one.
+COMBINE: dict[str, Callable[[list[tuple[float, float]]], float]] = {
+    "last": lambda told: max(told, key=lambda each: each[1])[0],
+    "max": lambda told: max(value for value, _ in told),
+    "min": lambda told: min(value for value, _ in told),
+    "sum": lambda told: sum(value for value, _ in told),
+}
 
 
 class Metrics:
@@ -56,8 +65,9 @@ class Metrics:
         self._read.append((Entry(-1, name, "counter", text, _pairs(labels)), read))
 
     def level(self, name: str, text: str, labels: Mapping[str, str] | None = None, combine: str = "sum") -> "Level":
-        """A number that goes up and down, and is shown once set; several workers' are combined by `sum` or `max`."""
-        return Level(self, self._place(name, "gauge", text, labels, combine=combine).index)
+        """A number that goes up and down, and is shown once set; several workers' are combined as COMBINE says."""
+        entry = self._place(name, "gauge", text, labels, combine=combine)
+        return (TimedLevel if combine == "last" else Level)(self, entry.index)
 
     def codes(self, name: str, text: str) -> "Counter":
         """A counter for each HTTP status, label `code`; `add(status)` with the status as the offset."""
@@ -83,10 +93,11 @@ class Metrics:
         key = (name, _pairs(labels))
         known = self._entries.get(key) or self._later.get(key)
         if known is not None:
-            if (known.kind, known.bounds) != (kind, bounds):
-                raise ValueError(f"the metric {name} is a {known.kind} already, or has other buckets")
+            if (known.kind, known.bounds, known.combine) != (kind, bounds, combine):
+                raise ValueError(f"the metric {name} is a {known.kind} already, or has other buckets, or is combined otherwise")
             return known
-        entry = Entry(self._slabs.allocate(size_of(kind, bounds)), name, kind, text, key[1], bounds, combine)
+        entry = Entry(0, name, kind, text, key[1], bounds, combine)
+        entry = structs.replace(entry, index=self._slabs.allocate(entry.size))
         later = self._slabs.own >= 0
         if later:
             self._slabs.publish(entry)
@@ -121,15 +132,15 @@ class Metrics:
         """What the processes have at these places of their slabs, as one; nothing for a gauge that nobody has set."""
         read = self._slabs.read
         if entry.kind in ("histogram", "codes"):
-            size = size_of(entry.kind, entry.bounds)
-            sums = [sum(read(slab, index + offset) for slab, index in where) for offset in range(size)]
+            sums = [sum(read(slab, index + offset) for slab, index in where) for offset in range(entry.size)]
             if entry.kind == "codes":
                 return [Sample((("code", str(code)),), total) for code, total in zip(CODES, sums, strict=True) if total]
             exemplars = self._exemplars.get((entry.name, entry.labels), {})
             return [Distribution(entry.labels, entry.bounds, tuple(sums[:-1]), sums[-1], dict(exemplars))]
-        numbers = [read(slab, index) for slab, index in where]
-        numbers = [number for number in numbers if not isnan(number)]
-        return [Sample(entry.labels, COMBINE[entry.combine](numbers))] if numbers or entry.kind == "counter" else []
+        timed = entry.combine == "last"
+        told = [(read(slab, index), read(slab, index + 1) if timed else 0.0) for slab, index in where]
+        told = [each for each in told if not isnan(each[0])]
+        return [Sample(entry.labels, COMBINE[entry.combine](told))] if told or entry.kind == "counter" else []
 
     def exposition(self, *, openmetrics: bool = False) -> str:
         """All families as text: Prometheus's format, or OpenMetrics with exemplars."""
@@ -167,6 +178,22 @@ class Level:
         """It is so much more now; from nothing where it was not set."""
         before = self._metrics.values[self.index]
         self._metrics.values[self.index] = amount if isnan(before) else before + amount
+
+
+class TimedLevel(Level):
+    """A gauge that remembers when it was set: of several workers' the last one counts."""
+
+    __slots__ = ()
+
+    def set(self, value: float) -> None:
+        """It is `value` now."""
+        super().set(value)
+        self._metrics.values[self.index + 1] = monotonic()  # one clock for all processes of a machine
+
+    def add(self, amount: float) -> None:
+        """It is so much more now; from nothing where it was not set."""
+        super().add(amount)
+        self._metrics.values[self.index + 1] = monotonic()
 
 
 class Histogram:

@@ -29,6 +29,16 @@ class Entry(Struct, frozen=True, array_like=True):
     bounds: tuple[float, ...] = ()
     combine: str = "sum"
 
+    @property
+    def size(self) -> int:
+        """Its doubles: a histogram's buckets, one more without a bound, and the sum; one for each HTTP status; a gauge that
+        is combined by `last` has the time beside its value."""
+        if self.kind == "codes":
+            return len(CODES)
+        if self.kind == "histogram":
+            return len(self.bounds) + 2
+        return 2 if self.combine == "last" else 1
+
 
 class Slabs:
     """`values` are this process's own; `count` is the number of processes that share them."""
@@ -57,7 +67,7 @@ class Slabs:
         start = self.own * SLAB_DOUBLES
         self.values = self._all[start : start + SLAB_DOUBLES]
         entries = list(self._entries(self.own))
-        self._used = max([self._used, *(entry.index + size_of(entry.kind, entry.bounds) for entry in entries)])
+        self._used = max([self._used, *(entry.index + entry.size for entry in entries)])
         return entries
 
     def allocate(self, size: int) -> int:
@@ -101,10 +111,3 @@ class Slabs:
     def read(self, slab: int, index: int) -> float:
         """One number of one process."""
         return self._all[slab * SLAB_DOUBLES + index]
-
-
-def size_of(kind: str, bounds: tuple[float, ...]) -> int:
-    """The doubles of a series: a histogram's buckets, one more without a bound, and the sum; one for each HTTP status."""
-    if kind == "codes":
-        return len(CODES)
-    return len(bounds) + 2 if kind == "histogram" else 1

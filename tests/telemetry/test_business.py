@@ -49,6 +49,11 @@ def test_a_name_that_cannot_be_used_is_refused(metrics: Metrics, name: str) -> N
         BusinessMetrics(metrics).gauge(name, "X.")
 
 
+def test_a_gauge_that_combines_in_no_known_way_is_refused_with_the_ways_there_are(metrics: Metrics) -> None:
+    with pytest.raises(ValueError, match="'mean': choose one of last, max, min, sum"):
+        BusinessMetrics(metrics).gauge("x", "X.", combine="mean")
+
+
 @pytest.mark.parametrize("label", ["component", "le", "__name__", "a-b", ""])
 def test_a_label_that_cannot_be_used_is_refused(metrics: Metrics, label: str) -> None:
     with pytest.raises(ValueError, match="cannot be a label"):
@@ -78,9 +83,10 @@ def test_labels_of_any_text_are_one_series_each(metrics: Metrics) -> None:
 def test_what_a_worker_process_was_told_is_shown_by_its_parent(metrics: Metrics) -> None:
     worker, parent = BusinessMetrics(keep=True), BusinessMetrics(metrics)
     worker.counter("a", "A.").add(2)
+    worker.gauge("b", "B.", combine="max").set(4)
     parent.apply(worker.take())
     parent.apply(worker.take())
-    assert read(metrics.exposition()) == {series("a_total"): 2}
+    assert read(metrics.exposition()) == {series("a_total"): 2, series("b"): 4}
 
 
 def test_without_a_server_instruments_do_nothing() -> None:

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.exposition import merge
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.samples import Exemplar
@@ -121,7 +123,7 @@ def test_whatever_another_process_says_what_is_ours_is_shown(text: str) -> None:
     assert 'b_total{component="handler"} 1\n' in merge([metrics.exposition(), text])
 
 
-def in_worker(metrics: Metrics, slab: int, work: Callable[[], None]) -> None:
+def in_worker(metrics: Metrics, slab: int, work: Callable[[], object]) -> None:
     """Do something in a worker that was forked, and has this slab."""
     child = os.fork()
     if child == 0:
@@ -138,6 +140,25 @@ def test_what_workers_count_on_their_own_adds_up_too() -> None:
     in_worker(metrics, 1, lambda: metrics.counter("c_total", "C.").add())
     in_worker(metrics, 1, lambda: metrics.counter("b_total", "B.", {"kind": "x"}).add(amount=2))
     assert read(metrics.exposition()) == {series("b_total", kind="x"): 3, series("c_total"): 1}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("combine", "expected"), [("last", 12), ("max", 20), ("min", 5), ("sum", 37)])
+def test_workers_gauges_combine_as_the_gauge_says(combine: str, expected: float) -> None:
+    metrics = Metrics("handler", slabs=3)
+    for slab, value in ((1, 20), (2, 5), (0, 12)):
+        stock = BusinessMetrics(metrics).gauge("stock", "Pieces.", combine=combine)
+        in_worker(metrics, slab, partial(stock.set, value))
+    assert read(metrics.exposition()) == {series("stock"): expected}
+
+
+@pytest.mark.integration
+def test_a_gauge_that_all_workers_set_alike_is_shown_once() -> None:
+    metrics = Metrics("handler", slabs=2)
+    stock = BusinessMetrics(metrics).gauge("stock", "Pieces.")
+    for slab in (0, 1):
+        in_worker(metrics, slab, partial(stock.set, 12))
+    assert read(metrics.exposition()) == {series("stock"): 12}
 
 
 @pytest.mark.integration
