@@ -2,19 +2,22 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.errors import ClusterError
 
 if TYPE_CHECKING:
+    from kfunc.rollout.driver import Store
     from kfunc.rollout.record import Record
     from kfunc.rollout.state import Event
     from kfunc.rollout.store import ConfigMapStore
 
-LOOK_S = 1.0
+LOOK_S, OUTAGE_S = 1.0, 30.0
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout status iris\n  kfunc rollout status --output json | jq .phase")
@@ -59,8 +62,7 @@ def watch(function: str, namespace: str, context: str, output: str) -> int:
         shown = record.rollout
         if record.rollout.has_ended:
             return 1 if record.rollout.phase == "rolled-back" else 0
-        time.sleep(LOOK_S)
-        record = store.read() or record
+        record = patient_read(store) or record
 
 
 def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Record | None":
@@ -69,7 +71,7 @@ def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Rec
 
     said = list(known)
     while True:
-        record = store.read()
+        record = patient_read(store)
         if record is None:
             return None
         for event in record.rollout.events:
@@ -81,7 +83,20 @@ def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Rec
             return None
         if not record.driver.is_there(time.time()):
             return record
-        time.sleep(LOOK_S)
+
+
+def patient_read(
+    store: "Store", clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> "Record | None":
+    """The record, a moment later; an API that is away for some seconds is waited for. Raises ClusterError."""
+    ends_at = clock() + OUTAGE_S
+    while True:
+        sleep(LOOK_S)
+        try:
+            return store.read()
+        except ClusterError as error:
+            if 0 < error.code < 500 or clock() >= ends_at:
+                raise
 
 
 def _record(function: str, namespace: str, context: str) -> "tuple[ConfigMapStore, Record]":
