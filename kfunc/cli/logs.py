@@ -7,6 +7,7 @@ import msgspec
 
 from kfunc.cli.on_cluster import cluster_options, connect, named
 from kfunc.cluster.log_streams import Following, Line, merged
+from kfunc.cluster.observed import containers
 from kfunc.errors import KfuncError
 
 EPILOG = """\b
@@ -52,6 +53,9 @@ def logs(
     pods = cluster.objects("Pod", asked.namespace, labels)
     if not follow and not pods:
         raise KfuncError(no_pods(asked.name, asked.namespace))
+    there = {each.name for pod in pods for each in containers(pod)}
+    if unknown := sorted(set(container) - there) if pods else []:
+        raise KfuncError(f"its pods have no container {', '.join(unknown)}: -c takes {', '.join(sorted(there))}")
     many = follow or len(pods) > 1
     if not follow:
         show(merged(cluster, pods, chosen, tail=tail, since_s=since, previous=previous), many, output)

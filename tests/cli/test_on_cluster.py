@@ -117,6 +117,12 @@ def test_logs_without_pods_say_what_that_may_mean(kfunc: Command, deployed: ApiS
     assert (result.status, "iris has no pods in the namespace default: nothing asks for it" in result.err) == (1, True)
 
 
+def test_a_container_that_is_not_there_is_named_with_those_that_are(kfunc: Command, deployed: ApiServer) -> None:
+    deployed.objects.put(pod("iris-1", revision(deployed)))
+    result = kfunc("logs", "iris", "-c", "handlr")
+    assert (result.status, result.err) == (1, "error: its pods have no container handlr: -c takes handler\n")
+
+
 def test_logs_for_programs_are_objects(kfunc: Command, deployed: ApiServer) -> None:
     deployed.objects.put(pod("iris-1", revision(deployed)))
     deployed.objects.logs["iris-1/handler"] = "2026-11-25T14:00:01Z one\n"
