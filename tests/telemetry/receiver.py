@@ -99,9 +99,9 @@ def points_of(body: bytes) -> list[Point]:
 
 
 class Collector:
-    """Listens on `port` of 127.0.0.1; a context manager. `status` is what it answers to all that comes."""
+    """Listens on `port` of `host`; a context manager. `status` is what it answers to all that comes."""
 
-    def __init__(self, status: int = 200, answer: bytes = b"") -> None:
+    def __init__(self, status: int = 200, answer: bytes = b"", host: str = "127.0.0.1") -> None:
         self.status, self.answer = status, answer
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         collector = self
@@ -122,10 +122,10 @@ class Collector:
             def log_message(self, *_: object) -> None:
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
