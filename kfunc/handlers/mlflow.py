@@ -65,7 +65,7 @@ class MlflowHandler(Handler):
         if found:
             raise ModelLoadError(
                 f"{found[0]}: {'is a pickle, which can run any code' if found[0].suffix != '.py' else 'is code of the model'}: "
-                "if the model is yours, set model.trust: true and model.digest"
+                "if the model is yours, set model.trust: true and model.digest, that of the folder"
             )
 
     def _describe(self, folder: Path) -> None:

@@ -121,6 +121,17 @@ def test_a_file_with_the_right_digest_is_loaded(configured: Configured) -> None:
     assert load_handler(configured(digest=digest)).inputs
 
 
+def test_a_folder_is_opened_by_its_digest_alone(configured: Configured, tmp_path: Path) -> None:
+    code = "class Model:\n    def predict(self, inputs):\n        return inputs\n"
+    (tmp_path / "handler.py").write_text(code)
+    line = f"{hashlib.sha256(code.encode()).hexdigest()}  handler.py\n"
+    digest = f"sha256:{hashlib.sha256(line.encode()).hexdigest()}"
+    load_handler(configured(str(tmp_path), "python", trust=True, digest=digest))
+    (tmp_path / "more.py").touch()
+    with pytest.raises(ModelLoadError, match=f"its digest is sha256:[0-9a-f]+, expected is {digest}"):
+        load_handler(configured(str(tmp_path), "python", trust=True, digest=digest))
+
+
 def test_a_file_with_another_digest_is_not_opened(configured: Configured, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"broken")
     with pytest.raises(ModelLoadError, match=r"the file's digest is sha256:\w+, func.yaml says sha256:0+"):
