@@ -9,9 +9,12 @@ import click
 import msgspec
 
 from kfunc import __version__
+from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.sink_causes import sink_causes
 from kfunc.cli.status import described, lines
 from kfunc.cluster.collection import Collection
+from kfunc.cluster.diagnosis import diagnose
 from kfunc.cluster.observing import observe
 from kfunc.errors import KfuncError, StartupError
 
@@ -40,11 +43,17 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     told = described(observed)
     place = file or Path(f"{asked.name}-debug.tar")
     collection = Collection(cluster, observed, asked.gateway_namespace)
-    status = collection.redactor.text("\n".join(lines(observed, told)))
-    contents = {"status.txt": f"kfunc {__version__}, Kubernetes {cluster.version()}\n{status}\n", **dict(collection.files())}
+    contents = dict(collection.files())
+    sinks = list(sink_causes(contents))
+    shown = lines(observed, told)
+    for first, *more in map(cause_lines, sinks):
+        shown += [f"! {first}", *more]
+    status = collection.redactor.text("\n".join(shown))
+    contents["status.txt"] = f"kfunc {__version__}, Kubernetes {cluster.version()}\n{status}\n"
     write_tar(place, f"{asked.name}-debug", contents)
     if output == "json":
-        causes = collection.redactor.value(told["causes"])
+        listed = [*told["causes"], *to_json(diagnose(observed), sinks)["causes"]]
+        causes = collection.redactor.value(listed)
         result = {"file": str(place), "files": sorted(contents), "unread": collection.unread, "causes": causes}
         click.echo(msgspec.json.encode(result))
         return 0

@@ -12,6 +12,7 @@ import pytest
 from kfunc.cli.doctor_cluster import cluster_findings
 from kfunc.cli.doctor_local import accelerator_findings, runtime_findings, surveyed
 from kfunc.cli.doctor_network import registry_findings, sink_findings
+from kfunc.cli.sink_causes import sink_causes
 from kfunc.config.load import load_function
 from kfunc.handlers.accelerators.survey import Survey
 from tests.cli.conftest import FUNC_YAML, Command
@@ -58,6 +59,34 @@ def test_a_bundle_has_manifests_logs_metrics_and_the_status(bundle: dict[str, st
 def test_no_secret_is_in_a_bundle(bundle: dict[str, str]) -> None:
     assert [name for name, text in bundle.items() if "open sesame" in text] == []
     assert [name for name in bundle if "secret" in name] == []
+
+
+def test_a_sink_that_takes_no_events_is_a_cause_with_what_the_logger_said(
+    kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path
+) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    api.objects.on_change = make_ready
+    kfunc("deploy", folder, "--no-build")
+    running = pod("iris-1", api.objects.of_kind("Revision")[0]["metadata"]["name"])
+    running["spec"]["containers"].append({"name": "logger"})
+    running["status"]["containerStatuses"].append({"name": "logger", "ready": True, "state": {"running": {}}})
+    api.objects.put(running)
+    api.objects.logs["iris-1/logger"] = (
+        "2026-11-25T14:00:00Z WARNING kfunc.logger: the sink sink takes no events: no such host; they wait in the spool\n"
+    )
+    text = (
+        'kfunc_events_waiting{component="logger",sink="sink"} 7\nkfunc_events_retried_total{component="logger",sink="sink"} 9\n'
+    )
+    api.objects.answers["iris-1:9095/metrics"] = (200, text.encode())
+    result = kfunc("debug", "iris", "--file", tmp_path / "iris.tar")
+    assert "! the logger of iris-1: the sink sink takes no events (7 wait, 9 tries have failed): no such host" in result.out
+    assert "correct the address in inference.logger" in result.out
+
+
+@pytest.mark.parametrize(("waiting", "retried"), [(0, 9), (7, 0)])
+def test_a_sink_that_is_only_busy_or_was_away_is_no_cause(waiting: int, retried: int) -> None:
+    text = f'kfunc_events_waiting{{sink="a"}} {waiting}\nkfunc_events_retried_total{{sink="a"}} {retried}\n'
+    assert list(sink_causes({"metrics/iris-1/logger.txt": text})) == []
 
 
 def test_a_function_that_is_not_there_makes_no_bundle(kfunc: Command, api: ApiServer, tmp_path: Path) -> None:
