@@ -36,7 +36,7 @@ def usage(program: str, *, upstream: bool, manage: str) -> str:
         f"  --manage ADDR     where /metrics is served (default {manage}; none: not at all)",
         "  --scrape ADDR     another process's --manage, whose metrics are shown here too; repeatable",
         "  --access-log      one line per request on standard output",
-        "  --recent N        keep the last N requests, and show them as JSON at /requests of --manage",
+        "  --recent N        keep the last N inferences, and show them as JSON at /requests of --manage",
         "  --help            this text",
         "",
         f"example: python -m {program} --listen 127.0.0.1:8080" + (" --upstream unix:/run/kfunc/handler" if upstream else ""),

@@ -44,7 +44,7 @@ class RequestRecorder:
     """Records ended exchanges. Durations are those of inference requests, not of probes."""
 
     def __init__(self, metrics: Metrics, *, access_log: float, keep: int = 0) -> None:
-        """`access_log`: the share of requests that get a line. `keep`: how many of the last requests are kept."""
+        """`access_log`: the share of requests that get a line. `keep`: how many of the last inference requests are kept."""
         self._metrics = metrics
         self.recent = RecentRequests(keep, metrics.component) if keep else None
         codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
@@ -70,10 +70,10 @@ class RequestRecorder:
             values[self._bucket + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
             values[self._sum] += duration_s
         if self._watched:
-            self._show(exchange, status, duration_s)
+            self._show(exchange, status, duration_s, inference)
 
-    def _show(self, exchange: Exchange, status: int, duration_s: float) -> None:
-        if self.recent is not None:
+    def _show(self, exchange: Exchange, status: int, duration_s: float, inference: bool) -> None:
+        if inference and self.recent is not None:  # metadata and lists would push out what is looked for
             self.recent.add(exchange, status, duration_s)
         if self._access_log is not None:
             self._due += self._share

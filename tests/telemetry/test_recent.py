@@ -48,5 +48,14 @@ def test_it_is_known_where_it_was_when_its_model_began_and_with_whom_it_was_sent
     assert (request.process, request.compute_at_ms, request.batches) == ("handler", 250.0, (InBatch("b-1", 4),))
 
 
+def test_requests_for_metadata_push_no_inference_out() -> None:
+    recorder = RequestRecorder(Metrics("x"), access_log=False, keep=3)
+    recorder.record(ended(0), True)
+    for number in range(1, 5):
+        recorder.record(ended(number), False)
+    assert recorder.recent is not None
+    assert [request.request_id for request in recorder.recent.latest()] == ["r0"]
+
+
 def test_nothing_is_kept_where_nobody_asks() -> None:
     assert RequestRecorder(Metrics("x"), access_log=False).recent is None
