@@ -6,14 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from docs.site import build, commands, events, metrics, settings
+from docs.site import build, events
 from kfunc.cli.app import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_reference_has_the_help_of_every_command() -> None:
-    page = commands.page()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site's sources, written once."""
+    folder = tmp_path_factory.mktemp("site")
+    build.write_sources(folder)
+    return folder
+
+
+def reference(site: Path, name: str) -> str:
+    """A page that is made from the code."""
+    return (site / "reference" / f"{name}.md").read_text()
+
+
+def test_the_reference_has_the_help_of_every_command(site: Path) -> None:
+    page = reference(site, "commands")
     assert [name for name in COMMANDS if f"Usage: kfunc {name}" not in page] == []
     assert "Usage: kfunc events tail" in page
 
@@ -26,17 +39,17 @@ def test_the_reference_has_the_help_of_every_command() -> None:
         "| `page` | `auto`, `everyone`, `local`, `none` | `auto` |",
     ],
 )
-def test_the_reference_has_every_field_with_type_and_default(row: str) -> None:
-    assert row in settings.page()
+def test_the_reference_has_every_field_with_type_and_default(site: Path, row: str) -> None:
+    assert row in reference(site, "func-yaml")
 
 
-def test_every_block_of_func_yaml_has_a_table() -> None:
-    titles = set(re.findall(r"^## (.*)$", settings.page(), re.MULTILINE))
+def test_every_block_of_func_yaml_has_a_table(site: Path) -> None:
+    titles = set(re.findall(r"^## (.*)$", reference(site, "func-yaml"), re.MULTILINE))
     assert {"The file", "inference", "inference.model", "inference.batcher", "inference.logger", "inference.limits"} <= titles
 
 
-def test_every_metric_that_the_code_names_is_in_the_reference() -> None:
-    page = metrics.page()
+def test_every_metric_that_the_code_names_is_in_the_reference(site: Path) -> None:
+    page = reference(site, "metrics")
     texts = [
         file.read_text()
         for folder in ("handlers", "batcher_sidecar", "logger_sidecar", "telemetry", "process")
@@ -48,25 +61,24 @@ def test_every_metric_that_the_code_names_is_in_the_reference() -> None:
     assert {name for name in named if f"| `{name}` |" not in page} == set()
 
 
-def test_every_attribute_of_an_event_is_explained() -> None:
+def test_every_attribute_of_an_event_is_explained(site: Path) -> None:
     for compat in ("none", "kserve"):
         assert {name for document in events.samples(compat) for name in document} - events.MEANINGS.keys() == set()
-    assert "io.kfunc.inference.response" in events.page()
-    assert "org.kubeflow.serving.inference.request" in events.page()
+    page = reference(site, "events")
+    assert "io.kfunc.inference.response" in page
+    assert "org.kubeflow.serving.inference.request" in page
 
 
-def test_every_page_is_in_the_navigation_by_its_title(tmp_path: Path) -> None:
-    build.write_sources(tmp_path)
-    told = json.dumps(build.nav(tmp_path))
-    pages = [page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.md")]
+def test_every_page_is_in_the_navigation_by_its_title(site: Path) -> None:
+    told = json.dumps(build.nav(site))
+    pages = [page.relative_to(site).as_posix() for page in site.rglob("*.md")]
     assert [page for page in pages if f': "{page}"' not in told] == []
     assert '{"The page of a function": "page.md"}' in told
 
 
-def test_links_lead_to_pages_and_places_that_there_are(tmp_path: Path) -> None:
-    build.write_sources(tmp_path)
+def test_links_lead_to_pages_and_places_that_there_are(site: Path) -> None:
     broken = []
-    for page in tmp_path.rglob("*.md"):
+    for page in site.rglob("*.md"):
         for path in re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text()):
             if not (page.parent / path).exists():
                 broken.append(f"{page.name}: {path}")
