@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +58,8 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
     path = _path(config)
     if config.model.digest is not None and not config.model.checked:
         _check_digest(path, config.model.digest)
+    if config.model.digest is not None and path.is_dir():
+        sys.dont_write_bytecode = True  # kept beside the folder's code it would be another digest at the next start
     read_ahead(path)
     runtime = config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0]
     if config.model.runtime_version:
