@@ -60,6 +60,8 @@ def bench(
     Without --rate each connection asks again when it is answered. With it requests arrive at a
     constant rate, and latencies count from when a request was due, so that a stall counts in full.
     """
+    if html is not None:
+        check_writable(html)
     plan = Plan(connections or (16 if rate is None else 256), duration, warmup, timeout, rate)
     with served(target) as url:
         asked = Target(url, protocol, model, data, rows)
@@ -67,16 +69,16 @@ def bench(
             click.echo(f"asking {asked.title} for {warmup + duration:g} s …", err=True)
         run = measure(plan, asked.address, asked.make)
     result, latencies = summarize(plan, run.recorder, run.cpu_s, run.unsent)
-    if html is not None:
-        from kfunc.bench.html_report import html_report
-
-        write(html, html_report(result, latencies, asked.title, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"))
     if output == "json":
         click.echo(msgspec.json.encode({"target": asked.title, **msgspec.to_builtins(result)}))
     else:
         from kfunc.bench.text_report import text_report
 
         click.echo(text_report(result, latencies, asked.title))
+    if html is not None:
+        from kfunc.bench.html_report import html_report
+
+        write(html, html_report(result, latencies, asked.title, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"))
     return 0 if result.requests else 1
 
 
@@ -88,9 +90,24 @@ def measure(plan: Plan, address: tuple[str, int], make: Make) -> Run:
     return run
 
 
+def check_writable(file: Path) -> None:
+    """Before minutes are spent on measuring. Leaves no file behind. Raises StartupError."""
+    path = file.resolve()
+    existed = path.exists()
+    if existed and not path.is_file():  # a pipe: whoever reads it would take this for the whole report
+        return
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        told = f"cannot write {file}: {error.strerror}; give --html a file in a folder that can be written"
+        raise StartupError(told) from None
+    if not existed:
+        path.unlink()
+
+
 def write(file: Path, text: str) -> None:
     """Raises StartupError."""
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StartupError(f"cannot write {file}: {error.strerror}") from None
+        raise StartupError(f"cannot write {file}: {error.strerror}; the figures are above") from None

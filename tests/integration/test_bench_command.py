@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,10 @@ def _request(connection: socket.socket) -> bytes:
 
 
 class Answers:
-    """Answers at once; `begins_s` after the first request one answer holds up all others for `stall_s`."""
+    """Answers at once; `begins_s` after the first request one answer holds up all others for `stall_s`; `then` follows."""
 
-    def __init__(self, stall_s: float = 0.0, begins_s: float = 0.0) -> None:
+    def __init__(self, stall_s: float = 0.0, begins_s: float = 0.0, then: Callable[[], None] | None = None) -> None:
+        self._then = then
         self._lock = threading.Lock()
         self._stall_s = stall_s
         self._begins_s, self._first_at = begins_s, 0.0
@@ -99,6 +100,8 @@ class Answers:
             if self._stall_s and time.monotonic() >= self._first_at + self._begins_s:
                 stall_s, self._stall_s = self._stall_s, 0.0
                 time.sleep(stall_s)
+                if self._then is not None:
+                    self._then()
 
 
 @pytest.mark.parametrize("protocol", ["v2", "v1", "binary", "grpc"])
@@ -133,6 +136,22 @@ def test_a_folder_is_served_meanwhile_and_the_report_is_written(tmp_path: Path) 
     result = bench("examples/python-handler", "--duration", "0.3", "--connections", "2", "--html", str(report))
     assert result["requests"] > 0
     assert report.read_text().startswith("<!doctype html>")
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kfunc", "bench", "http://127.0.0.1:1", "--html", str(tmp_path / "missing" / "x.html")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert done.returncode != 0
+    assert "cannot write" in done.stderr
+    assert "nothing listens" not in done.stderr
+
+
+def test_figures_are_printed_though_the_report_can_no_longer_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    with server(Answers(stall_s=0.1, begins_s=0.1, then=folder.rmdir)) as url:
+        result = bench(url, "--duration", "1", "--html", str(folder / "x.html"), status=2)
+    assert result["requests"] > 0
 
 
 @pytest.mark.parametrize(
