@@ -12,7 +12,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
+from kfunc.cli.convert import convert
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import find_models
 from kfunc.handlers.loaded import load_handler
@@ -203,3 +205,15 @@ def test_an_old_file_whose_layer_brings_code_is_refused(network: Any, configured
 def test_cuda_that_is_not_there_is_refused_with_the_cause(functions: Path, configured: Configured) -> None:
     with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: tensorflow .* is built without CUDA"):
         load_handler(configured(str(functions), "tensorflow", accelerator="cuda"))
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_format_converts_to_onnx_that_answers_the_same(kind: str, network: Any, tmp_path: Path) -> None:
+    path = WRITERS[kind](network, tmp_path)
+    path = path / "1" if path.is_dir() else path
+    arguments = [str(path), "-o", str(tmp_path / "made.onnx"), "--output", "json"]
+    result = CliRunner().invoke(convert, arguments, catch_exceptions=False, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    (difference,) = json.loads(result.stdout)["differences"]
+    assert difference["largest"] < 1e-5
