@@ -14,7 +14,7 @@ from kfunc.cli.function import FILE_NAME, runtime_of
 from kfunc.cli.on_cluster import cluster_options
 from kfunc.config.function import Function
 from kfunc.config.load import load_function
-from kfunc.errors import KfuncError
+from kfunc.errors import KfuncError, StartupError
 
 EPILOG = """\b
 Example:
@@ -32,6 +32,8 @@ def doctor(directory: Path, namespace: str, context: str, output: str) -> int:
 
     With a func.yaml in DIR (default: here) it is about what that function needs. Exit status 1 if anything is bad.
     """
+    if not directory.exists():
+        raise StartupError(f"there is no folder {directory}; name one with a {FILE_NAME}, or none for this machine alone")
     found = []
     for finding in examined(directory, namespace, context):
         found.append(finding)

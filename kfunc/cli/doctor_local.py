@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import msgspec
 
@@ -48,14 +49,21 @@ def runtime_findings(needed: str) -> Iterator[Finding]:
             checks[runtime] = _start(VERSIONS, *entry.packages)
     ends_at = time.monotonic() + IMPORT_S
     for runtime, entry in RUNTIMES.items():
-        missing = missing_packages(runtime)
+        missing = missing_packages(runtime) or _of_its_load(runtime)
         if missing:
             text = f"{runtime}: {', '.join(missing)} not installed"
             yield Finding("runtimes", "bad" if runtime == needed else "note", text, how_to_install(entry.extra))
         elif runtime in checks:
             yield _ended(runtime, checks[runtime], ends_at, how_to_install(entry.extra))
         else:
-            yield Finding("runtimes", "good", f"{runtime}: needs nothing")
+            needs = ", ".join(entry.distributions)
+            yield Finding("runtimes", "good", f"{runtime}: {needs} installed" if needs else f"{runtime}: needs nothing")
+
+
+def _of_its_load(runtime: str) -> list[str]:
+    """What a runtime without packages of its start imports when it loads a model, as far as it is not installed."""
+    entry = RUNTIMES[runtime]
+    return [] if entry.packages else [name for name in entry.distributions if find_spec(name) is None]
 
 
 def _start(code: str, *arguments: str) -> Process:

@@ -38,11 +38,17 @@ def registry_findings(function: Function) -> Iterator[Finding]:
         with Transport(trust, os.environ, lambda seconds: None, ANSWER_S) as transport:
             there = Registry(reference, transport, os.environ, "pull,push").has_manifest(tag)
     except KfuncError as error:
-        advice = f"docker login {reference.registry} stores credentials; registryInsecure: true allows plain HTTP"
-        yield Finding("registry", "bad", error.message, advice)
+        yield refused(error)
         return
     state = f"{reference.name}:{tag} is there" if there else f"{reference.name} has no {tag} yet: kfunc build pushes it"
     yield Finding("registry", "good", f"{reference.registry} answers; {state}")
+
+
+def refused(error: KfuncError) -> Finding:
+    """What to do is in the message, but for an option that `kfunc build` has and this command has not."""
+    message, option, _ = error.message.partition(" give --insecure")
+    advice = "registryInsecure: true in func.yaml allows plain HTTP, if that is meant" if option else ""
+    return Finding("registry", "bad", message.rstrip(":") if option else message, advice)
 
 
 def sink_findings(function: Function) -> Iterator[Finding]:
@@ -59,6 +65,10 @@ def sink_findings(function: Function) -> Iterator[Finding]:
 
 def _sink(address: SinkAddress) -> Iterator[Finding]:
     shown = f"{address.scheme}:{address.path}" if address.scheme == "file" else f"{address.scheme}://{address.hosts}"
+    if address.scheme == "broker":
+        text = f"broker:{address.path}: only pods reach it; what is said of the cluster says whether it is there"
+        yield Finding("sinks", "note", text)
+        return
     port = PORTS.get(address.scheme)
     if port is None:
         yield Finding("sinks", "note", f"{shown}: cannot be asked without its credentials; the logger reports what fails")

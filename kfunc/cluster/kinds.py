@@ -54,6 +54,7 @@ KINDS: dict[str, Kind] = {
     "Route": Kind("serving.knative.dev", "v1", "routes", needs=KNATIVE),
     "PodAutoscaler": Kind("autoscaling.internal.knative.dev", "v1alpha1", "podautoscalers", needs=KNATIVE),
     "Ingress": Kind("networking.internal.knative.dev", "v1alpha1", "ingresses", needs=KNATIVE),
+    "Broker": Kind("eventing.knative.dev", "v1", "brokers", needs=EVENTING),
     "Trigger": Kind("eventing.knative.dev", "v1", "triggers", needs=EVENTING),
     "SinkBinding": Kind("sources.knative.dev", "v1", "sinkbindings", needs=EVENTING),
     "VirtualService": Kind("networking.istio.io", "v1", "virtualservices", needs=ISTIO),

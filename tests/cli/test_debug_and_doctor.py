@@ -2,6 +2,7 @@
 
 import base64
 import socket
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -11,10 +12,11 @@ import pytest
 
 from kfunc.cli.doctor_cluster import cluster_findings
 from kfunc.cli.doctor_local import accelerator_findings, runtime_findings, surveyed
-from kfunc.cli.doctor_network import registry_findings, sink_findings
+from kfunc.cli.doctor_network import refused, registry_findings, sink_findings
 from kfunc.cli.sink_causes import sink_causes
 from kfunc.config.load import load_function
 from kfunc.handlers.accelerators.survey import Survey
+from kfunc.images.transport import lost
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import api as api
@@ -125,6 +127,35 @@ def test_a_cluster_without_knative_is_bad_and_says_where_to_get_it(folder: Path,
     assert doctored(folder)["there is no Knative Serving"] == "bad"
 
 
+@pytest.mark.parametrize(
+    ("sink", "eventing", "text"),
+    [
+        (
+            "{}",
+            False,
+            "the broker default/default (the logger's sink, since inference.logger names none) cannot be there:"
+            " there is no Knative Eventing",
+        ),
+        ("{sink: 'broker:nope'}", False, "the broker default/nope cannot be there: there is no Knative Eventing"),
+        ("{sink: 'broker:nope'}", True, "there is no broker default/nope: the events wait in the spool"),
+    ],
+)
+def test_a_broker_that_is_not_there_is_bad(folder: Path, api: ApiServer, sink: str, eventing: bool, text: str) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", f"logger: {sink}"))
+    if eventing:
+        api.objects.put(deployment("eventing-controller", "knative-eventing", "1.21.0"))
+    assert doctored(folder)[text] == "bad"
+
+
+def test_a_broker_that_is_ready_is_good(folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "logger: {sink: 'broker:team/b'}"))
+    about, status = {"name": "b", "namespace": "team"}, {"conditions": [{"type": "Ready", "status": "True"}]}
+    api.objects.put({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": about, "status": status})
+    assert doctored(folder)["the broker team/b is ready"] == "good"
+    (finding,) = sink_findings(load_function(folder / "func.yaml"))
+    assert (finding.verdict, "only pods reach it" in finding.text) == ("note", True)
+
+
 def test_a_feature_that_the_function_needs_and_that_is_off_is_bad(folder: Path, api: ApiServer) -> None:
     (folder / "func.yaml").write_text(FUNC_YAML + "  scheduling: {priority_class: high}\n")
     about = {"name": "config-features", "namespace": "knative-serving"}
@@ -151,7 +182,33 @@ def test_without_a_kubeconfig_the_rest_is_looked_at_all_the_same(
 def test_a_registry_that_does_not_answer_is_bad_with_what_to_do(folder: Path) -> None:
     (folder / "func.yaml").write_text(WITH_IMAGE)
     (finding,) = registry_findings(load_function(folder / "func.yaml"))
-    assert (finding.verdict, "docker login 127.0.0.1:9" in finding.advice) == ("bad", True)
+    assert finding.verdict == "bad"
+    assert "cannot reach the registry 127.0.0.1:9: Connection refused; check its name" in finding.text
+
+
+def test_a_registry_whose_name_is_not_known_is_no_matter_of_credentials(folder: Path) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE.replace("127.0.0.1:9", "registry.invalid"))
+    (finding,) = registry_findings(load_function(folder / "func.yaml"))
+    assert "cannot reach the registry registry.invalid" in finding.text
+    assert "docker login" not in finding.text + finding.advice
+
+
+def test_of_a_registry_that_speaks_plain_http_the_setting_is_named() -> None:
+    finding = refused(lost("https://registry.team:5000/v2/", ssl.SSLError("WRONG_VERSION_NUMBER")))
+    assert finding.text == "registry.team:5000 speaks plain HTTP"
+    assert finding.advice == "registryInsecure: true in func.yaml allows plain HTTP, if that is meant"
+
+
+def test_a_folder_that_is_not_there_is_a_mistake_of_the_call(kfunc: Command, tmp_path: Path) -> None:
+    result = kfunc("doctor", tmp_path / "nodir")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"error: there is no folder {tmp_path / 'nodir'}; ")
+    assert result.err.count("\n") == 1
+
+
+def test_tensorrt_that_is_not_installed_is_named() -> None:
+    (finding,) = [each for each in runtime_findings("") if each.text.startswith("tensorrt: ")]
+    assert (finding.verdict, finding.text) == ("note", "tensorrt: tensorrt not installed")
 
 
 def test_a_registry_that_fails_is_bad(folder: Path) -> None:
