@@ -66,6 +66,11 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
         from kfunc.handlers.versions import require_pinned  # here: importlib.metadata costs a start 20 ms
 
         require_pinned(runtime, config.model.runtime_version)
+    if config.accelerator not in ("auto", "cpu"):
+        from kfunc.handlers.accelerators.demand import require_usable
+        from kfunc.handlers.accelerators.probe import facts
+
+        require_usable(config.accelerator, runtime, facts())
     handler = create(runtime)
     handler.config, handler.metrics = config, metrics or handler.metrics
     if config.model.outputs and not handler.chooses_outputs:

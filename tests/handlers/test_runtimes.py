@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from kfunc.config.inference import Limits, Runtime
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.layout import detect
 from kfunc.handlers.loaded import LoadedModel, load_handler
@@ -172,7 +173,8 @@ def test_a_broken_onnx_file_is_refused_with_onnxruntimes_reason(configured: Conf
 
 def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Configured) -> None:
     with pytest.raises(
-        ModelLoadError, match=r"accelerator cuda is not available: this onnxruntime offers .*CPUExecutionProvider"
+        ModelLoadError,
+        match=r"accelerator cuda is not available: (no NVIDIA GPU here|this onnxruntime offers .*CPUExecutionProvider)",
     ):
         load_handler(configured(accelerator="cuda"))
 
@@ -488,6 +490,9 @@ def test_the_accelerator_of_each_model_is_a_metric(configured: Configured) -> No
     assert series in metrics.metrics.exposition()
 
 
-def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_get_it(configured: Configured) -> None:
+def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_get_it(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfunc.handlers.accelerators.probe.facts", lambda: Facts((Gpu("nvidia", "H100"),)))
     with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: .* pip install -e '.*\[onnx-gpu\]'"):
         load_handler(configured(accelerator="cuda"))

@@ -61,13 +61,10 @@ def select(wanted: str, offers: Sequence[Offer], facts: Facts, runtime: str) -> 
 
 def objection(offer: Offer, facts: Facts) -> str:
     """Why an offer cannot work on this machine; empty where it may."""
-    if offer.unavailable:
-        return offer.unavailable
-    if not offer.vendor:
-        return ""
-    gpus = facts.of(offer.vendor)
-    if not gpus:
+    if offer.vendor and not facts.of(offer.vendor):
         return facts.absent.get(offer.vendor, f"no GPU of {offer.vendor} here")  # type: ignore[call-overload, no-any-return]
+    if offer.unavailable or not offer.vendor:
+        return offer.unavailable
     old = _old_driver(offer.cuda, facts) if offer.cuda is not None and not facts.compat else ""
     return old or (_unknown_gpu(offer.capabilities, facts) if offer.capabilities else "")
 

@@ -1,0 +1,26 @@
+"""Whether a runtime that computes on the processor only, or by its user's code, may be asked for an accelerator."""
+
+import logging
+
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.facts import Facts, Vendor
+
+log = logging.getLogger("kfunc.model")
+
+PROCESSOR_ONLY = ("sklearn", "xgboost", "lightgbm", "catboost", "pmml")
+OWN_CODE = ("python", "mlflow")
+VENDORS: dict[str, Vendor] = {
+    "cuda": "nvidia", "tensorrt": "nvidia", "rocm": "amd", "migraphx": "amd", "xpu": "intel", "mps": "apple", "coreml": "apple",
+}  # fmt: skip
+
+
+def require_usable(accelerator: str, runtime: str, facts: Facts) -> None:
+    """Raises ModelLoadError where the runtime does not use it; says so where the model's own code decides."""
+    if runtime in OWN_CODE:
+        log.warning("accelerator %s: what the model runs on is left to its own code (runtime %s)", accelerator, runtime)
+    if runtime not in PROCESSOR_ONLY:
+        return
+    vendor = VENDORS.get(accelerator)
+    absent = facts.absent.get(vendor, "") if vendor is not None and not facts.of(vendor) else ""
+    reasons = [*filter(None, [absent]), f"the runtime {runtime} computes on the processor only"]
+    raise ModelLoadError(f"accelerator {accelerator} is not available: {'; '.join(reasons)}: set accelerator: auto, or cpu")
