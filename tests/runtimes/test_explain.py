@@ -137,6 +137,8 @@ def test_nothing_is_explained_where_nothing_asks_for_it(serve: Serve, tmp_path: 
         (LinearRegression(), {"method": "shap-kernel"}, "needs explain.background, a file of usual rows"),
         (LinearRegression(), {"method": "lime", "background": "gone.csv"}, "gone.csv: cannot be read as explain.background"),
         (RandomForestRegressor(2), {"method": "shap-linear", **USUAL}, "a RandomForestRegressor is not linear"),
+        (LinearRegression(), {"method": "shap-tree"}, "a LinearRegression is not made of trees: use shap-linear"),
+        (make_pipeline(StandardScaler(), LinearRegression()), {"method": "shap-tree"}, "a LinearRegression is not made of"),
         (LinearRegression(), {"method": "captum"}, "explain.method captum explains models of the runtime torch"),
         (LinearRegression(), {"method": "lime", "background": "narrow.npy"},
          "explain.background has 2 columns, and the model takes 3"),

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 
+OF_TREES = ("tree_", "_predictors", "get_booster", "booster_", "calc_leaf_indexes")
+"""What trees, histogram boosting, and the estimators of XGBoost, LightGBM and CatBoost have."""
+
+
+def has_trees(estimator: Any) -> bool:
+    """Whether shap knows an estimator as trees. It is not asked: its import takes seconds."""
+    if type(estimator).__name__.startswith(("AdaBoost", "Bagging")):
+        return False
+    members = np.asarray(getattr(estimator, "estimators_", ()), object).ravel()
+    return any(hasattr(estimator, name) for name in OF_TREES) or (
+        len(members) > 0 and all(hasattr(each, "tree_") for each in members)
+    )
+
 
 class TreeExplainer(Explainer):
     """Values are in the units of the model's margin (log-odds of classifiers), as boosters have them."""
@@ -30,6 +43,11 @@ class TreeExplainer(Explainer):
         way = ways.get(self.handler.platform)
         if way is None or any(spec.datatype == "BYTES" for spec in self.handler.inputs if self.handler.platform == "catboost"):
             raise ModelLoadError(f"{path}: explain.method shap-tree explains {', '.join(ways)}: use shap-kernel, or lime")
+        if self.handler.platform == "sklearn" and not has_trees(estimator := LastStep(self.handler).estimator):  # type: ignore[arg-type]
+            kind = type(estimator).__name__
+            raise ModelLoadError(
+                f"{path}: a {kind} is not made of trees: use shap-linear, shap-kernel or lime as explain.method"
+            )
         self._explain = way()
 
     def explain(self, inputs: "Arrays") -> "Arrays":
