@@ -73,8 +73,12 @@ class SklearnHandler(TabularHandler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """The chosen methods' answers for the rows."""
-        rows = self.rows(inputs)
-        return {name: call(rows) for name, call in self._calls}
+        try:
+            rows = self.rows(inputs)
+            return {name: call(rows) for name, call in self._calls}
+        except ValueError as error:
+            self.refuse(error, inputs)
+            raise
 
 
 def _texts(elements: "Array") -> list[str]:

@@ -53,8 +53,18 @@ class TabularHandler(Handler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """The chosen outputs of the rows."""
-        score = self.score(inputs[INPUT])
+        try:
+            score = self.score(inputs[INPUT])
+        except Exception as error:  # each library's own
+            self.refuse(error, inputs)
+            raise
         return {name: call(score) for name, call in self._calls}
+
+    def refuse(self, error: Exception, inputs: "Arrays") -> None:
+        """Raise InvalidRequest where the caller's values have made the library fail."""
+        from kfunc.handlers.caller_faults import refuse  # start-up time
+
+        refuse(self.platform, error, inputs)
 
 
 def features(count: int, datatype: str = "FP32") -> list[TensorSpec]:

@@ -18,7 +18,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from skops import io as skops_io
 
@@ -160,6 +160,31 @@ def test_a_table_with_mixed_columns_has_an_input_for_each_that_is_used(serve: Se
     assert np.allclose(model.v2(inputs)["predict"], expected)
     assert np.allclose(model.v1(rows), expected)
     assert np.allclose(np.frombuffer(model.binary(inputs)["predict"], "<f8"), expected)
+
+
+def test_a_category_that_training_has_not_seen_is_the_callers_fault(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    encoder = ColumnTransformer([("places", OneHotEncoder(), ["city"])], remainder="passthrough")
+    table = TABLE[["age", "city"]]
+    model = serve(saved(make_pipeline(encoder, LinearRegression()).fit(table, PRICES)))
+    status, answer = model.v1([{"age": 20, "city": "Berlin"}])
+    assert status == 400
+    assert answer["error"].startswith(
+        "city: the model does not take these values: Found unknown categories ['Berlin'] in column"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # numpy's, of these values
+@pytest.mark.parametrize(("value", "expected"), [(1e300, 400), (-2.0, 500)])
+def test_only_a_value_that_the_caller_gave_is_its_fault(
+    serve: Serve, saved: Callable[[Any], Path], value: float, expected: int
+) -> None:
+    positive = np.abs(ROWS)
+    roots = FunctionTransformer(np.sqrt)  # of -2 it makes NaN, which the next step refuses
+    forest = RandomForestClassifier(3, random_state=1)
+    step = forest if expected == 400 else make_pipeline(roots, StandardScaler(), SVC())
+    path = saved(step.fit(positive, LABELS))
+    status, _ = serve(path, trust=True, digest=digest(path)).v1([[value, 1.0, 1.0]])
+    assert status == expected
 
 
 def test_a_model_of_texts_takes_strings(serve: Serve, saved: Callable[[Any], Path]) -> None:

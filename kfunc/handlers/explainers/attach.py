@@ -10,6 +10,7 @@ import numpy as np
 
 from kfunc.config.explain import NEED_ROWS, Explain
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.caller_faults import refuse
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.contract import Explainer
 from kfunc.handlers.registry import how_to_install
@@ -46,8 +47,12 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
     lock = threading.Lock()  # SHAP, LIME and captum keep state while they explain
 
     def explain(inputs: "Arrays") -> "Arrays":
-        with lock:
-            return explainer.explain(inputs)
+        try:
+            with lock:
+                return explainer.explain(inputs)
+        except ValueError as error:
+            refuse(handler.platform, error, inputs)
+            raise
 
     handler.explain = explain  # type: ignore[method-assign]
 
