@@ -10,6 +10,8 @@ from kfunc.manifests.plan import Manifest
 
 NO_GC = "serving.knative.dev/no-gc"
 """The annotation that keeps Knative's own collector away."""
+ENDED = ("promoted", "rolled-back")
+"""Phases of a rollout after which it needs no revision of its own."""
 
 
 class Revision(Struct, frozen=True):
@@ -65,11 +67,10 @@ def served_before(served: list[str], serving: str, left: Collection[str]) -> str
 
 
 def undo_target(observed: Observed, record: Manifest | None = None) -> str:
-    """What an undo goes back to: what had the traffic before, else the newest that is ready and has none."""
+    """What an undo goes back to: what had the traffic before; without a history the newest that is ready and has none."""
     latest, now = target(observed), serving(observed)
-    told = _served(record)
-    if now and (before := served_before(told, now[0], [name_of(each) for each in observed.revisions])):
-        return before
+    if now and (told := _served(record)):
+        return served_before(told, now[0], [name_of(each) for each in observed.revisions])
     said = str(((record or {}).get("data") or {}).get("rollout", ""))
     ready = [
         each for each in observed.revisions if condition(each, "Ready").status == "True" and name_of(each) not in {latest, *now}
@@ -80,11 +81,11 @@ def undo_target(observed: Observed, record: Manifest | None = None) -> str:
 
 
 def unused(rows: list[Revision], keep: int, record: Manifest | None = None) -> list[Revision]:
-    """Those that can go: neither traffic, tag, undo nor a rollout needs them, and newer ones are kept.
+    """Those that can go: neither traffic, tag, undo nor a rollout under way needs them, and newer ones are kept.
 
     `keep` is how many that are ready stay beside those that are needed; one that never became ready is not counted, and goes.
     """
-    said = str(((record or {}).get("data") or {}).get("rollout", ""))
+    said = _under_way(record)
     free = [
         row for row in rows if not (row.percent or row.tags or row.latest or row.undo or row.pods or f'"{row.name}"' in said)
     ]
@@ -104,6 +105,12 @@ def is_split(observed: Observed) -> bool:
     """Whether a rollout has its hands on the traffic."""
     spec = (observed.service or {}).get("spec") or {}
     return any(share.get("tag") for share in spec.get("traffic") or []) if observed.mode == "knative" else False
+
+
+def _under_way(record: Manifest | None) -> str:
+    """What the record says of a rollout that has not ended; empty where none is under way."""
+    said = str(((record or {}).get("data") or {}).get("rollout", ""))
+    return "" if any(f'"phase":"{ended}"' in said for ended in ENDED) else said
 
 
 def _served(record: Manifest | None) -> list[str]:

@@ -58,6 +58,17 @@ def test_undo_goes_to_the_last_rollouts_revision_before_others() -> None:
     assert undo_target(observed("a", "b", "d"), record) == "a"
 
 
+def rejected(served: str) -> dict[str, Any]:
+    """The record of a rollout from b to c that was rolled back."""
+    return {"data": {"rollout": '{"phase":"rolled-back","shares":[{"revision":"b"},{"revision":"c"}]}', "served": served}}
+
+
+@pytest.mark.parametrize(("served", "target"), [('["a","b"]', "a"), ('["b"]', "")], ids=["one before", "none before"])
+def test_undo_never_goes_to_what_a_rollout_rejected(served: str, target: str) -> None:
+    traffic = [{"revisionName": "b", "percent": 100}]
+    assert undo_target(observed("a", "b", "c", traffic=traffic), rejected(served)) == target
+
+
 def test_without_another_revision_there_is_no_undo() -> None:
     assert undo_target(observed("a")) == ""
 
@@ -88,6 +99,15 @@ def test_the_undos_stays() -> None:
     record = {"data": {"rollout": '{"stable":"a"}'}}
     rows = revisions(observed("a", "b", "c", "d", "e"), record)
     assert names(unused(rows, 1, record)) == ["d", "c", "b"]
+
+
+@pytest.mark.parametrize(("phase", "gone"), [("running", []), ("rolled-back", ["b"])])
+def test_a_rollouts_revisions_stay_while_it_is_under_way(phase: str, gone: list[str]) -> None:
+    said = f'{{"phase":"{phase}","shares":[{{"revision":"c"}},{{"revision":"b"}}]}}'
+    record = {"data": {"rollout": said, "served": '["a","c"]'}}
+    traffic = [{"revisionName": "c", "percent": 100}]
+    found = observed("a", "b", "c", "d", traffic=traffic)
+    assert names(unused(revisions(found, record), 1, record)) == gone
 
 
 def test_the_latest_stays_though_it_failed() -> None:
