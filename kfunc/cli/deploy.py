@@ -27,7 +27,7 @@ from kfunc.errors import KfuncError
 from kfunc.manifests.images import function_image
 from kfunc.manifests.knative import revision
 from kfunc.manifests.outputs import render
-from kfunc.manifests.plan import Plan
+from kfunc.manifests.plan import Manifest, Plan
 from kfunc.manifests.split import traffic_of
 from kfunc.rollout.driver import Conflict
 from kfunc.rollout.history import with_served
@@ -130,7 +130,7 @@ class Deployment:
 
     def tried(self) -> int:
         """Only ask the cluster; the exit status."""
-        outcomes = list(apply_all(self._cluster, self._manifests, dry_run=True, force=self._force))
+        outcomes = list(apply_all(self._cluster, self._to_apply(), dry_run=True, force=self._force))
         self._say.outcomes(outcomes, True)
         self._say.unchanged(outcomes)
         return self._say.end(self._plan, outcomes, None, "")
@@ -162,11 +162,13 @@ class Deployment:
         return self._say.end(self._plan, outcomes, ending, address, time.monotonic() - began_at)
 
     def _applied(self) -> list[Outcome]:
-        manifests = [self._move.service if self._move and kind_of(each) == KIND else each for each in self._manifests]
-        outcomes = list(apply_all(self._cluster, manifests, force=self._force))
+        outcomes = list(apply_all(self._cluster, self._to_apply(), force=self._force))
         self._say.outcomes(outcomes, False)
         self._say.unchanged(outcomes)
         return outcomes
+
+    def _to_apply(self) -> list[Manifest]:
+        return [self._move.service if self._move and kind_of(each) == KIND else each for each in self._manifests]
 
     def _await_ready(self, lock: Lock, timeout_s: float) -> Ending:
         """Watch the new revision come up, and keep the lock."""

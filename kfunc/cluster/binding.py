@@ -4,6 +4,8 @@ Knative's latest ready revision may be one that a rollout rejected. As long as t
 who has the traffic.
 """
 
+from typing import Any
+
 from kfunc.cluster.observed import name_of
 from kfunc.manifests.plan import Manifest
 
@@ -45,6 +47,31 @@ def with_names(rendered: Manifest, live: Manifest) -> Manifest:
 def as_it_is(rendered: Manifest, live: Manifest) -> Manifest:
     """The Service with the template that it has, and the traffic bound to the revisions that have it."""
     return rendered | {"spec": live["spec"] | {"traffic": bound_traffic(live)}}
+
+
+def with_template_kept(rendered: Manifest, live: Manifest | None) -> Manifest:
+    """The Service with the live template where that is the rendered one, filled in by Knative.
+
+    A template may not change under its revision's name, and what an apply owned and leaves out would be such a change.
+    """
+    if live is None or not revision_name(live) or revision_name(rendered) != revision_name(live):
+        return rendered
+    template = live["spec"]["template"]
+    if not holds(rendered["spec"]["template"], template):
+        return rendered
+    return rendered | {"spec": rendered["spec"] | {"template": template}}
+
+
+def holds(wanted: Any, live: Any) -> bool:
+    """Whether `live` says all that `wanted` says; what the cluster filled in is not looked at."""
+    if isinstance(wanted, dict):
+        if not isinstance(live, dict):
+            return not wanted and live is None
+        return all(holds(value, live.get(name)) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        same = isinstance(live, list) and len(wanted) == len(live)
+        return same and all(holds(one, other) for one, other in zip(wanted, live, strict=True))
+    return bool(wanted == live) or (not wanted and live is None)
 
 
 def revision_name(service: Manifest) -> str:

@@ -2,7 +2,15 @@
 
 from collections.abc import Callable
 
-from kfunc.cluster.binding import as_it_is, is_bound, is_latest_ready, needs_names, revision_name, with_names
+from kfunc.cluster.binding import (
+    as_it_is,
+    is_bound,
+    is_latest_ready,
+    needs_names,
+    revision_name,
+    with_names,
+    with_template_kept,
+)
 from kfunc.cluster.connection import Cluster
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -23,7 +31,7 @@ class Move:
         self._clock, self._sleep = clock, sleep
         self._before = self._live()
         self.by_name = needs_names(rendered, self._before)
-        self.service = rendered
+        self.service = with_template_kept(rendered, self._before)
 
     def bind(self) -> None:
         """Bind the traffic to the revisions that have it, where that is due. Raises ClusterError."""
@@ -33,13 +41,15 @@ class Move:
         if any(part.get("latestRevision") for part in live["spec"]["traffic"]):
             self._cluster.apply(as_it_is(self._rendered, live), force=self._force)
         live = self._wait(is_bound, "does not bind the traffic to the revision that has it")
-        self.service = with_names(self._rendered, live)
+        self.service = with_template_kept(with_names(self._rendered, live), live)
 
     def finish(self) -> None:
         """The Service as it was rendered: the new revision, which is ready, gets everything. Raises ClusterError."""
         revision = revision_name(self._rendered)
-        self._wait(lambda live: is_latest_ready(live, revision), f"does not take {revision} for the latest ready revision")
-        self._cluster.apply(self._rendered, force=self._force)
+        live = self._wait(
+            lambda live: is_latest_ready(live, revision), f"does not take {revision} for the latest ready revision"
+        )
+        self._cluster.apply(with_template_kept(self._rendered, live), force=self._force)
 
     def _live(self) -> Manifest | None:
         about = self._rendered["metadata"]

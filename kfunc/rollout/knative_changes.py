@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from kfunc.cluster.binding import is_bound
+from kfunc.cluster.binding import holds, is_bound, with_template_kept
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.layout import layout
 from kfunc.rollout.objects import (
@@ -16,7 +16,6 @@ from kfunc.rollout.objects import (
     Key,
     by_key,
     condition,
-    holds,
     is_observed,
     is_split,
     key_of,
@@ -79,7 +78,7 @@ def _service(record: Record, live: Manifest, wanted: Layout) -> Manifest:
         revision = next(share.revision for share in rollout.shares if share.tag == wanted.winner)
         base = by_key(_final(rollout, revision, objects)).get(key)
     base = base or stated(live)
-    return base | {"spec": base["spec"] | {"traffic": service_traffic(rollout, wanted)}}
+    return with_template_kept(base | {"spec": base["spec"] | {"traffic": service_traffic(rollout, wanted)}}, live)
 
 
 def _final(rollout: Rollout, revision: str, objects: Objects) -> list[Manifest]:

@@ -1,7 +1,5 @@
 """Manifests as a rollout reads and edits them: what an object says beside its status, whether it is as wanted. Pure."""
 
-from typing import Any
-
 from msgspec import Struct
 
 from kfunc.manifests.plan import Manifest
@@ -77,18 +75,6 @@ def stated(live: Manifest) -> Manifest:
 def own_annotations(annotations: dict[str, str]) -> dict[str, str]:
     """Those that no controller wrote."""
     return {name: value for name, value in annotations.items() if not name.startswith(OF_OTHERS)}
-
-
-def holds(wanted: Any, live: Any) -> bool:
-    """Whether `live` says all that `wanted` says; what the cluster filled in is not looked at."""
-    if isinstance(wanted, dict):
-        if not isinstance(live, dict):
-            return not wanted and live is None
-        return all(holds(value, live.get(name)) for name, value in wanted.items())
-    if isinstance(wanted, list):
-        same = isinstance(live, list) and len(wanted) == len(live)
-        return same and all(holds(one, other) for one, other in zip(wanted, live, strict=True))
-    return bool(wanted == live) or (not wanted and live is None)
 
 
 def with_version(manifest: Manifest, live: Manifest | None) -> Manifest:

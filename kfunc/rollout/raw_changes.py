@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from kfunc.cluster.binding import holds
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw import INSTANCE
 from kfunc.manifests.split import CANDIDATE
@@ -21,7 +22,6 @@ from kfunc.rollout.objects import (
     Key,
     by_key,
     condition,
-    holds,
     is_observed,
     with_version,
     with_weights,

@@ -5,6 +5,7 @@ import secrets
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from kfunc.cluster.binding import holds
 from kfunc.cluster.connection import Cluster
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.config.traffic import Traffic
@@ -21,7 +22,7 @@ from kfunc.rollout.deciding import noted
 from kfunc.rollout.driver import Conflict, Store
 from kfunc.rollout.history import begun
 from kfunc.rollout.knative_changes import MIN_SCALE
-from kfunc.rollout.objects import by_key, holds, key_of, stated
+from kfunc.rollout.objects import by_key, key_of, stated
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
 from kfunc.rollout.state import Rollout, Settings, Share
 from kfunc.rollout.undoing import own_scales

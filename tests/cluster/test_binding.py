@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from kfunc.cluster.binding import as_it_is, bound_traffic, is_bound, is_latest_ready, needs_names, with_names
+from kfunc.cluster.binding import (
+    as_it_is,
+    bound_traffic,
+    is_bound,
+    is_latest_ready,
+    needs_names,
+    with_names,
+    with_template_kept,
+)
 
 LATEST = [{"latestRevision": True, "percent": 100}]
 NAMED = [{"revisionName": "iris-a", "percent": 100}]
@@ -87,3 +95,23 @@ def test_a_revision_is_the_latest_when_knative_has_seen_its_template_and_says_so
     assert is_latest_ready(service("iris-b", LATEST), "iris-b")
     assert not is_latest_ready(service("iris-b", LATEST, generation=2), "iris-b")
     assert not is_latest_ready(service("iris-a", LATEST), "iris-b")
+
+
+FILLED_IN = {"containers": [{"image": "iris:1", "name": "user-container"}], "containerConcurrency": 0, "timeoutSeconds": 300}
+
+
+@pytest.mark.parametrize(
+    ("revision", "image", "kept"),
+    [("iris-a", "iris:1", True), ("iris-b", "iris:1", False), ("iris-a", "iris:2", False)],
+    ids=["the same", "another revision", "another content"],
+)
+def test_what_knative_filled_into_the_same_template_stays(revision: str, image: str, kept: bool) -> None:
+    live = service("iris-a", NAMED)
+    live["spec"]["template"]["spec"] = FILLED_IN
+    said = {"metadata": {"name": revision}, "spec": {"containers": [{"image": image}]}}
+    applied = with_template_kept({"spec": {"template": said, "traffic": LATEST}}, live)["spec"]
+    assert applied == {"template": live["spec"]["template"] if kept else said, "traffic": LATEST}
+
+
+def test_the_first_service_is_applied_as_it_was_rendered() -> None:
+    assert with_template_kept(RENDERED, None) == RENDERED
