@@ -26,6 +26,8 @@ DRIVER = "/proc/driver/nvidia/version"  # without it there is no GPU of NVIDIA's
 LEAST_FLUSH_S = 1.0
 if TYPE_CHECKING:
     from kfunc.handlers.residents import ResidentModel
+    from kfunc.handlers.tracing import TracedHandler
+    from kfunc.telemetry.sending import Telemetry
 
 LOAD_HANG_S = 600.0  # an import may hold the GIL for long; a load is no hang
 
@@ -104,17 +106,13 @@ async def serve(
     repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident)
     application = Application(config, recorder, crew.is_complete, repository, models)
     server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
-    offers_grpc = "grpc" in config.protocols
-    if offers_grpc:
-        from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
-
-        offer(server, application.infer)
+    _offer_grpc(config, server, application)
     if not crew.joins_late:
         await server.start(listener)
     others = ModelManagement(config, repository)
     management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
-    if management is not None and offers_grpc:
-        offer(management)
+    if management is not None:
+        _offer_grpc(config, management)
     telemetry = None
     stopped = asyncio.ensure_future(life.stop.wait())
     began_at = time.monotonic()
@@ -134,19 +132,17 @@ async def serve(
             await server.start(listener)
         metrics.cold_start.set(seconds_since_start())
         life.watch(config.hang_timeout_s, repository.stuck)
-        if offers_grpc and not arguments.listen.path:
+        if "grpc" in config.protocols and not arguments.listen.path:
+            from kfunc.grpc.offer import prepare
+
             prepare()
         await _watch_gpus(config, metrics.metrics)
         outermost = not arguments.listen.path
         telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
-        if telemetry is not None and telemetry.spans is not None:
-            from kfunc.handlers.tracing import HandlerDetails, TracedHandler
-
-            own = (telemetry.sampler(), telemetry.spans, HandlerDetails(), recorder)
-            traced = TracedHandler(application, *own, declares=False)
+        traced = _traced(telemetry, application, recorder)
+        if traced is not None:
             server.application = with_page(traced, config, arguments, metrics.metrics, recorder)
-            if offers_grpc:
-                offer(server, traced.infer)  # calls are asked of the application that traces
+            _offer_grpc(config, server, traced)  # calls are asked of the application that traces
         await stopped
     ends_at = time.monotonic() + config.grace_s
     await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
@@ -156,6 +152,23 @@ async def serve(
     if management is not None:
         management.close()
     repository.close()
+
+
+def _offer_grpc(config: PodConfig, server: HttpServer, application: "Application | TracedHandler | None" = None) -> None:
+    """Where the function speaks gRPC: on the server's port, asked of the application, if it has one for inference."""
+    if "grpc" in config.protocols:
+        from kfunc.grpc.offer import offer  # start-up time: functions of REST need none of it
+
+        offer(server, None if application is None else application.infer)
+
+
+def _traced(telemetry: "Telemetry | None", application: Application, recorder: RequestRecorder) -> "TracedHandler | None":
+    """The application with spans, where they are sent."""
+    if telemetry is None or telemetry.spans is None:
+        return None
+    from kfunc.handlers.tracing import HandlerDetails, TracedHandler
+
+    return TracedHandler(application, telemetry.sampler(), telemetry.spans, HandlerDetails(), recorder, declares=False)
 
 
 async def _watch_gpus(config: PodConfig, metrics: Metrics) -> None:

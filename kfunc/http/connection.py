@@ -49,8 +49,7 @@ class HttpConnection(AnswerWriter):
         self._body_length = 0
         self._unsent = 0
         self._failure: KfuncError | None = None
-        self._reading_paused = False
-        self._write_paused = False
+        self._reading_paused = self._write_paused = False
         self._shape: Shape | None = None  # of the plain head before
         self._refused: Exchange | None = None  # the request that `_failure` is about
         self._begun = False  # it has sent something, and that is HTTP/1.1

@@ -24,6 +24,7 @@ from kfunc.telemetry.requests import RequestRecorder
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
     from kfunc.telemetry.request_trace import Details
+    from kfunc.telemetry.sending import Telemetry
     from kfunc.telemetry.span_export import SpanExport
 
 LEAST_FLUSH_S = 1.0
@@ -45,6 +46,11 @@ class Parts:
         self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
         self.on_spans: Callable[[SpanExport], Details | None] = lambda spans: None
+
+    def traced(self, telemetry: "Telemetry", spans: "SpanExport", application: Application) -> Application:
+        """The application with spans; a server that is not ours is told of a trace by its fields."""
+        foreign = not self.pool.address.path
+        return traced(telemetry, application, self.recorder, self.on_spans(spans), declares=foreign)
 
 
 def start_sidecar(
@@ -82,8 +88,7 @@ def start_sidecar(
             prepare()
         telemetry = await start_telemetry(config, parts.metrics, outermost=not arguments.listen.path)
         if telemetry is not None and telemetry.spans is not None:
-            details, foreign = parts.on_spans(telemetry.spans), not parts.pool.address.path
-            application = traced(telemetry, application, parts.recorder, details, declares=foreign)
+            application = parts.traced(telemetry, telemetry.spans, application)
             server.application = with_page(application, config, arguments, parts.metrics, parts.recorder)
             if offers_grpc:
                 offer(server)  # calls are asked of the application that traces

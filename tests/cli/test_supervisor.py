@@ -78,6 +78,7 @@ class Run:
                 [sys.executable, "-c", HARNESS, str(grace_s), *(f"{name}={script}" for name, script in programs.items())],
                 stdout=out,
                 stderr=err,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
             )
 
     @property
@@ -171,7 +172,7 @@ def test_what_a_dead_child_had_started_is_killed_before_it_starts_again(start: S
     run = start(handler=f"{script}\nimport time\ntime.sleep(0.5)\nraise SystemExit(1)")
     worker = run.number_of("worker")
     run.wait_for(lambda: "starting it again" in run.err)
-    assert not runs(worker)
+    run.wait_for(lambda: not runs(worker))
 
 
 def test_a_child_that_cannot_start_ends_everything_with_its_message_and_status_2(start: Start) -> None:
