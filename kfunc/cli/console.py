@@ -2,31 +2,46 @@
 
 import os
 import sys
+import time
 from contextlib import suppress
 from typing import TextIO
 
+from kfunc.telemetry import log_lines
+
 ERASE_LINE = "\r\x1b[K"  # ECMA-48: carriage return, erase in line
+OBJECT = b'{"time":'  # how a line begins that one of our processes writes as an object
 
 
 class Console:
     """Plain lines: what is asked for on standard output, all else on standard error."""
 
     live = False
+    json = False  # each line is an object, as with `log_format: json`
 
     def say(self, message: str) -> None:
         """Tell the user what the supervisor saw or did."""
         with suppress(OSError):  # serving does not depend on somebody reading
-            print(f"kfunc: {message}", file=sys.stderr, flush=True)
+            text = self._object("run", message) if self.json else f"kfunc: {message}"
+            print(text, file=sys.stderr, flush=True)
 
     def relay(self, name: str, line: bytes) -> None:
         """Pass on a line that a child has said, with its name."""
         with suppress(OSError):
-            sys.stderr.buffer.write(b"[%s] %s\n" % (name.encode(), line))
+            if line.startswith(OBJECT):
+                said = b'{"component":"%s",%s' % (name.encode(), line[1:])
+            elif self.json:
+                said = self._object(name, line.decode("utf-8", "replace")).encode()
+            else:
+                said = b"[%s] %s" % (name.encode(), line)
+            sys.stderr.buffer.write(said + b"\n")
             sys.stderr.buffer.flush()
 
     def announce(self, line: str) -> None:
         """A line that programs read as well."""
-        print(line, flush=True)
+        print(self._object("run", line) if self.json else line, flush=True)
+
+    def _object(self, component: str, message: str) -> str:
+        return log_lines.line(time.time(), {"component": component, "level": "info", "logger": "kfunc", "message": message})
 
     def show(self, line: str) -> None:
         """The line below all others, which plain output has not."""

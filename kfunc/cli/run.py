@@ -50,10 +50,11 @@ def run(directory: Path, port: int, host: str, sink: str | None, reload: bool, p
     """
     setup = Setup(Asked(directory, sink, access_log=not quiet))
     listener = listen(host, port)
-    if not quiet:
-        _introduce(setup, url(listener))
-    signals = catch_signals()  # from here on there is something to clean up
     console = console_for(sys.stdout, wanted=not (plain or quiet))
+    console.json = setup.config.log_format == "json"
+    if not quiet:
+        _introduce(setup, url(listener), console.announce if console.json else click.echo)
+    signals = catch_signals()  # from here on there is something to clean up
     with TemporaryDirectory(prefix="kfunc-", dir=_socket_parent(gettempdir()), ignore_cleanup_errors=True) as sockets:
 
         def programs() -> list[Program]:
@@ -102,18 +103,18 @@ def _observed(setup: Setup, console: Console) -> Callable[[BaseSelector], Live]:
     return lambda selector: Live(selector, outermost, console.show, frozenset(here))
 
 
-def _introduce(setup: Setup, base_url: str) -> None:
+def _introduce(setup: Setup, base_url: str, tell: Callable[[str], None]) -> None:
     config, management = setup.config, setup.management
-    click.echo(introduction(setup.function, config))
+    tell(introduction(setup.function, config))
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
-    click.echo(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
+    tell(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
     if config.model_management:
-        click.echo(f"models: load and unload at http://{address(management['handler'])}/v2/repository, REST and gRPC")
+        tell(f"models: load and unload at http://{address(management['handler'])}/v2/repository, REST and gRPC")
     if config.logger is not None:
-        click.echo(f"events: {where(config.logger, setup.function.directory)}")
+        tell(f"events: {where(config.logger, setup.function.directory)}")
     if config.page != "none":
         missing = f"needs flask, not installed here: {how_to_install('page')}"
-        click.echo(f"page: {_on_this_machine(base_url) + '/' if find_spec('flask') else missing}")
+        tell(f"page: {_on_this_machine(base_url) + '/' if find_spec('flask') else missing}")
 
 
 def _on_this_machine(base_url: str) -> str:

@@ -1,3 +1,4 @@
+import json
 from io import StringIO
 
 import pytest
@@ -16,6 +17,23 @@ def test_plain_lines_go_where_programs_read_them(capsys: pytest.CaptureFixture[s
     console.announce("ready: http://127.0.0.1:8080")
     console.say("handler ended")
     assert capsys.readouterr() == ("ready: http://127.0.0.1:8080\n", "kfunc: handler ended\n")
+
+
+def test_a_line_that_is_an_object_has_the_name_of_its_process_within(capfd: pytest.CaptureFixture[str]) -> None:
+    Console().relay("handler", b'{"time":"2026-11-25T12:00:00.000Z","message":"a"}')
+    assert json.loads(capfd.readouterr().err) == {"component": "handler", "time": "2026-11-25T12:00:00.000Z", "message": "a"}
+
+
+def test_with_objects_every_line_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.json = True
+    console.relay("handler", b"Traceback: \xff")
+    console.say("handler ended")
+    console.announce("ready: http://127.0.0.1:8080")
+    out, err = capfd.readouterr()
+    told = [json.loads(line) for line in (err + out).splitlines()]
+    assert [each["component"] for each in told] == ["handler", "run", "run"]
+    assert [each["message"] for each in told] == ["Traceback: \ufffd", "handler ended", "ready: http://127.0.0.1:8080"]
 
 
 def test_the_live_line_goes_away_for_another_and_comes_back_below_it() -> None:
