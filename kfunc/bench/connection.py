@@ -11,7 +11,8 @@ Done = Callable[["Connection", str, int], None]
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. `due_at` and `sent_at` are the times of the one that is under way."""
+    """One request at a time. `due_at` and `sent_at` are the times of the one that is under way,
+    `words` how the body of an answer that is an error begins."""
 
     def __init__(self, request: bytes, done: Done, lost: Callable[["Connection"], None]) -> None:
         self.request = request
@@ -20,6 +21,7 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.due_at = self.sent_at = 0.0
         self.received = 0
+        self.words = b""
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,6 +37,7 @@ class Connection(asyncio.Protocol):
         self.busy = True
         self.due_at = due_at
         self.received = 0
+        self.words = b""
         self.sent_at = perf_counter()
         self.write()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from hpack import Decoder, Encoder
 
@@ -98,6 +99,8 @@ class GrpcConnection(Connection):
         if kind == h2.HEADERS:
             fields = read_fields(payload)
             self._status = fields.get("grpc-status", self._status)
+            if self._status != "0":
+                self.words = unquote_to_bytes(fields.get("grpc-message", ""))
             if fields.get(":status", "200") != "200":
                 self._status = f"HTTP {fields[':status']}"
         elif kind == h2.WINDOW_UPDATE:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from kfunc.bench.histogram import Histogram
 from kfunc.bench.results import Result
-from kfunc.bench.text_report import duration, edges_of, how, size
+from kfunc.bench.text_report import duration, edges_of, how, latencies_of, size
 
 WIDTH, HEIGHT, LEFT = 640, 200, 70
 STYLE = """
@@ -47,8 +47,9 @@ def html_report(result: Result, latencies: Histogram, title: str, at: str) -> st
 def table(result: Result) -> str:
     """The figures."""
     rows = [("answered", f"{result.requests:,} ({result.requests_per_s:,.1f}/s, {size(result.bytes_per_s)}/s)")]
-    rows += [(f"latency {name}", duration(value)) for name, value in result.latency_ms.items()]
+    rows += [(f"latency {name}", value) for name, value in latencies_of(result).items()]
     rows += [(f"error: {reason}", f"{count:,}") for reason, count in result.errors.items()]
+    rows += [(f"the server says of {reason}", words) for reason, words in result.said.items()]
     rows += [("never sent", f"{result.unsent:,}")] if result.unsent else []
     rows.append(("client", f"{result.client_cpu:.0%} of a core"))
     cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)

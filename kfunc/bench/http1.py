@@ -5,6 +5,7 @@ from kfunc.bench.connection import Connection
 END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length: "  # not the end of inference-header-content-length
 LAST_CHUNK = b"0\r\n\r\n"
+MOST_WORDS = 1000  # bytes
 
 
 class Http1Connection(Connection):
@@ -26,9 +27,13 @@ class Http1Connection(Connection):
         self.received += len(data)
         if self._left:
             self._left -= len(data)
+            if self._status != b"200":
+                self._keep(data)
             if self._left <= 0:
                 self._complete()
         elif self._chunked:
+            if self._status != b"200":
+                self._keep(data)
             self._buffer = (self._buffer + data)[-8:]
             if self._buffer.endswith(LAST_CHUNK):
                 self._complete()
@@ -41,6 +46,8 @@ class Http1Connection(Connection):
             self._buffer = data
             return
         self._status = data[9:12]
+        if self._status != b"200":
+            self._keep(data[end + 4 :])
         at = data.find(LENGTH, 0, end)
         if at < 0:
             self._unusual(data, end)
@@ -50,6 +57,10 @@ class Http1Connection(Connection):
         self._closes = data.find(b"connection: close", 0, end) > 0
         if self._left <= 0:
             self._complete()
+
+    def _keep(self, data: bytes) -> None:
+        """What the server says of an error."""
+        self.words += data[: max(0, MOST_WORDS - len(self.words))]
 
     def _unusual(self, data: bytes, end: int) -> None:
         """Fields in other letters, or a body in chunks."""
@@ -62,6 +73,7 @@ class Http1Connection(Connection):
         self._closes = fields.get(b"connection") == b"close"
         if b"chunked" in fields.get(b"transfer-encoding", b""):
             self._chunked = True
+            self.words = self.words.partition(b"\r\n")[2]  # the first chunk's size
             self._buffer = data[end + 4 :][-8:]
             if self._buffer.endswith(LAST_CHUNK):
                 self._complete()

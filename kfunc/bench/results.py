@@ -7,6 +7,7 @@ from kfunc.bench.histogram import Histogram
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 BUSY = 0.9  # of a core: the client had no time left for what else it could have asked
 LATE_S = 0.002
+LONGEST_WORDS = 200  # characters
 
 
 class Plan(Struct, frozen=True):
@@ -42,6 +43,7 @@ class Recorder:
         self.seconds: list[Histogram] = [Histogram() for _ in range(max(1, int(ends_at - begins_at + 0.999)))]
         self.failed: list[int] = [0] * len(self.seconds)
         self.errors: dict[str, int] = {}
+        self.said: dict[str, str] = {}
         self.service = Histogram()  # from when it was sent
         self.late = Histogram()  # from when it was due until it was sent, though a connection was free
         self.bytes = 0
@@ -53,19 +55,22 @@ class Recorder:
             self.service.add(now - sent_at)
             self.bytes += size
 
-    def fail(self, due_at: float, reason: str) -> None:
-        """No answer, or another one."""
+    def fail(self, due_at: float, reason: str, words: bytes = b"") -> None:
+        """No answer, or another one; `words` are the server's, of which the first are kept for each reason."""
         if self.begins_at <= due_at < self.ends_at:
             self.failed[int(due_at - self.begins_at)] += 1
             self.errors[reason] = self.errors.get(reason, 0) + 1
+            if words and reason not in self.said:
+                self.said[reason] = first_words(words)
 
 
 class Result(Struct):
-    """A run, as `--output json` prints it. Latencies in milliseconds."""
+    """A run, as `--output json` prints it. Latencies in milliseconds; `said` is what the server first said of each error."""
 
     plan: Plan
     requests: int
     errors: dict[str, int]
+    said: dict[str, str]
     requests_per_s: float
     bytes_per_s: float
     latency_ms: dict[str, float]
@@ -88,6 +93,7 @@ def summarize(plan: Plan, recorder: Recorder, cpu_s: float, unsent: int = 0) -> 
         plan=plan,
         requests=latencies.count,
         errors=recorder.errors,
+        said=recorder.said,
         requests_per_s=latencies.count / span,
         bytes_per_s=recorder.bytes / span,
         latency_ms=_shown(latencies),
@@ -111,6 +117,12 @@ def bottleneck(plan: Plan, cpu: float, late_s: float) -> str:
     if plan.rate is not None and late_s > LATE_S:
         return f"the client sent 1 % of the requests more than {late_s * 1e3:.1f} ms late"
     return ""
+
+
+def first_words(words: bytes) -> str:
+    """The first of a server's words, on one line and without what would steer a terminal."""
+    text = " ".join(words.decode("utf-8", "replace").split())
+    return "".join(each if each.isprintable() else "\ufffd" for each in text[:LONGEST_WORDS])
 
 
 def _shown(latencies: Histogram) -> dict[str, float]:

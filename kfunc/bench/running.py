@@ -122,7 +122,7 @@ class Run:
         if self._stopped:
             return
         if reason:
-            self.recorder.fail(connection.due_at, reason)
+            self.recorder.fail(connection.due_at, reason, connection.words)
         else:
             self.recorder.answered(connection.due_at, connection.sent_at, now, size)
         if not connection.transport.is_closing():

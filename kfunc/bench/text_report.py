@@ -13,7 +13,6 @@ MOST_COLUMNS = 60
 
 def text_report(result: Result, latencies: Histogram, title: str) -> str:
     """All of it, without a line end."""
-    shown = result.latency_ms
     failed = sum(result.errors.values())
     total = result.requests + failed
     lines = [
@@ -21,12 +20,12 @@ def text_report(result: Result, latencies: Histogram, title: str) -> str:
         how(result.plan),
         "",
         f"{result.requests_per_s:,.1f} requests/s answered, {result.requests:,} in all, {size(result.bytes_per_s)}/s",
-        f"latency   {'   '.join(f'{name} {duration(value)}' for name, value in shown.items())}",
+        f"latency   {'   '.join(f'{name} {value}' for name, value in latencies_of(result).items())}",
     ]
     if result.plan.rate is not None:
         lines.append("          from when a request was due until its answer: waiting for a connection is in it")
     lines += [f"errors    {failed:,} of {total:,} ({failed / total:.2%})"] if total and failed else []
-    lines += [f"          {count:,} × {reason}" for reason, count in sorted(result.errors.items(), key=lambda item: -item[1])]
+    lines += failures(result)
     if result.unsent:
         busy = f"all {result.plan.connections} connections were busy; the server is slower than this rate"
         lines.append(f"unsent    {result.unsent:,}: {busy}")
@@ -36,6 +35,19 @@ def text_report(result: Result, latencies: Histogram, title: str) -> str:
     if result.bottleneck:
         lines.append(f"warning   these are not the server's limits: {result.bottleneck}")
     return "\n".join(lines)
+
+
+def latencies_of(result: Result) -> dict[str, str]:
+    """By name; without an answer there is none."""
+    return {name: duration(value) if result.requests else "–" for name, value in result.latency_ms.items()}
+
+
+def failures(result: Result) -> Iterator[str]:
+    """How many of each kind, and what the server said of it."""
+    for reason, count in sorted(result.errors.items(), key=lambda item: -item[1]):
+        yield f"          {count:,} × {reason}"
+        if reason in result.said:
+            yield f"          the server says: {result.said[reason]}"
 
 
 def how(plan: Plan) -> str:

@@ -42,6 +42,19 @@ def test_a_run_without_an_answer_is_told_too() -> None:
     assert "connection lost" in html_report(result, latencies, "t", "now")
 
 
+def test_where_nothing_is_answered_no_latency_is_shown_but_what_the_server_says() -> None:
+    recorder = Recorder(0.0, 3.0)
+    recorder.fail(1.0, "status 400", b'{"error":\n"no <input>\x1b[2J"}' + b"x" * 500)
+    recorder.fail(1.1, "status 400", b"other words")
+    result, latencies = summarize(PLAN, recorder, 0.0)
+    text, page = text_report(result, latencies, "t"), html_report(result, latencies, "t", "now")
+    assert "latency   p50 –   p90 –" in text
+    assert "0 µs" not in text + page
+    assert 'the server says: {"error": "no <input>\ufffd[2J"}xxx' in text
+    assert len(result.said["status 400"]) == 200
+    assert "no &lt;input&gt;" in page
+
+
 def test_the_html_loads_nothing_runs_nothing_and_takes_names_as_text() -> None:
     result, latencies = summarize(PLAN, recorded(), 2.9)
     page = html_report(result, latencies, "<script>alert(1)</script>", "2026-11-25")

@@ -129,6 +129,14 @@ def test_a_standstill_shows_in_an_open_loop_and_hides_in_a_closed_one() -> None:
 def test_errors_are_counted_by_their_reason(iris: str) -> None:
     result = bench(iris, "--data", '{"inputs": []}', "--duration", "0.3", status=1)
     assert list(result["errors"]) == ["status 400"]
+    assert result["said"]["status 400"].startswith('{"error":')
+
+
+def test_what_the_server_says_of_an_error_is_told_over_grpc_too(iris: str) -> None:
+    result = bench(iris, "--data", '{"inputs": []}', "--protocol", "grpc", "--duration", "0.3", status=1)
+    ((reason, words),) = result["said"].items()
+    assert reason.startswith("grpc-status ")
+    assert words
 
 
 def test_a_folder_is_served_meanwhile_and_the_report_is_written(tmp_path: Path) -> None:
