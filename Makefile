@@ -112,7 +112,7 @@ fuzz: $(TESTING)
 docs: $(RUNTIME) $(SITE)
 	@.venv/bin/python -m docs.site.build build
 	@.venv-docs/bin/mkdocs build --quiet --strict --config-file build/mkdocs.yml
-	@echo build/docs/index.html
+	@echo 'build/docs; to read and search it: python3 -m http.server -d build/docs, then http://localhost:8000'
 
 soak-batcher: $(TESTING)
 	@.venv-test/bin/python -m tests.batcher_sidecar.soak $(ARGS)

@@ -89,3 +89,9 @@ def test_links_to_the_repository_become_words() -> None:
     assert build.rewritten("[figures](../bench/README.md#x) [a](logger.md) [b](../README.md#c)", "docs/") == (
         "figures (`bench/README.md` in the repository) [a](logger.md) [b](index.md#c)"
     )
+
+
+def test_making_the_site_says_how_to_look_at_it() -> None:
+    """From files its search finds nothing."""
+    recipe = (ROOT / "Makefile").read_text().partition("\ndocs:")[2].partition("\n\n")[0]
+    assert "python3 -m http.server -d build/docs" in recipe.splitlines()[-1]
