@@ -18,7 +18,7 @@ TIMEOUT_S = 330.0  # a pod's longest grace, and some seconds
 
 
 @click.command(epilog=EPILOG)
-@click.argument("function", metavar="NAME|DIR")
+@click.argument("function", metavar="[NAME|DIR]", default=".")
 @click.option("--wait", type=bool, default=True, metavar="BOOLEAN", help="Wait until its pods have ended; --wait=false: not.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=TIMEOUT_S, show_default=True, help="Longest wait, s.")
 @cluster_options

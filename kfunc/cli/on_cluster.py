@@ -18,7 +18,7 @@ from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.config.names import is_service_name
 from kfunc.config.traffic import Traffic
-from kfunc.errors import StartupError
+from kfunc.errors import ConfigError, StartupError
 from kfunc.handlers.registry import how_to_install
 
 if TYPE_CHECKING:
@@ -61,17 +61,32 @@ def connect(context: str) -> "Cluster":
 
 
 def named(argument: str, namespace: str, cluster: "Cluster") -> Named:
-    """The function that NAME or DIR stands for. Raises StartupError and its kinds."""
+    """The function that NAME or DIR stands for; a name whose folder has a broken func.yaml is a name.
+
+    Raises StartupError and its kinds.
+    """
     path = Path(argument)
     file = path / FILE_NAME if path.is_dir() else path
-    if file.is_file():
-        function = load_function(file)
+    function = _described(file, argument)
+    if function is not None:
         traffic = Traffic() if function.inference.traffic is UNSET else function.inference.traffic
         there = where(function, namespace, cluster)
         return Named(function.name, there, function.inference.mode, traffic.gateway_namespace, function)
     if not is_service_name(argument):
         raise StartupError(f"{argument} is neither a function's name nor a folder with a {FILE_NAME}")
     return Named(argument, namespace or cluster.namespace or DEFAULT_NAMESPACE)
+
+
+def _described(file: Path, argument: str) -> Function | None:
+    """The function of a file; None where there is none, or where it is broken and the argument can be a name."""
+    if not file.is_file():
+        return None
+    try:
+        return load_function(file)
+    except ConfigError:
+        if is_service_name(argument):
+            return None
+        raise
 
 
 def where(function: Function, namespace: str, cluster: "Cluster") -> str:

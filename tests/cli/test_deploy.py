@@ -178,6 +178,15 @@ def test_delete_leaves_nothing(kfunc: Command, folder: Path, api: ApiServer) -> 
     assert [each for each in api.objects.found.values() if each["kind"] != "Revision"] == []
 
 
+def test_delete_without_a_name_takes_the_folders_function(
+    kfunc: Command, folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kfunc("deploy", folder, *ARGUMENTS)
+    monkeypatch.chdir(folder)
+    assert kfunc("delete").status == 0
+    assert api.objects.of_kind("KnativeService") == []
+
+
 def test_delete_of_nothing_says_so(kfunc: Command) -> None:
     assert kfunc("delete", "other") == (0, "there is nothing of other in the namespace default\n", "")
 

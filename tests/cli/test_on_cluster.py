@@ -46,6 +46,18 @@ def test_status_names_the_cause_and_a_way_out(kfunc: Command, deployed: ApiServe
     assert "! the image example.com/iris:1 is not in its registry\n  kfunc build pushes it\n" in out
 
 
+@pytest.mark.parametrize("command", ["status", "revisions"])
+def test_a_name_that_is_also_a_folder_with_a_broken_file_is_a_name(
+    kfunc: Command, deployed: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    broken = tmp_path / "elsewhere" / "iris"
+    broken.mkdir(parents=True)
+    (broken / "func.yaml").write_text("inference: 5\n")
+    monkeypatch.chdir(broken.parent)
+    assert kfunc(command, "iris").status == 0
+    assert "func.yaml" in kfunc(command, "./iris").err
+
+
 def test_status_of_nothing_fails_and_says_so(kfunc: Command, api: ApiServer) -> None:
     result = kfunc("status", "iris")
     assert (result.status, result.out) == (1, "default/iris: missing (there is no function iris in the namespace default)\n")
