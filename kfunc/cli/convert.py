@@ -62,6 +62,8 @@ def convert(
     file = target or model.with_suffix(".onnx" if precision == "fp32" else f".{precision}.onnx")
     if file.exists() and not force:
         raise StartupError(f"{file} exists; --force overwrites it, and -o names another")
+    if not file.parent.is_dir():
+        raise StartupError(f"{file.parent}: there is no such folder to write {file.name} in: make it, or name another with -o")
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     wish = Wish(model, chosen, file, sample, precision, opset, limit, trust)
     told = run(wish, lambda line: click.echo(line, err=True))

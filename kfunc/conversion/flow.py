@@ -18,7 +18,7 @@ from kfunc.conversion.comparison import Difference, compare
 from kfunc.conversion.converters import CONVERTERS, PACKAGES, WAYS
 from kfunc.conversion.precision import lowered
 from kfunc.conversion.samples import DTYPES, random_sample, read_sample
-from kfunc.errors import StartupError
+from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.loaded import load_here
 from kfunc.handlers.registry import how_to_install
@@ -129,7 +129,12 @@ def load(path: Path, runtime: str, trust: bool) -> Handler:
     digest = f"sha256:{sha256(path.read_bytes()).hexdigest()}" if trust and path.is_file() else None
     model = PodModel(uri=str(path), runtime=runtime, trust=trust, digest=digest)  # type: ignore[arg-type]
     config = PodConfig(model=model, accelerator="cpu")
-    handler = load_here(config)
+    try:
+        handler = load_here(config)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            error.message.replace("set model.trust: true and model.digest", "convert it with --trust")
+        ) from None
     if runtime in OUTPUTS and getattr(handler, "offered", None):
         wanted = [name for name in OUTPUTS[runtime] if name in handler.offered]  # type: ignore[attr-defined]
         if wanted != [spec.name for spec in handler.outputs]:

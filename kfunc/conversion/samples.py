@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfunc.errors import StartupError
+from kfunc.handlers.explainers.attach import read_csv
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -44,13 +45,17 @@ def read_sample(path: Path, specs: list[TensorSpec]) -> "Arrays":
             with np.load(path, allow_pickle=False) as file:
                 sample: Arrays = {name: _bytes(file[name]) for name in file.files}
         else:
-            rows = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+            rows = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_csv(path)
             sample = {specs[0].name if specs else "input-0": rows}
     except (OSError, ValueError, EOFError) as error:
         raise StartupError(f"{path}: cannot be read as a sample: {error}") from None
     kinds = {spec.name: spec.datatype for spec in specs}
     if kinds and sample.keys() != kinds.keys():
         raise StartupError(f"{path}: the model's inputs are {', '.join(kinds)}; the file has {', '.join(sample)}")
+    for spec in specs:
+        shape = list(sample[spec.name].shape)
+        if len(spec.shape) == 2 and spec.shape[1] > 0 and shape[1:] != spec.shape[1:]:
+            raise StartupError(f"{path}: {spec.name} is rows of {spec.shape[1]} columns; the file's shape is {shape}")
     return {name: array.astype(DTYPES.get(kinds.get(name, ""), array.dtype), copy=False) for name, array in sample.items()}
 
 

@@ -35,7 +35,8 @@ class RuntimeEntry(Struct, frozen=True):
 RUNTIMES = {
     "python": RuntimeEntry("kfunc.handlers.python:PythonHandler", (), (), "", (".py",), marks=("handler.py",)),
     "onnx": RuntimeEntry(
-        "kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), ("onnxruntime", "onnxruntime-gpu"), "onnx", (".onnx",)
+        "kfunc.handlers.onnx:OnnxHandler", ("onnxruntime",), ("onnxruntime", "onnxruntime-gpu"), "onnx", (".onnx",),
+        head=rb"\x08[\x03-\x20](:|\x12(\x00|[\x01-\x7f][ -~]{2}))",  # ir_version, then the graph or the producer's name
     ),
     "sklearn": RuntimeEntry(
         "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), ("scikit-learn",), "sklearn",
@@ -104,10 +105,21 @@ def runtime_of(file: Path | str) -> tuple[str, str]:
         return by_head, f"the file begins as a model of {by_head}"
     if suffix in REFUSED:
         raise ModelLoadError(f"{path.name}: {REFUSED[suffix]}")
-    if not suffix:
+    if not suffix and not path.is_file():
         return "python", "a folder holds a handler.py"
-    known = ", ".join(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes + entry.shared)
-    raise ModelLoadError(f"{path.name}: no runtime reads such a file; known are {known}. Set inference.model.runtime otherwise")
+    from kfunc.storage.archives import is_archive  # start-up time
+
+    if is_archive(path.name) and path.is_file():
+        raise ModelLoadError(f"{path.name}: is an archive; only what is fetched is unpacked: unpack it, and name the folder")
+    raise _unknown(path, suffix)
+
+
+def _unknown(path: Path, suffix: str) -> ModelLoadError:
+    known = ", ".join(dict.fromkeys(each for entry in RUNTIMES.values() for each in entry.suffixes + entry.shared))
+    readers = [name for name, entry in RUNTIMES.items() if suffix in entry.shared]
+    but = f" (a {suffix} of {' or '.join(readers)} begins otherwise)" if readers and path.is_file() else ""
+    end = f"known are {known}. Set inference.model.runtime otherwise"
+    return ModelLoadError(f"{path.name}: no runtime reads such a file{but}; {end}")
 
 
 def runtime_by_head(file: Path) -> str | None:

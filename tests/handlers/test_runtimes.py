@@ -496,3 +496,30 @@ def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_ge
     monkeypatch.setattr("kfunc.handlers.accelerators.probe.facts", lambda: Facts((Gpu("nvidia", "H100"),)))
     with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: .* pip install -e '.*\[onnx-gpu\]'"):
         load_handler(configured(accelerator="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("notes.txt", r"^notes\.txt: no runtime reads such a file \(a \.txt of lightgbm begins otherwise\); known are"),
+        ("model", r"^model: no runtime reads such a file; known are"),
+        ("m.tar.gz", r"^m\.tar\.gz: is an archive; only what is fetched is unpacked: unpack it"),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused_by_what_it_is(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / name).write_bytes(b"words")
+    with pytest.raises(ModelLoadError, match=reason):
+        detect(tmp_path / name)
+
+
+def test_an_ending_is_listed_once() -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        detect("m.unknown")
+    known = caught.value.message.partition("known are ")[2].partition(". Set")[0].split(", ")
+    assert len(known) == len(set(known))
+
+
+@pytest.mark.parametrize("head", [b"\x08\x08\x12\x08skl2onnx", b"\x08\x0a:\x10", b"\x08\x07\x12\x00:"])
+def test_an_onnx_file_is_known_by_its_content(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "model").write_bytes(head)
+    assert detect(tmp_path / "model") == ("onnx", "the file begins as a model of onnx")

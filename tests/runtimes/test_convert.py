@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops import io as skops_io
 
 from kfunc.cli.convert import convert
-from kfunc.errors import StartupError
+from kfunc.errors import ModelLoadError, StartupError
 
 ROWS = np.random.default_rng(7).normal(size=(200, 3))
 VALUES = ROWS @ [3.0, 0.0, -1.0]
@@ -147,3 +147,24 @@ def test_a_model_that_is_not_converted_is_refused_with_the_way(tmp_path: Path, n
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(StartupError, match=reason):
         run(tmp_path / name)
+
+
+def test_a_target_whose_folder_is_not_there_is_refused_before_the_work(tmp_path: Path) -> None:
+    path = saved(tmp_path, booster("reg:squarederror", VALUES))
+    with pytest.raises(StartupError, match=r"gone: there is no such folder to write b\.onnx in"):
+        run(path, "-o", tmp_path / "gone" / "b.onnx")
+
+
+def test_a_sample_may_have_a_line_of_names_and_has_the_models_columns(tmp_path: Path) -> None:
+    path, sample = saved(tmp_path, booster("reg:squarederror", VALUES)), tmp_path / "rows.csv"
+    sample.write_text("a,b,c\n1,2,3\n4,5,6\n")
+    assert run(path, "--sample", sample).return_value == 0
+    sample.write_text("1,2\n")
+    with pytest.raises(StartupError, match=r"rows\.csv: input is rows of 3 columns; the file's shape is \[1, 2\]"):
+        run(path, "--sample", sample, "--force")
+
+
+def test_a_pickle_is_refused_with_the_option_that_opens_it(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(b"")
+    with pytest.raises(ModelLoadError, match=r"a pickle can run any code; .* or convert it with --trust$"):
+        run(tmp_path / "m.pkl")

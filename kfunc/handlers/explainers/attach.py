@@ -60,7 +60,7 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
 def read_rows(path: Path, most: int) -> "np.ndarray[Any, Any]":
     """Rows of numbers from a file, at most so many, evenly chosen; a CSV may have a line of names. Raises ModelLoadError."""
     try:
-        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_csv(path)
+        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_csv(path)
         rows: np.ndarray[Any, Any] = np.asarray(content, np.float64)
     except (OSError, ValueError, EOFError) as error:
         raise ModelLoadError(f"{path}: cannot be read as explain.background: {error}") from None
@@ -70,7 +70,7 @@ def read_rows(path: Path, most: int) -> "np.ndarray[Any, Any]":
     return chosen
 
 
-def _read_csv(path: Path) -> Any:
+def read_csv(path: Path) -> Any:
     with path.open(encoding="utf-8") as file:
         first = file.readline().strip().split(",")
     try:
