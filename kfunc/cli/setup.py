@@ -95,7 +95,7 @@ class Reload:
         except KfuncError as error:
             text = render(error) if isinstance(error, ConfigError) else f"error: {error.message}"
             self._console.say(f"{told} changed, and cannot be served:\n{text}")
-            self._console.say("what was there before goes on; waiting for the next change")
+            self._console.say("what runs is left as it is; waiting for the next change")
             return None
         self._console.say(f"{told} changed, starting again")
         return self._start()

@@ -182,11 +182,24 @@ def test_a_func_yaml_that_is_wrong_leaves_what_was_there(folder: Path, started: 
     run = started("--reload", "--quiet")
     url = base(run)
     (folder / "func.yaml").write_text(FUNC_YAML.replace("batcher: {}", "batcher: {max_batch_size: many}"))
-    run.wait_for("func.yaml changed, and cannot be served", "max_batch_size", "what was there before goes on")
+    run.wait_for("func.yaml changed, and cannot be served", "max_batch_size", "what runs is left as it is")
     assert infer(url) == [6.0]
     (folder / "func.yaml").write_text(FUNC_YAML.replace("  batcher: {}\n", ""))
     run.wait_for("func.yaml changed, starting again", "serving again")
     assert infer(url) == [6.0]
+    assert run.end() == 0
+
+
+def test_after_a_failed_first_start_nothing_is_said_to_go_on(folder: Path, started: Callable[..., Run]) -> None:
+    (folder / "handler.py").write_text("class Scale(\n")
+    run = started("--reload", "--quiet")
+    run.wait_for("handler cannot start", "waiting for the next change")
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("batcher: {}", "batcher: {max_batch_size: many}"))
+    run.wait_for("func.yaml changed, and cannot be served", "what runs is left as it is; waiting for the next change")
+    assert "goes on" not in run.text
+    (folder / "func.yaml").write_text(FUNC_YAML)
+    (folder / "handler.py").write_text(HANDLER)
+    assert infer(base(run)) == [6.0]
     assert run.end() == 0
 
 
