@@ -10,7 +10,9 @@ import msgspec
 
 from kfunc.cli.console import in_a_row
 from kfunc.cli.rollout_showing import document, event_line, headline, report
+from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
+from kfunc.errors import ClusterError
 from kfunc.rollout.driver import Drive
 from kfunc.rollout.record import Record
 from kfunc.rollout.state import Event, Rollout, Seen
@@ -77,7 +79,7 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     driver = Drive(store, world_of(cluster, rollout), holder, stay=stay)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        driver.run(Teller(as_json, rollout.events[:told]))
+        ended = driver.run(Teller(as_json, rollout.events[:told]))
     except KeyboardInterrupt:
         driver.leave()
         if not as_json:
@@ -85,7 +87,22 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if ended.has_ended and ended.mode == "knative":
+        tidy(cluster, ended, as_json)
     return finish(store, as_json)
+
+
+def tidy(cluster: Cluster, rollout: Rollout, as_json: bool) -> None:
+    """Remove the revisions beyond inference.revisions.keep; a rollout that is done does not fail for them."""
+    try:
+        removed = collect(cluster, rollout.function, rollout.namespace, rollout.settings.keep_revisions)
+    except ClusterError as error:
+        way = f"kfunc revisions {rollout.function} --prune"
+        click.echo(f"revisions that nothing needs may be left: {error.message}; {way} removes them", err=True)
+        return
+    if not as_json:
+        for outcome in removed:
+            click.echo(outcome)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

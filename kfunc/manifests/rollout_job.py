@@ -10,7 +10,8 @@ RULES: list[Manifest] = [
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get", "create"]},
     {"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]},
-    {"apiGroups": ["serving.knative.dev"], "resources": ["services", "revisions"], "verbs": ["get", "list", "create", "patch"]},
+    {"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["get", "list", "create", "patch"]},
+    {"apiGroups": ["serving.knative.dev"], "resources": ["revisions"], "verbs": ["get", "list", "patch", "delete"]},
     {
         "apiGroups": ["networking.istio.io"],
         "resources": ["virtualservices", "destinationrules", "gateways", "serviceentries", "sidecars"],

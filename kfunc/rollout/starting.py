@@ -162,6 +162,7 @@ def settings_of(plan: Plan, traffic: Traffic) -> Settings:
         component=outermost if measured else "",
         model=plan.config.model.name,
         analysis=traffic.analysis,
+        keep_revisions=plan.function.inference.revisions.keep,
     )
 
 

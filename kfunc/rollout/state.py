@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     component: str = ""
     model: str = ""
     analysis: Analysis = Analysis()
+    keep_revisions: int = 5
 
 
 class Window(Struct, frozen=True):

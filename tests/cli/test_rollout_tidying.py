@@ -1,0 +1,49 @@
+"""A rollout's end removes the revisions that nothing needs any more."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kfunc.cli.rollout_driving import tidy
+from tests.cluster.api_server import ApiServer, connect
+from tests.cluster.conftest import api as api
+from tests.rollout.worlds import rollout, settings
+
+pytestmark = pytest.mark.integration
+LABELS = {"serving.knative.dev/service": "iris"}
+
+
+def put(api: ApiServer, namespace: str, *names: str) -> None:
+    """Ready revisions, the oldest first; the last one has the traffic."""
+    about: dict[str, Any] = {"namespace": namespace, "labels": LABELS}
+    for number, name in enumerate(names):
+        revision = {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Revision",
+            "metadata": about | {"name": name, "creationTimestamp": f"2026-11-25T14:{number:02}:00Z"},
+            "spec": {"containers": [{"image": "example.com/iris:1"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+        api.objects.put(revision)
+    traffic = [{"revisionName": names[-1], "percent": 100, "latestRevision": True}]
+    status = {"latestCreatedRevisionName": names[-1], "latestReadyRevisionName": names[-1], "traffic": traffic}
+    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": about | {"name": "iris"}}
+    api.objects.put(service | {"spec": {"traffic": traffic, "template": {"metadata": {"name": names[-1]}}}, "status": status})
+
+
+def test_as_many_stay_as_func_yaml_said_when_it_began(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=2))
+    put(api, ended.namespace, "iris-1", "iris-2", "iris-3", "iris-4")
+    tidy(connect(), ended, as_json=False)
+    left = [each["metadata"]["name"] for each in api.objects.of_kind("Revision")]
+    assert left == ["iris-2", "iris-3", "iris-4"]
+    assert "iris-1 removed" in capsys.readouterr().out
+
+
+def test_without_the_right_it_says_what_removes_them(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=1))
+    put(api, ended.namespace, "iris-1", "iris-2", "iris-3")
+    api.objects.refusals[("DELETE", "/apis/serving.knative.dev/")] = (403, "forbidden")
+    tidy(connect(), ended, as_json=False)
+    assert "kfunc revisions iris --prune removes them" in capsys.readouterr().err
