@@ -181,6 +181,14 @@ class Application:
         self._respond(exchange, {"models": self.repository.names})
 
     def _model_metadata(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        model: Any = endpoint.slot.model
+        if hasattr(model, "coming") and (coming := model.coming()) is not None:
+            self._inference.spawn(exchange, self._metadata_later(exchange, endpoint, coming))
+            return
+        self._respond(exchange, v2.metadata_document(self.repository.metadata(endpoint.slot)))
+
+    async def _metadata_later(self, exchange: Exchange, endpoint: Endpoint, coming: Awaitable[Any]) -> None:
+        await coming
         self._respond(exchange, v2.metadata_document(self.repository.metadata(endpoint.slot)))
 
     def _model_ready(self, exchange: Exchange, endpoint: Endpoint) -> None:

@@ -6,9 +6,10 @@ lets the least recently used go.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from itertools import count
 from time import monotonic
+from typing import Any
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency
@@ -76,6 +77,10 @@ class ResidentModel:
         if self._told is None:
             raise self._shelf.absent(self)
         return self._told
+
+    def coming(self) -> Coroutine[Any, Any, Loaded] | None:
+        """What waits for metadata that nobody has seen yet, where `wait_s` lets requests wait."""
+        return self._shelf.wait_for(self) if self.told is None and self._shelf.wait_s else None
 
     @property
     def told(self) -> ModelMetadata | None:

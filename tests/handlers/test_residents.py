@@ -113,6 +113,22 @@ def test_with_a_time_to_wait_requests_wait_for_their_model_together(make: Make, 
     asyncio.run(play())
 
 
+def test_metadata_wait_for_their_model_too(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        slot = repository.find("a", "")
+        coming = slot.taken().coming()  # type: ignore[attr-defined]
+        await coming
+        assert repository.metadata(slot).name == "a"
+        assert slot.taken().coming() is None  # type: ignore[attr-defined]
+        at_once = make(*THREE, residency=Residency())
+        await at_once.open()
+        assert at_once.find("a", "").taken().coming() is None  # type: ignore[attr-defined]
+
+    asyncio.run(play())
+
+
 def test_the_least_recently_used_leaves_and_comes_again(make: Make, loads: Loads) -> None:
     async def play() -> None:
         repository = make(*THREE, residency=Residency(wait_s=5, max_models=2, pinned=["iris"]))
