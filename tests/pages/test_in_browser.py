@@ -101,11 +101,32 @@ def test_a_picture_is_shown_as_the_model_gets_it_and_sent_as_numbers(browser: Br
     assert (size, values(browser)["mean"]) == ("16×16", ["1", "0", "0.2"])
 
 
-def test_what_is_no_picture_is_said_so(browser: Browser, url: str, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_said_so_and_nothing_is_sent(browser: Browser, url: str, tmp_path: Path) -> None:
     ready(browser, url)
     (tmp_path / "words.png").write_text("words")
     browser.choose_file("input[accept='image/*']", tmp_path / "words.png")
     browser.wait_for("document.querySelector('.image .problem').textContent.includes('no picture')")
+    send(browser)
+    assert "words.png is no picture" in browser.evaluate("document.getElementById('problem').textContent")
+    assert not browser.evaluate(f"Boolean({SENT})")
+
+
+def test_a_field_that_is_empty_is_said_and_nothing_is_sent(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    browser.evaluate("document.querySelectorAll('#fields input')[2].value = ''")
+    send(browser)
+    assert browser.evaluate("document.getElementById('problem').textContent") == (
+        "input [2], row 1: a number is expected, the field is empty"
+    )
+    assert not browser.evaluate(f"Boolean({SENT})")
+
+
+def test_examples_look_like_values_and_are_said_to_be_sent(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    shown = "[document.querySelector('#fields .row input'), document.body].map(each => getComputedStyle(each).color)"
+    field, text = json.loads(browser.evaluate(f"JSON.stringify({shown})"))
+    assert field == text
+    assert "are sent unless you change them" in browser.evaluate("document.querySelector('#fields .note').textContent")
 
 
 def test_what_is_not_a_number_is_said_at_its_field(browser: Browser, url: str) -> None:

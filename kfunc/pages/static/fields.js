@@ -65,7 +65,8 @@ function checked(input, spec) {
   input.setAttribute("aria-invalid", String(Boolean(problem)));
   if (problem) {
     input.focus();
-    throw new Error(`${input.getAttribute("aria-label")}: ${problem}, not “${input.value}”`);
+    const given = input.value.trim() ? `not “${input.value}”` : "the field is empty";
+    throw new Error(`${input.getAttribute("aria-label")}: ${problem}, ${given}`);
   }
   return text;
 }
@@ -118,19 +119,22 @@ function imageField(spec, id) {
   const size = el("p", { className: "hint", role: "status" }, "No picture chosen: zeros are sent.");
   const problem = el("p", { className: "problem", role: "alert" });
   let drawn = null;
-  file.addEventListener("change", async () => {
-    drawn = null;
-    problem.textContent = "";
-    try {
-      if (file.files[0]) drawn = image.draw(await image.open(file.files[0]), canvas, wanted);
-    } catch (error) {
-      problem.textContent = error.message;
-    }
+  let drawing = null; // of the picture chosen last
+  const take = async (chosen) => {
+    const bitmap = chosen ? await image.open(chosen).catch((error) => error) : null;
+    if (chosen !== file.files[0]) return; // another one has been chosen meanwhile
+    const failed = bitmap instanceof Error;
+    problem.textContent = failed ? bitmap.message : "";
+    drawn = bitmap && !failed ? image.draw(bitmap, canvas, wanted) : null;
     canvas.hidden = drawn === null;
     canvas.setAttribute("aria-label", drawn ? `Preview of ${file.files[0].name}, as the model gets it` : "");
-    size.textContent = drawn ? `${drawn.width} × ${drawn.height} pixels are sent.` : "No picture chosen: zeros are sent.";
-  });
-  const read = () => {
+    const none = chosen ? "Nothing is sent until another picture is chosen." : "No picture chosen: zeros are sent.";
+    size.textContent = drawn ? `${drawn.width} × ${drawn.height} pixels are sent.` : none;
+  };
+  file.addEventListener("change", () => (drawing = take(file.files[0])));
+  const read = async () => {
+    await drawing;
+    if (file.files[0] && !drawn) throw new Error(`${spec.name}: ${problem.textContent}`);
     const { height, width } = drawn || { height: Math.max(wanted.height, 1), width: Math.max(wanted.width, 1) };
     const sizes = wanted.channelsFirst ? [wanted.channels, height, width] : [height, width, wanted.channels];
     const made = drawn ? image.numbersOf(canvas, wanted, scale.value) : new Array(product(sizes)).fill(0);
