@@ -21,7 +21,7 @@ from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.read_ahead import read_ahead
-from kfunc.handlers.registry import create, runtime_of
+from kfunc.handlers.registry import create, runtime_of, told_by_content
 from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
@@ -68,14 +68,16 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
         require_pinned(runtime, config.model.runtime_version)
     if config.accelerator not in ("auto", "cpu"):
         from kfunc.handlers.accelerators.demand import require_usable
-        from kfunc.handlers.accelerators.probe import facts
 
-        require_usable(config.accelerator, runtime, facts())
+        require_usable(config.accelerator, runtime)
     handler = create(runtime)
     handler.config, handler.metrics = config, metrics or handler.metrics
     if config.model.outputs and not handler.chooses_outputs:
         raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
-    handler.load(path)
+    try:
+        handler.load(path)
+    except ModelLoadError as error:
+        raise told_by_content(error, path, runtime) from None
     if config.explain is not None:
         from kfunc.handlers.explainers.attach import attach
 

@@ -132,6 +132,15 @@ def runtime_by_head(file: Path) -> str | None:
     return next((name for name, entry in RUNTIMES.items() if entry.head and re.match(entry.head, head, re.DOTALL)), None)
 
 
+def told_by_content(error: ModelLoadError, file: Path, runtime: str) -> ModelLoadError:
+    """Why a runtime cannot read a file: where it begins as another's, that."""
+    real = runtime_by_head(file) if file.is_file() else None
+    if real in (None, runtime):
+        return error
+    way = f"give it its own ending, or set inference.model.runtime: {real}"
+    return ModelLoadError(f"{file}: this looks like a file of {real}: {way} ({error.message})")
+
+
 def marked_runtime(folder: Path, runtime: str = "auto") -> str | None:
     """The runtime, of all or the one that is asked about, for which the folder itself is a model."""
     entries = RUNTIMES.items() if runtime == "auto" else [(runtime, RUNTIMES[runtime])]

@@ -523,3 +523,9 @@ def test_an_ending_is_listed_once() -> None:
 def test_an_onnx_file_is_known_by_its_content(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "model").write_bytes(head)
     assert detect(tmp_path / "model") == ("onnx", "the file begins as a model of onnx")
+
+
+def test_a_renamed_file_is_told_what_it_looks_like(configured: Configured, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"tree\nversion=v4\n")
+    with pytest.raises(ModelLoadError, match=r"m\.onnx: this looks like a file of lightgbm: give it its own ending, or set"):
+        load_handler(configured(str(tmp_path / "m.onnx")))
