@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     """A method of a handler, and whether what it gives is to be awaited."""
 
 log = logging.getLogger("kfunc.model")
-
 PREDICT = ("preprocess", "predict", "postprocess")
 STREAM = ("preprocess", "predict_stream", "postprocess")
 EXPLAIN = ("preprocess", "explain")
@@ -58,10 +57,10 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
     path = _path(config)
     if config.model.digest is not None and not config.model.checked:
         _check_digest(path, config.model.digest)
-    if config.model.digest is not None and path.is_dir():
-        sys.dont_write_bytecode = True  # kept beside the folder's code it would be another digest at the next start
+    # Beside a folder's code it would be another digest at the next start.
+    sys.dont_write_bytecode |= config.model.digest is not None and path.is_dir()
     read_ahead(path)
-    runtime = config.model.runtime if config.model.runtime != "auto" else runtime_of(path)[0]
+    runtime = runtime_of(path)[0] if config.model.runtime == "auto" else config.model.runtime
     if config.model.runtime_version:
         from kfunc.handlers.versions import require_pinned  # here: importlib.metadata costs a start 20 ms
 
@@ -95,9 +94,8 @@ def _path(config: PodConfig) -> Path:
 def _check_digest(path: Path, digest: str) -> None:
     if path.is_dir():
         from kfunc.storage.digests import check
-        from kfunc.storage.progress import Progress
 
-        check(path, digest, str(path), Progress())
+        check(path, digest, str(path))
         return
     import hashlib  # here: it costs 1.5 ms of every start
 

@@ -115,9 +115,8 @@ class Origins:
         if model.digest is None or not (path.is_dir() or model.sealed):
             return model
         from kfunc.storage.digests import check
-        from kfunc.storage.progress import Progress
 
-        check(path, model.digest, str(path), Progress())
+        check(path, model.digest, str(path))
         return replace(model, checked=True)
 
     def _unsealed(self, uri: str, model: PodModel) -> PodModel:

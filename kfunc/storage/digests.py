@@ -32,8 +32,9 @@ def folder_digest(folder: Path, progress: Progress) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def check(path: Path, expected: str, what: str, progress: Progress) -> None:
+def check(path: Path, expected: str, what: str, progress: Progress | None = None) -> None:
     """Hold a file or folder against `sha256:…`. Raises ModelLoadError."""
+    progress = progress or Progress()
     actual = f"sha256:{(folder_digest if path.is_dir() else file_digest)(path, progress)}"
     if actual != expected:
         raise ModelLoadError(f"{what}: its digest is {actual}, expected is {expected}")

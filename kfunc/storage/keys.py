@@ -42,7 +42,10 @@ def unwrap(wrapped: bytes, by: str, credentials: Credentials) -> bytes:
     """The data key. Raises ModelLoadError where the key is missing, or another."""
     if match := VAULT.fullmatch(by):
         told = _vault(f"decrypt/{match[1]}", {"ciphertext": wrapped.decode("ascii", "replace")}, credentials)
-        return b64decode(told.get("plaintext", ""))
+        try:
+            return b64decode(told.get("plaintext", ""), validate=True)
+        except (TypeError, ValueError):
+            raise ModelLoadError("Vault's answer has no key in it: look at VAULT_ADDR, and at the transit key's name") from None
     try:
         return cipher(_secret(by, credentials)).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], BOUND)
     except ModelLoadError:

@@ -56,9 +56,11 @@ def unseal(source: Path, credentials: Credentials) -> Iterator[bytes]:
     with source.open("rb") as file:
         header, head = _header(source, file)
         try:
-            data_key = unwrap(b64decode(header.key), header.by, credentials)
+            data_key = unwrap(b64decode(header.key, validate=True), header.by, credentials)
         except ModelLoadError as error:
             raise ModelLoadError(f"{source.name}: {error.message}") from None
+        except ValueError:  # of base64
+            raise ModelLoadError(f"{source.name}: the file's head is broken, or was changed") from None
         blocks, bound = cipher(data_key), sha256(head).digest()
         number, block, size = 0, file.read(BLOCK + TAG_BYTES), 0
         while True:
@@ -88,5 +90,5 @@ def _header(source: Path, file: IO[bytes]) -> tuple[Header, bytes]:
     head = file.read(length) if length <= LONGEST_HEADER else b""
     try:
         return msgspec.json.decode(head, type=Header), head
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError):
         raise ModelLoadError(f"{source.name}: the header of the sealed file is broken") from None

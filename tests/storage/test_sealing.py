@@ -76,6 +76,16 @@ def test_any_changed_byte_any_cut_and_any_swap_is_found(tmp_path: Path) -> None:
             list(unseal(file, CREDENTIALS))
 
 
+def test_a_head_with_any_byte_changed_is_told(tmp_path: Path) -> None:
+    file = sealed(tmp_path, b"weights")
+    whole = file.read_bytes()
+    for at in range(len(MAGIC), len(whole)):
+        for bit in (1, 4, 128):
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+            with pytest.raises(ModelLoadError, match=r"m\.onnx\.sealed: "):
+                list(unseal(file, CREDENTIALS))
+
+
 def test_a_file_that_is_not_sealed_is_told(tmp_path: Path) -> None:
     file = tmp_path / "m.sealed"
     file.write_bytes(b"plain")
