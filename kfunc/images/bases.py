@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from kfunc.errors import BuildError, StartupError
+from kfunc.errors import BuildError, RegistryError, StartupError
 from kfunc.images.documents import (
     DOCKER_LAYERS,
     INDEXES,
@@ -78,7 +78,7 @@ def read_base(source: Source | None, platform: Platform) -> Base:
     """The base image for a platform. Raises BuildError, StartupError."""
     if source is None:
         return Base(NOTHING, "", {}, [], _nothing)
-    descriptor, content = source.manifest(source.wanted)
+    descriptor, content = _first(source)
     document = _decode(content, source.name, ManifestShape)
     if descriptor.media_type in INDEXES:
         descriptor = _choose(document, platform, source.name)
@@ -98,6 +98,15 @@ def read_base(source: Source | None, platform: Platform) -> Base:
         raise BuildError(f"the base image {source.name} is damaged: its layers and its configuration do not fit; pull it anew")
     own = [Descriptor(DOCKER_LAYERS.get(each.media_type, each.media_type), each.digest, each.size) for each in layers]
     return Base(source.name, descriptor.digest, config, own, source.fetch, source.reference)
+
+
+def _first(source: Source) -> tuple[Descriptor, bytes]:
+    """What the base image's name stands for. Raises RegistryError, BuildError."""
+    try:
+        return source.manifest(source.wanted)
+    except RegistryError as error:
+        way = "--base or inference.build.base names another base image"
+        raise RegistryError(f"the base image {source.name}: {error.message}; {way}", error.code) from None
 
 
 def _choose(index: Json, platform: Platform, name: str) -> Descriptor:

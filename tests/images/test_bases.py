@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from kfunc.errors import BuildError
+from kfunc.errors import BuildError, RegistryError
 from kfunc.images.bases import Source, read_base
 from kfunc.images.documents import CONFIG, MANIFEST, Descriptor, digest_of
 from kfunc.images.platforms import PLATFORMS
-from kfunc.images.store import Store
+from kfunc.images.store import Blob, Store
 
 AMD64 = PLATFORMS["linux/amd64"]
 CONFIGURATION = {"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": []}}
@@ -21,6 +21,22 @@ def source(store: Store, configuration: dict[str, Any], **manifest: Any) -> Sour
     document = msgspec.json.encode({"config": described, "layers": [], **manifest})
     root = Descriptor(MANIFEST, digest_of(document), len(document))
     return Source("base:1", lambda wanted: (root, document), lambda layer: store.add(made, CONFIG), "1")
+
+
+def test_a_base_that_cannot_be_had_is_named_as_the_base_with_what_names_another() -> None:
+    def unreachable(wanted: str) -> tuple[Descriptor, bytes]:
+        raise RegistryError("docker.io cannot be reached: no route to host")
+
+    with pytest.raises(RegistryError) as raised:
+        read_base(Source("python:3.12-slim", unreachable, unused, "3.12-slim"), AMD64)
+    assert raised.value.message == (
+        "the base image python:3.12-slim: docker.io cannot be reached: no route to host; "
+        "--base or inference.build.base names another base image"
+    )
+
+
+def unused(layer: Descriptor) -> Blob:
+    raise AssertionError(layer)
 
 
 def test_what_a_configuration_leaves_out_or_has_as_null_is_nothing(store: Store) -> None:
