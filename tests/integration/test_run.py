@@ -91,7 +91,7 @@ class Run:
 
     @property
     def port(self) -> int:
-        return int(self.out.rpartition("ready: http://127.0.0.1:")[2].split()[0])
+        return int(self.out.rpartition("ready: http://127.0.0.1:")[2].split()[0].rstrip('"}'))  # or in a JSON object
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
