@@ -113,31 +113,20 @@ async def serve(
     management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
     if management is not None:
         _offer_grpc(config, management)
-    telemetry = None
-    stopped = asyncio.ensure_future(life.stop.wait())
-    began_at = time.monotonic()
-    loading = asyncio.ensure_future(repository.open())
+    telemetry, began_at = None, time.monotonic()
+    stopped, loading = asyncio.ensure_future(life.stop.wait()), asyncio.ensure_future(repository.open())
     await asyncio.wait((stopped, loading), return_when=asyncio.FIRST_COMPLETED)
     if loading.done():
         loading.result()
-        from kfunc.handlers.memory import keep_freed_memory
-
-        keep_memory()
-        keep_freed_memory()
         metrics.load.set(time.monotonic() - began_at)
-        application.start()
-        metrics.show_accelerators(repository.slots)
-        crew.report_loaded()
+        _take_up(application, metrics, crew)
         if crew.joins_late:
             await server.start(listener)
         metrics.cold_start.set(seconds_since_start())
         life.watch(config.hang_timeout_s, repository.stuck)
-        if "grpc" in config.protocols and not arguments.listen.path:
-            from kfunc.grpc.offer import prepare
-
-            prepare()
         await _watch_gpus(config, metrics.metrics)
         outermost = not arguments.listen.path
+        _prepare_grpc(config, outermost=outermost)
         telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
         traced = _traced(telemetry, application, recorder)
         if traced is not None:
@@ -152,6 +141,25 @@ async def serve(
     if management is not None:
         management.close()
     repository.close()
+
+
+def _take_up(application: Application, metrics: HandlerMetrics, crew: Crew) -> None:
+    """The models are loaded: they answer from now on."""
+    from kfunc.handlers.memory import keep_freed_memory  # it comes with the models
+
+    keep_memory()
+    keep_freed_memory()
+    application.start()
+    metrics.show_accelerators(application.repository.slots)
+    crew.report_loaded()
+
+
+def _prepare_grpc(config: PodConfig, *, outermost: bool) -> None:
+    """What the first call would wait for; inner processes are asked over REST."""
+    if outermost and "grpc" in config.protocols:
+        from kfunc.grpc.offer import prepare
+
+        prepare()
 
 
 def _offer_grpc(config: PodConfig, server: HttpServer, application: "Application | TracedHandler | None" = None) -> None:

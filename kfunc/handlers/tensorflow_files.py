@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.nested_strings import nested_strings
 from kfunc.protocol.messages import TensorSpec
 
 DEFAULT = "serving_default"
@@ -102,7 +103,7 @@ def _call(model: Any, names: list[str]) -> Callable[..., Any]:
 
 def require_harmless(path: Path) -> None:
     """Keras makes the objects that a file names: only its own layers, and none that bring code. Raises ModelLoadError."""
-    for key, value in _strings(_configuration(path)):
+    for key, value in nested_strings(_configuration(path)):
         foreign = key == "module" and not (value == "builtins" or value.startswith(("keras.", "keras_")) or value == "keras")
         if foreign or (key == "class_name" and value in ("Lambda", "TFSMLayer", "TorchModuleWrapper", "function")):
             raise ModelLoadError(f"{path}: opening it could run code: it holds {key} {value!r}; {TRUST}")
@@ -119,19 +120,6 @@ def _configuration(path: Path) -> Any:
             return json.loads(archive.read("config.json"))
     except Exception as error:  # of many kinds
         raise _unreadable(path, error) from None
-
-
-def _strings(value: Any) -> Iterator[tuple[str, str]]:
-    """Every string of a document, with the key that it stands under."""
-    waiting = [("", value)]
-    while waiting:
-        key, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.items()
-        elif isinstance(value, list):
-            waiting += [(key, each) for each in value]
-        elif isinstance(value, str):
-            yield key, value
 
 
 def _unreadable(path: Path, error: Exception) -> ModelLoadError:

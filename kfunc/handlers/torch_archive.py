@@ -8,13 +8,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.nested_strings import nested_strings
 
 Kind = Literal["script", "program", "weights"]
 
@@ -98,24 +98,11 @@ def _require_loadable(path: Path, name: str, content: bytes) -> None:
 
 
 def _require_plain_graph(path: Path, name: str, graph: Any) -> None:
-    for key, value in _strings(graph):
+    for key, value in nested_strings(graph):
         if key == "target" and not TARGET.fullmatch(value):
             raise _refused(path, f"{name}: the operator {value!r}")
         if key == "expr_str" and not EXPRESSION.fullmatch(value):
             raise _refused(path, f"{name}: the size {value!r}")
-
-
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every string of a document, with the key that it stands under."""
-    waiting = [(key, value)]
-    while waiting:
-        key, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.items()
-        elif isinstance(value, list):
-            waiting += [(key, each) for each in value]
-        elif isinstance(value, str):
-            yield key, value
 
 
 def _refused(path: Path, what: str) -> ModelLoadError:

@@ -47,6 +47,13 @@ class Parts:
         self.at_end: Callable[[float], Awaitable[None]] | None = None
         self.on_spans: Callable[[SpanExport], Details | None] = lambda spans: None
 
+    async def close(self, ends_at: float) -> None:
+        """The last answer is given; the grace ends at `ends_at`, monotonic seconds."""
+        self.recorder.flush()
+        self.pool.close()  # the inner processes end when their client is gone: not only when the events are delivered
+        if self.at_end is not None:
+            await self.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
+
     def traced(self, telemetry: "Telemetry", spans: "SpanExport", application: Application) -> Application:
         """The application with spans; a server that is not ours is told of a trace by its fields."""
         foreign = not self.pool.address.path
@@ -95,10 +102,7 @@ def start_sidecar(
         await life.stop.wait()
         ends_at = monotonic() + config.grace_s
         await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
-        parts.recorder.flush()
-        parts.pool.close()  # the inner processes end when their client is gone: not only when the events are delivered
-        if parts.at_end is not None:
-            await parts.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
+        await parts.close(ends_at)
         if telemetry is not None:
             await telemetry.close(max(LEAST_FLUSH_S, ends_at - monotonic()))
         if management is not None:
