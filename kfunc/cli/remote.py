@@ -11,6 +11,7 @@ from kfunc.cli.on_cluster import Named
 from kfunc.cli.status import url
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observing import observe
+from kfunc.cluster.split import live_name, outside_host
 from kfunc.errors import KfuncError
 
 GATEWAY_VARIABLE = "KFUNC_GATEWAY"
@@ -56,10 +57,9 @@ def find_remote(cluster: Cluster, asked: Named, gateway: str) -> Remote:
 
 def live_url(cluster: Cluster, asked: Named) -> str:
     """The address at which the traffic is split; empty where the function has only its plain one."""
-    found = cluster.get("VirtualService", f"live-{asked.name}", asked.namespace)
-    hosts = [host for host in (found or {}).get("spec", {}).get("hosts", []) if not host.endswith((LOCAL, ".svc"))]
-    outside = [host for host in hosts if host != f"live-{asked.name}.{asked.namespace}"]
-    return f"http://{outside[0]}" if outside else ""
+    found = cluster.get("VirtualService", live_name(asked.name), asked.namespace)
+    host = outside_host(asked.name, asked.namespace, found)
+    return f"http://{host}" if host else ""
 
 
 def found_gateway(cluster: Cluster) -> str:

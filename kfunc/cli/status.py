@@ -1,5 +1,7 @@
 """`kfunc status`: how a function is, and what keeps it from being well."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -7,10 +9,13 @@ import msgspec
 
 from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.on_cluster import cluster_options, connect, named, table
+from kfunc.cluster.connection import Cluster
 from kfunc.cluster.diagnosis import diagnose, pod_phase
 from kfunc.cluster.observed import Observed, conditions, containers, is_ready, label, name_of
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import revisions
+from kfunc.cluster.split import live_name, read_split
+from kfunc.errors import ClusterError, KfuncError
 from kfunc.manifests.plan import Manifest
 
 EPILOG = """\b
@@ -19,20 +24,21 @@ Example:
   kfunc status iris -n team --output json
 """
 FAILED = 1
+FORBIDDEN = 403
 
 
 @click.command(epilog=EPILOG)
 @click.argument("function", metavar="[NAME|DIR]", default=".")
 @cluster_options
 def status(function: str, namespace: str, context: str, output: str) -> int:
-    """Show a function of the cluster: address, revisions, pods, and what is wrong with a way out.
+    """Show a function of the cluster: address, traffic, rollout, revisions, pods, and what is wrong with a way out.
 
     Exit status 1 where the newest revision is not ready.
     """
     cluster = connect(context)
     asked = named(function, namespace, cluster)
     observed = observe(cluster, asked.name, asked.namespace, asked.mode)
-    told = described(observed)
+    told = described(observed) | traffic(cluster, observed)
     if output == "json":
         click.echo(msgspec.json.encode(told))
     else:
@@ -56,6 +62,39 @@ def described(observed: Observed) -> dict[str, Any]:
         "revisions": [msgspec.to_builtins(row) for row in revisions(observed)],
         "pods": [pod_json(observed, pod) for pod in observed.pods],
     }
+
+
+def traffic(cluster: Cluster, observed: Observed) -> dict[str, Any]:
+    """How Istio splits the requests, and the rollout that is under way: `split`, `rollout`; None where there is none.
+
+    What may not be read is not shown: neither is needed to know how the function is.
+    """
+    try:
+        split = read_split(observed, cluster.get("VirtualService", live_name(observed.name), observed.namespace))
+        return {"split": msgspec.to_builtins(split), "rollout": _rollout(cluster, observed)}
+    except ClusterError as error:
+        if error.code != FORBIDDEN:
+            raise
+        return {"split": None, "rollout": None}
+
+
+def _rollout(cluster: Cluster, observed: Observed) -> dict[str, Any] | None:
+    """A rollout that has not ended: what it is in one line, who drives it (empty: nobody), and whether it is paused."""
+    from kfunc.cli.rollout_showing import headline
+    from kfunc.rollout.store import ConfigMapStore
+
+    now = time.time()
+    try:
+        record = ConfigMapStore(cluster, observed.name, observed.namespace).read()
+    except ClusterError:
+        raise
+    except KfuncError as error:  # not this version's: the function is shown all the same
+        return {"text": str(error), "phase": "", "paused": False, "driver": ""}
+    if record is None or record.rollout.has_ended:
+        return None
+    rollout, driver = record.rollout, record.driver
+    holder = driver.holder if driver.is_there(now) else ""
+    return {"text": headline(rollout, now), "phase": rollout.phase, "paused": rollout.paused, "driver": holder}
 
 
 def url(observed: Observed) -> str:
@@ -91,6 +130,7 @@ def lines(observed: Observed, told: dict[str, Any]) -> list[str]:
     detail = f" ({told['detail']})" if told["detail"] else ""
     shown = [f"{observed.namespace}/{observed.name}: {told['phase']}{detail}"]
     shown += [f"url: {told['url']}"] if told["url"] else []
+    shown += list(_traffic_lines(told))
     for cause in diagnose(observed).causes:
         first, *more = cause_lines(cause)
         shown += [f"! {first}", *more]
@@ -105,6 +145,16 @@ def lines(observed: Observed, told: dict[str, Any]) -> list[str]:
     troubles = [each for each in told["conditions"] if each["status"] != "True" and each["message"] and not told["ready"]]
     shown += ["", *(f"{each['type']}: {each['message']}" for each in troubles)] if troubles else []
     return shown
+
+
+def _traffic_lines(told: dict[str, Any]) -> Iterator[str]:
+    split, rollout = told.get("split"), told.get("rollout")
+    if split:
+        ways = ", ".join(f"{way['revision'] or way['tag']} {way['percent']} %" for way in split["ways"])
+        yield f"split: http://{split['host']} ({ways})"
+    if rollout:
+        stands = rollout["phase"] and not rollout["driver"]
+        yield f"rollout: {rollout['text']}" + ("; nobody drives it: `kfunc rollout resume` goes on" if stands else "")
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -108,6 +108,12 @@ def target(observed: Observed) -> str:
     return label(max(own, key=_number), HASH_LABEL) if own else ""
 
 
+def routed(observed: Observed) -> list[Manifest]:
+    """What Knative's route does now: shares with `revisionName`, `percent`, `tag`."""
+    found: list[Manifest] = ((observed.service or {}).get("status") or {}).get("traffic") or []
+    return found
+
+
 def revision_of(observed: Observed, name: str) -> Manifest | None:
     """The Revision with this name."""
     return next((each for each in observed.revisions if name_of(each) == name), None)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 from msgspec import Struct
 
-from kfunc.cluster.observed import REVISION_LABEL, Observed, condition, is_ready, label, name_of, target
+from kfunc.cluster.observed import REVISION_LABEL, Observed, condition, is_ready, label, name_of, routed, target
 from kfunc.manifests.plan import Manifest
 
 NO_GC = "serving.knative.dev/no-gc"
@@ -36,7 +36,7 @@ def revisions(observed: Observed, record: Manifest | None = None) -> list[Revisi
     rows = []
     for manifest in observed.revisions:
         name, ready = name_of(manifest), condition(manifest, "Ready")
-        shares = [share for share in _traffic(observed) if _revision(share, observed) == name]
+        shares = [share for share in routed(observed) if _revision(share, observed) == name]
         pods = [pod for pod in observed.pods if label(pod, REVISION_LABEL) == name and is_ready(pod)]
         about = manifest["metadata"]
         rows.append(
@@ -96,7 +96,7 @@ def unused(rows: list[Revision], keep: int, record: Manifest | None = None) -> l
 
 def serving(observed: Observed) -> list[str]:
     """The revisions that have traffic, the one with most first."""
-    shares = [share for share in _traffic(observed) if share.get("percent")]
+    shares = [share for share in routed(observed) if share.get("percent")]
     shares.sort(key=lambda share: -int(share["percent"]))
     return list(dict.fromkeys(name for share in shares if (name := _revision(share, observed))))
 
@@ -119,12 +119,6 @@ def _served(record: Manifest | None) -> list[str]:
         return msgspec.json.decode(((record or {}).get("data") or {}).get("served", "[]"), type=list[str])
     except msgspec.MsgspecError:
         return []
-
-
-def _traffic(observed: Observed) -> list[Manifest]:
-    """What the route does now."""
-    found: list[Manifest] = ((observed.service or {}).get("status") or {}).get("traffic") or []
-    return found
 
 
 def _revision(share: Manifest, observed: Observed) -> str:

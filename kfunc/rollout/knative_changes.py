@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from kfunc.cluster.binding import holds, is_bound, with_template_kept
+from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.layout import layout
 from kfunc.rollout.objects import (
@@ -185,7 +186,7 @@ def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) ->
 
 def main_key(rollout: Rollout) -> Key:
     """The VirtualService that splits."""
-    return "VirtualService", rollout.namespace, f"live-{rollout.function}"
+    return "VirtualService", rollout.namespace, live_name(rollout.function)
 
 
 def final_traffic(record: Record) -> dict[Key, Manifest]:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observed import SERVICE_LABEL, name_of
 from kfunc.cluster.revisions import served_before
+from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
 from kfunc.rollout.commands import RolloutRefused
@@ -63,7 +64,7 @@ def _objects(live: list[Manifest], service: Manifest, revision: Manifest, rollou
     split = []
     for manifest in live:
         kind, _, name = key_of(manifest)
-        if kind == "VirtualService" and name == f"live-{rollout.function}":
+        if kind == "VirtualService" and name == live_name(rollout.function):
             split.append(split_of(manifest, rollout.function, [share.tag for share in rollout.shares]))
         if kind == "DestinationRule" and name == new:
             earlier = for_revision(manifest, old)

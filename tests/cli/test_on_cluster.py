@@ -1,6 +1,7 @@
 """`kfunc status`, `revisions`, `logs` and `invoke --remote` against an API server."""
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from kfunc.rollout.record import Driver, to_config_map
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import api as api
 from tests.cluster.controllers import make_ready, pod
+from tests.rollout.worlds import record, rollout
 
 pytestmark = pytest.mark.integration
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: example.com/iris:1")
@@ -56,6 +59,48 @@ def test_a_name_that_is_also_a_folder_with_a_broken_file_is_a_name(
     monkeypatch.chdir(broken.parent)
     assert kfunc(command, "iris").status == 0
     assert "func.yaml" in kfunc(command, "./iris").err
+
+
+def live(*ways: tuple[str, int]) -> dict[str, Any]:
+    """The VirtualService of a function, with a destination for each tag."""
+    routes = [{"headers": {"response": {"set": {"x-kfunc-variant": tag}}}, "weight": weight} for tag, weight in ways]
+    about = {"name": "live-iris", "namespace": "default"}
+    spec = {
+        "hosts": ["live-iris.default.svc.cluster.local", "live-iris.default", "live-iris.default.example.test"],
+        "http": [{"name": "match", "match": [{}], "route": routes[:1]}, {"name": "split", "route": routes}],
+    }
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": about, "spec": spec}
+
+
+def test_status_shows_how_istio_splits_the_requests(kfunc: Command, deployed: ApiServer) -> None:
+    service = deployed.objects.of_kind("KnativeService")[0]
+    traffic = [{"revisionName": "iris-a", "tag": "stable", "percent": 100}, {"revisionName": "iris-b", "tag": "candidate"}]
+    deployed.objects.put(service | {"status": service["status"] | {"traffic": traffic}})
+    deployed.objects.put(live(("stable", 75), ("candidate", 25)))
+    assert "split: http://live-iris.default.example.test (iris-a 75 %, iris-b 25 %)\n" in kfunc("status", "iris").out
+
+
+def test_a_host_that_leads_to_one_revision_is_no_split(kfunc: Command, deployed: ApiServer) -> None:
+    deployed.objects.put(live(("", 100)))
+    assert "split:" not in kfunc("status", "iris").out
+
+
+@pytest.mark.parametrize(
+    ("driver", "line"),
+    [
+        (Driver("me", 4e9), "rollout: iris: canary running, step 1 of 2 (10 %), paused, 60 s\n"),
+        (Driver("me", 1.0), "60 s; nobody drives it: `kfunc rollout resume` goes on\n"),
+    ],
+)
+def test_status_says_that_a_rollout_is_under_way(kfunc: Command, deployed: ApiServer, driver: Driver, line: str) -> None:
+    running = rollout(phase="running", paused=True, began_at=time.time() - 60, steps=[10, 100])
+    deployed.objects.put(to_config_map(msgspec.structs.replace(record(running), driver=driver)))
+    assert line in kfunc("status", "iris").out
+
+
+def test_status_does_without_what_may_not_be_read(kfunc: Command, deployed: ApiServer) -> None:
+    deployed.objects.refusals["GET", "/apis/networking.istio.io/"] = 403, "no"
+    assert kfunc("status", "iris").status == 0
 
 
 def test_status_of_nothing_fails_and_says_so(kfunc: Command, api: ApiServer) -> None:
