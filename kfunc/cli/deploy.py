@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from msgspec import UNSET
 
+from kfunc.cli.brokers import broker_findings
 from kfunc.cli.deploy_telling import Speaker
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name
 from kfunc.cli.planning import needed_settings, plan_for
@@ -124,6 +125,7 @@ class Deployment:
         self._cluster, self._plan, self._say, self._force = cluster, plan, say, force
         rendered = render(plan)
         say.needs(needed_settings(cluster, rendered.notes))
+        say.lacks(broker_findings(cluster, plan))
         self._manifests = [manifest for group in rendered.files.values() for manifest in group]
         service = next((each for each in self._manifests if kind_of(each) == KIND), None)
         self._move = service and Move(cluster, service, force, time.monotonic, time.sleep)

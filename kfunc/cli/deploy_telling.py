@@ -1,6 +1,7 @@
 """What `kfunc deploy` says while it works: lines for people, one object at the end for programs."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import msgspec
 
 from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.console import in_a_row
+from kfunc.cli.findings import Finding
 from kfunc.cluster.applying import Outcome
 from kfunc.cluster.diagnosis import Diagnosis
 from kfunc.cluster.waiting import Ending
@@ -28,6 +30,12 @@ class Speaker:
         """What the cluster must allow first, with the command; everything else `kfunc render` says."""
         for note in notes if not self._as_json else ():
             click.echo(f"note: {note.text}, and it is off:\n  {note.command}")
+
+    def lacks(self, findings: Iterable[Finding]) -> None:
+        """What the function works without, but not as func.yaml says: a broker for its events."""
+        for finding in findings if not self._as_json else ():
+            if finding.verdict == "bad":
+                click.echo(f"note: {finding.text}\n  {finding.advice}")
 
     def outcomes(self, outcomes: list[Outcome], dry_run: bool) -> None:
         """One line for each object that is not as it was."""

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from kfunc.cli.brokers import broker_findings
 from kfunc.cli.findings import Finding
 from kfunc.cli.on_cluster import connect
 from kfunc.cli.planning import KNATIVE_NAMESPACE, cluster_domain, needed_settings, plan_for
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observed import condition
-from kfunc.config.brokers import DEFAULT, SCHEME, broker_name
 from kfunc.config.complete import DEFAULT_NAMESPACE
-from kfunc.config.logger import sinks_of
-from kfunc.config.sink_addresses import targets
 from kfunc.errors import ClusterError, KfuncError, StartupError
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
@@ -20,8 +18,6 @@ RIGHTS = (("patch", "KnativeService"), ("list", "Pod"), ("list", "Event"), ("cre
 KNATIVE = ("controller", "webhook", "autoscaler", "activator")
 INSTALL_KNATIVE = "https://knative.dev/docs/install has the steps; inference.mode: raw needs no Knative"
 INSTALL_ISTIO = "https://istio.io/latest/docs/setup has the steps; traffic.via: knative needs no Istio of the function's own"
-EVENTING_NAMESPACE = "knative-eventing"
-INSTALL_EVENTING = "https://knative.dev/docs/install has the steps; inference.logger.sink names another sink"
 PLACEHOLDER = Release(image="registry.example.com/doctor:1")
 
 
@@ -45,7 +41,7 @@ def cluster_findings(directory: Path | None, namespace: str, context: str) -> It
         yield from _domain(cluster)
         if plan is not None:
             yield from _settings(cluster, plan)
-            yield from _brokers(cluster, plan)
+            yield from broker_findings(cluster, plan)
     except KfuncError as error:
         yield Finding("cluster", "bad", error.message)
 
@@ -107,36 +103,3 @@ def _settings(cluster: Cluster, plan: Plan) -> Iterator[Finding]:
         yield Finding("cluster", "bad", f"{note.text}, and it is off", note.command)
     if not needed_settings(cluster, notes):
         yield Finding("cluster", "good", f"Knative's features that {plan.name} needs are on")
-
-
-def _brokers(cluster: Cluster, plan: Plan) -> Iterator[Finding]:
-    """The brokers that the logger's events go to; `default` where func.yaml names no sink."""
-    for sink, why in brokers_of(plan).items():
-        namespace, name = broker_name(sink, plan.namespace)
-        shown = f"the broker {namespace}/{name}{why}"
-        try:
-            broker = cluster.get("Broker", name, namespace)
-            eventing = broker or cluster.get("Deployment", "eventing-controller", EVENTING_NAMESPACE)
-        except ClusterError as error:
-            yield Finding("cluster", "note", f"{shown}: {error.message}")
-            continue
-        if not eventing:
-            yield Finding("cluster", "bad", f"{shown} cannot be there: there is no Knative Eventing", INSTALL_EVENTING)
-        elif broker is None:
-            text = f"there is no broker {namespace}/{name}{why}: the events wait in the spool"
-            yield Finding("cluster", "bad", text, f"kn broker create {name} -n {namespace}, or correct inference.logger")
-        elif condition(broker, "Ready").status != "True":
-            yield Finding("cluster", "bad", f"{shown} is not ready", f"kubectl describe broker {name} -n {namespace}")
-        else:
-            yield Finding("cluster", "good", f"{shown} is ready")
-
-
-def brokers_of(plan: Plan) -> dict[str, str]:
-    """The brokers that a function's logger sends to, each with why it is one where func.yaml does not name it."""
-    logger = plan.config.logger
-    if logger is None:
-        return {}
-    named = {sink: "" for sink in targets(logger) if sink.startswith(SCHEME)}
-    if not sinks_of(logger) and not plan.function.inference.eventing.sink_binding:
-        named[DEFAULT] = " (the logger's sink, since inference.logger names none)"
-    return named
