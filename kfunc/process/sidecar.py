@@ -118,4 +118,4 @@ def _translated(application: Application, config: PodConfig, component: str) -> 
         return application
     from kfunc.translation.application import TranslatingApplication  # start-up time: few functions need it
 
-    return TranslatingApplication(application, config.upstream_speaks, config.model.name)
+    return TranslatingApplication(application, config.upstream_speaks, config.model.name, config.limits.max_body_bytes)

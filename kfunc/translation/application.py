@@ -1,5 +1,6 @@
 """The layer in front of a sidecar's application: requests of the protocol that the server lacks are asked in the other one."""
 
+import logging
 import re
 from collections.abc import Callable
 from time import monotonic
@@ -24,6 +25,7 @@ STATUS = re.compile(rb"/v1" + MODEL)
 INFER = re.compile(rb"/v2" + MODEL + rb"/infer")
 READY = re.compile(rb"/v2" + MODEL + rb"/ready|/v2/health/ready")
 
+log = logging.getLogger("kfunc.http")
 TRANSLATED = object()
 """The note of an exchange in whose place another was asked."""
 
@@ -33,29 +35,30 @@ Answered = Callable[[int, bytes, bytes], None]
 class TranslatingApplication:
     """`speaks` is the server's only protocol, `model` the one that the server's readiness is asked of.
 
-    What needs no translation goes to `inner` as it came. Bodies are read whole.
+    What needs no translation goes to `inner` as it came. Bodies are read whole, at most `max_body_bytes` of them.
     """
 
     stream_above = 2**62
 
-    def __init__(self, inner: Application, speaks: str, model: str) -> None:
+    def __init__(self, inner: Application, speaks: str, model: str, max_body_bytes: int) -> None:
         self.inner = inner
+        self._max_body_bytes = max_body_bytes
         self._speaks = speaks
         self._model = model.encode()
         self._metadata: dict[bytes, tuple[float, ModelMetadata]] = {}
 
     def handle(self, exchange: Exchange) -> None:
         """Translate, or pass on."""
-        target, post = exchange.target, exchange.method == b"POST"
-        if not target.startswith(b"/v1" if self._speaks == "v2" else b"/v2") or b"content-encoding" in exchange.headers:
+        target, post, reads = exchange.target, exchange.method == b"POST", exchange.method in (b"GET", b"HEAD")
+        if not target.startswith(b"/v1" if self._speaks == "v2" else b"/v2"):
             self.inner.handle(exchange)
         elif post and self._speaks == "v2" and (found := PREDICT.fullmatch(target)):
             self._predict(exchange, found)
         elif post and self._speaks == "v1" and (found := INFER.fullmatch(target)):
             self._infer(exchange, found)
-        elif not post and self._speaks == "v2" and (found := STATUS.fullmatch(target)):
+        elif reads and self._speaks == "v2" and (found := STATUS.fullmatch(target)):
             self._ready(exchange, found, b"/v2" + _path(found) + b"/ready")
-        elif not post and self._speaks == "v1" and (found := READY.fullmatch(target)):
+        elif reads and self._speaks == "v1" and (found := READY.fullmatch(target)):
             self._ready(exchange, found, b"/v1" + (_path(found) if found[1] else b"/models/" + self._model))
         else:
             self.inner.handle(exchange)
@@ -70,7 +73,7 @@ class TranslatingApplication:
     # ---- V1 for a server of V2
 
     def _predict(self, exchange: Exchange, found: "re.Match[bytes]") -> None:
-        request = v1.decode_request(exchange.body)
+        request = v1.decode_request(self._body(exchange))
         path = b"/v2" + _path(found)
         known = self._metadata.get(path)
         if known is not None and monotonic() - known[0] < METADATA_S:
@@ -103,7 +106,7 @@ class TranslatingApplication:
     # ---- V2 for a server of V1
 
     def _infer(self, exchange: Exchange, found: "re.Match[bytes]") -> None:
-        request = _decode(exchange)
+        request = _decode(exchange, self._body(exchange))
         body = forms.v1_request(request)
         model, version = (each.decode("utf-8", "replace") if each else "" for each in found.groups())
         self._ask(
@@ -115,6 +118,15 @@ class TranslatingApplication:
         )
 
     # ---- both
+
+    def _body(self, exchange: Exchange) -> bytes:
+        """Without its content codings. Raises UnsupportedMediaType, PayloadTooLarge, InvalidRequest."""
+        coding = exchange.headers.get(b"content-encoding")
+        if coding is None:
+            return exchange.body
+        from kfunc.http.coding import inflate  # start-up time
+
+        return inflate(exchange.body, coding, self._max_body_bytes)
 
     def _ready(self, exchange: Exchange, found: "re.Match[bytes]", target: bytes) -> None:
         def answered(status: int, lines: bytes, body: bytes) -> None:
@@ -165,6 +177,9 @@ class _Asker:
             self._answered(status, lines, body)
         except KfuncError as error:
             self._exchange.fail(error)
+        except Exception:  # it would end the connection to the server, and its caller would wait for ever
+            log.exception("an answer could not be translated: %s", self._exchange.target.decode("latin-1"))
+            self._exchange.fail(KfuncError("internal error; the log of the server says more"))
 
     def broken_off(self) -> None:
         """It began, and will not end."""
@@ -190,13 +205,13 @@ def _path(found: "re.Match[bytes]") -> bytes:
     return b"/models/%b" % name + (b"/versions/%b" % version if version else b"")
 
 
-def _decode(exchange: Exchange) -> InferRequest:
+def _decode(exchange: Exchange, body: bytes) -> InferRequest:
     length = exchange.headers.get(JSON_LENGTH)
     if length is None:
-        return v2.decode_request(exchange.body)
+        return v2.decode_request(body)
     if not length.isdigit() or len(length) > 18:
         raise InvalidRequest("Inference-Header-Content-Length is not a number")
-    return v2_binary.decode_request(exchange.body, int(length))
+    return v2_binary.decode_request(body, int(length))
 
 
 def _metadata_of(body: bytes) -> ModelMetadata:

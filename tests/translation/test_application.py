@@ -1,11 +1,12 @@
 """The layer around an application that stands for a server of one protocol."""
 
+import gzip
 import json
 from typing import Any
 
 import pytest
 
-from kfunc.errors import Unavailable
+from kfunc.errors import KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.translation.application import TranslatingApplication
 
@@ -54,12 +55,20 @@ class Client:
     def hold(self, exchange: Exchange, paused: bool) -> None: ...
 
 
-def ask(application: TranslatingApplication, line: str, body: Any = None) -> tuple[int, Any]:
+def translating(server: Server, speaks: str) -> TranslatingApplication:
+    return TranslatingApplication(server, speaks, "m", 1000)
+
+
+def ask(application: TranslatingApplication, line: str, body: Any = None, **fields: str) -> tuple[int, Any]:
     client = Client()
     method, target = line.encode().split()
-    exchange = Exchange(client, method, target, [(b"host", b"x")], {b"host": b"x"}, True)
-    exchange.body, exchange.complete = b"" if body is None else json.dumps(body).encode(), True
-    application.handle(exchange)
+    headers = {b"host": b"x", **{name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}}
+    exchange = Exchange(client, method, target, list(headers.items()), headers, True)
+    exchange.body, exchange.complete = body if isinstance(body, bytes) else json.dumps(body).encode() if body else b"", True
+    try:
+        application.handle(exchange)
+    except KfuncError as error:  # as HttpServer.dispatch does
+        exchange.fail(error)
     application.observe(exchange)
     return exchange.status, json.loads(client.body)
 
@@ -76,7 +85,7 @@ INPUT = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
 
 def test_v1_is_asked_as_v2_with_the_models_own_types() -> None:
     server = Server(**V2_SERVER)
-    application = TranslatingApplication(server, "v2", "m")
+    application = translating(server, "v2")
     for _ in range(2):
         assert ask(application, "POST /v1/models/m:predict", {"instances": [1, 2]}) == (200, {"predictions": [2, 4]})
     assert server.asked == [
@@ -88,7 +97,7 @@ def test_v1_is_asked_as_v2_with_the_models_own_types() -> None:
 
 def test_v2_is_asked_as_v1() -> None:
     server = Server(**V1_SERVER)
-    status, answer = ask(TranslatingApplication(server, "v1", "m"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
+    status, answer = ask(translating(server, "v1"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
     assert (status, answer["outputs"]) == (200, [{"name": "output-0", "datatype": "INT64", "shape": [2], "data": [2, 4]}])
     assert server.asked == [("POST /v1/models/m:predict", {"instances": [1, 2]})]
 
@@ -106,35 +115,71 @@ def test_v2_is_asked_as_v1() -> None:
 )
 def test_readiness_is_translated(speaks: str, line: str, answer: Any) -> None:
     server = Server(**(V2_SERVER if speaks == "v2" else V1_SERVER))
-    assert ask(TranslatingApplication(server, speaks, "m"), line) == answer
+    assert ask(translating(server, speaks), line) == answer
 
 
 @pytest.mark.parametrize("line", ["POST /v2/models/m/infer", "GET /v2/models/m", "GET /metrics", "POST /v1/models/m:explain"])
 def test_what_the_server_speaks_passes_as_it_came(line: str) -> None:
     server = Server(**V2_SERVER)
-    ask(TranslatingApplication(server, "v2", "m"), line, {"inputs": [INPUT]})
+    ask(translating(server, "v2"), line, {"inputs": [INPUT]})
     assert [asked for asked, _ in server.asked] == [line]
 
 
 def test_a_versions_path_is_kept() -> None:
     server = Server()
-    ask(TranslatingApplication(server, "v2", "m"), "POST /v1/models/m/versions/3:predict", {"instances": [1]})
+    ask(translating(server, "v2"), "POST /v1/models/m/versions/3:predict", {"instances": [1]})
     assert server.asked == [("GET /v2/models/m/versions/3", None)]
 
 
 def test_an_error_of_the_server_reaches_the_caller_as_it_is() -> None:
-    application = TranslatingApplication(Server(), "v2", "m")
+    application = translating(Server(), "v2")
     assert ask(application, "POST /v1/models/m:predict", {"instances": [1]}) == (404, {"error": "no such path"})
 
 
 def test_a_full_queue_is_told_to_the_caller() -> None:
     answers = {**V2_SERVER, "POST /v2/models/m/infer": Unavailable("the queue is full")}
-    status, answer = ask(TranslatingApplication(Server(**answers), "v2", "m"), "POST /v1/models/m:predict", {"instances": [1]})
+    status, answer = ask(translating(Server(**answers), "v2"), "POST /v1/models/m:predict", {"instances": [1]})
     assert (status, answer) == (503, {"error": "the queue is full"})
 
 
 def test_each_request_is_observed_once() -> None:
     server = Server(**V1_SERVER)
-    ask(TranslatingApplication(server, "v1", "m"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
-    ask(TranslatingApplication(server, "v1", "m"), "GET /metrics")
+    ask(translating(server, "v1"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
+    ask(translating(server, "v1"), "GET /metrics")
     assert server.observed == 2
+
+
+WIDE = {"instances": [2**80]}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_number_of_more_than_64_bits_is_the_callers_fault(known: bool) -> None:
+    application = translating(Server(**V2_SERVER), "v2")
+    if known:
+        ask(application, "POST /v1/models/m:predict", {"instances": [1, 2]})
+    status, answer = ask(application, "POST /v1/models/m:predict", WIDE)
+    assert (status, "64-bit" in answer["error"]) == (400, True)
+
+
+def test_an_answer_that_nobody_thought_of_is_a_500_and_the_caller_hears_of_it() -> None:
+    class Odd(Server):
+        def handle(self, exchange: Exchange) -> None:
+            exchange.relay(200, "no bytes", b"")  # type: ignore[arg-type]
+
+    asked = ask(translating(Odd(), "v1"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
+    assert asked == (500, {"error": "internal error; the log of the server says more"})
+
+
+def test_a_compressed_body_is_translated_too() -> None:
+    body = gzip.compress(json.dumps({"inputs": [INPUT]}).encode())
+    server = Server(**V1_SERVER)
+    assert ask(translating(server, "v1"), "POST /v2/models/m/infer", body, content_encoding="gzip")[0] == 200
+    assert server.asked == [("POST /v1/models/m:predict", {"instances": [1, 2]})]
+    body = gzip.compress(bytes(2000))
+    assert ask(translating(server, "v1"), "POST /v2/models/m/infer", body, content_encoding="gzip")[0] == 413
+
+
+def test_only_reading_methods_are_answered_as_status() -> None:
+    server = Server(**V2_SERVER)
+    ask(translating(server, "v2"), "DELETE /v1/models/m")
+    assert [asked for asked, _ in server.asked] == ["DELETE /v1/models/m"]

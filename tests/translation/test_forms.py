@@ -152,3 +152,38 @@ def test_what_is_no_answer_of_v1_is_502(body: bytes) -> None:
 def test_what_is_no_answer_of_v2_in_rows_is_502(outputs: Any) -> None:
     with pytest.raises(BadGateway):
         forms.v1_answer(json.dumps({"model_name": "m", "outputs": outputs}).encode(), columnar=False)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([{"name": "x", "datatype": "FP32", "shape": [1]}], "data must be an array"),
+        ([tensor("x", "FP32", [1], "a")], "data must be an array"),
+        ([tensor("x", "FP32", [1], {"a": 1})], "data must be an array"),
+        ([tensor("x", "FP32", [1], [1]), tensor("x", "FP32", [1], [2])], "'x' is there twice"),
+        ([tensor("x", "INT64", [1], [2**80])], "64-bit"),
+        ([tensor("x", "FP32", [3000000, 0], [])], "3000000 lists"),
+        ([tensor("x", "FP32", [1024, 1024, 0], [])], "1049600 lists"),
+        ([tensor(name, "FP32", [600000, 0], []) for name in "ab"], "lists"),
+    ],
+)
+def test_what_v1_cannot_be_asked_is_refused(inputs: Any, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        forms.v1_request(v2.decode_request(json.dumps({"inputs": inputs}).encode()))
+
+
+def test_a_long_vector_needs_no_lists() -> None:
+    many = forms.MAX_LISTS + 1
+    body = json.dumps({"inputs": [tensor("x", "INT8", [many], [1] * many)]}).encode()
+    assert len(json.loads(forms.v1_request(v2.decode_request(body)))["instances"]) == many
+
+
+def test_an_answer_of_bytes_is_not_the_callers_fault() -> None:
+    with pytest.raises(BadGateway, match="not UTF-8"):
+        forms.v2_answer(b'{"predictions": [{"b64": "/9j/"}]}', v2.decode_request(REQUEST), "m", "")
+
+
+def test_an_answer_with_two_outputs_of_one_name_is_502() -> None:
+    outputs = [tensor("y", "FP32", [1], [1]), tensor("y", "FP32", [1], [2])]
+    with pytest.raises(BadGateway):
+        forms.v1_answer(json.dumps({"model_name": "m", "outputs": outputs}).encode(), columnar=True)
