@@ -23,7 +23,7 @@ class Translated(Rest):
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__(answers)
         self.server = Rest(answers)
-        layer = TranslatingApplication(self.server, "v1", "m")
+        layer = TranslatingApplication(self.server, "v1", "m", 2**20)
         self.handle, self.observe = layer.handle, layer.observe  # type: ignore[method-assign]
 
 
