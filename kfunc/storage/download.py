@@ -4,7 +4,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from errno import EDQUOT, ENOSPC
+from pathlib import Path, PurePosixPath
 from time import sleep
 
 from kfunc.errors import ModelLoadError
@@ -29,18 +30,16 @@ def boot_id() -> str:
 
 
 class Journal:
-    """The file in which a download notes the parts that are there."""
+    """The file in which a download notes the parts that are there; those of files that are not `whole` count no more."""
 
-    def __init__(self, path: Path, head: Head) -> None:
-        text = path.read_bytes() if path.exists() else b""
-        done = planning.read(text, head)
-        self.is_new = done is None
-        self.done: list[Part] = done or []
-        self._file = path.open("wb" if done is None else "ab", buffering=0)
-        if done is None:
-            self._file.write(planning.first_line(head))
-        elif not text.endswith(b"\n"):
-            self._file.write(b"\n")
+    def __init__(self, path: Path, head: Head, whole: Callable[[int], bool]) -> None:
+        noted = planning.read(path.read_bytes() if path.exists() else b"", head) or []
+        files = {number for number in {part.file for part in noted} if whole(number)}
+        self.done = [part for part in noted if part.file in files]
+        renewed = path.with_name(f"{path.name}.new")
+        renewed.write_bytes(planning.first_line(head) + b"".join(map(planning.line, self.done)))
+        renewed.rename(path)
+        self._file = path.open("ab", buffering=0)
         self._lock = threading.Lock()
 
     def note(self, part: Part) -> None:
@@ -76,39 +75,45 @@ class Download:
         self._pause = pause
         self._stopped = threading.Event()
         self._error: BaseException | None = None
-        self._descriptors: list[int] = []
+        self._paths = [folder / FILES / name for name in _names(files)]
 
     def run(self) -> Path:
         """Download what is missing; the folder with the files. Raises ModelLoadError; what is there stays for the next try."""
-        paths = self._paths()
         head = Head(list(self._files), self._part_bytes, boot_id())
         self._folder.mkdir(parents=True, exist_ok=True)
-        journal = Journal(self._folder / JOURNAL, head)
+        journal = Journal(self._folder / JOURNAL, head, self._has_its_size)
         try:
+            self._make_files()
             parts = planning.plan(self._files, journal.done, self._part_bytes)
             total = planning.known_bytes(self._files)
             missing = sum(part.stop - part.start for part in parts if part.stop != UNKNOWN)
             self._progress.enter("downloading", total, total - missing)
-            self._open(paths)
             self._move(deque(parts), journal)
             self._progress.finish()
         finally:
             journal.close()
-            for descriptor in self._descriptors:
-                os.close(descriptor)
         return self._folder / FILES
 
-    def _paths(self) -> list[Path]:
-        names = Names("the model's storage")
-        return [self._folder / FILES / names.take(file.name) for file in self._files]
+    def _has_its_size(self, number: int) -> bool:
+        """Whether a file is there as `_make_files` left it: one that was moved away or removed has to be read again."""
+        try:
+            return self._paths[number].lstat().st_size == self._files[number].size
+        except OSError:
+            return False
 
-    def _open(self, paths: list[Path]) -> None:
-        for path, file in zip(paths, self._files, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            self._descriptors.append(descriptor)
-            if file.size == UNKNOWN or os.fstat(descriptor).st_size != file.size:
-                os.truncate(descriptor, max(file.size, 0))
+    def _make_files(self) -> None:
+        """All files with their sizes; the journal knows before which of them are new."""
+        for number, file in enumerate(self._files):
+            if not self._has_its_size(number):
+                self._paths[number].parent.mkdir(parents=True, exist_ok=True)
+                descriptor = self._opened(number)
+                try:
+                    os.truncate(descriptor, max(file.size, 0))
+                finally:
+                    os.close(descriptor)
+
+    def _opened(self, number: int) -> int:
+        return os.open(self._paths[number], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
 
     def _move(self, parts: deque[Part], journal: Journal) -> None:
         """Read all parts in threads; the first failure stops them all."""
@@ -128,7 +133,11 @@ class Download:
                     part = parts.popleft()
                 except IndexError:
                     return
-                self._read(part)
+                descriptor = self._opened(part.file)  # here and not for all files: a model may have thousands
+                try:
+                    self._read(part, descriptor)
+                finally:
+                    os.close(descriptor)
                 if not self._stopped.is_set():
                     journal.note(part)
         except BaseException as error:
@@ -136,14 +145,14 @@ class Download:
                 self._error = error
             self._stopped.set()
 
-    def _read(self, part: Part) -> None:
+    def _read(self, part: Part, descriptor: int) -> None:
         """One part, from where it broke off as often as something comes of it."""
         file, at, failures = self._files[part.file], part.start, 0
         while at != part.stop and not self._stopped.is_set():
             began_at = at
             try:
                 for block in self._source.read(file, at, part.stop):
-                    at = self._write(file, part, at, block)
+                    at = self._write(descriptor, part, at, block)
                     if self._stopped.is_set():
                         return
                 if part.stop == UNKNOWN:
@@ -160,21 +169,27 @@ class Download:
                 if part.stop == UNKNOWN:
                     self._progress.add(-at)
                     at = 0
-                    os.truncate(self._descriptors[part.file], 0)
+                    os.truncate(descriptor, 0)
                 self._pause(planning.pause_s(failures))
 
-    def _write(self, file: RemoteFile, part: Part, at: int, block: bytes) -> int:
+    def _write(self, descriptor: int, part: Part, at: int, block: bytes) -> int:
         end = at + len(block)
         if part.stop != UNKNOWN and end > part.stop:
             raise Interrupted("the answer is longer than what was asked for")
         if end > self._limit:
-            raise ModelLoadError(f"{file.name}: is larger than {self._limit} bytes, all that the cache may hold")
+            name = self._files[part.file].name
+            raise ModelLoadError(f"{name}: is larger than {self._limit} bytes, all that the cache may hold")
         view = memoryview(block)
         while view:
-            written = os.pwrite(self._descriptors[part.file], view, at)
+            written = os.pwrite(descriptor, view, at)
             at, view = at + written, view[written:]
         self._progress.add(len(block))
         return end
 
 
-NO_ROOM = (28, 122)  # ENOSPC, EDQUOT: waiting does not help
+def _names(files: Sequence[RemoteFile]) -> list[PurePosixPath]:
+    names = Names("the model's storage")
+    return [names.take(file.name) for file in files]
+
+
+NO_ROOM = (ENOSPC, EDQUOT)  # waiting does not help

@@ -12,17 +12,18 @@ from msgspec import Struct
 from kfunc.errors import ModelLoadError
 from kfunc.storage import digests, planning
 from kfunc.storage.archives import is_archive, unpack
-from kfunc.storage.cache import About, Cache
+from kfunc.storage.cache import About, Cache, size_below
 from kfunc.storage.contract import Changed, Interrupted, Listing, Source
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.download import JOURNAL, NO_ROOM, Download, boot_id
-from kfunc.storage.names import wanted
+from kfunc.storage.names import shown, wanted
 from kfunc.storage.progress import Progress
 from kfunc.storage.sources import open_uri
 
 log = logging.getLogger("kfunc.model")
 
 TRIES_OF_CHANGED = 3
+ROOM_STEPS = 256  # of the whole cache, in which room is made for what an archive becomes
 
 
 class Fetched(Struct, frozen=True):
@@ -75,16 +76,20 @@ class Fetcher:
 
     def fetch(self, wish: Wish, progress: Progress) -> Fetched:
         """The model, whole. Raises ModelLoadError with the file or URI and the reason."""
-        if wish.digest:
-            key = _key(wish.digest, *wish.files)
-            if found := self._held(key):
+        try:
+            if wish.digest and (found := self._held(key := _key(wish.digest, *wish.files))):
                 return Fetched(found, wish.digest, key)
-        for _ in range(TRIES_OF_CHANGED):
-            try:
-                return self._fetch(wish, progress)
-            except Changed as error:
-                log.warning("%s; beginning again", error.message)
-        raise ModelLoadError(f"{wish.uri}: changes all the time while it is downloaded")
+            for _ in range(TRIES_OF_CHANGED):
+                try:
+                    return self._fetch(wish, progress)
+                except Changed as error:
+                    log.warning("%s; beginning again", error.message)
+        except OSError as error:
+            cause, way = error.strerror or error, "make it larger, or name" if error.errno in NO_ROOM else "name"
+            raise ModelLoadError(
+                f"{self.cache.folder}: cannot be written: {cause}; {way} another at inference.model_cache.path"
+            ) from None
+        raise ModelLoadError(f"{shown(wish.uri)}: changes all the time while it is downloaded")
 
     def _fetch(self, wish: Wish, progress: Progress) -> Fetched:
         progress.enter("asking the storage")
@@ -94,11 +99,12 @@ class Fetcher:
             return self._last(wish, error)
         version = version_of(listing)
         key = _key(wish.digest, *wish.files) if wish.digest else _key(wish.uri, version, *wish.files)
+        self.cache.hold(key)
         try:
-            if found := self._held(key):
-                return Fetched(found, version, key)
-            with self.cache.fetching(key, lambda: self._wait(key, listing, progress)):
-                path = self.cache.find(key) or self._download(wish, source, listing, key, version, progress)
+            path = self.cache.find(key)
+            if path is None:
+                with self.cache.fetching(key, lambda: self._wait(key, listing, progress)) as completed:
+                    path = completed or self._download(wish, source, listing, key, version, progress)
         except BaseException:
             self.cache.release(key)
             raise
@@ -109,11 +115,14 @@ class Fetcher:
     def _held(self, key: str) -> Path | None:
         """The model in the cache, held; it is not held where it is not there."""
         self.cache.hold(key)
-        return self.cache.find(key)
+        path = self.cache.find(key)
+        if path is None:
+            self.cache.release(key)
+        return path
 
     def _last(self, wish: Wish, error: "Unreachable") -> Fetched:
-        """The newest copy that was fetched before: better than none while the storage is down."""
-        last = self.cache.latest(wish.uri) if not wish.files else None
+        """The newest copy that was fetched for the same wish: better than none while the storage is down."""
+        last = self.cache.latest(_wish_key(wish))
         path = self._held(last[0]) if last else None
         if last is None or path is None:
             raise ModelLoadError(error.message)
@@ -137,11 +146,11 @@ class Fetcher:
                     source.close()
                 failures += 1
                 if failures >= planning.TRIES:
-                    raise Unreachable(f"{wish.uri}: the storage does not answer: {error}") from None
+                    raise Unreachable(f"{shown(wish.uri)}: the storage does not answer: {error}") from None
                 self._pause(planning.pause_s(failures))
         files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
         if not files:
-            raise ModelLoadError(f"{wish.uri}: no file matches model.files: {', '.join(wish.files)}")
+            raise ModelLoadError(f"{shown(wish.uri)}: no file matches model.files: {', '.join(wish.files)}")
         return source, Listing(files, listing.is_file, listing.root)
 
     def _wait(self, key: str, listing: Listing, progress: Progress) -> None:
@@ -159,43 +168,41 @@ class Fetcher:
     # ---- what is not in the cache
 
     def _download(self, wish: Wish, source: Source, listing: Listing, key: str, version: str, progress: Progress) -> Path:
-        self.cache.make_room(planning.known_bytes(listing.files))
+        self.cache.make_room(planning.known_bytes(listing.files), key)
         work = self.cache.partial(key)
         while True:
             try:
                 bounds = (self._connections, self.cache.max_bytes, self._part_bytes)
                 files = Download(source, listing.files, work, progress, *bounds, pause=self._pause).run()
-                content, entry = self._checked(wish, listing, files, progress)
-                size = sum(path.stat().st_size for path in content.rglob("*") if path.is_file())
-                return self.cache.complete(key, content, About(wish.uri, version, size, entry, boot_id()))
+                content, entry = self._checked(wish, listing, files, key, progress)
+                self.cache.make_room(size := size_below(content), key)
+                about = About(shown(wish.uri), _wish_key(wish), version, size, entry, boot_id())
+                return self.cache.complete(key, content, about)
             except OSError as error:
-                if error.errno in NO_ROOM and self.cache.remove_unused():
+                if error.errno in NO_ROOM and self.cache.remove_unused(key):
                     continue
                 shutil.rmtree(work, ignore_errors=True)
-                raise ModelLoadError(
-                    f"{self.cache.folder}: cannot be written: {error.strerror}; make it larger, or name another at "
-                    "inference.model_cache.path"
-                ) from None
+                raise
             except ModelLoadError as error:
                 if isinstance(error, Changed | Wrong):
                     shutil.rmtree(work, ignore_errors=True)
                 raise
 
-    def _checked(self, wish: Wish, listing: Listing, files: Path, progress: Progress) -> tuple[Path, str]:
+    def _checked(self, wish: Wish, listing: Listing, files: Path, key: str, progress: Progress) -> tuple[Path, str]:
         """The model's folder, and the path in it that the URI means. Raises Wrong where it is not what it should be."""
         try:
             for file in listing.files:
                 if file.sha256:
-                    digests.check(files / file.name, f"sha256:{file.sha256}", f"{wish.uri}: {file.name}", progress)
+                    digests.check(files / file.name, f"sha256:{file.sha256}", f"{shown(wish.uri)}: {file.name}", progress)
             only = files / listing.files[0].name if listing.is_file else files
             if wish.digest:
-                digests.check(only, wish.digest, wish.uri, progress)
-            content = self._unpacked(listing, files, progress)
+                digests.check(only, wish.digest, shown(wish.uri), progress)
+            content = self._unpacked(listing, files, key, progress)
         except ModelLoadError as error:
             raise Wrong(error.message) from None
         return content, listing.files[0].name if listing.is_file and content == files else ""
 
-    def _unpacked(self, listing: Listing, files: Path, progress: Progress) -> Path:
+    def _unpacked(self, listing: Listing, files: Path, key: str, progress: Progress) -> Path:
         """The folder with what archives hold; the files themselves where there is none."""
         single = listing.is_file and is_archive(listing.files[0].name)
         layers = [file for file in listing.files if file.unpack or single]
@@ -204,9 +211,9 @@ class Fetcher:
         target = files.parent / "unpacked"
         shutil.rmtree(target, ignore_errors=True)
         progress.enter("unpacking")
-        room = self.cache.max_bytes
+        room = Room(self.cache, key, size_below(files))
         for file in layers:
-            room -= unpack(files / file.name, target, room, progress, listing.root)
+            unpack(files / file.name, target, room.take, progress, listing.root)
             (files / file.name).unlink()
         for file in listing.files:
             if file not in layers:
@@ -216,6 +223,26 @@ class Fetcher:
         if not content.is_dir() or not any(content.iterdir()):
             raise ModelLoadError(f"{listing.files[0].name}: holds no file{' in /' + listing.root if listing.root else ''}")
         return content
+
+
+class Room:
+    """What a model may still become when it is unpacked; the cache makes room as it grows."""
+
+    def __init__(self, cache: Cache, key: str, packed: int) -> None:
+        self._cache = cache
+        self._key = key
+        self._packed = packed
+        self._taken = self._made = 0
+
+    def take(self, count: int) -> bool:
+        """So many more bytes are about to be written; False: the cache cannot hold the model."""
+        self._taken += count
+        if self._taken > self._cache.max_bytes:
+            return False
+        if self._taken > self._made:
+            self._made = self._taken + self._cache.max_bytes // ROOM_STEPS
+            self._cache.make_room(min(self._packed + self._made, self._cache.max_bytes), self._key)
+        return True
 
 
 class Unreachable(ModelLoadError):
@@ -230,6 +257,11 @@ def version_of(listing: Listing) -> str:
     """A digest of what is listed: another one where a file is."""
     files = sorted((file.name, file.size, file.version) for file in listing.files)
     return hashlib.sha256(repr(files).encode()).hexdigest()[:32]
+
+
+def _wish_key(wish: Wish) -> str:
+    """Without the URI itself: its query may hold a secret."""
+    return _key(wish.uri, wish.digest, *wish.files)
 
 
 def _key(*parts: str) -> str:

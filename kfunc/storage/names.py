@@ -1,8 +1,9 @@
-"""Names that come from elsewhere, of objects and of archives' members: which may become paths. Pure."""
+"""Names that come from elsewhere, of objects and of archives' members: which may become paths, and what may be told. Pure."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from kfunc.errors import ModelLoadError
 
@@ -57,3 +58,9 @@ def wanted(name: str, patterns: Iterable[str]) -> bool:
     """Whether a file is among those that `model.files` asks for; without patterns all are."""
     given = list(patterns)
     return not given or any(fnmatch(name, pattern) or fnmatch(name.rpartition("/")[2], pattern) for pattern in given)
+
+
+def shown(uri: str) -> str:
+    """A URI without user, password and query, where signatures are."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else uri.partition("?")[0]

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Changed, Interrupted
+from kfunc.storage.names import shown
 
 TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5
@@ -243,9 +244,3 @@ def _require_good(answer: Answer) -> Answer:
         raise Interrupted(f"{where}: answers {answer.status}")
     why = {401: "needs credentials", 403: "refuses these credentials", 404: "there is no such file"}.get(answer.status, "")
     raise ModelLoadError(f"{where}: answers {answer.status}{': ' + why if why else ''} (docs/storage.md)")
-
-
-def shown(url: str) -> str:
-    """A URL without user, password and query, where signatures are."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else url

@@ -13,7 +13,6 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage.archives import BOMB_FLOOR, is_archive, unpack
 from kfunc.storage.progress import Progress
 
-LIMIT = 10**9
 Make = Callable[[tarfile.TarFile], None]
 
 
@@ -44,7 +43,7 @@ def tar(path: Path, *members: Make, mode: str = "w:gz") -> Path:
 
 def unpacked(archive: Path, root: str = "") -> dict[str, bytes]:
     target = archive.parent / "out"
-    unpack(archive, target, LIMIT, Progress(), root)
+    unpack(archive, target, lambda count: True, Progress(), root)
     return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
@@ -108,7 +107,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, name: str) -
         tar(path, plain("zeros", content))
     with pytest.raises(ModelLoadError, match="an archive may become 100 times its size"):
         unpacked(path)
-    assert (tmp_path / "out/zeros").stat().st_size <= BOMB_FLOOR
+    assert sum(each.stat().st_size for each in (tmp_path / "out").iterdir()) <= BOMB_FLOOR
 
 
 def test_a_zip_with_a_link_or_a_password_is_refused(tmp_path: Path) -> None:
@@ -185,3 +184,63 @@ def test_a_gzip_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(content)
     with pytest.raises(ModelLoadError, match=r"^m.tar.gz: .*CRC"):
         unpacked(archive)
+
+
+def long_name(size: int, kind: bytes = tarfile.GNUTYPE_LONGNAME) -> Make:
+    def add(tar: tarfile.TarFile) -> None:
+        info = tarfile.TarInfo("././@LongLink")
+        info.type, info.size = kind, size
+        tar.addfile(info, io.BytesIO(b"a" * size))
+
+    return add
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize("sizes", [(2 * 1024 * 1024,), (600_000, 600_000)])
+def test_names_and_attributes_that_would_fill_the_memory_are_refused_unread(
+    tmp_path: Path, kind: bytes, sizes: tuple[int, ...]
+) -> None:
+    content = [long_name(size, kind) for size in sizes]
+    with pytest.raises(ModelLoadError, match=r"m\.tar: is not an archive that can be read: "):
+        unpacked(tar(tmp_path / "m.tar", *content, plain("a"), mode="w"))
+
+
+def test_long_names_are_read(tmp_path: Path) -> None:
+    names = [f"{'folder/' * 20}{number}" for number in range(3)]
+    assert sorted(unpacked(tar(tmp_path / "m.tar", *map(plain, names)))) == names
+
+
+@pytest.mark.parametrize("root", ["", "models"])
+def test_a_member_that_claims_more_than_the_archive_can_hold_is_refused_at_once(tmp_path: Path, root: str) -> None:
+    info = tarfile.TarInfo("etc/x")
+    info.size = 2**58
+    (tmp_path / "m.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(ModelLoadError, match=r"m\.tar: becomes too large"):
+        unpacked(tmp_path / "m.tar", root)
+
+
+def test_what_is_passed_over_counts_as_well(tmp_path: Path) -> None:
+    content = bytes(BOMB_FLOOR // 2 + 1)
+    with pytest.raises(ModelLoadError, match=r"layer\.tar: becomes too large"):
+        unpacked(tar(tmp_path / "layer.tar", plain("etc/a", content), plain("etc/b", content)), "models")
+
+
+@pytest.mark.parametrize("name", ["models/.wh...", "models/.wh.", "models/a/.wh.."])
+def test_a_layer_takes_away_nothing_outside_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out/models").mkdir(parents=True)
+    (tmp_path / "out/other").write_bytes(b"x")
+    with pytest.raises(ModelLoadError, match="takes away no file of its folder"):
+        unpacked(tar(tmp_path / "layer.tar", plain(name, b"")), "models")
+    assert (tmp_path / "out/other").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_a_zip_with_broken_data_is_told_as_such(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("m.onnx", b"abc" * 5000)
+    content = bytearray(path.read_bytes())
+    content[50:60] = b"\xff" * 10
+    path.write_bytes(content)
+    with pytest.raises(ModelLoadError, match=r"m\.zip: is not an archive that can be read"):
+        unpacked(path)

@@ -20,7 +20,7 @@ def keep(cache: Cache, key: str, size: int = 10, boot: str = "", uri: str = "s3:
     content = cache.partial(key) / "files"
     content.mkdir(parents=True)
     (content / "m.onnx").write_bytes(bytes(size))
-    path = cache.complete(key, content, About(uri, f"version-{key}", size, "m.onnx", boot or boot_id()))
+    path = cache.complete(key, content, About(uri, uri, f"version-{key}", size, "m.onnx", boot or boot_id()))
     while not synced(cache, key):
         time.sleep(0.005)
     return path
@@ -42,7 +42,7 @@ def test_what_was_completed_is_found(cache: Cache) -> None:
 def test_what_had_not_reached_the_disk_before_a_crash_is_not_trusted(cache: Cache) -> None:
     keep(cache, "a")
     about = cache.folder / "models/a" / ABOUT
-    about.write_bytes(msgspec.json.encode(About("s3://b/m", "1", 10, "m.onnx", "another boot", synced=False)))
+    about.write_bytes(msgspec.json.encode(About("s3://b/m", "", "1", 10, "m.onnx", "another boot", synced=False)))
     assert cache.find("a") is None
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from kfunc.storage import planning
 from kfunc.storage.contract import UNKNOWN, RemoteFile
-from kfunc.storage.eviction import Kept, victims
+from kfunc.storage.eviction import Kept, evict
 from kfunc.storage.planning import Head, Part
 
 FILES = [RemoteFile("small", 3), RemoteFile("large", 25), RemoteFile("empty", 0)]
@@ -63,8 +63,24 @@ def test_pauses_grow_up_to_a_bound() -> None:
 KEPT = [Kept("new", 10, 3.0), Kept("old", 10, 1.0), Kept("middle", 10, 2.0)]
 
 
+def evicted(needed: int, in_use: str = "") -> list[str]:
+    removed: list[str] = []
+
+    def remove(each: Kept) -> bool:
+        if each.key != in_use:
+            removed.append(each.key)
+        return each.key != in_use
+
+    evict(KEPT, needed, 40, remove)
+    return removed
+
+
 @pytest.mark.parametrize(
     ("needed", "gone"), [(0, []), (10, []), (11, ["old"]), (21, ["old", "middle"]), (100, ["old", "middle", "new"])]
 )
 def test_the_least_recently_used_goes_first_and_only_as_far_as_needed(needed: int, gone: list[str]) -> None:
-    assert [each.key for each in victims(KEPT, needed, 40)] == gone
+    assert evicted(needed) == gone
+
+
+def test_what_cannot_be_removed_frees_nothing_so_that_the_next_one_goes() -> None:
+    assert evicted(11, in_use="old") == ["middle"]
