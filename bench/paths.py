@@ -24,7 +24,8 @@ from bench.servers.ceiling import Ceiling
 from kfunc.batcher_sidecar import main as batcher
 from kfunc.config import pod
 from kfunc.handlers.application import Application
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.http.address import Address
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application as Answers

@@ -20,7 +20,7 @@ from kfunc.conversion.precision import lowered
 from kfunc.conversion.samples import DTYPES, random_sample, read_sample
 from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.contract import Handler
-from kfunc.handlers.loaded import load_here
+from kfunc.handlers.opening import load_here
 from kfunc.handlers.registry import how_to_install
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from kfunc.config.images import Images
 from kfunc.config.pod import PodConfig
-from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable
+from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
+from kfunc.handlers.in_flight import InFlight
 from kfunc.handlers.slots import Loaded
 from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
 from kfunc.protocol import v1
@@ -21,6 +22,7 @@ from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 
 if TYPE_CHECKING:
+    from kfunc.handlers.local_files import LocalFiles
     from kfunc.handlers.pixels import Target
 
 LABEL, SCORE = "label", "score"
@@ -42,7 +44,7 @@ class ImageModel:
         self._model = model
         self._settings = settings
         self._find = find
-        self._in_flight, self._limit = 0, config.limits.max_concurrency
+        self._in_flight = InFlight(config.limits.max_concurrency)
         own = model.metadata
         self._input = _picture_input(own)
         self._target = _target(self._input, settings, config.model.name)
@@ -73,9 +75,10 @@ class ImageModel:
         return self._model.explain(request, context) if pictures is None else self._explain(request, pictures, context)
 
     async def _explain(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
-        arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, self._open(pictures))
-        answer = self._model.explain(self._with(request, arrays), context)
-        return answer if isinstance(answer, InferResponse) else await answer
+        with self._in_flight:
+            arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, self._open(pictures))
+            answer = self._model.explain(self._with(request, arrays), context)
+            return answer if isinstance(answer, InferResponse) else await answer
 
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """One part."""
@@ -86,9 +89,13 @@ class ImageModel:
         """Whether a call hangs."""
         return self._model.stuck()
 
+    def keep(self, files: "LocalFiles") -> None:
+        """Hold the files until it is closed."""
+        self._model.keep(files)
+
     def retire(self) -> None:
-        """Close when the calls have ended."""
-        self._model.retire()
+        """Close when the calls have ended, also those whose pictures are still being decoded."""
+        self._in_flight.end(self._model.retire)
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -118,21 +125,19 @@ class ImageModel:
     # ---- the way through
 
     async def _answer(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
-        if self._in_flight >= self._limit:
-            raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
-        self._in_flight += 1
-        try:
-            loop = asyncio.get_running_loop()
-            images = await loop.run_in_executor(None, self._open, pictures)
-            other = self._chosen(images)
-            if other is not None:
-                return await other.answer_opened(request, images, context)
-            return await self.answer_opened(request, images, context)
-        finally:
-            self._in_flight -= 1
+        with self._in_flight:
+            images = await asyncio.get_running_loop().run_in_executor(None, self._open, pictures)
+            chosen = self._chosen(images)
+            if chosen is self:
+                return await self._answer_opened(request, images, context)
+            return await chosen.answer_opened(request, images, context)
 
     async def answer_opened(self, request: InferRequest, images: list[Any], context: Context) -> InferResponse:
-        """The answer to pictures whose heads were read."""
+        """The answer to pictures whose heads another model has read."""
+        with self._in_flight:
+            return await self._answer_opened(request, images, context)
+
+    async def _answer_opened(self, request: InferRequest, images: list[Any], context: Context) -> InferResponse:
         arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, images)
         answer = self._model.infer(self._with(request, arrays), context)
         response = answer if isinstance(answer, InferResponse) else await answer
@@ -144,14 +149,14 @@ class ImageModel:
     def _decode(self, images: list[Any]) -> "np.ndarray[Any, Any]":
         return np.stack([self._pixels.to_array(each, at, self._settings, self._target) for at, each in enumerate(images)])
 
-    def _chosen(self, images: list[Any]) -> "ImageModel | None":
-        """Another model for pictures of this size, by the rule of func.yaml; None: this one."""
+    def _chosen(self, images: list[Any]) -> "ImageModel":
+        """The model for pictures of this size, by the rule of func.yaml."""
         longest = max((max(each.size) for each in images), default=0)
         for choice in self._settings.choose:
             if longest <= choice.max_side:
                 other = self._find(choice.model)
-                return None if other is self or not isinstance(other, ImageModel) else other
-        return None
+                return other if isinstance(other, ImageModel) else self
+        return self
 
     def _with(self, request: InferRequest, arrays: "np.ndarray[Any, Any]") -> InferRequest:
         data = memoryview(arrays.reshape(-1).view(np.uint8))  # type: ignore[arg-type]

@@ -14,8 +14,10 @@ from typing import Any
 from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError, Unavailable
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
-from kfunc.handlers.loaded import explainer, explains, failure_of, load_here, pipeline
+from kfunc.handlers.loaded import failure_of
+from kfunc.handlers.opening import load_here
 from kfunc.handlers.parts import yields
+from kfunc.handlers.steps import explainer, explains, pipeline
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.business import BusinessMetrics, Update

@@ -1,14 +1,11 @@
 """A loaded model: a Handler made into a `Model` of the core contract."""
 
 import asyncio
-import inspect
 import logging
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
@@ -17,148 +14,25 @@ from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError
 from kfunc.handlers.columns import inputs_of
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.execution import Execution, too_late
+from kfunc.handlers.in_flight import InFlight
 from kfunc.handlers.isolation import IsolatedHandler
+from kfunc.handlers.opening import load_isolated
 from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
-from kfunc.handlers.read_ahead import read_ahead
-from kfunc.handlers.registry import create, runtime_of, told_by_content
+from kfunc.handlers.steps import EXPLAIN, PREDICT, STREAM, chain, explainer, explains, is_own, pipeline, steps_of
 from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
-from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.current import CURRENT
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
-
-    Step = tuple[Callable[..., Any], bool]
-    """A method of a handler, and whether what it gives is to be awaited."""
+    from kfunc.handlers.local_files import LocalFiles
+    from kfunc.handlers.steps import Step
 
 log = logging.getLogger("kfunc.model")
-PREDICT = ("preprocess", "predict", "postprocess")
-STREAM = ("preprocess", "predict_stream", "postprocess")
-EXPLAIN = ("preprocess", "explain")
 TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
-
-
-def load_handler(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
-    """Load the model, here or in a process of its own. Raises ModelLoadError with the file and the reason."""
-    if config.model.execution != "process":
-        return load_here(config, metrics)
-    handler = IsolatedHandler()
-    handler.config, handler.metrics = config, metrics or handler.metrics
-    handler.load(_path(config))
-    return handler
-
-
-def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
-    """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason."""
-    path = _path(config)
-    if config.model.digest is not None and not config.model.checked:
-        _check_digest(path, config.model.digest)
-    # Beside a folder's code it would be another digest at the next start.
-    sys.dont_write_bytecode |= config.model.digest is not None and path.is_dir()
-    read_ahead(path)
-    runtime = runtime_of(path)[0] if config.model.runtime == "auto" else config.model.runtime
-    if config.model.runtime_version:
-        from kfunc.handlers.versions import require_pinned  # here: importlib.metadata costs a start 20 ms
-
-        require_pinned(runtime, config.model.runtime_version)
-    if config.accelerator not in ("auto", "cpu"):
-        from kfunc.handlers.accelerators.demand import require_usable
-
-        require_usable(config.accelerator, runtime)
-    handler = create(runtime)
-    handler.config, handler.metrics = config, metrics or handler.metrics
-    if config.model.outputs and not handler.chooses_outputs:
-        raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
-    try:
-        handler.load(path)
-    except ModelLoadError as error:
-        raise told_by_content(error, path, runtime) from None
-    if config.explain is not None:
-        from kfunc.handlers.explainers.attach import attach
-
-        attach(handler, config.explain, path, is_own(handler, "explain"))
-    return handler
-
-
-def _path(config: PodConfig) -> Path:
-    path = Path(config.model.uri.removeprefix("file://"))
-    if not path.exists():
-        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
-    return path
-
-
-def _check_digest(path: Path, digest: str) -> None:
-    if path.is_dir():
-        from kfunc.storage.digests import check
-
-        check(path, digest, str(path))
-        return
-    import hashlib  # here: it costs 1.5 ms of every start
-
-    with path.open("rb") as file:
-        actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    if actual != digest:
-        raise ModelLoadError(f"{path}: the file's digest is {actual}, func.yaml says {digest}")
-
-
-# ---- a handler's methods as one call
-
-
-def is_own(handler: Handler, name: str) -> bool:
-    """Whether the handler has a method of its own, not only the contract's."""
-    return getattr(getattr(handler, name), "__func__", None) is not vars(Handler)[name]
-
-
-def explains(handler: Handler) -> bool:
-    """Whether the model has explanations."""
-    return handler.explains if isinstance(handler, IsolatedHandler) else is_own(handler, "explain")
-
-
-def steps_of(handler: Handler, names: tuple[str, ...]) -> "list[Step]":
-    """The methods that do something, in order; the last one but postprocess always stands there."""
-    own = [getattr(handler, name) for name in names if name not in ("preprocess", "postprocess") or is_own(handler, name)]
-    return [(step, _is_async(step)) for step in own]
-
-
-def _is_async(step: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(getattr(step, "__call__", None))  # noqa: B004
-
-
-def pipeline(handler: Handler) -> "Callable[[Arrays], Arrays]":
-    """preprocess → predict → postprocess in one sync call, without the steps that do nothing."""
-    return _joined(steps_of(handler, PREDICT))
-
-
-def explainer(handler: Handler) -> "Callable[[Arrays], Arrays]":
-    """preprocess → explain in one sync call."""
-    return _joined(steps_of(handler, EXPLAIN))
-
-
-def _joined(steps: "list[Step]") -> "Callable[[Arrays], Arrays]":
-    if any(awaited for _, awaited in steps):
-        runner = asyncio.Runner()
-        return lambda inputs: runner.run(_chain(steps, inputs))
-    calls = [step for step, _ in steps]
-    if len(calls) == 1:
-        only: Callable[[Arrays], Arrays] = calls[0]
-        return only
-
-    def call(arrays: "Arrays") -> "Arrays":
-        for step in calls:
-            arrays = step(arrays)
-        return arrays
-
-    return call
-
-
-async def _chain(steps: "list[Step]", arrays: "Arrays") -> "Arrays":
-    for step, awaited in steps:
-        arrays = await step(arrays) if awaited else step(arrays)
-    return arrays
 
 
 class LoadedModel:
@@ -168,9 +42,8 @@ class LoadedModel:
         self._config = config
         self._handler = handler
         self._pool: Executor | None = None
-        self._in_flight = 0
-        self._retired = False
-        self._limit = config.limits.max_concurrency
+        self._in_flight = InFlight(config.limits.max_concurrency)
+        self._files: list[LocalFiles] = []
         self._timeout_s = config.timeout_s
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
@@ -209,10 +82,8 @@ class LoadedModel:
         asyncio.get_running_loop().run_in_executor(None, self._move)
 
     def _move(self) -> None:
-        isolated = IsolatedHandler()
-        isolated.config, isolated.metrics = self._config, self._handler.metrics
         try:
-            isolated.load(_path(self._config))
+            isolated = load_isolated(self._config, self._handler.metrics)
         except (OSError, ModelLoadError) as error:
             log.warning("the model stays in the handler's process: %s", error)
             return
@@ -270,33 +141,21 @@ class LoadedModel:
     ) -> InferResponse:
         """Run the async `steps`; or `call`, or else the model, in a thread."""
         timeout_s = seconds_left(context, self._timeout_s)
-        self._enter()
-        try:
-            if steps is not None:
-                outputs = await self._run_async(steps, arrays, timeout_s, context)
-            else:
-                outputs = await self._execution.run_in_thread(arrays, size, timeout_s, context, call)
-        except KfuncError:
-            raise
-        except Exception as error:
-            raise failure_of(error) from error
-        finally:
-            self._leave()
+        with self._in_flight:
+            try:
+                if steps is not None:
+                    outputs = await self._run_async(steps, arrays, timeout_s, context)
+                else:
+                    outputs = await self._execution.run_in_thread(arrays, size, timeout_s, context, call)
+            except KfuncError:
+                raise
+            except Exception as error:
+                raise failure_of(error) from error
         return to_response(request, self.metadata, outputs)
-
-    def _enter(self) -> None:
-        if self._in_flight >= self._limit:
-            raise Unavailable("too many requests wait for the model (limits.max_concurrency); try again later")
-        self._in_flight += 1
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        if self._retired and not self._in_flight:
-            self.close()
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         CURRENT.set(context)  # of this task, and those that it makes
-        task = asyncio.ensure_future(_chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
+        task = asyncio.ensure_future(chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
         timer = asyncio.get_running_loop().call_later(timeout_s, task.cancel)
         context.compute_at = began_at = perf_counter()
         try:
@@ -319,36 +178,40 @@ class LoadedModel:
         if not self._yields and self._parts_steps is PREDICT:
             yield await self._wait(request, arrays, 0, context, self._async_predict)
             return
-        self._enter()
-        steps = steps_of(self._handler, self._parts_steps)
-        stream = parts_of(steps, arrays, self._execution, context, lambda: seconds_left(context, self._timeout_s))
-        try:
-            async for outputs in stream:
-                yield to_response(request, self.metadata, outputs)
-        except KfuncError:
-            raise
-        except Exception as error:
-            raise failure_of(error) from error
-        finally:
-            await stream.aclose()
-            self._leave()
+        with self._in_flight:
+            steps = steps_of(self._handler, self._parts_steps)
+            stream = parts_of(steps, arrays, self._execution, context, lambda: seconds_left(context, self._timeout_s))
+            try:
+                async for outputs in stream:
+                    yield to_response(request, self.metadata, outputs)
+            except KfuncError:
+                raise
+            except Exception as error:
+                raise failure_of(error) from error
+            finally:
+                await stream.aclose()
 
     def stuck(self) -> bool:
         """Whether a call has run past hang_timeout_s; those in a worker process are ended there."""
         return not isinstance(self._handler, IsolatedHandler) and self._execution.stuck(self._config.hang_timeout_s)
 
+    def keep(self, files: "LocalFiles") -> None:
+        """Hold the files that it was loaded from until it is closed: it may read them at any time."""
+        files.hold()
+        self._files.append(files)
+
     def retire(self) -> None:
         """Close when the calls that wait or run have ended; no others come."""
-        self._retired = True
-        if not self._in_flight:
-            self.close()
+        self._in_flight.end(self.close)
 
     def close(self) -> None:
-        """Let go of threads and processes. Waits for no thread; one that is stuck must not keep the process."""
+        """Let go of threads, processes and files. Waits for no thread; one that is stuck must not keep the process."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._handler, IsolatedHandler):
             self._handler.close()
+        while self._files:
+            self._files.pop().let_go()
 
 
 def _is_movable(handler: Handler) -> bool:

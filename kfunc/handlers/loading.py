@@ -9,14 +9,14 @@ import msgspec
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.origins import Origins
-from kfunc.handlers.slots import Load, Loaded
+from kfunc.handlers.slots import Load, Loaded, Served
 
 if TYPE_CHECKING:
     from kfunc.handlers.layout import FoundModel
 
 Found = dict[str, dict[str, PodConfig]]
 """Settings of each version of each model, versions from old to new."""
-AllLoaded = dict[str, dict[str, Loaded]]
+AllServed = dict[str, dict[str, Served]]
 
 
 class Loader:
@@ -96,9 +96,9 @@ class Loader:
         version = self.origins.version(model)
         return "" if version == self.versions.get(model.uri) else version
 
-    def load(self, found: Mapping[str, Mapping[str, PodConfig]]) -> AllLoaded:
+    def load(self, found: Mapping[str, Mapping[str, PodConfig]]) -> AllServed:
         """All of them, or none. Raises ModelLoadError for the first that cannot be loaded."""
-        loaded: AllLoaded = {}
+        loaded: AllServed = {}
         try:
             for name, versions in found.items():
                 for version, settings in versions.items():
@@ -109,7 +109,7 @@ class Loader:
         return loaded
 
 
-def close_all(loaded: AllLoaded) -> None:
+def close_all(loaded: AllServed) -> None:
     """Let go of models that will not be served."""
     for versions in loaded.values():
         for model in versions.values():

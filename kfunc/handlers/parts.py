@@ -11,9 +11,9 @@ from kfunc.handlers.execution import Execution, too_late
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+    from kfunc.handlers.steps import Step
     from kfunc.protocol.contract import Context
 
-    Step = tuple[Callable[..., Any], bool]
     TimeLeft = Callable[[], float]
 
 END: dict[str, Any] = {}  # compared by identity

@@ -12,9 +12,9 @@ import msgspec
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelLoadError, NotFound, Unavailable
-from kfunc.handlers.loading import AllLoaded, Loader
+from kfunc.handlers.loading import AllServed, Loader
 from kfunc.handlers.origins import Origins
-from kfunc.handlers.slots import Entry, Load, Loaded, Slot, told_of
+from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot, told_of
 from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
@@ -47,7 +47,7 @@ class Repository:
         self._default = Entry(config.model.name, config.model.version)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
         self._complete = False
-        self._loaded: set[Loaded] = set()
+        self._loaded: set[Served] = set()
         self._changes = asyncio.Lock()
 
     # ---- what requests ask
@@ -131,7 +131,7 @@ class Repository:
     async def open(self) -> None:
         """Load every version of every model, or those that are not for later. Raises ModelLoadError for the first that
         cannot be loaded."""
-        models: AllLoaded = await self.supply.models(self._loader.sources)
+        models: AllServed = await self.supply.models(self._loader.sources)
         default = self._loader.default_name(list(models))
         self._default.default.name = default
         self._entries = {name: Entry(name, "") for name in models}
@@ -258,7 +258,7 @@ class Repository:
     def _real_name(self, name: str) -> str:
         return self._default.default.name if name == self._config.model.name else name
 
-    def _put(self, entry: Entry, models: dict[str, Loaded]) -> None:
+    def _put(self, entry: Entry, models: dict[str, Served]) -> None:
         """Replace what an entry has, on the loop."""
         before = [slot.model for slot in entry.versions.values()]
         self._loaded.update(models.values())
@@ -280,7 +280,8 @@ def _load_one(config: PodConfig) -> Loaded:
 
 def load_one(config: PodConfig, metrics: BusinessMetrics | None) -> Loaded:
     """Load a model whose code may have `metrics` of its own. Raises ModelLoadError."""
-    from kfunc.handlers.loaded import LoadedModel, load_handler
+    from kfunc.handlers.loaded import LoadedModel
+    from kfunc.handlers.opening import load_handler
 
     handler = load_handler(config, metrics)
     default = LoadedModel(config, handler)

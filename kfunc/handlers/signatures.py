@@ -1,11 +1,15 @@
 """A model with several signatures: a request names one by `signature_name`, or gets the default one."""
 
 from collections.abc import AsyncGenerator, Awaitable
+from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+
+if TYPE_CHECKING:
+    from kfunc.handlers.local_files import LocalFiles
 
 PARAMETER = "signature_name"
 
@@ -55,6 +59,11 @@ class BySignature:
     def stuck(self) -> bool:
         """Whether a call of one of them hangs."""
         return any(model.stuck() for model in self._all())
+
+    def keep(self, files: "LocalFiles") -> None:
+        """Hold the files until all are closed."""
+        for model in self._all():
+            model.keep(files)
 
     def retire(self) -> None:
         """Close each when its calls have ended."""

@@ -5,23 +5,31 @@ from typing import Protocol
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import NotFound, Unavailable
+from kfunc.handlers.local_files import LocalFiles
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
 
 LOADING, READY, UNLOADED = "LOADING", "READY", "UNAVAILABLE"
 
 
-class Loaded(Model, Protocol):
-    """A model that this process holds."""
+class Served(Model, Protocol):
+    """A model that has a place in this process."""
 
     def stuck(self) -> bool:
         """Whether a call hangs."""
 
     def retire(self) -> None:
-        """Close when the calls that wait or run have ended."""
+        """Nobody is asked any more: close when the calls that wait or run have ended."""
 
     def close(self) -> None:
         """Let go of what it holds."""
+
+
+class Loaded(Served, Protocol):
+    """A model that this process has loaded from files."""
+
+    def keep(self, files: LocalFiles) -> None:
+        """Hold the files that it was loaded from until it is closed."""
 
 
 Load = Callable[[PodConfig], Loaded]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import Residency
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.loading import AllLoaded, Found, Loader, close_all
+from kfunc.handlers.loading import AllServed, Found, Loader, close_all
 
 if TYPE_CHECKING:
     from kfunc.handlers.residents import OnPlace, ResidentModel, Shelf
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Supply(Protocol):
     """Where a repository's models come from."""
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllLoaded:
+    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
         """The models at these places as they are now, or `only` one of them; all or none. Raises ModelLoadError."""
 
 
@@ -33,7 +33,7 @@ class AtStart:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllLoaded:
+    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
         """Found and loaded in a thread."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, self._loader.find, sources)
@@ -47,7 +47,7 @@ class AtStart:
             raise
         return loaded
 
-    async def _warm(self, found: Found, loaded: AllLoaded) -> None:
+    async def _warm(self, found: Found, loaded: AllServed) -> None:
         for name, versions in found.items():
             for version, settings in versions.items():
                 if settings.model.warmup.requests:
@@ -67,14 +67,14 @@ class OnDemand:
         self._shelf: Shelf | None = None
         self._placed: dict[tuple[str, str], ResidentModel] = {}
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllLoaded:
+    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
         """Found in a thread and placed; of those in memory, the ones that have changed are loaded again."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, self._find, sources)
         unknown = [name for name in self._residency.pinned if name not in found]
         if unknown and sources == self._loader.sources:
             raise ModelLoadError(f"residency.pinned names {unknown[0]!r}; the models are {', '.join(found)}")
-        placed: AllLoaded = {}
+        placed: AllServed = {}
         for name, versions in found.items():
             if only in ("", name):
                 placed[name] = {version: await self._place(name, version, each) for version, each in versions.items()}

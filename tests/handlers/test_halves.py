@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.encoding import encode_v1, encode_v2
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol import v1, v2_binary
 from kfunc.protocol.messages import InferRequest, InferResponse
 

@@ -17,7 +17,9 @@ from kfunc.config.images import Choice, Images
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.image_model import ImageModel
+from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.pixels import Target, TooManyPixels, opened, to_array
+from kfunc.handlers.warmup import Alone
 from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from tests.handlers.conftest import Caller
@@ -53,6 +55,7 @@ class Means:
             name, ["1"], "test", [TensorSpec("pixels", datatype, shape)], [TensorSpec("means", "FP32", [-1, 3])]
         )
         self.got: list[Tensor] = []
+        self.ends_after = -1
 
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         (tensor,) = request.inputs
@@ -69,7 +72,11 @@ class Means:
     def stuck(self) -> bool:
         return False
 
-    def retire(self) -> None: ...
+    def keep(self, files: LocalFiles) -> None: ...
+
+    def retire(self) -> None:
+        self.ends_after = len(self.got)
+
     def close(self) -> None: ...
 
 
@@ -257,3 +264,19 @@ def test_a_handler_serves_pictures_of_a_real_function(
         "predictions": [{"label": ["green"], "score": [1.0]}]
     }
     repository.close()
+
+
+def test_a_model_that_is_replaced_while_a_picture_is_decoded_answers_it(wrap: Callable[..., ImageModel]) -> None:
+    inner = Means()
+
+    async def play() -> None:
+        model = wrap(inner)
+        request = InferRequest([Tensor("pixels", [1], "BYTES", [picture()])])
+        answer: Any = model.infer(request, Alone())
+        task = asyncio.ensure_future(answer)
+        model.retire()
+        await asyncio.sleep(0)
+        assert (inner.ends_after, len((await task).outputs)) == (-1, 1)
+
+    asyncio.run(play())
+    assert inner.ends_after == 1

@@ -12,7 +12,8 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import KfuncError, ModelLoadError
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 
 pytestmark = pytest.mark.integration

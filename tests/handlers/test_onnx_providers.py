@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.accelerators.selection import select
-from kfunc.handlers.loaded import load_handler
 from kfunc.handlers.onnx_providers import offers, providers
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import TensorSpec
 from tests.handlers.conftest import ROOT
 

@@ -10,6 +10,7 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, Unsupported
+from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.repository import Repository
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
@@ -20,8 +21,6 @@ Make = Callable[..., Repository]
 class Loaded:
     """What a fake load gives: it knows its settings, and whether it was closed."""
 
-    explains = False
-
     explains = True
 
     def __init__(self, config: PodConfig) -> None:
@@ -30,6 +29,7 @@ class Loaded:
         self.config = config
         self.ready = True
         self.closed = self.hangs = False
+        self.files: list[LocalFiles] = []
         specs = [TensorSpec("x", "FP32", [-1])]
         self.metadata = ModelMetadata(config.model.name, [config.model.version], "test", specs, specs)
 
@@ -44,11 +44,17 @@ class Loaded:
     def stuck(self) -> bool:
         return self.hangs
 
+    def keep(self, files: LocalFiles) -> None:
+        files.hold()
+        self.files.append(files)
+
     def retire(self) -> None:
         self.close()
 
     def close(self) -> None:
         self.closed = True
+        while self.files:
+            self.files.pop().let_go()
 
 
 class Loads:

@@ -22,8 +22,9 @@ from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.layout import detect
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.onnx_providers import require_started
+from kfunc.handlers.opening import load_handler
 from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, missing_packages
 from kfunc.handlers.serving import HandlerMetrics
 from kfunc.handlers.slots import Slot

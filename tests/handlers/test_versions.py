@@ -6,7 +6,7 @@ import pytest
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.loaded import load_here
+from kfunc.handlers.opening import load_here
 from kfunc.handlers.versions import installed, is_version, require_not_newer, requirement
 
 IRIS = Path(__file__).parents[2] / "examples/iris/model.onnx"

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from tests.handlers.conftest import Caller, configuration
 from tests.integration.malformed import CASES, GOOD_BINARY, GOOD_V1, GOOD_V2, HANDLER, PATHS, Case
 from tests.integration.test_run import FUNC_YAML, Run

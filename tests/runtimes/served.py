@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from kfunc.config.pod import PodConfig
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol.v2_binary import join_bytes
 from tests.handlers.conftest import Caller
 

@@ -12,7 +12,8 @@ from openvino import opset13 as ops
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import detect
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.handlers.openvino import offers
 from kfunc.protocol.messages import TensorSpec
 

@@ -15,7 +15,8 @@ with warnings.catch_warnings():
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import find_models
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import TensorSpec
 
 pytestmark = pytest.mark.filterwarnings("default")

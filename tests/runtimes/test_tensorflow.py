@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from kfunc.cli.convert import convert
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import find_models
-from kfunc.handlers.loaded import load_handler
+from kfunc.handlers.opening import load_handler
 from kfunc.handlers.repository import _load_one
 from kfunc.protocol.messages import TensorSpec
 

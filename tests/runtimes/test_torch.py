@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from kfunc.config.inference import Signature, TensorDeclaration
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import detect
-from kfunc.handlers.loaded import LoadedModel, load_handler
+from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import TensorSpec
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
