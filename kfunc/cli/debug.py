@@ -1,6 +1,8 @@
 """`kfunc debug`: everything about a function of the cluster in one file, and a short diagnosis."""
 
 import io
+import os
+import stat
 import tarfile
 import time
 from pathlib import Path
@@ -27,7 +29,9 @@ Example:
 
 @click.command(epilog=EPILOG)
 @click.argument("function", metavar="[NAME|DIR]", default=".")
-@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; NAME-debug.tar by default.")
+@click.option(
+    "--file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; NAME-debug.tar if it is not there yet."
+)
 @cluster_options
 def debug(function: str, file: Path | None, namespace: str, context: str, output: str) -> int:
     """Write manifests, events, logs of all containers, metrics and Knative's settings to one tar, and show what is wrong.
@@ -41,7 +45,7 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     if observed.service is None:
         raise KfuncError(f"there is no function {asked.name} in the namespace {asked.namespace}")
     told = described(observed) | traffic(cluster, observed)
-    place = file or Path(f"{asked.name}-debug.tar")
+    place = file or unused(Path(f"{asked.name}-debug.tar"))
     collection = Collection(cluster, observed, asked.gateway_namespace)
     contents = dict(collection.files())
     sinks = list(sink_causes(contents))
@@ -64,11 +68,18 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     return 0
 
 
+def unused(place: Path) -> Path:
+    """The place that nobody chose; what an earlier run left there may still be wanted. Raises StartupError."""
+    if place.exists():
+        raise StartupError(f"{place} is there already: remove it, or name a file with --file, which is overwritten")
+    return place
+
+
 def write_tar(place: Path, folder: str, contents: dict[str, str]) -> None:
-    """The texts as files of one folder. Raises StartupError."""
+    """The texts as files of one folder, in a file that only its owner reads. Raises StartupError."""
     now = time.time()
     try:
-        with tarfile.open(place, "w") as archive:
+        with os.fdopen(_private(place), "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
             for path, text in sorted(contents.items()):
                 data = text.encode()
                 entry = tarfile.TarInfo(f"{folder}/{path}")
@@ -76,3 +87,10 @@ def write_tar(place: Path, folder: str, contents: dict[str, str]) -> None:
                 archive.addfile(entry, io.BytesIO(data))
     except OSError as error:
         raise StartupError(f"cannot write {place}: {error.strerror}; choose another place with --file") from None
+
+
+def _private(place: Path) -> int:
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)  # it may have been there before
+    return descriptor

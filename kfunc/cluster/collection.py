@@ -1,14 +1,15 @@
 """Collects everything about a function that helps somebody else to find what is wrong with it, without its secrets."""
 
-import base64
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from kfunc.cluster.applying import RENDERED, owned
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.kinds import kind_of
 from kfunc.cluster.observed import Observed, containers, name_of
-from kfunc.cluster.redaction import Redactor, secret_names
+from kfunc.cluster.pod_references import named_by, values_of
+from kfunc.cluster.redaction import Redactor
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -16,11 +17,12 @@ from kfunc.manifests.yaml_text import write
 
 OF_KNATIVE = ("Configuration", "Revision", "Route", "PodAutoscaler", "Ingress", "Deployment", "ReplicaSet", "Pod")
 """What Knative makes of a Service, by its label."""
-SETTINGS = (
-    ("knative-serving", ("features", "autoscaler", "defaults", "deployment", "domain", "gc", "network", "observability")),
-)
+OF_SERVING = ("features", "autoscaler", "defaults", "deployment", "domain", "gc", "istio", "network", "observability")
+SETTINGS = (*(("knative-serving", f"config-{name}") for name in OF_SERVING), ("istio-system", "istio"))
+"""ConfigMaps of Knative and of the mesh: namespace, name."""
 MOST_LINES = 10_000
 METRICS = "/metrics"
+INJECTED = "kube-root-ca.crt"  # in every namespace; each pod's token volume has it
 
 
 class Collection:
@@ -30,8 +32,9 @@ class Collection:
         self._cluster = cluster
         self._observed = observed
         self._gateway_namespace = gateway_namespace
-        self.redactor = Redactor(self._known_secrets())
         self.unread: list[str] = []
+        self._named = named_by(_pod_specs(observed))
+        self.redactor = Redactor(self._known_secrets())
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Path and text of each file."""
@@ -51,6 +54,9 @@ class Collection:
         for kind in OF_KNATIVE:
             for manifest in self._read(kind, partial(self._cluster.objects, kind, namespace, own)):
                 found[_place(manifest)] = manifest
+        for name in sorted(self._named.config_maps - {INJECTED}):
+            for manifest in self._read(name, partial(self._config_map, namespace, name)):
+                found[_place(manifest)] = manifest
         rendered = self._read("manifests", lambda: list(self._owned()))
         found |= {_place(manifest): manifest for manifest in rendered}
         for place, manifest in sorted(found.items()):
@@ -67,7 +73,7 @@ class Collection:
                 try:
                     lines = list(self._cluster.logs(*where, each.name, previous=previous, tail=MOST_LINES, timestamps=True))
                 except ClusterError as error:
-                    self.unread.append(f"log of {about}: {error.message}")
+                    self._missed(f"log of {about}", error.message)
                     continue
                 yield f"logs/{about}.log", self.redactor.text("\n".join(lines)) + "\n"
 
@@ -79,20 +85,19 @@ class Collection:
             try:
                 reply = self._cluster.ask_pod(pod["metadata"]["namespace"], name_of(pod), port, METRICS)
             except ClusterError as error:
-                self.unread.append(f"metrics of {name_of(pod)}/{name}: {error.message}")
+                self._missed(f"metrics of {name_of(pod)}/{name}", error.message)
                 continue
             if reply.status == 200:
                 yield f"metrics/{name_of(pod)}/{name}.txt", self.redactor.text(reply.body.decode(errors="replace"))
             else:
-                self.unread.append(f"metrics of {name_of(pod)}/{name}: status {reply.status}")
+                self._missed(f"metrics of {name_of(pod)}/{name}", f"status {reply.status}")
 
     def _settings(self) -> Iterator[tuple[str, str]]:
-        """Knative's own settings, less the examples in them."""
-        for namespace, names in SETTINGS:
-            for name in names:
-                for manifest in self._read(f"config-{name}", partial(self._config_map, namespace, f"config-{name}")):
-                    kept = {key: value for key, value in (manifest.get("data") or {}).items() if key != "_example"}
-                    yield f"settings/config-{name}.yaml", write(self.redactor.manifest({**manifest, "data": kept}))
+        """Knative's and the mesh's own settings, less the examples in them."""
+        for namespace, name in SETTINGS:
+            for manifest in self._read(name, partial(self._config_map, namespace, name)):
+                kept = {key: value for key, value in (manifest.get("data") or {}).items() if key != "_example"}
+                yield f"settings/{name}.yaml", write(self.redactor.manifest({**manifest, "data": kept}))
 
     def _config_map(self, namespace: str, name: str) -> list[Manifest]:
         found = self._cluster.get("ConfigMap", name, namespace)
@@ -102,21 +107,26 @@ class Collection:
         try:
             return read()
         except ClusterError as error:
-            self.unread.append(f"{about}: {error.message}")
+            self._missed(about, error.message)
             return []
 
     def _known_secrets(self) -> set[str]:
         """The values of the Secrets that the pods use, as far as they may be read: logs must not show them."""
         values: set[str] = set()
-        for name in secret_names(self._observed.pods):
-            try:
-                secret = self._cluster.get("Secret", name, self._observed.namespace) or {}
-            except ClusterError:
-                continue
-            for encoded in (secret.get("data") or {}).values():
-                text = base64.b64decode(encoded).decode(errors="replace")
-                values |= {text, text.strip(), str(encoded)}
+        for name in self._named.secrets:
+            with suppress(ClusterError):
+                values |= values_of(self._cluster.get("Secret", name, self._observed.namespace) or {})
         return values
+
+    def _missed(self, about: str, why: str) -> None:
+        self.unread.append(self.redactor.text(f"{about}: {why}"))
+
+
+def _pod_specs(observed: Observed) -> Iterator[Manifest]:
+    """Of the pods, and of the template that the next ones will have: there may be no pod now."""
+    yield from (pod["spec"] for pod in observed.pods)
+    if observed.service is not None:
+        yield observed.service["spec"]["template"]["spec"]
 
 
 def _place(manifest: Manifest) -> str:

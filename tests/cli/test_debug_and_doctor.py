@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 import tarfile
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,15 @@ def bundle(kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path) -> dict
     revision = api.objects.of_kind("Revision")[0]["metadata"]["name"]
     running = pod("iris-1", revision)
     running["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": "db"}}]
+    running["spec"]["containers"][0]["env"] = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "words", "key": "a"}}}]
     api.objects.put(running)
+    for namespace, name, key in (
+        ("default", "words", "greeting: hello"),
+        ("istio-system", "istio", "discoveryAddress: istiod"),
+        ("knative-serving", "config-istio", "gateway: x"),
+    ):
+        about = {"name": name, "namespace": namespace}
+        api.objects.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"text": key}})
     data = {"password": base64.b64encode(b"open sesame").decode()}
     api.objects.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "default"}, "data": data})
     api.objects.logs["iris-1/handler"] = "2026-11-25T14:00:00Z the password is: open sesame\n"
@@ -56,6 +65,29 @@ def test_a_bundle_has_manifests_logs_metrics_and_the_status(bundle: dict[str, st
     assert "manifests/pod-iris-1.yaml" in bundle
     assert "default/iris: ready" in bundle["status.txt"]
     assert "| login failed for <redacted>" in bundle["status.txt"]
+
+
+def test_settings_that_a_function_takes_from_config_maps_and_those_of_the_mesh_are_in_a_bundle(bundle: dict[str, str]) -> None:
+    assert "greeting: hello" in bundle["manifests/configmap-words.yaml"]
+    assert "discoveryAddress" in bundle["settings/istio.yaml"]
+    assert "settings/config-istio.yaml" in bundle
+
+
+def test_only_its_owner_reads_a_bundle_and_an_earlier_one_is_not_overwritten_unasked(
+    kfunc: Command, bundle: dict[str, str], tmp_path: Path
+) -> None:
+    place = tmp_path / "iris.tar"
+    assert place.stat().st_mode & 0o777 == 0o600
+    place.chmod(0o644)
+    assert kfunc("debug", "iris", "--file", place).status == 0
+    assert place.stat().st_mode & 0o777 == 0o600
+    with chdir(tmp_path):
+        assert kfunc("debug", "iris").status == 0
+        again = kfunc("debug", "iris")
+    assert (again.status, again.err.partition(":")[2]) == (
+        2,
+        " iris-debug.tar is there already: remove it, or name a file with --file, which is overwritten\n",
+    )
 
 
 def test_no_secret_is_in_a_bundle(bundle: dict[str, str]) -> None:
