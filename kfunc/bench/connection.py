@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self.done(self, reason, self.received)
 
     def give_up(self, reason: str) -> None:
-        """Nobody waits for the answer any more; it would be taken for that of the next request."""
+        """Nobody waits for the answer any more; it would be taken for that of the next request, so there is none here."""
+        self.transport.abort()
         if self.busy:
             self.finish(reason)
-        self.transport.abort()

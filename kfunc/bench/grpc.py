@@ -51,6 +51,7 @@ class GrpcConnection(Connection):
         self._stream_window = 0
         self._consumed = 0
         self._status = ""
+        self._leaves = False  # the server takes no call after this one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -111,7 +112,7 @@ class GrpcConnection(Connection):
         if kind == h2.RST_STREAM or (flags & h2.END_STREAM and kind in (h2.DATA, h2.HEADERS)):
             self._rest = b""
             reason = "" if self._status == "0" else f"grpc-status {self._status or 'missing'}"
-            if self._stream > h2.LARGEST_WINDOW - 4:
+            if self._leaves or self._stream > h2.LARGEST_WINDOW - 4:
                 self.transport.close()
             self.finish(reason)
 
@@ -127,6 +128,14 @@ class GrpcConnection(Connection):
         elif kind == h2.WINDOW_UPDATE:
             self._window += h2.NUMBER.unpack(payload)[0]
         elif kind == h2.GOAWAY:
-            self.transport.close()
+            self._leave(h2.NUMBER.unpack_from(payload)[0] & h2.LARGEST_WINDOW)
         if self._rest:
             self._write_rest()
+
+    def _leave(self, last: int) -> None:
+        """The server goes, and still answers the calls up to that stream (RFC 9113, 6.8)."""
+        self._leaves = True
+        if not self.busy:
+            self.transport.close()
+        elif self._stream > last:
+            self.give_up("the server went away before the call")

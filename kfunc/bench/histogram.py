@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import ceil, log
+from math import ceil, floor, log
 
 GROWTH = 1.01
 SCALE = 1 / log(GROWTH)
 LEAST_S = 1e-6
 OFFSET = ceil(-log(LEAST_S) * SCALE)
-BUCKETS = OFFSET + ceil(log(1000.0) * SCALE)  # up to 1,000 s
 
 
 class Histogram:
@@ -23,7 +22,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Take up one value."""
-        bucket = int(log(seconds) * SCALE) + OFFSET if seconds > LEAST_S else 0
+        bucket = floor(log(seconds) * SCALE) + OFFSET if seconds > LEAST_S else 0
         counts = self.counts
         counts[bucket] = counts.get(bucket, 0) + 1
         self.total += seconds
@@ -53,15 +52,19 @@ class Histogram:
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
             if seen >= wanted:
-                return min(value_of(bucket), self.largest)
+                return self._shown(bucket)
         return 0.0
 
     def bands(self, edges: list[float]) -> Iterator[int]:
         """How many values lie between each edge and the next, the first edge being the least value that counts."""
         for low, high in pairwise(edges):
-            yield sum(count for bucket, count in self.counts.items() if low <= value_of(bucket) < high)
+            yield sum(count for bucket, count in self.counts.items() if low <= self._shown(bucket) < high)
+
+    def _shown(self, bucket: int) -> float:
+        """No value is above the largest, though the middle of its bucket may be."""
+        return min(value_of(bucket), self.largest)
 
 
 def value_of(bucket: int) -> float:
     """The middle of a bucket."""
-    return float(GROWTH ** (bucket - OFFSET + (0.5 if bucket >= OFFSET else -0.5))) if bucket else LEAST_S
+    return float(GROWTH ** (bucket - OFFSET + 0.5)) if bucket else LEAST_S

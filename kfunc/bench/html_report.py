@@ -31,7 +31,7 @@ def html_report(result: Result, latencies: Histogram, title: str, at: str) -> st
         charts.append(("Latencies", bars(latencies)))
         charts.append(("Percentiles", percentiles(latencies)))
     if len(result.seconds) > 1 and result.requests:
-        charts.append(("Requests/s", over_time([float(each.requests) for each in result.seconds], "{:,.0f}".format)))
+        charts.append(("Requests/s", over_time([each.requests / each.length_s for each in result.seconds], "{:,.0f}".format)))
         charts.append(("p99 by second", over_time([each.p99_ms for each in result.seconds], duration)))
     drawn = "".join(f"<h2>{escape(name)}</h2>{chart}" for name, chart in charts)
     warning = (

@@ -4,7 +4,7 @@ from kfunc.bench.connection import Connection
 
 END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length: "  # not the end of inference-header-content-length
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK = b"\r\n0\r\n\r\n"  # after the head's last line end, or that of the chunk before
 MOST_WORDS = 1000  # bytes
 
 
@@ -41,7 +41,8 @@ class Http1Connection(Connection):
             self._head(self._buffer + data if self._buffer else data)
 
     def _head(self, data: bytes) -> None:
-        end = data.find(END)
+        while (end := data.find(END)) > 0 and data[9:10] == b"1":
+            data = data[end + 4 :]  # 100, 103: the answer comes after it
         if end < 0:
             self._buffer = data
             return
@@ -74,7 +75,7 @@ class Http1Connection(Connection):
         if b"chunked" in fields.get(b"transfer-encoding", b""):
             self._chunked = True
             self.words = self.words.partition(b"\r\n")[2]  # the first chunk's size
-            self._buffer = data[end + 4 :][-8:]
+            self._buffer = data[end + 2 :][-8:]
             if self._buffer.endswith(LAST_CHUNK):
                 self._complete()
         elif fields.get(b"content-length", b"0").isdigit():
@@ -85,7 +86,7 @@ class Http1Connection(Connection):
             self.give_up("not an answer of HTTP/1.1")
 
     def _complete(self) -> None:
-        extra, self._left, self._chunked = self._left, 0, False
+        extra, self._left, self._chunked, self._buffer = self._left, 0, False, b""
         status = self._status
         if self._closes or extra < 0:
             self.transport.close()

@@ -22,8 +22,9 @@ class Plan(Struct, frozen=True):
 
 
 class Second(Struct):
-    """One second of a run."""
+    """One second of a run; the last one of a run that is no whole number of them has half a second to one and a half."""
 
+    length_s: float
     requests: int
     errors: int
     p50_ms: float
@@ -40,7 +41,7 @@ class Recorder:
     def __init__(self, begins_at: float, ends_at: float) -> None:
         self.begins_at = begins_at
         self.ends_at = ends_at
-        self.seconds: list[Histogram] = [Histogram() for _ in range(max(1, int(ends_at - begins_at + 0.999)))]
+        self.seconds: list[Histogram] = [Histogram() for _ in range(max(1, int(ends_at - begins_at + 0.5)))]
         self.failed: list[int] = [0] * len(self.seconds)
         self.errors: dict[str, int] = {}
         self.said: dict[str, str] = {}
@@ -51,17 +52,26 @@ class Recorder:
     def answered(self, due_at: float, sent_at: float, now: float, size: int) -> None:
         """A good answer."""
         if self.begins_at <= due_at < self.ends_at:
-            self.seconds[int(due_at - self.begins_at)].add(now - due_at)
+            self.seconds[self._second(due_at)].add(now - due_at)
             self.service.add(now - sent_at)
             self.bytes += size
 
     def fail(self, due_at: float, reason: str, words: bytes = b"") -> None:
         """No answer, or another one; `words` are the server's, of which the first are kept for each reason."""
         if self.begins_at <= due_at < self.ends_at:
-            self.failed[int(due_at - self.begins_at)] += 1
+            self.failed[self._second(due_at)] += 1
             self.errors[reason] = self.errors.get(reason, 0) + 1
             if words and reason not in self.said:
                 self.said[reason] = first_words(words)
+
+    def _second(self, at: float) -> int:
+        return min(int(at - self.begins_at), len(self.seconds) - 1)
+
+    @property
+    def lengths(self) -> list[float]:
+        """Of the seconds: the last has what is left."""
+        whole = [1.0] * (len(self.seconds) - 1)
+        return [*whole, round(self.ends_at - self.begins_at - len(whole), 6)]
 
 
 class Result(Struct):
@@ -99,8 +109,8 @@ def summarize(plan: Plan, recorder: Recorder, cpu_s: float, unsent: int = 0) -> 
         latency_ms=_shown(latencies),
         service_ms=_shown(recorder.service),
         seconds=[
-            Second(each.count, failed, round(each.percentile(50) * 1e3, 4), round(each.percentile(99) * 1e3, 4))
-            for each, failed in zip(recorder.seconds, recorder.failed, strict=True)
+            Second(length, each.count, failed, round(each.percentile(50) * 1e3, 4), round(each.percentile(99) * 1e3, 4))
+            for length, each, failed in zip(recorder.lengths, recorder.seconds, recorder.failed, strict=True)
         ],
         client_cpu=round(cpu, 3),
         late_p99_ms=round(late * 1e3, 4),

@@ -46,9 +46,8 @@ class Run:
         now = perf_counter()
         self.recorder = Recorder(now + plan.warmup_s, now + plan.warmup_s + plan.duration_s)
         loop = asyncio.get_running_loop()
-        cpu = [0.0, 0.0]
-        loop.call_later(plan.warmup_s, lambda: cpu.__setitem__(0, time.process_time()))
-        loop.call_later(plan.warmup_s + plan.duration_s, lambda: cpu.__setitem__(1, time.process_time()))
+        cpu = [time.process_time()]
+        loop.call_later(plan.warmup_s, lambda: cpu.append(time.process_time()))
         if plan.rate is not None:
             self._arrivals = Arrivals(plan.rate, now, self.recorder.ends_at)
             self._timer = Timer(self._arrive)
@@ -57,8 +56,10 @@ class Run:
             for connection in list(self._free):
                 connection.send(perf_counter())
             self._free.clear()
-        await self._until_the_end()
-        self.cpu_s = max(0.0, cpu[1] - cpu[0])
+        await self._until(self.recorder.ends_at)
+        self.cpu_s = time.process_time() - cpu[-1]
+        await self._until(self.recorder.ends_at + plan.timeout_s, self._under_way)
+        self._give_up(list(self._all))
         self._stop()
 
     async def _connect_all(self) -> None:
@@ -77,16 +78,21 @@ class Run:
         self._all.add(connection)
         self._ready(connection)
 
-    async def _until_the_end(self) -> None:
-        """Until what was due is answered, in an open loop, or until the time is over."""
-        ends_at, timeout_s = self.recorder.ends_at, self._plan.timeout_s
-        while (now := perf_counter()) < ends_at or (self._under_way() and now < ends_at + timeout_s):
-            await asyncio.sleep(CHECK_S)
-            for connection in [each for each in self._all if each.busy and each.sent_at < perf_counter() - timeout_s]:
-                connection.give_up(f"no answer within {timeout_s:g} s")
+    async def _until(self, at: float, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Until that time, as long as it is `wanted`; who gets no answer in time gives up meanwhile."""
+        while wanted() and (left_s := at - perf_counter()) > 0:
+            await asyncio.sleep(min(CHECK_S, left_s))
+            too_old = perf_counter() - self._plan.timeout_s
+            self._give_up([each for each in self._all if each.sent_at <= too_old])
+
+    def _give_up(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            if connection.busy:
+                connection.give_up(f"no answer within {self._plan.timeout_s:g} s")
 
     def _under_way(self) -> bool:
-        return self._plan.rate is not None and (bool(self._waiting) or any(each.busy for each in self._all))
+        """Whether what was asked in time is still without an answer: a server that hangs must not look like an idle one."""
+        return bool(self._waiting) or any(each.busy for each in self._all)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -106,15 +112,23 @@ class Run:
             return
         now = perf_counter()
         for due_at in arrivals.take(now):
-            if self._free:
+            connection = self._take_free()
+            if connection is not None:
                 if due_at >= self.recorder.begins_at:
                     self.recorder.late.add(perf_counter() - due_at)
-                self._free.popleft().send(due_at)
+                connection.send(due_at)
             else:
                 self._waiting.append(due_at)
         next_at = arrivals.next_at
         if next_at is not None:
             timer.set(next_at)
+
+    def _take_free(self) -> Connection | None:
+        while self._free:
+            connection = self._free.popleft()
+            if not connection.transport.is_closing():  # or it is just being lost
+                return connection
+        return None
 
     def _done(self, connection: Connection, reason: str, size: int) -> None:
         """A request has ended."""
@@ -122,7 +136,10 @@ class Run:
         if self._stopped:
             return
         if reason:
-            self.recorder.fail(connection.due_at, reason, connection.words)
+            # In a closed loop a failure counts when it ends in time, too: nobody asked anything else on its connection.
+            closed = self._plan.rate is None and now >= self.recorder.begins_at
+            at = max(connection.due_at, self.recorder.begins_at) if closed else connection.due_at
+            self.recorder.fail(at, reason, connection.words)
         else:
             self.recorder.answered(connection.due_at, connection.sent_at, now, size)
         if not connection.transport.is_closing():

@@ -87,7 +87,7 @@ def bar(part: float) -> str:
 
 def by_second(result: Result) -> Iterator[str]:
     """Rate and p99 as columns, the least and the largest as numbers; long runs have several seconds in a column."""
-    rates = joined([float(second.requests) for second in result.seconds])
+    rates = joined([second.requests / second.length_s for second in result.seconds])
     tails = joined([second.p99_ms for second in result.seconds])
     yield f"requests/s  {columns(rates)}  {min(rates):,.0f} – {max(rates):,.0f}"
     yield f"p99         {columns(tails)}  {duration(min(tails))} – {duration(max(tails))}"

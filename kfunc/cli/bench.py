@@ -30,7 +30,7 @@ LONGEST_S = 86_400.0
 )
 @click.option("--model", metavar="NAME", help="Model to ask; by default the server's only one.")
 @click.option("--data", metavar="JSON|@FILE", help="A request, or an array of inputs; by default made from the metadata.")
-@click.option("--rows", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Rows of a request that is made.")
+@click.option("--rows", type=click.IntRange(1, 100_000), help="Rows of a request that is made; by default 1.")
 @click.option(
     "--connections", type=click.IntRange(1, 10_000), help="By default 16; with --rate 256, of which as many as needed."
 )
@@ -45,7 +45,7 @@ def bench(
     protocol: str,
     model: str | None,
     data: str | None,
-    rows: int,
+    rows: int | None,
     connections: int | None,
     rate: float | None,
     duration: float,
@@ -60,11 +60,13 @@ def bench(
     Without --rate each connection asks again when it is answered. With it requests arrive at a
     constant rate, and latencies count from when a request was due, so that a stall counts in full.
     """
+    if rows is not None and data is not None:
+        raise click.UsageError("--rows is for a request that is made from the metadata: leave it out, --data has its own rows")
     if html is not None:
         check_writable(html)
     plan = Plan(connections or (16 if rate is None else 256), duration, warmup, timeout, rate)
     with served(target) as url:
-        asked = Target(url, protocol, model, data, rows)
+        asked = Target(url, protocol, model, data, rows or 1)
         if output == "text":
             click.echo(f"asking {asked.title} for {warmup + duration:g} s …", err=True)
         run = measure(plan, asked.address, asked.make)

@@ -5,22 +5,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from select import select
 from typing import Any
 
 import msgspec
 
-from kfunc.bench.connection import Connection, Done
 from kfunc.bench.http1 import Http1Connection
+from kfunc.bench.running import Make
+from kfunc.cli.console import READY, announced
 from kfunc.cli.given import read_given
 from kfunc.cli.invoke import Server
 from kfunc.client.calls import JSON, OCTETS, model_path
 from kfunc.client.errors import ClientError, InvalidCall
-from kfunc.client.sample import sample_request, wrap_array
 from kfunc.client.wire import Base, parse_url
 from kfunc.errors import KfuncError, StartupError
-from kfunc.protocol.messages import TensorSpec
 
-READY = "ready: "
+READY_S = 900.0  # a large model loads for minutes
 SERVICE = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -35,12 +35,19 @@ def served(target: str) -> Iterator[str]:
     command = [sys.executable, "-m", "kfunc", "run", target, "--port", "0", "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            line = process.stdout.readline() if process.stdout is not None else ""
-            if not line.startswith(READY):
-                raise StartupError(f"{target} cannot be served; its lines above say why")
-            yield line.removeprefix(READY).strip()
+            yield _url(process, target)
         finally:
             process.terminate()
+
+
+def _url(process: subprocess.Popen[str], target: str) -> str:
+    """Where it is served, once it is ready. Raises StartupError."""
+    if process.stdout is None or not select([process.stdout], [], [], READY_S)[0]:
+        raise StartupError(f"{target} is not ready after {READY_S:g} s: serve it with kfunc run, and give its URL")
+    said = announced(process.stdout.readline())
+    if not said.startswith(READY):
+        raise StartupError(f"{target} cannot be served; its lines above say why")
+    return said.removeprefix(READY)
 
 
 class Target:
@@ -57,30 +64,12 @@ class Target:
         self._authority = base.url.partition("://")[2].partition("/")[0]
         with Server(url) as server:
             name = model or server.only_model()
-            document = compose(server, name, data, "v1" if protocol == "v1" else "v2", rows)
+            document = server.compose(name, read_given(data, None), "v1" if protocol == "v1" else "v2", rows)
         self.title = f"{name} at {base.url}, {PROTOCOLS[protocol][0]}"
         self.make = PROTOCOLS[protocol][1](self._authority, base, name, document)
 
 
-def compose(server: Server, model: str, data: str | None, protocol: str, rows: int) -> dict[str, Any]:
-    """The request as JSON values."""
-    given = read_given(data, None)
-    if isinstance(given, dict):
-        whole: dict[str, Any] = given
-        return whole
-    specs = list(server.run(server.calls.metadata(model, "")).inputs)
-    wide = [with_rows(spec, rows) for spec in specs]
-    return sample_request(wide, protocol) if given is None else wrap_array(given, specs, protocol)
-
-
-def with_rows(spec: TensorSpec, rows: int) -> TensorSpec:
-    """An input of that many rows, where the model leaves their number open."""
-    if not spec.shape or spec.shape[0] >= 0:
-        return spec
-    return TensorSpec(spec.name, spec.datatype, [rows, *spec.shape[1:]])
-
-
-def http1(head: str, body: bytes) -> "Make":
+def http1(head: str, body: bytes) -> Make:
     """Connections that send this."""
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
     return lambda done, lost: Http1Connection(request, done, lost)
@@ -91,17 +80,17 @@ def post(authority: str, path: str, kind: str, more: str = "") -> str:
     return f"POST {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: kfunc-bench\r\ncontent-type: {kind}\r\n{more}"
 
 
-def v1(authority: str, base: Base, model: str, document: dict[str, Any]) -> "Make":
+def v1(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
     """V1 in JSON."""
     return http1(post(authority, f"{base.path}{model_path('v1', model)}:predict", JSON), msgspec.json.encode(document))
 
 
-def v2(authority: str, base: Base, model: str, document: dict[str, Any]) -> "Make":
+def v2(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
     """V2 in JSON."""
     return http1(post(authority, f"{base.path}{model_path('v2', model)}/infer", JSON), msgspec.json.encode(document))
 
 
-def binary(authority: str, base: Base, model: str, document: dict[str, Any]) -> "Make":
+def binary(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
     """V2 with binary tensors both ways."""
     from kfunc.cli.binary import encode_document
 
@@ -110,7 +99,7 @@ def binary(authority: str, base: Base, model: str, document: dict[str, Any]) -> 
     return http1(post(authority, f"{base.path}{model_path('v2', model)}/infer", OCTETS, more), body)
 
 
-def grpc(authority: str, base: Base, model: str, document: dict[str, Any]) -> "Make":
+def grpc(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
     """The Open Inference Protocol's ModelInfer."""
     from kfunc.bench.grpc import GrpcConnection, call_fields
     from kfunc.cli.binary import encode_message
@@ -128,7 +117,6 @@ def checked(step: Callable[[], Any]) -> Any:
         raise KfuncError(error.message) from None
 
 
-Make = Callable[[Done, Callable[[Connection], None]], Connection]
 PROTOCOLS: dict[str, tuple[str, Callable[[str, Base, str, dict[str, Any]], Make]]] = {
     "v1": ("V1", v1),
     "v2": ("V2 in JSON", v2),

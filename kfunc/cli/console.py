@@ -6,9 +6,12 @@ import time
 from contextlib import suppress
 from typing import TextIO
 
+import msgspec
+
 from kfunc.telemetry import log_lines
 
 ERASE_LINE = "\r\x1b[K"  # ECMA-48: carriage return, erase in line
+READY = "ready: "  # and the URL: how the announcement begins
 OBJECT = b'{"time":'  # how a line begins that one of our processes writes as an object
 
 
@@ -91,6 +94,21 @@ class LiveConsole(Console):
         with suppress(OSError):
             self._terminal.write(text)
             self._terminal.flush()
+
+
+class Announcement(msgspec.Struct):
+    """A line that is an object."""
+
+    message: str
+
+
+def announced(line: str) -> str:
+    """What `announce` was given, from the line that it wrote."""
+    line = line.strip()
+    try:
+        return msgspec.json.decode(line, type=Announcement).message if line.startswith("{") else line
+    except msgspec.DecodeError:
+        return line
 
 
 def in_a_row(text: str, terminal: TextIO) -> str:

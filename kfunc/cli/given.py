@@ -36,6 +36,11 @@ def read_given(data: str | None, file: Path | None) -> Any:
     return value
 
 
+def is_whole(given: Any) -> bool:
+    """Whether it is a request, not only its arrays."""
+    return isinstance(given, dict) and not isinstance(given, Arrays)
+
+
 def _arrays(content: bytes) -> Any:
     """An .npy file's array, or an .npz file's by name; never a pickle."""
     from io import BytesIO

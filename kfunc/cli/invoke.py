@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from kfunc.cli.answer import shorten, show_answer
-from kfunc.cli.given import Arrays, read_given
+from kfunc.cli.given import Arrays, is_whole, read_given
 from kfunc.client.calls import JSON, OCTETS, Calls, model_path
 from kfunc.client.client import TIMEOUT_S, transport
 from kfunc.client.connections import run
@@ -75,8 +75,7 @@ def invoke(
     if data is not None and file is not None:
         raise click.UsageError("--data and --file exclude each other")
     given = read_given(data, file)
-    whole = isinstance(given, dict) and not isinstance(given, Arrays)
-    protocol = protocol or ("v1" if whole and "instances" in given else "v2")
+    protocol = protocol or ("v1" if is_whole(given) and "instances" in given else "v2")
     for option, given_so in (("--binary", binary), ("--grpc", grpc)):
         if given_so and protocol == "v1":
             raise click.UsageError(f"{option} is for the protocol v2")
@@ -85,7 +84,7 @@ def invoke(
     with _remote(directory, namespace, context, gateway, grpc) if remote else Server(_scheme(url, grpc)) as server:
         here = None if remote and directory is not None and not directory.exists() else _name_here(directory)
         name = model or here or server.only_model()
-        body = given if whole else server.compose(name, given, protocol)
+        body = server.compose(name, given, protocol)
         _ask(server, name, body, protocol, binary, output)
 
 
@@ -138,8 +137,11 @@ class Server:
             raise NotFound(f"which model? {self.url} has {', '.join(names) or 'none'}; give --model")
         return names[0]
 
-    def compose(self, model: str, given: Any, protocol: str) -> dict[str, Any]:
-        """A request from the model's metadata; V1 rows need none."""
+    def compose(self, model: str, given: Any, protocol: str, rows: int = 1) -> dict[str, Any]:
+        """The request that is given, or one from the model's metadata; V1 rows need none. `rows`: where nothing is given."""
+        if is_whole(given):
+            whole: dict[str, Any] = given
+            return whole
         if isinstance(given, list) and protocol == "v1":
             return wrap_array(given, [], protocol)
         try:
@@ -150,7 +152,7 @@ class Server:
             raise KfuncError(f"{error.message}; give a whole request with --data") from None
         if isinstance(given, Arrays):
             return wrap_arrays(given, specs, protocol)
-        return sample_request(specs, protocol) if given is None else wrap_array(given, specs, protocol)
+        return sample_request(specs, protocol, rows) if given is None else wrap_array(given, specs, protocol)
 
 
 def _scheme(url: str, grpc: bool) -> str:

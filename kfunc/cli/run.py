@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory, gettempdir
 import click
 
 from kfunc.cli.child import Program
-from kfunc.cli.console import Console, console_for
+from kfunc.cli.console import READY, Console, console_for
 from kfunc.cli.events import parse_sink, where
 from kfunc.cli.listening import listen, url
 from kfunc.cli.live import Live
@@ -90,7 +90,7 @@ def _announcer(base_url: str, console: Console) -> Callable[[], None]:
         if announced:
             console.say(f"serving again: {base_url}")
         else:
-            console.announce(f"ready: {base_url}")
+            console.announce(f"{READY}{base_url}")
         announced = True
 
     return announce

@@ -20,11 +20,15 @@ PLAUSIBLE = {
 }
 
 
-def sample_request(specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
-    """A request with one row of plausible values for each input. Raises InvalidRequest without inputs."""
+def sample_request(specs: list[TensorSpec], protocol: str, rows: int = 1) -> dict[str, Any]:
+    """A request with rows of plausible values for each input. Raises InvalidRequest without inputs, or for another number
+    of rows than the model takes."""
     if not specs:
         raise InvalidRequest("the model does not say what its inputs are; give a request with --data or --file")
-    tensors = [(spec, [size if size > 0 else 1 for size in spec.shape]) for spec in specs]
+    fixed = [spec for spec in specs if not _takes_rows(spec)]
+    if rows > 1 and fixed and (protocol == "v1" or len(fixed) == len(specs)):
+        raise InvalidRequest(f"the model's input {fixed[0].name} has the fixed shape {fixed[0].shape}: leave --rows out")
+    tensors = [(spec, _sized(spec, rows)) for spec in specs]
     if sum(prod(shape) for _, shape in tensors) > MOST_ELEMENTS:
         raise InvalidRequest(f"a request would have more than {MOST_ELEMENTS} elements; give one with --data or --file")
     if protocol == "v2":
@@ -34,10 +38,20 @@ def sample_request(specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
                 for spec, shape in tensors
             ]
         }
-    rows = {spec.name: _nested(_values(spec, prod(shape)), shape) for spec, shape in tensors}
-    if len(rows) == 1:
-        return {"instances": _listed(next(iter(rows.values())))}
-    return {"instances": [{name: _listed(value)[0] for name, value in rows.items()}]}
+    values = {spec.name: _listed(_nested(_values(spec, prod(shape)), shape)) for spec, shape in tensors}
+    if len(values) == 1:
+        return {"instances": next(iter(values.values()))}
+    return {"instances": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=False)]}
+
+
+def _sized(spec: TensorSpec, rows: int) -> list[int]:
+    """The shape of an input with that many rows, where the model leaves their number open."""
+    shape = [size if size > 0 else 1 for size in spec.shape]
+    return [rows, *shape[1:]] if _takes_rows(spec) else shape
+
+
+def _takes_rows(spec: TensorSpec) -> bool:
+    return bool(spec.shape) and spec.shape[0] < 0
 
 
 def wrap_array(array: list[Any], specs: list[TensorSpec], protocol: str) -> dict[str, Any]:

@@ -68,6 +68,36 @@ def test_chunks_end_with_the_last_one_only() -> None:
     assert ended == [""]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_answer_after_another_on_a_kept_connection(answer: bytes, whole: bool) -> None:
+    ended = Ended()
+    connection, transport = http1(ended)
+    for number in range(3):
+        for part in [answer] if whole else [answer[at : at + 1] for at in range(len(answer))]:
+            connection.data_received(part)
+        assert ended == [""] * (number + 1)
+        connection.send(0.0)
+    assert not transport.closed
+
+
+def test_a_body_may_end_as_the_last_chunk_does() -> None:
+    ended = Ended()
+    connection, _ = http1(ended)
+    connection.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\n10\r\n\r\n")
+    assert ended == []
+    connection.data_received(b"0\r\n\r\n")
+    assert ended == [""]
+
+
 def test_a_connection_that_is_lost_fails_its_request() -> None:
     ended = Ended()
     connection, _ = http1(ended)
@@ -81,6 +111,15 @@ def test_one_that_is_given_up_takes_no_late_answer() -> None:
     connection.give_up("no answer within 1 s")
     connection.data_received(OK)
     assert (ended, transport.aborted) == (["no answer within 1 s"], True)
+
+
+def test_the_connection_of_one_that_is_given_up_is_closed_when_that_is_told() -> None:
+    closing: list[bool] = []
+    connection = Http1Connection(b"", lambda one, *_: closing.append(one.transport.is_closing()), lambda _: None)
+    connection.connection_made(RecordingTransport())
+    connection.send(0.0)
+    connection.give_up("no answer within 1 s")
+    assert closing == [True]
 
 
 # ---- gRPC
@@ -173,3 +212,28 @@ def test_settings_and_pings_are_answered(call: Call) -> None:
 def test_a_stream_that_is_reset_has_failed(call: Call) -> None:
     call[0].data_received(h2.frame(h2.RST_STREAM, 0, 1, bytes(4)))
     assert call[2] == ["grpc-status stream reset"]
+
+
+def going_away(last: int) -> bytes:
+    return h2.frame(h2.GOAWAY, 0, 0, h2.NUMBER.pack(last) + bytes(4))
+
+
+def test_a_server_that_goes_away_still_answers_the_call_that_it_has(call: Call) -> None:
+    connection, transport, ended, answer = call
+    connection.data_received(going_away(last=1))
+    assert (ended, transport.closed) == ([], False)
+    answer("0")
+    assert (ended, transport.closed) == ([""], True)
+
+
+def test_a_call_that_came_too_late_for_a_server_that_goes_away_has_failed(call: Call) -> None:
+    connection, transport, ended, _ = call
+    connection.data_received(going_away(last=0))
+    assert (ended, transport.closed) == (["the server went away before the call"], True)
+
+
+def test_a_server_that_goes_away_between_two_calls_gets_no_other(call: Call) -> None:
+    connection, transport, ended, answer = call
+    answer("0")
+    connection.data_received(going_away(last=1))
+    assert (ended, transport.closed) == ([""], True)

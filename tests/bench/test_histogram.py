@@ -40,6 +40,15 @@ def test_what_is_below_a_microsecond_counts_as_one(value: float) -> None:
     assert filled(value).count == 1
 
 
+@pytest.mark.parametrize("value", [0.00999, 0.01999, 0.004999, 0.0009999])
+def test_a_value_just_below_an_edge_is_in_the_band_below_it(value: float) -> None:
+    assert list(filled(*[value] * 100).bands([value / 2, value * 1.0005, value * 2])) == [100, 0]
+
+
+def test_no_bucket_is_wider_than_one_percent() -> None:
+    assert len(filled(*(0.9 + number / 1000 for number in range(200))).counts) >= 20
+
+
 def test_bands_hold_each_value_once() -> None:
     edges = [0.001, 0.002, 0.005, 0.01]
     assert list(filled(0.0015, 0.0016, 0.003, 0.0099).bands(edges)) == [2, 1, 1]

@@ -34,6 +34,14 @@ def test_the_distribution_holds_every_answer() -> None:
     assert sum(int(each.replace(",", "")) for each in bands) == 300
 
 
+def test_half_a_second_at_the_end_shows_its_rate() -> None:
+    recorder = Recorder(0.0, 2.5)
+    for number in range(250):
+        recorder.answered(number / 100, number / 100, number / 100 + 0.001, 1)
+    result, latencies = summarize(PLAN, recorder, 0.0)
+    assert "requests/s  ███  100 – 100" in text_report(result, latencies, "t")
+
+
 def test_a_run_without_an_answer_is_told_too() -> None:
     recorder = Recorder(0.0, 3.0)
     recorder.fail(1.0, "connection lost")

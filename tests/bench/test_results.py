@@ -36,6 +36,17 @@ def test_each_second_has_its_own_figures() -> None:
     assert [each.p50_ms for each in seconds] == pytest.approx([10, 20], rel=0.02)
 
 
+@pytest.mark.parametrize(("duration_s", "lengths"), [(2.0004, [1.0, 1.0004]), (2.5, [1.0, 1.0, 0.5]), (0.1, [0.1])])
+def test_the_last_second_has_what_is_left(duration_s: float, lengths: list[float]) -> None:
+    recorder = Recorder(0.0, duration_s)
+    last = duration_s - 0.00001
+    recorder.answered(last, last, last + 0.01, 1)
+    recorder.fail(last, "status 500")
+    seconds = summarize(CLOSED, recorder, 0.0)[0].seconds
+    assert [each.length_s for each in seconds] == lengths
+    assert (seconds[-1].requests, seconds[-1].errors) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("plan", "cpu", "late_s", "words"),
     [

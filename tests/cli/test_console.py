@@ -3,7 +3,7 @@ from io import StringIO
 
 import pytest
 
-from kfunc.cli.console import ERASE_LINE, Console, LiveConsole, console_for
+from kfunc.cli.console import ERASE_LINE, Console, LiveConsole, announced, console_for
 
 
 class Terminal(StringIO):
@@ -34,6 +34,19 @@ def test_with_objects_every_line_is_one(capfd: pytest.CaptureFixture[str]) -> No
     told = [json.loads(line) for line in (err + out).splitlines()]
     assert [each["component"] for each in told] == ["handler", "run", "run"]
     assert [each["message"] for each in told] == ["Traceback: \ufffd", "handler ended", "ready: http://127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_announcement_is_read_as_it_was_written(capfd: pytest.CaptureFixture[str], as_json: bool) -> None:
+    console = Console()
+    console.json = as_json
+    console.announce("ready: http://127.0.0.1:8080")
+    assert announced(capfd.readouterr().out) == "ready: http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize("line", ["", "{", "{}\n"])
+def test_a_line_that_announces_nothing_is_left_as_it_is(line: str) -> None:
+    assert announced(line) == line.strip()
 
 
 def test_the_live_line_goes_away_for_another_and_comes_back_below_it() -> None:

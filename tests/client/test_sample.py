@@ -46,6 +46,17 @@ def test_a_v1_sample_of_several_inputs_names_them() -> None:
     assert sample_request([ROW, IDS], "v1") == {"instances": [{"input": [0.1, 0.2, 0.3, 0.4], "ids": [0]}]}
 
 
+def test_rows_are_as_many_as_are_asked_for_in_either_protocol() -> None:
+    assert len(sample_request([ROW, IDS], "v1", 8)["instances"]) == 8
+    assert [each["shape"] for each in sample_request([ROW, IDS], "v2", 8)["inputs"]] == [[8, 4], [8, 1]]
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_rows_of_an_input_that_has_none_are_refused(protocol: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"fixed shape \[1, 2\]: leave --rows out"):
+        sample_request([TensorSpec("x", "FP32", [1, 2])], protocol, 8)
+
+
 def test_a_model_without_inputs_needs_data() -> None:
     with pytest.raises(InvalidRequest, match="--data"):
         sample_request([], "v2")

@@ -1,6 +1,7 @@
 """`kfunc bench` against functions and servers that run: what it counts is what happened."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def server(answer: "Answers") -> Iterator[str]:
+def server(answer: "Answers", seen: list[bytes] | None = None) -> Iterator[str]:
     """A server of one model, which says its metadata and answers each POST as `answer` says."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -49,6 +50,8 @@ def server(answer: "Answers") -> Iterator[str]:
             while data := _request(connection):
                 body = METADATA if data.startswith(b"GET /v2/models/m ") else b'{"models":["m"]}'
                 if data.startswith(b"POST"):
+                    if seen is not None:
+                        seen.append(data)
                     body = b"{}"
                     answer.before()
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
@@ -144,6 +147,29 @@ def test_a_folder_is_served_meanwhile_and_the_report_is_written(tmp_path: Path) 
     result = bench("examples/python-handler", "--duration", "0.3", "--connections", "2", "--html", str(report))
     assert result["requests"] > 0
     assert report.read_text().startswith("<!doctype html>")
+
+
+def test_a_folder_whose_log_is_json_is_served_too(tmp_path: Path) -> None:
+    function = tmp_path / "function"
+    shutil.copytree(ROOT / "examples/python-handler", function, ignore=shutil.ignore_patterns(".kfunc"))
+    text = (function / "func.yaml").read_text()
+    (function / "func.yaml").write_text(text.replace("inference:\n", "inference:\n  log_format: json\n"))
+    assert bench(str(function), "--duration", "0.3", "--connections", "2")["requests"] > 0
+
+
+def test_arrays_of_a_file_are_sent_by_their_names(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    np.savez(tmp_path / "a.npz", x=np.zeros(1, np.float32))
+    seen: list[bytes] = []
+    with server(Answers(), seen) as url:
+        bench(url, "--data", f"@{tmp_path / 'a.npz'}", "--duration", "0.1", "--connections", "1")
+    assert json.loads(seen[0].partition(b"\r\n\r\n")[2])["inputs"][0]["name"] == "x"
+
+
+def test_rows_beside_data_are_refused() -> None:
+    command = [sys.executable, "-m", "kfunc", "bench", "http://127.0.0.1:1", "--rows", "8", "--data", "[[1]]"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert (done.returncode, "leave it out" in done.stderr) == (2, True)
 
 
 def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path: Path) -> None:
