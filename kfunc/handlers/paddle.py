@@ -15,9 +15,8 @@ from kfunc.handlers.accelerators.probe import facts
 from kfunc.handlers.accelerators.selection import CPU, Offer
 from kfunc.handlers.accelerators.self_test import sample
 from kfunc.handlers.contract import Handler
-from kfunc.handlers.declared import declared
+from kfunc.handlers.declared import declared, observed
 from kfunc.handlers.processors import usable_processors
-from kfunc.handlers.tensors import DATATYPE_OF
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -48,21 +47,20 @@ class PaddleHandler(Handler):
 
         def open_on(accelerator: str) -> Any:
             try:
-                self._predictor = inference.create_predictor(self._settings(program, weights, accelerator))
+                return inference.create_predictor(self._settings(program, weights, accelerator))
             except Exception as error:  # RuntimeError and Paddle's own, with a trace of C++
                 raise ModelLoadError(f"{path}: Paddle cannot open it: {_reason(error)}") from None
-            self._clones = threading.local()
-            return self._predictor
 
         def test(predictor: Any) -> None:
-            inputs = sample(self.inputs)
+            inputs = sample(self.inputs, self.config.model.warmup.shapes)
             if inputs is not None:
-                self.predict(inputs)
+                self._answer(predictor, inputs)
 
         name = f"paddle {paddle.__version__}"
-        _, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, test, name)
+        self._clones = threading.local()
+        self._predictor, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, test, name)
         if not self.outputs:
-            self.outputs = self._observed()
+            self.outputs = observed(self.inputs, self.config.model.warmup.shapes, self.predict)
 
     def _settings(self, program: Path, weights: Path, accelerator: str) -> Any:
         settings = inference.Config(str(program), str(weights))
@@ -74,24 +72,14 @@ class PaddleHandler(Handler):
             settings.enable_use_gpu(self.config.model.gpu_memory_mb or GPU_POOL_MB, 0)
         return settings
 
-    def _observed(self) -> list[TensorSpec]:
-        """The outputs that an inference on zeros gives."""
-        inputs = sample(self.inputs, None, 2)
-        try:
-            found = self.predict(inputs) if inputs is not None else {}
-        except Exception:  # the model takes other sizes
-            return []
-        by_row = all(spec.shape and spec.shape[0] < 0 for spec in self.inputs)
-        return [
-            TensorSpec(name, DATATYPE_OF.get(array.dtype, "BYTES"), [-1, *array.shape[1:]] if by_row else list(array.shape))
-            for name, array in found.items()
-        ]
-
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run this thread's predictor."""
         predictor = getattr(self._clones, "predictor", None)
         if predictor is None:
             predictor = self._clones.predictor = self._predictor.clone()
+        return self._answer(predictor, inputs)
+
+    def _answer(self, predictor: Any, inputs: "Arrays") -> "Arrays":
         names = predictor.get_input_names()
         if inputs.keys() != set(names):
             raise InvalidRequest(f"the model's inputs are {', '.join(names)}; given are {', '.join(inputs)}")

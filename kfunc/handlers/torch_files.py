@@ -58,7 +58,7 @@ def open_program(path: Path, *, trusted: bool) -> Opened:
     if not trusted:
         require_harmless(path)
     try:
-        program = torch.export.load(str(path))
+        program = torch.export.load(str(path)) if trusted else _load_program(path)
         module = program.module()
         inputs, outputs = of_program(program)
     except Exception as error:  # of many kinds, AssertionError among them
@@ -75,6 +75,22 @@ def open_program(path: Path, *, trusted: bool) -> Opened:
         return moved
 
     return Opened(module, move, [spec.name for spec in inputs], inputs, outputs, shapes)
+
+
+def _load_program(path: Path) -> Any:
+    """What torch.export.load gives, by the reader that `require_harmless` has looked with, and no other.
+
+    torch.export.load goes on to read the file with zipfile where that one finds no program. An archive can be made that has
+    other contents for zipfile: pickles, which it would open.
+    """
+    try:
+        from torch.export.pt2_archive._package import load_pt2
+    except ImportError:
+        raise RuntimeError(f"torch {torch.__version__} may run what an exported program brings: install 2.8 or newer") from None
+    programs = load_pt2(str(path)).exported_programs
+    if "model" not in programs:
+        raise RuntimeError("it holds no program")
+    return programs["model"]
 
 
 def open_weights(path: Path, *, trusted: bool) -> Opened:
@@ -120,15 +136,16 @@ def read_weights(path: Path, *, trusted: bool) -> dict[str, torch.Tensor]:
 
 
 def _load(path: Path, *, weights_only: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=weights_only)
-    except (RuntimeError, EOFError, ValueError) as error:
-        if "mmap" not in str(error):  # torch.save before 1.6 wrote what cannot be mapped
-            raise _unreadable(path, error) from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=weights_only)
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from None
+    """Raises ModelLoadError, and UnpicklingError where there is more than weights."""
+    for mapped in (True, False):  # torch.save before 1.6 wrote what cannot be mapped
+        try:
+            return torch.load(path, map_location="cpu", mmap=mapped, weights_only=weights_only)
+        except Exception as error:  # of any kind, where a pickle's own code runs
+            if weights_only and isinstance(error, pickle.UnpicklingError):
+                raise
+            if not mapped or "mmap" not in str(error):
+                raise _unreadable(path, error) from None
+    raise AssertionError(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -186,4 +203,7 @@ def _with_weights(
 
 def _unreadable(path: Path, error: Exception) -> ModelLoadError:
     lines = str(error).strip().splitlines()
-    return ModelLoadError(f"{path}: torch cannot open it: {lines[0] if lines else type(error).__name__}")
+    way = ""
+    if isinstance(error, (AttributeError, ImportError)):  # what was pickled whole needs the modules it was made with
+        way = f": save model.state_dict() instead, with the model's class in a {HANDLER} beside it"
+    return ModelLoadError(f"{path}: torch cannot open it: {lines[0] if lines else type(error).__name__}{way}")

@@ -53,3 +53,30 @@ def test_a_converted_network_answers_as_the_original(tmp_path: Path, save: Any, 
     assert told.good
     assert told.differences[0].rows == len(ROWS)
     assert (tmp_path / "m.onnx").exists()
+
+
+class Weighted(torch.nn.Module):  # type: ignore[misc]
+    """Its inputs count differently."""
+
+    def forward(self, first: Any, second: Any) -> Any:
+        return (2 * first + 30 * second).sum(1)
+
+
+def test_inputs_in_another_order_are_explained_by_their_names(serve: Serve, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(Weighted(), (torch.zeros(2, 3), torch.zeros(2, 3))), tmp_path / "m.pt")
+    model = serve(tmp_path / "m.pt", explain=Explain(method="captum", attribution="input-x-gradient"))
+    told = {name: {"name": name, "shape": [1, 3], "datatype": "FP32", "data": [1, 1, 1]} for name in ("second", "first")}
+    status, answer = model.caller.ask("POST", "/v2/models/iris/explain", {"inputs": list(told.values())})
+    assert status == 200, answer
+    found = {each["name"]: each["data"] for each in answer["outputs"]}
+    assert (found["first"], found["second"]) == ([2.0] * 3, [30.0] * 3)
+
+
+def test_bf16_is_explained(serve: Serve, tmp_path: Path) -> None:
+    half = torch.nn.Linear(3, 2, bias=False).to(torch.bfloat16)
+    torch.jit.save(torch.jit.trace(half, torch.zeros(2, 3, dtype=torch.bfloat16)), tmp_path / "m.pt")
+    model = serve(tmp_path / "m.pt", explain=Explain(method="captum", attribution="input-x-gradient"))
+    (name,) = model.metadata()["inputs"]
+    status, answer = model.caller.ask("POST", "/v1/models/iris:explain", {"instances": ROWS.tolist()})
+    assert status == 200, answer
+    assert np.shape(answer["explanations"][name]) == (4, 3)

@@ -1,7 +1,9 @@
 """The runtime torch on models that PyTorch wrote: TorchScript, exported programs, weights for a class in handler.py."""
 
+import io
 import json
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch._export.serde.schema import SCHEMA_VERSION
 
 from kfunc.config.inference import Signature, TensorDeclaration
 from kfunc.errors import ModelLoadError
@@ -19,6 +22,7 @@ from kfunc.handlers.layout import detect
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import TensorSpec
+from tests.runtimes.served import digest
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
 CLASS = """
@@ -184,6 +188,46 @@ def test_bf16_goes_in_and_out(ask: Ask, tmp_path: Path) -> None:
     assert np.shape(v1(ask(path, signature=both))) == (2, 3)
 
 
+PAIR = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+    def forward(self, minuend, subtrahend=None):
+        return (minuend - (0 if subtrahend is None else subtrahend)) * self.weight
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        (("minuend", "subtrahend"), [5.0]),
+        (("subtrahend", "minuend"), [-5.0]),
+        (("a", "b"), [5.0]),
+        (("minuend",), [7.0]),
+        (("subtrahend",), "the model's inputs are minuend, subtrahend, in this order; given are subtrahend"),
+        (("minuend", "b"), "the model's inputs are minuend, subtrahend, in this order; given are minuend, b"),
+    ],
+)
+def test_inputs_go_by_the_modules_names_or_by_position_and_never_by_both(
+    names: tuple[str, ...], answer: Any, ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "handler.py").write_text(PAIR)
+    torch.save({"weight": torch.ones(1)}, tmp_path / "m.pt")
+    numbers = [
+        {"name": name, "shape": [1], "datatype": "FP32", "data": [n]} for name, n in zip(names, (7.0, 2.0), strict=False)
+    ]
+    status, told = ask(tmp_path / "m.pt").infer(*numbers)
+    assert (told["outputs"][0]["data"] if status == 200 else told["error"]) == answer
+
+
+def test_texts_for_a_module_of_numbers_are_the_callers_fault(net: Net, ask: Ask, tmp_path: Path) -> None:
+    asked = ask(script(net, tmp_path / "m.pt", traced=False))
+    status, answer = asked.infer({"name": "flowers", "shape": [1], "datatype": "BYTES", "data": ["a"]})
+    assert (status, answer["error"]) == (400, "this model takes numbers: PyTorch has no tensors of strings")
+
+
 # ---- what is refused
 
 
@@ -243,6 +287,58 @@ def test_an_exported_program_that_would_run_code_is_refused(
         load_handler(configured(str(path), "torch"))
     assert f"{path}: opening it could run code: it holds" in caught.value.message
     assert message in caught.value.message
+
+
+def archive(contents: dict[str, bytes], padding: int = 0) -> tuple[bytes, bytes, bytes]:
+    """A zip archive: its files, its directory, its end."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as file:
+        for name, content in contents.items():
+            info = zipfile.ZipInfo(name)
+            info.comment = b" " * padding if name == next(iter(contents)) else b""
+            file.writestr(info, content)
+    whole = written.getvalue()
+    (begin,) = struct.unpack("<I", whole[-6:-2])
+    return whole[:begin], whole[begin:-22], whole[-22:]
+
+
+def two_faced(shown: dict[str, bytes], hidden: dict[str, bytes]) -> bytes:
+    """An archive of `shown` for PyTorch's reader, and of `hidden` for zipfile: that takes the directory before the end."""
+    longer = len(archive(hidden)[1]) - len(archive(shown)[1])
+    files, directory, end = archive(shown, max(longer, 0))
+    others, other, _ = archive(hidden, max(-longer, 0))
+    moved, at, shift = bytearray(other), 0, len(files) - len(others)
+    while at < len(moved):
+        lengths = struct.unpack("<3H", moved[at + 28 : at + 34])
+        moved[at + 42 : at + 46] = struct.pack("<I", struct.unpack("<I", moved[at + 42 : at + 46])[0] + shift)
+        at += 46 + sum(lengths)
+    return files + directory + others + bytes(moved) + end
+
+
+def test_a_program_that_only_another_reader_of_archives_finds_is_not_opened(
+    net: Net, configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = torch._C.PyTorchFileReader(str(program(net, tmp_path / "good.pt2"))).get_record("models/model.json")
+    pickled = io.BytesIO()
+    torch.save({"weights": Evil()}, pickled)
+    hidden = {"version": ".".join(map(str, SCHEMA_VERSION)).encode(), "serialized_exported_program.json": graph}
+    hidden |= {f"serialized_{name}.pt": pickled.getvalue() for name in ("state_dict", "constants", "example_inputs")}
+    shown = {"archive/archive_format": b"pt2", "archive/archive_version": b"0", "archive/.data/version": b"3"}
+    shown["archive/data/weights/weight_0"] = bytes(2 * sum(map(len, hidden.values())))
+    path = tmp_path / "m.pt2"
+    path.write_bytes(two_faced(shown, hidden))
+    with pytest.raises(ModelLoadError, match=r"m\.pt2: torch cannot open it: it holds no program"):
+        load_handler(configured(str(path), "torch"))
+    assert "run by a pickle" not in capsys.readouterr().out
+
+
+def test_a_trusted_pickle_whose_class_is_not_here_is_refused_with_the_way(configured: Configured, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.save({"net": Net()}, path)
+    path = rewrite(path, lambda name, content: content.replace(b"test_torch", b"test_other"))
+    trusted = configured(str(path), "torch", trust=True, digest=digest(path))
+    with pytest.raises(ModelLoadError, match=r"changed\.pt: torch cannot open it: .*: save model\.state_dict\(\) instead"):
+        load_handler(trusted)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.explainers.contract import Explainer
 
@@ -35,9 +33,11 @@ class CaptumExplainer(Explainer):
         import torch
         from captum import attr
 
-        module = self.handler.native
+        from kfunc.handlers.torch_arrays import to_array
+
+        module, arguments = self.handler.native, self.handler.arguments(inputs)  # type: ignore[attr-defined]
         try:
-            tensors = tuple(torch.from_numpy(np.array(array, copy=True)).requires_grad_() for array in inputs.values())
+            tensors = tuple(each.clone().requires_grad_() for each in arguments.values())
         except RuntimeError:
             raise InvalidRequest("captum explains inputs of floating numbers only") from None
 
@@ -51,8 +51,8 @@ class CaptumExplainer(Explainer):
             answer = forward(*tensors)
         target = answer.argmax(dim=1) if answer.ndim > 1 and answer.shape[1] > 1 else None
         if target is None and answer.ndim > 1:
-            target = torch.zeros(len(answer), dtype=torch.int64)
+            target = torch.zeros(len(answer), dtype=torch.int64, device=answer.device)
         algorithm = getattr(attr, ALGORITHMS[self.settings.attribution])
         found = algorithm(module if self.settings.attribution == "deep-lift" else forward).attribute(tensors, target=target)
         about = target if target is not None else torch.zeros(len(answer), dtype=torch.int64)
-        return {name: each.detach().numpy() for name, each in zip(inputs, found, strict=True)} | {"columns": about.numpy()}
+        return {name: to_array(each) for name, each in zip(arguments, found, strict=True)} | {"columns": to_array(about)}
