@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class OnnxHandler(Handler):
             offers(path, wanted, ort.get_available_providers()),
             facts(),
             lambda accelerator: _session(path, options, accelerator, limit_mb),
-            _try_out,
+            lambda session: _try_out(session, self.config.model.warmup.shapes),
             "onnxruntime",
         )
 
@@ -95,18 +96,22 @@ class OnnxHandler(Handler):
     def _predict_bits(self, inputs: "Arrays") -> "Arrays":
         """Run a session with BF16, which numpy does not have: its bits go in and out as UINT16."""
         arrays = {name: _texts(value) if name in self._text_inputs else value for name, value in inputs.items()}
-        values = {
-            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), BFLOAT16)
-            if name in self._bits_inputs
-            else ort.OrtValue.ortvalue_from_numpy(array)
-            for name, array in arrays.items()
-        }
-        results = self._session.run_with_ort_values(self._output_names, values, RUN)
+        results = self._session.run_with_ort_values(self._output_names, _values(arrays, self._bits_inputs), RUN)
         return {name: _bits_or_numpy(result) for name, result in zip(self._output_names, results, strict=True)}
 
 
 def _texts(elements: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return np.array([each.decode() for each in elements.flat], np.object_).reshape(elements.shape)
+
+
+def _values(arrays: "Arrays", bits: Container[str]) -> dict[str, Any]:
+    """onnxruntime's own values, which can be BF16: those in `bits`."""
+    return {
+        name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), BFLOAT16)
+        if name in bits
+        else ort.OrtValue.ortvalue_from_numpy(array)
+        for name, array in arrays.items()
+    }
 
 
 def _bits_or_numpy(value: Any) -> "np.ndarray[Any, Any]":
@@ -138,12 +143,15 @@ def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
         raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
 
 
-def _try_out(session: Any) -> None:
+def _try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:
     from kfunc.handlers.accelerators.self_test import sample
 
-    inputs = sample([_spec(each) for each in session.get_inputs()])
+    specs = [_spec(each) for each in session.get_inputs()]
+    inputs = sample(specs, shapes)
     if inputs is not None:
-        session.run(None, inputs)
+        bits = [each.name for each in specs if each.datatype == "BF16"]
+        names = [each.name for each in session.get_outputs()]
+        session.run_with_ort_values(names, _values(inputs, bits)) if bits else session.run(None, inputs)
 
 
 def _spec(argument: Any) -> TensorSpec:

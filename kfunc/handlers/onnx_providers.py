@@ -25,6 +25,8 @@ PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider", "apple"),
     CPU: ("CPUExecutionProvider", ""),
 }
+LIMITS = {"rocm": "gpu_mem_limit", "migraphx": "migraphx_mem_limit"}
+"""The option with the bound on memory; a provider refuses one that it does not know."""
 ENGINES = "engines"
 """Folder beside a model with what TensorRT has built for it."""
 MIB = 2**20
@@ -77,7 +79,7 @@ def providers(accelerator: str, path: Path, limit_mb: int) -> list[Provider]:
     if accelerator == "tensorrt":
         engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines(path))}
         return [(PROVIDERS[accelerator][0], engine | _memory("trt_max_workspace_size", limit_mb)), cuda, cpu]
-    limit = _memory("gpu_mem_limit", limit_mb) if accelerator in ("rocm", "migraphx") else {}
+    limit = _memory(LIMITS[accelerator], limit_mb) if accelerator in LIMITS else {}
     return [(PROVIDERS[accelerator][0], limit), cpu]
 
 

@@ -51,23 +51,27 @@ class OpenvinoHandler(Handler):
 
         def open_on(accelerator: str) -> Any:
             own = {"INFERENCE_NUM_THREADS": threads} if accelerator == CPU else {}
-            self._compiled = core.compile_model(model, DEVICES[accelerator], settings | own)
-            self._requests = threading.local()
-            return self._compiled
+            return core.compile_model(model, DEVICES[accelerator], settings | own)
 
         def test(compiled: Any) -> None:
-            inputs = sample(self.inputs)
+            inputs = sample(self.inputs, self.config.model.warmup.shapes)
             if inputs is not None:
-                self.predict(inputs)
+                self._answer(compiled.create_infer_request(), inputs)
 
         wanted = "auto" if self.config.accelerator == "openvino" else self.config.accelerator
-        _, self.choice = choose(wanted, offers(core.available_devices), facts(), open_on, test, f"openvino {ov.__version__}")
+        self._requests = threading.local()
+        self._compiled, self.choice = choose(
+            wanted, offers(core.available_devices), facts(), open_on, test, f"openvino {ov.__version__}"
+        )
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Run the model; inputs are used where they lie."""
         request = getattr(self._requests, "request", None)
         if request is None:
             request = self._requests.request = self._compiled.create_infer_request()
+        return self._answer(request, inputs)
+
+    def _answer(self, request: Any, inputs: "Arrays") -> "Arrays":
         given = [ov.Tensor(inputs[spec.name], each.shape, ov.Type.bf16) if spec.name in self._bits else inputs[spec.name]
                  for spec, each in zip(self.inputs, (inputs[spec.name] for spec in self.inputs), strict=True)]  # fmt: skip
         results = request.infer(given, share_inputs=True).to_tuple()

@@ -1,5 +1,6 @@
 """The runtime for TensorFlow: SavedModel with its signatures, Keras 3's .keras and .h5."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from kfunc.handlers.tensorflow_files import DEFAULT, Signature, open_keras, open
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
+log = logging.getLogger("kfunc.model")
 DEVICES = {"cuda": "GPU", "rocm": "GPU", CPU: "CPU"}
 
 
@@ -34,17 +36,15 @@ class TensorflowHandler(Handler):
         _use_threads(self.config.model.threads or usable_processors())
         limit_mb = self.config.model.gpu_memory_mb
 
-        def open_on(accelerator: str) -> dict[str, Signature]:
+        def open_on(accelerator: str) -> dict[str, Handler]:
             device = _device(accelerator, limit_mb)
             with tf.device(device):
-                found = self._open(path)
-                for name, signature in found.items():
-                    self.signatures[name] = _OneSignature(self, signature, device)
-            return found
+                return {name: _OneSignature(self, signature, device) for name, signature in self._open(path).items()}
 
-        _, self.choice = choose(
-            self.config.accelerator, offers(), facts(), open_on, lambda found: self._try_out(), f"tensorflow {tf.__version__}"
-        )
+        name = f"tensorflow {tf.__version__}"
+        self.signatures, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, self._try_out, name)
+        for each in self.signatures.values():
+            each.signatures = self.signatures
         names = list(self.signatures)
         if DEFAULT not in names and len(names) > 1:
             raise ModelLoadError(f"{path}: has no signature {DEFAULT}, which is the default one; it has {', '.join(names)}")
@@ -53,16 +53,15 @@ class TensorflowHandler(Handler):
         self.predict, self.native = default.predict, default.native  # type: ignore[method-assign]
 
     def _open(self, path: Path) -> dict[str, Signature]:
-        self.signatures: dict[str, Handler] = {}
         if path.is_dir():
             return open_saved_model(path)
         self.platform = "keras"
         trusted = self.config.model.trust and self.config.model.digest is not None
         return open_keras(path, trusted=trusted)
 
-    def _try_out(self) -> None:
-        for each in self.signatures.values():
-            inputs = sample(each.inputs)
+    def _try_out(self, found: dict[str, Handler]) -> None:
+        for each in found.values():
+            inputs = sample(each.inputs, self.config.model.warmup.shapes)
             if inputs is not None:
                 each.predict(inputs)
 
@@ -73,7 +72,6 @@ class _OneSignature(Handler):
     def __init__(self, whole: TensorflowHandler, signature: Signature, device: str) -> None:
         self.config = whole.config
         self.platform = whole.platform
-        self.signatures = whole.signatures
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self._signature, self.native = signature, signature.call
         self._device = device
@@ -105,20 +103,22 @@ def offers() -> list[Offer]:
 
 
 def _device(accelerator: str, limit_mb: int) -> str:
-    """The device's name; a GPU is started, with its bound. Raises ModelLoadError where TensorFlow finds none."""
+    """The device's name; the first GPU is started, with its bound. Raises ModelLoadError where TensorFlow finds none."""
     if accelerator == CPU:
         return "/CPU:0"
     found = tf.config.list_physical_devices(DEVICES[accelerator])
     if not found:
         raise ModelLoadError("TensorFlow finds no GPU; its lines above say which library it could not load")
     try:
+        tf.config.set_visible_devices(found[:1], DEVICES[accelerator])  # all that are visible must be bound alike
         if limit_mb:
             bound = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
             tf.config.set_logical_device_configuration(found[0], [bound])
         else:
             tf.config.experimental.set_memory_growth(found[0], True)
-    except RuntimeError:
-        pass  # another model of this process has started it: one bound for all
+    except RuntimeError:  # another model of this process has started it: one bound for all
+        if limit_mb:
+            log.warning("model.gpu_memory_mb: TensorFlow has one bound for all models of a process, that of the first one")
     return "/GPU:0"
 
 

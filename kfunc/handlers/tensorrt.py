@@ -73,7 +73,7 @@ class TensorrtHandler(Handler):
             return engine
 
         def test(engine: Any) -> None:
-            inputs = sample(self.inputs)
+            inputs = sample(self.inputs, self._usual_shapes() | self.config.model.warmup.shapes)
             if inputs is not None:
                 self.predict(inputs)
 
@@ -87,6 +87,14 @@ class TensorrtHandler(Handler):
             shape = [int(size) for size in self._engine.get_tensor_shape(name)]
             specs[self._engine.get_tensor_mode(name).name].append(TensorSpec(name, datatype, shape))
         self.inputs, self.outputs = specs["INPUT"], specs["OUTPUT"]
+
+    def _usual_shapes(self) -> dict[str, list[int]]:
+        """The shapes that the engine was optimised for, of inputs that may be of several; 1 may be below their least."""
+        return {
+            spec.name: [int(size) for size in self._engine.get_tensor_profile_shape(spec.name, 0)[1]]
+            for spec in self.inputs
+            if min(spec.shape, default=0) < 0
+        }
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Copy the inputs to the GPU, run, copy the outputs back."""

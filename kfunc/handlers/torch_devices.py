@@ -1,5 +1,6 @@
 """What PyTorch can compute on as it is installed, and the device for an accelerator."""
 
+import logging
 import re
 
 import torch
@@ -9,6 +10,8 @@ from kfunc.handlers.accelerators.selection import CPU, Offer
 
 DEVICES = {"cuda": "cuda", "rocm": "cuda", "xpu": "xpu", "mps": "mps", CPU: CPU}
 MIB = 2**20
+log = logging.getLogger("kfunc.model")
+_bounds: set[int] = set()  # in MiB, of the models of this process
 
 
 def offers() -> list[Offer]:
@@ -41,9 +44,19 @@ def device_of(accelerator: str, limit_mb: int = 0) -> torch.device:
         return device
     torch.ones(1, device=device).add_(1).cpu()  # starts it
     if limit_mb and device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_mb * MIB / total), device)
+        _bound(device, limit_mb)
+    elif limit_mb:
+        log.warning("model.gpu_memory_mb is not heeded on %s: PyTorch bounds memory on CUDA and ROCm alone", accelerator)
     return device
+
+
+def _bound(device: torch.device, limit_mb: int) -> None:
+    """PyTorch has one bound for a process: the last one counts."""
+    if _bounds - {limit_mb}:
+        log.warning("model.gpu_memory_mb: PyTorch has one bound for all models of a process; now it is %d", limit_mb)
+    _bounds.add(limit_mb)
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_mb * MIB / total), device)
 
 
 def use_threads(count: int) -> None:

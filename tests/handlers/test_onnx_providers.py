@@ -63,7 +63,7 @@ def test_a_provider_gets_its_options_and_the_cpu_behind_it() -> None:
     engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": "/models/engines"}
     assert providers("tensorrt", path, 0)[0] == (TENSORRT, engine)
     assert [name for name, _ in providers("tensorrt", path, 0)] == [TENSORRT, CUDA, CPU]
-    assert providers("migraphx", path, 1) == [(MIGRAPHX, {"gpu_mem_limit": str(2**20)}), (CPU, {})]
+    assert providers("migraphx", path, 1) == [(MIGRAPHX, {"migraphx_mem_limit": str(2**20)}), (CPU, {})]
 
 
 # ---- external data

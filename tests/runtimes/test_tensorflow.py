@@ -203,7 +203,7 @@ def test_an_old_file_whose_layer_brings_code_is_refused(network: Any, configured
 
 
 def test_cuda_that_is_not_there_is_refused_with_the_cause(functions: Path, configured: Configured) -> None:
-    with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: tensorflow .* is built without CUDA"):
+    with pytest.raises(ModelLoadError, match=r"accelerator cuda is not available: (no NVIDIA GPU|tensorflow .* without CUDA)"):
         load_handler(configured(str(functions), "tensorflow", accelerator="cuda"))
 
 

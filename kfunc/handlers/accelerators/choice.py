@@ -21,9 +21,10 @@ def choose(
     test: Callable[[T], None] = lambda opened: None,
     runtime: str = "the runtime",
 ) -> tuple[T, Choice]:
-    """What `open_on(accelerator)` gives on the best one where it opens and `test` passes.
+    """What the last call of `open_on(accelerator)` has given: on the best one where the model opens and `test` passes.
 
-    Raises ModelLoadError: what was demanded cannot be used, or the model opens nowhere.
+    What it gave before is not used any more: it may have moved the one model that there is. Raises ModelLoadError: what was
+    demanded cannot be used, or the model opens nowhere.
     """
     selection = select(wanted, offers, facts, runtime)
     passed, idle = list(selection.passed), selection.idle_gpu
@@ -31,16 +32,15 @@ def choose(
         last = accelerator == selection.candidates[-1]
         try:
             opened = open_on(accelerator)
+            if accelerator != CPU and (reason := _failure(opened, test)):
+                del opened  # and its memory, before the model is opened a second time
+                if not _fails_on_cpu(offers, open_on, test):
+                    raise _Unfit(f"a first inference failed: {reason}")
+                opened = open_on(accelerator)
         except Exception as error:  # each framework's own
             if last:
-                raise _demanded(wanted, error) from None
+                raise _refused(accelerator, error) from None
             passed.append((accelerator, _reason(error)))
-            idle = True
-            continue
-        if accelerator != CPU and (reason := _failure(opened, test)) and not _fails_on_cpu(selection.candidates, open_on, test):
-            if last:
-                raise ModelLoadError(f"accelerator {accelerator}: a first inference failed: {reason}")
-            passed.append((accelerator, f"a first inference failed: {reason}"))
             idle = True
             continue
         why = "; ".join(f"{name}: {reason}" for name, reason in passed)
@@ -63,9 +63,9 @@ def _failure(opened: T, test: Callable[[T], None]) -> str:
     return ""
 
 
-def _fails_on_cpu(candidates: Sequence[str], open_on: Callable[[str], T], test: Callable[[T], None]) -> bool:
+def _fails_on_cpu(offers: Sequence[Offer], open_on: Callable[[str], T], test: Callable[[T], None]) -> bool:
     """Whether the same inference fails there too: then its input was not to the model's liking, and no device is at fault."""
-    if CPU not in candidates:
+    if all(offer.accelerator != CPU for offer in offers):
         return False
     try:
         return bool(_failure(open_on(CPU), test))
@@ -73,10 +73,14 @@ def _fails_on_cpu(candidates: Sequence[str], open_on: Callable[[str], T], test: 
         return True
 
 
-def _demanded(wanted: str, error: Exception) -> Exception:
-    if wanted in ("auto", CPU) or isinstance(error, ModelLoadError):
+class _Unfit(Exception):
+    """The accelerator does not answer."""
+
+
+def _refused(accelerator: str, error: Exception) -> Exception:
+    if accelerator == CPU or isinstance(error, ModelLoadError):
         return error
-    return ModelLoadError(f"accelerator {wanted} cannot be used: {_reason(error)}")
+    return ModelLoadError(f"accelerator {accelerator} cannot be used: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ NAMES = frozenset(("OutOfMemoryError", "ResourceExhaustedError"))
 MESSAGES = re.compile(
     r"CUDA (failure 2|error): out of memory|(CUDA|HIP|XPU) out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
     r"|CUDNN_STATUS_ALLOC_FAILED|CL_OUT_OF_RESOURCES|CL_MEM_OBJECT_ALLOCATION_FAILURE"
-    r"|BFCArena::.*Failed to allocate memory|MPS backend out of memory",
+    r"|BFCArena::.*(Failed to allocate memory|Available memory of \d+ is smaller than requested)|MPS backend out of memory",
     re.DOTALL,
 )
 

@@ -69,7 +69,7 @@ def test_a_machine_without_gpus_is_nothing_to_tell(caplog: pytest.LogCaptureFixt
     ("opens", "tests", "message"),
     [
         ({"cuda": "driver shutting down"}, {}, "accelerator cuda cannot be used: driver shutting down"),
-        ({}, {"cuda": "no kernel image"}, "accelerator cuda: a first inference failed: no kernel image"),
+        ({}, {"cuda": "no kernel image"}, "accelerator cuda cannot be used: a first inference failed: no kernel image"),
     ],
 )
 def test_a_demanded_accelerator_that_fails_is_refused(opens: dict[str, str], tests: dict[str, str], message: str) -> None:
@@ -81,3 +81,36 @@ def test_a_demanded_accelerator_that_fails_is_refused(opens: dict[str, str], tes
 def test_what_the_cpu_cannot_open_either_is_the_models_fault() -> None:
     with pytest.raises(RuntimeError, match="broken file"):
         choose("auto", OFFERS, FACTS, opens_but(tensorrt="x", cuda="x", cpu="broken file"))
+
+
+SIZES_OF_1 = self_test(tensorrt="sizes of 1", cuda="sizes of 1", cpu="sizes of 1")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda"])
+def test_zeros_that_the_cpu_does_not_take_either_are_not_the_gpus_fault(wanted: str) -> None:
+    assert choose(wanted, OFFERS[1:], FACTS, opens_but(), SIZES_OF_1)[1].accelerator == "cuda"
+
+
+@pytest.mark.parametrize(("wanted", "taken"), [("auto", "tensorrt"), ("cuda", "cuda"), ("cpu", "cpu")])
+def test_a_model_that_each_opening_moves_is_left_where_the_choice_says(wanted: str, taken: str) -> None:
+    moves: list[str] = []
+
+    def move(accelerator: str) -> str:
+        moves.append(accelerator)
+        return accelerator
+
+    opened, choice = choose(wanted, OFFERS, FACTS, move, SIZES_OF_1)
+    assert (opened, choice.accelerator, moves[-1]) == (taken, taken, taken)
+
+
+def test_a_way_back_that_fails_is_a_failure_of_the_accelerator() -> None:
+    opened: list[str] = []
+
+    def once(accelerator: str) -> str:
+        if accelerator in opened:
+            raise RuntimeError("the second time")
+        opened.append(accelerator)
+        return accelerator
+
+    with pytest.raises(ModelLoadError, match="accelerator cuda cannot be used: the second time"):
+        choose("cuda", OFFERS, FACTS, once, SIZES_OF_1)

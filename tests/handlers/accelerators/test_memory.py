@@ -24,6 +24,11 @@ class ResourceExhaustedError(Exception):
         RuntimeError(
             "bfc_arena.cc:376 onnxruntime::BFCArena::AllocateRawInternal\nFailed to allocate memory for requested buffer"
         ),
+        RuntimeError(  # onnxruntime 1.31.1, its arena at the bound
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'' Status Message: "
+            "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal("
+            "size_t, bool, onnxruntime::Stream*) Available memory of 1048576 is smaller than requested bytes of 4194304\n"
+        ),
         RuntimeError("MPS backend out of memory (MPS allocated: 5.05 GB)"),
         RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"),
     ],
