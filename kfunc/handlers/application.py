@@ -91,13 +91,6 @@ class Application:
             raise MethodNotAllowed(f"this path takes {endpoint.allow}", endpoint.allow)
         endpoint.answer(exchange, endpoint)
 
-    def endpoint(self, exchange: Exchange) -> Endpoint:
-        """What would answer an exchange. Raises NotFound, MethodNotAllowed."""
-        endpoint = self._endpoints.get(exchange.target) or self._resolve(exchange.target)
-        if exchange.method not in endpoint.methods:
-            raise MethodNotAllowed(f"this path takes {endpoint.allow}", endpoint.allow)
-        return endpoint
-
     def infer(self, exchange: Exchange, request: InferRequest) -> InferResponse | Awaitable[InferResponse]:
         """Inference that another protocol has decoded; `exchange` asks for it by REST's path. Raises KfuncError."""
         endpoint = self._endpoints.get(exchange.target) or self._resolve(exchange.target)

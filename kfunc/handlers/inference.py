@@ -126,11 +126,14 @@ class Inference:
         model = slot.model or slot.taken()
         decode = codec.decode if len(body) < LARGE_JSON else codec.decode_large
         request = decode(body, slot.name, slot.version)
+        trace = exchange.trace
+        if trace is not None:
+            trace.note_decoded()
         answer = model.infer(request, exchange)
         if type(answer) is not InferResponse:
-            self.spawn(exchange, self._reply_later(exchange, form, _encode_later(codec, request, answer)))  # type: ignore[arg-type]
+            self.spawn(exchange, self._reply_later(exchange, form, _encode_later(exchange, codec, request, answer)))  # type: ignore[arg-type]
             return
-        body, json_length = codec.encode(request, answer)
+        body, json_length = codec.encode(request, answer) if trace is None else encoded(exchange, codec, request, answer)
         if json_length or len(body) >= form.least:
             self._reply(exchange, form, body, json_length)
         else:
@@ -224,8 +227,12 @@ class Inference:
     def ask(self, exchange: Exchange, endpoint: Endpoint, request: InferRequest) -> Encoded | Awaitable[Encoded]:
         """The model's answer, encoded; an awaitable where the model waits."""
         codec, model = endpoint.codec, endpoint.slot.taken()
+        if exchange.trace is not None:
+            exchange.trace.note_decoded()
         answer = model.explain(request, exchange) if codec.explains else model.infer(request, exchange)
-        return codec.encode(request, answer) if isinstance(answer, InferResponse) else _encode_later(codec, request, answer)
+        if isinstance(answer, InferResponse):
+            return encoded(exchange, codec, request, answer)
+        return _encode_later(exchange, codec, request, answer)
 
     # ---- answers
 
@@ -270,8 +277,20 @@ def _coding_fields(coding: bytes) -> Headers:
     return [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
 
 
-async def _encode_later(codec: Codec, request: InferRequest, answer: Awaitable[InferResponse]) -> Encoded:
-    return codec.encode(request, await answer)
+def encoded(exchange: Exchange, codec: Codec, request: InferRequest, response: InferResponse) -> Encoded:
+    """An answer, or a part of one; its trace, if it has one, is told how long that took."""
+    trace = exchange.trace
+    if trace is None:
+        return codec.encode(request, response)
+    trace.note_encoding()
+    try:
+        return codec.encode(request, response)
+    finally:
+        trace.note_encoded()
+
+
+async def _encode_later(exchange: Exchange, codec: Codec, request: InferRequest, answer: Awaitable[InferResponse]) -> Encoded:
+    return encoded(exchange, codec, request, await answer)
 
 
 async def answered(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:

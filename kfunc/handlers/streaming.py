@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest, KfuncError, UnsupportedMediaType
 from kfunc.handlers.forms import Form, form_of
+from kfunc.handlers.inference import encoded
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import error_body, header_lines
 from kfunc.protocol import parts
@@ -77,10 +78,12 @@ async def answer(inference: "Inference", exchange: Exchange, endpoint: "Endpoint
         raise UnsupportedMediaType("an event has one answer: POST it to / or to /v2/models/NAME/infer")
     writer = StreamWriter(exchange)
     request = inference.decode(endpoint, await _body(exchange, form, inference.limit), form.json_length)
+    if exchange.trace is not None:
+        exchange.trace.note_decoded()
     try:
         async with aclosing(endpoint.slot.taken().stream(request, exchange)) as stream:
             async for response in stream:
-                await writer.write(*endpoint.codec.encode(request, response))
+                await writer.write(*encoded(exchange, endpoint.codec, request, response))
     except KfuncError as error:
         writer.end(error)
     else:

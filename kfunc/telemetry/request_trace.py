@@ -58,6 +58,18 @@ class RequestTrace:
         self.ended = False
         self.decoded_at = self.encoding_at = self.encoded_at = 0.0
 
+    def note_decoded(self) -> None:
+        """The request, or the first of an event batch, is decoded: the model is asked now."""
+        self.decoded_at = self.decoded_at or perf_counter()
+
+    def note_encoding(self) -> None:
+        """The answer, or its first part, is there."""
+        self.encoding_at = self.encoding_at or perf_counter()
+
+    def note_encoded(self) -> None:
+        """The answer, or one more part of it, is encoded."""
+        self.encoded_at = perf_counter()
+
     def child(self, name: str, started_at: float, ended_at: float, attributes: bytes = b"") -> Span:
         """A span below the request's own."""
         return Span(self.trace_id, new_span_id(), self.span_id, name, INTERNAL, started_at, ended_at, attributes)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from kfunc.config.inference import Limits
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import KfuncError
 from kfunc.handlers.application import Application
+from kfunc.handlers.tracing import HandlerDetails, TracedHandler
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.contract import Model
 from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.otlp import Span
 from kfunc.telemetry.requests import RequestRecorder
+from kfunc.telemetry.sampling import ratio_sampler
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +45,31 @@ class Answers:
     def hold(self, exchange: Exchange, paused: bool) -> None: ...
 
 
-class Caller:
-    """Asks an application as a server does, without one; `tasks` is how many tasks an answer took."""
+class Spans:
+    """Keeps spans that have ended."""
 
-    def __init__(self, model: Model | None = None, **changes: Any) -> None:
+    def __init__(self) -> None:
+        self.all: list[Span] = []
+
+    def add(self, span: Span) -> None:
+        self.all.append(span)
+
+
+class Caller:
+    """Asks an application as a server does, without one; `tasks` is how many tasks an answer took.
+
+    `traced`: each request is kept as a trace, whose spans are in `spans`.
+    """
+
+    def __init__(self, model: Model | None = None, *, traced: bool = False, **changes: Any) -> None:
         metrics = Metrics("handler")
         self.metrics = metrics
-        self.application = Application(configuration(**changes), RequestRecorder(metrics, access_log=False))
+        recorder = RequestRecorder(metrics, access_log=False)
+        self.application = Application(configuration(**changes), recorder)
+        self.spans = Spans()
+        sampler = ratio_sampler(1.0, by_parent=False)
+        tracing = TracedHandler(self.application, sampler, self.spans, HandlerDetails(), recorder, declares=False)
+        self._front = tracing if traced else self.application
         if model is not None:
             self.application.serve(model)
         self.tasks = 0
@@ -63,14 +85,14 @@ class Caller:
         exchange = Exchange(answers, method.encode(), target.encode(), list(fields.items()), fields, True)
         exchange.body, exchange.complete = body, True
         try:
-            self.application.handle(exchange)
+            self._front.handle(exchange)
         except KfuncError as error:
             exchange.fail(error)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         self.tasks = len(tasks)
         while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.gather(*waiting)
-        self.application.observe(exchange)
+        self._front.observe(exchange)
         self.headers, self.body, self.chunks = answers.lines, answers.body, answers.chunks
         plain = b"octet-stream" not in answers.lines and b"content-encoding" not in answers.lines
         return exchange.status, json.loads(answers.body) if answers.body and plain else None
@@ -101,9 +123,10 @@ def configuration(uri: str = "", runtime: Any = "onnx", limits: Limits | None = 
     return msgspec.structs.replace(config, model=msgspec.structs.replace(model, **own), **rest)
 
 
-@pytest.fixture
-def caller() -> Callable[..., Caller]:
-    return Caller
+@pytest.fixture(params=[False, True], ids=["plain", "traced"])
+def caller(request: pytest.FixtureRequest) -> Callable[..., Caller]:
+    """Makes callers; what they are answered must not depend on whether requests are traced."""
+    return partial(Caller, traced=request.param)
 
 
 @pytest.fixture

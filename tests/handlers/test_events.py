@@ -148,6 +148,7 @@ def test_an_event_is_answered_by_an_event_of_the_same_mode(
 def test_an_answer_says_what_it_is_an_answer_to(sender: Callable[..., Sender], mode: str) -> None:
     _, reply = sender().send("/", WRITE[mode](event(V1)))
     attributes = reply.get_attributes()
+    attributes.pop("traceparent", None)  # a traced request has one
     assert attributes.pop("id") != LEAST["id"]
     assert attributes.pop("time").tzinfo is not None
     assert attributes == {
@@ -168,17 +169,23 @@ def test_every_answer_has_an_id_of_its_own(sender: Callable[..., Sender], mode: 
     assert len({made.send("/", WRITE[mode](event(V1)))[1].get_id() for _ in range(5)}) == 5
 
 
+def in_trace(given: str) -> bool:
+    """Whether it is PARENT, or the own span's below it where the request is traced."""
+    return given.startswith(PARENT[:36]) and given.endswith("-01")
+
+
 @modes
 def test_the_correlation_and_the_trace_are_passed_on(sender: Callable[..., Sender], mode: str) -> None:
     message = WRITE[mode](event(V1, correlationid='über 9"%', traceparent=PARENT, tracestate="a=b"))
     attributes = sender().send("/", message)[1].get_attributes()
-    assert [attributes[name] for name in ("correlationid", "traceparent", "tracestate")] == ['über 9"%', PARENT, "a=b"]
+    assert [attributes[name] for name in ("correlationid", "tracestate")] == ['über 9"%', "a=b"]
+    assert in_trace(attributes["traceparent"])
 
 
 @modes
 def test_the_trace_of_the_request_s_head_is_taken_where_the_event_has_none(sender: Callable[..., Sender], mode: str) -> None:
     reply = sender().send("/", WRITE[mode](event(V1)), traceparent=PARENT)[1]
-    assert reply.get_extension("traceparent") == PARENT
+    assert in_trace(reply.get_extension("traceparent"))
 
 
 @modes

@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.conftest import caller, configuration, configured
+from tests.handlers.conftest import Caller, configuration, configured
 from tests.runtimes.served import Served
 
-__all__ = ["caller", "configured"]
+__all__ = ["configured"]
 
 RUNTIME = os.environ.get("KFUNC_TEST_RUNTIME", "sklearn")  # the environment of `make test` has its packages
 
 NOISY = ("captum", "convert", "explain", "mlflow")
 
 Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def caller() -> Callable[..., Caller]:
+    return Caller
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
