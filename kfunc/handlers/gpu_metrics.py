@@ -24,25 +24,41 @@ def load_nvml() -> Any:
 
 
 def watch(metrics: Metrics, nvml: Any) -> int:
-    """Show the GPUs that this process sees; how many there are. What NVML does not tell, of MIG say, is NaN."""
-    count = int(nvml.nvmlDeviceGetCount())
+    """Show the GPUs that the driver shows to this container; how many there are. What NVML does not tell, of MIG say, is NaN.
+
+    A GPU that is lost, or a driver that fails, costs its metrics and no more.
+    """
+    try:
+        count = int(nvml.nvmlDeviceGetCount())
+    except Exception as error:  # an NVMLError, or a function that an old library lacks
+        log.warning("GPU metrics are not shown: the driver's library says: %s", error)
+        return 0
+    shown = 0
     for index in range(count):
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        name, uuid = (_text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle)))
-        about = {"gpu": str(index), "device": name, "uuid": uuid}
+        try:
+            _watch_one(metrics, nvml, index)
+            shown += 1
+        except Exception as error:
+            log.warning("metrics of GPU %d are not shown: the driver's library says: %s", index, error)
+    return shown
 
-        def show(metric: str, text: str, read: Callable[[Any], float], device: Any = handle, labels: Any = about) -> None:
-            try:
-                read(device)
-            except nvml.NVMLError:
-                return  # this device never tells
-            metrics.gauge(metric, text, lambda: _read(nvml, read, device), labels)
 
-        show("kfunc_gpu_memory_used_bytes", "Memory of a GPU in use.", lambda gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used)
-        show("kfunc_gpu_memory_total_bytes", "Memory of a GPU.", lambda gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).total)
-        text = "Part of the last moments in which a GPU computed."
-        show("kfunc_gpu_utilization_ratio", text, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100)
-    return count
+def _watch_one(metrics: Metrics, nvml: Any, index: int) -> None:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    name, uuid = (_text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle)))
+    about = {"gpu": str(index), "device": name, "uuid": uuid}
+
+    def show(metric: str, text: str, read: Callable[[Any], float]) -> None:
+        try:
+            read(handle)
+        except nvml.NVMLError:
+            return  # this device never tells
+        metrics.gauge(metric, text, lambda: _read(nvml, read, handle), about)
+
+    show("kfunc_gpu_memory_used_bytes", "Memory of a GPU in use.", lambda gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used)
+    show("kfunc_gpu_memory_total_bytes", "Memory of a GPU.", lambda gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).total)
+    text = "Part of the last moments in which a GPU computed."
+    show("kfunc_gpu_utilization_ratio", text, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100)
 
 
 def _read(nvml: Any, read: Callable[[Any], float], device: Any) -> float:

@@ -38,13 +38,16 @@ async def start_telemetry(
 
     try:
         telemetry = await loop.run_in_executor(None, make)
+        telemetry.start()
     except ImportError as error:
         log.warning("no telemetry is sent: OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs the extra grpc (%s)", error)
         return None
     except OSError as error:
         log.warning("no telemetry is sent: the collector's certificate cannot be read: %s", error)
         return None
-    telemetry.start()
+    except Exception:  # a function must not fail because of its telemetry
+        log.exception("no telemetry is sent: look at the variables OTEL_…; OTEL_SDK_DISABLED=true turns it off")
+        return None
     return telemetry
 
 

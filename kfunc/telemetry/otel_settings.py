@@ -97,7 +97,11 @@ class _Reader:
         self.complaints: list[str] = []
 
     def _complain(self, name: str, expected: str, used: str) -> None:
-        self.complaints.append(f"{name}={self._environ.get(name)!r}: expected {expected}; {used} is used")
+        self._say(f"{name}={_public(self._environ.get(name, ''))!r}: expected {expected}; {used} is used")
+
+    def _say(self, complaint: str) -> None:
+        if complaint not in self.complaints:  # both signals read the variables that they share
+            self.complaints.append(complaint)
 
     def one_of(self, name: str, default: str, values: tuple[str, ...]) -> str:
         value = self._environ.get(name, "").strip().lower() or default
@@ -124,12 +128,12 @@ class _Reader:
         return default
 
     def pairs(self, name: str) -> dict[str, str]:
-        """`key=value,…`, with values in percent encoding (W3C Baggage)."""
+        """`key=value,…`, with values in percent encoding (W3C Baggage). What cannot be read is not said: it may be a secret."""
         found = {}
-        for part in filter(str.strip, self._environ.get(name, "").split(",")):
+        for number, part in enumerate(filter(str.strip, self._environ.get(name, "").split(",")), 1):
             key, equals, value = part.partition("=")
             if not key.strip() or not equals:
-                self._complain(name, "key=value, with commas between", f"without {part.strip()!r} the rest")
+                self._say(f"{name}: its part {number} is not key=value, with commas between parts; the rest is used")
                 continue
             found[unquote(key.strip())] = unquote(value.strip())
         return found
@@ -143,18 +147,22 @@ class _Reader:
         protocol = self.one_of(self._name(signal, "PROTOCOL"), HTTP, (HTTP, GRPC))
         own = self._environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "")
         default = f"http://localhost:{DEFAULT_PORTS[protocol]}"
-        parts = urlsplit(endpoint or default)
         try:
+            parts = urlsplit(endpoint or default)
             port = parts.port or (443 if parts.scheme == "https" else 80 if protocol == HTTP else DEFAULT_PORTS[GRPC])
         except ValueError:
-            port = 0
+            parts, port = urlsplit(""), 0
         if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-            self._complain(self._name(signal, "ENDPOINT"), "a URL such as http://collector:4318", "nothing of it")
+            self._say(
+                f"{self._name(signal, 'ENDPOINT')}={_public(endpoint)!r}: expected a URL such as http://collector:4318; "
+                f"no {signal.lower()} are sent"
+            )
             return None
+        query = f"?{parts.query}" if parts.query else ""
         return Target(
             parts.hostname,
             port,
-            (parts.path or "/") if own else parts.path.rstrip("/") + path,
+            ((parts.path or "/") if own else parts.path.rstrip("/") + path) + query,
             parts.scheme == "https",
             protocol,
             self.pairs(self._name(signal, "HEADERS")),
@@ -172,3 +180,10 @@ class _Reader:
 
     def _of(self, signal: str, end: str) -> str:
         return self._environ.get(self._name(signal, end), "").strip()
+
+
+def _public(value: str) -> str:
+    """A value as it may stand in a log: without the user, the password and the query of a URL."""
+    _, at, rest = value.rpartition("@")
+    shown, mark, _ = rest.partition("?")
+    return f"{'…@' if at else ''}{shown}{'?…' if mark else ''}"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from kfunc.handlers.gpu_metrics import watch
 from kfunc.telemetry.metrics import Metrics
 from tests.telemetry.test_metrics import read, series
@@ -17,19 +19,25 @@ class Facts:
 
 
 class Nvml:
-    """The module pynvml, with one GPU; `partitioned` has no utilisation, as MIG has none."""
+    """The module pynvml, with `count` GPUs, one of them `sick`; `partitioned` has no utilisation, as MIG has none."""
 
     class NVMLError(Exception):
         """Its only error."""
 
-    def __init__(self, *, partitioned: bool = False) -> None:
+    def __init__(self, *, partitioned: bool = False, count: int = 1, sick: int = -1) -> None:
         self.partitioned = partitioned
+        self.count = count
+        self.sick = sick
         self.lost = False
 
     def nvmlDeviceGetCount(self) -> int:
-        return 1
+        if not self.count:
+            raise self.NVMLError("Driver Not Loaded")
+        return self.count
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index == self.sick:
+            raise self.NVMLError("GPU is lost")
         return index
 
     def nvmlDeviceGetName(self, gpu: int) -> Any:
@@ -75,3 +83,14 @@ def test_a_gpu_that_is_lost_later_does_not_break_the_scrape() -> None:
     found = read(metrics.exposition())
     assert str(found[series("kfunc_gpu_memory_used_bytes", **ABOUT)]) == "nan"
     assert found[series("kfunc_gpu_utilization_ratio", **ABOUT)] == 0.37
+
+
+def test_a_gpu_that_is_lost_at_the_start_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics("handler")
+    assert watch(metrics, Nvml(count=2, sick=0)) == 1
+    assert series("kfunc_gpu_memory_used_bytes", **ABOUT | {"gpu": "1"}) in read(metrics.exposition())
+    assert "metrics of GPU 0 are not shown" in caplog.text
+
+
+def test_a_driver_that_fails_costs_the_metrics_alone() -> None:
+    assert watch(Metrics("handler"), Nvml(count=0)) == 0

@@ -67,6 +67,19 @@ def test_a_certificate_that_cannot_be_read_is_said_and_the_process_serves(
     assert "the collector's certificate cannot be read" in caplog.text
 
 
+def test_an_endpoint_that_is_no_url_is_said_and_the_process_serves(caplog: pytest.LogCaptureFixture) -> None:
+    assert type(application_with({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1:4318"})) is Nothing
+    assert "expected a URL" in caplog.text
+
+
+def test_whatever_telemetry_fails_with_the_process_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    binary = tmp_path / "ca.pem"
+    binary.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    for secure in ({"OTEL_EXPORTER_OTLP_CERTIFICATE": str(binary)}, {"OTEL_EXPORTER_OTLP_CERTIFICATE": "a\0b"}):
+        assert type(application_with({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c", **secure})) is Nothing
+    assert "no telemetry is sent" in caplog.text
+
+
 def test_a_variable_that_cannot_be_used_is_said(caplog: pytest.LogCaptureFixture) -> None:
     application_with(ENDPOINT | {"OTEL_TRACES_SAMPLER": "often"})
     assert "OTEL_TRACES_SAMPLER='often': expected one of always_on" in caplog.text

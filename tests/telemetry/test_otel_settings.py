@@ -31,6 +31,8 @@ def test_an_endpoint_asks_for_traces_and_metrics_have_to_be_named() -> None:
         ({ENDPOINT: "https://c/otlp/"}, ("c", 443, "/otlp/v1/traces", True)),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/own"}, ("c", 1, "/own", False)),
         ({ENDPOINT: "http://a:1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://b:2"}, ("b", 2, "/", False)),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/otlp?key=1"}, ("c", 443, "/otlp?key=1", True)),
+        ({ENDPOINT: "https://c/otlp?key=1"}, ("c", 443, "/otlp/v1/traces?key=1", True)),
         ({ENDPOINT: "http://[::1]:4318"}, ("::1", 4318, "/v1/traces", False)),
     ],
 )
@@ -49,7 +51,6 @@ def test_where_traces_go(variables: dict[str, str], expected: tuple[str, int, st
         ("OTEL_BSP_SCHEDULE_DELAY", "nan", "a number of at least 0"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "one of http/protobuf, grpc"),
         ("OTEL_PROPAGATORS", "b3", "of tracecontext, baggage, none"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "a", "key=value"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "otlp"),
     ],
 )
@@ -59,7 +60,24 @@ def test_a_value_that_cannot_be_used_is_said(name: str, value: str, expected: st
     assert expected in complaint
 
 
-@pytest.mark.parametrize("url", ["c:4318", "ftp://c", "http://", "http://c:99999"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_HEADERS": "tenant=t,authorization: Bearer SECRET"},
+        {"OTEL_RESOURCE_ATTRIBUTES": "a=b,SECRET"},
+        {ENDPOINT: "http://user:SECRET@c:bad"},
+        {ENDPOINT: "user:SECRET@c:4318"},
+        {ENDPOINT: "ftp://c/otlp?api-key=SECRET"},
+    ],
+)
+def test_what_is_said_of_a_value_has_no_secret_of_it_and_is_said_once(variables: dict[str, str]) -> None:
+    complaints = read({ENDPOINT: "http://c:4318", "OTEL_METRICS_EXPORTER": "otlp", **variables}).complaints
+    assert [each for each in complaints if "SECRET" in each] == []
+    assert len(complaints) == len(set(complaints)) > 0
+    assert all(each.startswith(tuple(variables)) for each in complaints)
+
+
+@pytest.mark.parametrize("url", ["c:4318", "ftp://c", "http://", "http://c:99999", "http://[::1:4318"])
 def test_without_a_usable_endpoint_nothing_is_sent(url: str) -> None:
     settings = read({ENDPOINT: url})
     assert settings.traces is None
