@@ -6,14 +6,15 @@ tensors and events take the longer way behind it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import InvalidRequest, KfuncError, PayloadTooLarge, UnsupportedMediaType
+from kfunc.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from kfunc.handlers.forms import JSON_LENGTH, OCTETS, PICTURE, Form, form_of
 from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
+from kfunc.http.tasks import AnswerTasks
 from kfunc.http.wire import JSON, Headers
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse
@@ -79,7 +80,7 @@ class Inference:
         self._config = config
         self._events: Events | None = None
         self.limit = config.limits.max_body_bytes
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.spawn = AnswerTasks(log).spawn
 
     def load_encoders(self) -> None:
         """Import what needs numpy: with the models, not before liveness."""
@@ -263,15 +264,6 @@ class Inference:
         body = await asyncio.get_running_loop().run_in_executor(None, deflate, body, coding)
         exchange.respond(200, body, kind, [*fields, *_coding_fields(coding)])
 
-    # ---- what waits
-
-    def spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work in a task, as long as the client waits; what it raises is the answer."""
-        task = asyncio.get_running_loop().create_task(answered(exchange, work))
-        exchange.on_cancel = task.cancel
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 def _coding_fields(coding: bytes) -> Headers:
     return [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
@@ -291,14 +283,3 @@ def encoded(exchange: Exchange, codec: Codec, request: InferRequest, response: I
 
 async def _encode_later(exchange: Exchange, codec: Codec, request: InferRequest, answer: Awaitable[InferResponse]) -> Encoded:
     return encoded(exchange, codec, request, await answer)
-
-
-async def answered(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work; what it raises is the answer."""
-    try:
-        await work
-    except KfuncError as error:
-        exchange.fail(error)
-    except Exception:
-        log.exception("a request failed", extra={"exchange": exchange})
-        exchange.fail(KfuncError("internal error; the log of the handler says more"))

@@ -1,6 +1,6 @@
 """The model repository extension (Triton's): index, load and unload. Load and unload are for the management port only."""
 
-import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, MethodNotAllowed, NotFound, Unsupported
-from kfunc.handlers.inference import answered
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import Action, resolve
 from kfunc.handlers.slots import READY, state_of
 from kfunc.http.exchange import Exchange
+from kfunc.http.tasks import AnswerTasks
+
+log = logging.getLogger("kfunc.handlers")
 
 
 class IndexRequest(Struct):
@@ -54,7 +56,7 @@ class ModelManagement:
     def __init__(self, config: PodConfig, repository: Repository) -> None:
         self._config = config
         self._repository = repository
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = AnswerTasks(log)
 
     def handle(self, exchange: Exchange) -> None:
         """Index, load or unload; everything else is 404."""
@@ -70,9 +72,7 @@ class ModelManagement:
         unknown = _read(_CHANGE, exchange.body, ChangeRequest()).parameters.keys() - TAKEN[route.action]
         if unknown:
             raise InvalidRequest(f"the parameter {min(unknown)!r} is not taken: models come from the function's own folder")
-        task = asyncio.get_running_loop().create_task(answered(exchange, self._change(exchange, route.action, route.model)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(exchange, self._change(exchange, route.action, route.model), to_the_end=True)
 
     def observe(self, exchange: Exchange) -> None:
         """Changes are not counted among the requests."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import KfuncError, NotFound, Unsupported
+from kfunc.errors import NotFound, Unsupported
 from kfunc.http.exchange import Application, Exchange
+from kfunc.http.tasks import AnswerTasks
 from kfunc.http.wire import JSON
 from kfunc.pages.access import is_local
 from kfunc.pages.figures import FigureHistory
@@ -40,7 +41,7 @@ class FrontPage:
         self._history = FigureHistory()
         self._thread: ThreadPoolExecutor | None = None
         self._application: Callable[[dict[str, Any]], Answer] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = AnswerTasks(log)
 
     def handle(self, exchange: Exchange) -> None:
         """The page's own requests; others are the application's."""
@@ -70,9 +71,7 @@ class FrontPage:
         if not self._allows(exchange):
             raise NotFound("the page is for callers on this machine (inference.page: local)")
         step = {FIGURES: self._figures, RECENT: self._recent}.get(exchange.target.partition(b"?")[0], self._page)
-        task = asyncio.get_running_loop().create_task(step(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(exchange, step(exchange))
 
     async def _figures(self, exchange: Exchange) -> None:
         since = exchange.target.partition(b"?since=")[2]
@@ -88,17 +87,9 @@ class FrontPage:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="page")
         from kfunc.pages.wsgi import environ_of
 
-        try:
-            status, headers, body = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._call, environ_of(exchange)
-            )
-        except KfuncError as error:
-            exchange.fail(error)
-        except Exception:
-            log.exception("the page failed: %s", exchange.target.decode("latin-1"))
-            exchange.fail(KfuncError("internal error; the log of the server says more"))
-        else:
-            exchange.respond(status, body, b"", headers)
+        loop = asyncio.get_running_loop()
+        status, headers, body = await loop.run_in_executor(self._thread, self._call, environ_of(exchange))
+        exchange.respond(status, body, b"", headers)
 
     def _call(self, environ: dict[str, Any]) -> "Answer":
         """In the thread."""

@@ -1,6 +1,7 @@
 """The management listener of a process: /metrics, its own and, in the outermost one, the pod's; the last requests."""
 
 import asyncio
+import logging
 import socket
 
 import msgspec
@@ -10,9 +11,12 @@ from kfunc.errors import MethodNotAllowed, NotFound
 from kfunc.http.address import Address, is_loopback
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
+from kfunc.http.tasks import AnswerTasks
 from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, takes_openmetrics
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.recent import RecentRequests, Request
+
+log = logging.getLogger("kfunc.process")
 
 SCRAPE_TIMEOUT_S = 2.0
 MAX_BODY_BYTES = 64 * 1024
@@ -35,7 +39,7 @@ class Management:
         self._recent = recent
         self._scrape = scrape
         self._others = others
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = AnswerTasks(log)
 
     def handle(self, exchange: Exchange) -> None:
         """`GET /metrics`, and what there is besides."""
@@ -52,9 +56,7 @@ class Management:
                 raise NotFound("the last requests are for callers on this machine")
             exchange.respond(200, msgspec.json.encode(self._recent.latest()))
             return
-        task = asyncio.get_running_loop().create_task(self._answer(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(exchange, self._answer(exchange))
 
     def observe(self, exchange: Exchange) -> None:
         """Scrapes are not counted."""

@@ -13,7 +13,7 @@ OUTERMOST = ("logger", "batcher", "handler")
 def read_exposition(text: str) -> Sample:
     """The counters so far; of several processes in one text the outermost's."""
     series: dict[str, list[tuple[str, dict[str, str], float]]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a label's text may have other ends of lines
         if not line.startswith((REQUESTS, DURATION)):
             continue
         name, _, rest = line.partition("{")

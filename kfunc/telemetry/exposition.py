@@ -1,5 +1,6 @@
 """Samples as text: Prometheus's text format 0.0.4, and OpenMetrics 1.0, which has exemplars. Sans-IO."""
 
+from functools import lru_cache
 from math import isfinite
 
 from kfunc.telemetry.samples import Distribution, Exemplar, Family, Labels, Sample
@@ -22,6 +23,7 @@ def encode(families: list[Family], component: str, *, openmetrics: bool = False)
         bare = openmetrics and family.kind == "counter" and family.name.endswith("_total")
         name = family.name.removesuffix("_total") if bare else family.name
         text = family.text.replace("\\", r"\\").replace("\n", r"\n")
+        text = text.replace('"', r"\"") if openmetrics else text
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {family.kind}"]
         for sample in family.samples:
             lines += _lines(family.name, sample, f'component="{component}"', openmetrics)
@@ -33,12 +35,16 @@ def _lines(name: str, sample: Sample | Distribution, first: str, openmetrics: bo
     if isinstance(sample, Sample):
         return [f"{name}{{{labels}}} {number(sample.value)}"]
     lines, total = [], 0.0
-    for bucket, count in enumerate(sample.counts):
+    exemplars = sample.exemplars if openmetrics else {}
+    for bucket, (count, bound) in enumerate(zip(sample.counts, _bounds(sample.bounds, openmetrics), strict=True)):
         total += count
-        bound = number(sample.bounds[bucket], openmetrics) if bucket < len(sample.bounds) else "+Inf"
-        exemplar = sample.exemplars.get(bucket) if openmetrics else None
-        lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {number(total)}{_exemplar(exemplar)}')
+        lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {number(total)}{_exemplar(exemplars.get(bucket))}')
     return [*lines, f"{name}_sum{{{labels}}} {number(sample.sum)}", f"{name}_count{{{labels}}} {number(total)}"]
+
+
+@lru_cache(64)
+def _bounds(bounds: tuple[float, ...], point: bool) -> list[str]:
+    return [*(number(bound, point) for bound in bounds), "+Inf"]
 
 
 def _exemplar(exemplar: Exemplar | None) -> str:
@@ -70,7 +76,7 @@ def merge(texts: list[str]) -> str:
     ended = False
     for text in texts:
         family = ""
-        for line in text.splitlines():
+        for line in text.split("\n"):  # a label's text may have other ends of lines
             if line.startswith(("# HELP ", "# TYPE ")):
                 family = line.split(" ", 3)[2]
                 heads.setdefault(family, {}).setdefault(line[2:6], line)

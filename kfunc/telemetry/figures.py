@@ -66,7 +66,7 @@ class Figures(Struct, frozen=True):
 def read(text: str, at_s: float) -> Snapshot:
     """An exposition in Prometheus's text format or OpenMetrics; lines that are neither are left out."""
     series: dict[str, list[Series]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a label's text may have other ends of lines
         match = None if line.startswith("#") else SERIES.fullmatch(line.partition(" # ")[0])
         if match is not None:
             name, labels, value = match.groups()

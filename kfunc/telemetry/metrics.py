@@ -3,8 +3,9 @@
 What is counted is a number in a slab; `collect` reads all of them. Each series has the label `component`.
 """
 
+import threading
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, MutableSequence
+from collections.abc import Callable, Container, Mapping, MutableSequence, Sequence
 from math import isnan, nan
 from time import monotonic
 
@@ -36,9 +37,12 @@ class Metrics:
         self.component = component
         self._slabs = Slabs(slabs)
         self.values: MutableSequence[float] = self._slabs.values
+        self._lock = threading.Lock()  # models are loaded in threads
         self._entries: dict[tuple[str, Labels], Entry] = {}  # allocated before the fork: at one place in all slabs
         self._later: dict[tuple[str, Labels], Entry] = {}  # by this process alone
-        self._read: list[tuple[Entry, Callable[[], float]]] = []
+        self._read: dict[tuple[str, Labels], tuple[Entry, Callable[[], float]]] = {}
+        self.inherited: list[Family] = []
+        """What an earlier worker had counted in the slab that this one writes."""
         self._exemplars: dict[tuple[str, Labels], dict[int, Exemplar]] = {}
 
     def attach(self, slab: int) -> None:
@@ -49,6 +53,20 @@ class Metrics:
         for entry in [*self._entries.values(), *entries]:
             if entry.kind == "gauge":  # what the process before said of itself
                 self.values[entry.index] = nan
+        self.inherited = self.collect(own=True)
+
+    def forget(self, unwanted: Callable[[str, Labels], bool]) -> None:
+        """Drop series, and give their room to others; nobody may count in them any more. Of workers each drops its own."""
+        with self._lock:
+            own = self._later if self._slabs.own >= 0 else self._entries
+            gone = [key for key in own if unwanted(*key)]
+            for key in gone:
+                self._slabs.release(own.pop(key))
+                self._exemplars.pop(key, None)
+            for key in [key for key in self._read if unwanted(*key)]:
+                del self._read[key]
+            if gone:
+                self._slabs.rewrite(self._later.values())
 
     # ---- what is counted
 
@@ -58,11 +76,11 @@ class Metrics:
 
     def gauge(self, name: str, text: str, read: Callable[[], float], labels: Mapping[str, str] | None = None) -> None:
         """A number that is read when it is asked for; of the worker that answers."""
-        self._read.append((Entry(-1, name, "gauge", text, _pairs(labels)), read))
+        self._read[name, _pairs(labels)] = (Entry(-1, name, "gauge", text, _pairs(labels)), read)
 
     def counted(self, name: str, text: str, read: Callable[[], float], labels: Mapping[str, str] | None = None) -> None:
         """A number that only grows, kept by whoever counts; of the worker that answers."""
-        self._read.append((Entry(-1, name, "counter", text, _pairs(labels)), read))
+        self._read[name, _pairs(labels)] = (Entry(-1, name, "counter", text, _pairs(labels)), read)
 
     def level(self, name: str, text: str, labels: Mapping[str, str] | None = None, combine: str = "sum") -> "Level":
         """A number that goes up and down, and is shown once set; several workers' are combined as COMBINE says."""
@@ -90,26 +108,37 @@ class Metrics:
         combine: str = "sum",
     ) -> Entry:
         """The place of a series, found again or new. Raises ValueError for another kind, or where there is no room."""
-        key = (name, _pairs(labels))
+        with self._lock:
+            return self._placed(Entry(0, name, kind, text, _pairs(labels), bounds, combine))
+
+    def _placed(self, entry: Entry) -> Entry:
+        key = (entry.name, entry.labels)
         known = self._entries.get(key) or self._later.get(key)
         if known is not None:
-            if (known.kind, known.bounds, known.combine) != (kind, bounds, combine):
-                raise ValueError(f"the metric {name} is a {known.kind} already, or has other buckets, or is combined otherwise")
+            if (known.kind, known.bounds, known.combine) != (entry.kind, entry.bounds, entry.combine):
+                raise ValueError(
+                    f"the metric {entry.name} is a {known.kind} already, or has other buckets, or is combined otherwise; "
+                    "give this one another name"
+                )
             return known
-        entry = Entry(0, name, kind, text, key[1], bounds, combine)
         entry = structs.replace(entry, index=self._slabs.allocate(entry.size))
         later = self._slabs.own >= 0
         if later:
-            self._slabs.publish(entry)
+            try:
+                self._slabs.publish(entry)
+            except ValueError:
+                self._slabs.release(entry)
+                raise
         (self._later if later else self._entries)[key] = entry
-        if kind == "gauge":
+        if entry.kind == "gauge":
             self.values[entry.index] = nan
         return entry
 
     # ---- what is shown
 
-    def collect(self, *, own: bool = False) -> list[Family]:
-        """All families, in the order in which they were made. `own`: the numbers of this process alone."""
+    def collect(self, *, own: bool = False, names: Container[str] | None = None) -> list[Family]:
+        """All families, in the order in which they were made, or those with these names. `own`: what is in this process's
+        slab alone."""
         families: dict[str, Family] = {}
         slabs = [max(0, self._slabs.own)] if own else range(self._slabs.count)
 
@@ -117,34 +146,40 @@ class Metrics:
             kind = "counter" if entry.kind == "codes" else entry.kind
             families.setdefault(entry.name, Family(entry.name, kind, entry.text, [])).samples.extend(samples)
 
-        cells = [(entry, [(slab, entry.index) for slab in slabs]) for entry in list(self._entries.values())]
+        def asked(name: str) -> bool:
+            return names is None or name in names
+
+        entries = [entry for entry in list(self._entries.values()) if asked(entry.name)]
+        cells = [(entry, [(slab, entry.index) for slab in slabs]) for entry in entries]
         later: dict[tuple[str, Labels], tuple[Entry, list[tuple[int, int]]]] = {}
         for slab, entry in self._slabs.published():
-            if slab in slabs:
+            if slab in slabs and asked(entry.name):
                 later.setdefault((entry.name, entry.labels), (entry, []))[1].append((slab, entry.index))
         for entry, where in [*cells, *later.values()]:
             add(entry, self._samples(entry, where))
-        for entry, read in self._read:
-            add(entry, [Sample(entry.labels, read())])
+        for entry, read in list(self._read.values()):
+            if asked(entry.name):
+                add(entry, [Sample(entry.labels, read())])
         return list(families.values())
 
     def _samples(self, entry: Entry, where: list[tuple[int, int]]) -> list[Sample | Distribution]:
         """What the processes have at these places of their slabs, as one; nothing for a gauge that nobody has set."""
         read = self._slabs.read
         if entry.kind in ("histogram", "codes"):
-            sums = [sum(read(slab, index + offset) for slab, index in where) for offset in range(entry.size)]
+            each = [read(slab, index, entry.size) for slab, index in where]
+            sums = each[0] if len(each) == 1 else [sum(values) for values in zip(*each, strict=True)]
             if entry.kind == "codes":
                 return [Sample((("code", str(code)),), total) for code, total in zip(CODES, sums, strict=True) if total]
             exemplars = self._exemplars.get((entry.name, entry.labels), {})
             return [Distribution(entry.labels, entry.bounds, tuple(sums[:-1]), sums[-1], dict(exemplars))]
         timed = entry.combine == "last"
-        told = [(read(slab, index), read(slab, index + 1) if timed else 0.0) for slab, index in where]
-        told = [each for each in told if not isnan(each[0])]
+        pairs = [read(slab, index, entry.size) for slab, index in where]
+        told = [(pair[0], pair[1] if timed else 0.0) for pair in pairs if not isnan(pair[0])]
         return [Sample(entry.labels, COMBINE[entry.combine](told))] if told or entry.kind == "counter" else []
 
-    def exposition(self, *, openmetrics: bool = False) -> str:
-        """All families as text: Prometheus's format, or OpenMetrics with exemplars."""
-        return exposition.encode(self.collect(), self.component, openmetrics=openmetrics)
+    def exposition(self, *, openmetrics: bool = False, names: Container[str] | None = None) -> str:
+        """All families, or those with these names, as text: Prometheus's format, or OpenMetrics with exemplars."""
+        return exposition.encode(self.collect(names=names), self.component, openmetrics=openmetrics)
 
 
 class Counter:
@@ -213,6 +248,12 @@ class Histogram:
         values = self._metrics.values
         values[self.index + bisect_left(self._bounds, value)] += 1.0
         values[self.sum_index] += value
+
+    def merge(self, numbers: Sequence[float]) -> None:
+        """Take up a distribution with the same bounds: its counts, and its sum."""
+        values = self._metrics.values
+        for offset, number in enumerate(numbers):
+            values[self.index + offset] += number
 
 
 def _pairs(labels: Mapping[str, str] | None) -> Labels:

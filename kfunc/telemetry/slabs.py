@@ -6,16 +6,18 @@ all slabs; what a process allocates later is in its slab's directory, where the 
 
 import mmap
 import struct
-from collections.abc import Iterator, MutableSequence
+import time
+from collections.abc import Iterable, Iterator, MutableSequence
 from typing import cast
 
 import msgspec
 from msgspec import Struct
 
-SLAB_DOUBLES = 8192
-DIRECTORY_BYTES = 256 * 1024
+SLAB_DOUBLES = 16384
+DIRECTORY_BYTES = 1024 * 1024
 CODES = range(100, 600)
-HEAD = struct.Struct("@Q")  # bytes of the directory that are written
+HEAD = struct.Struct("@QQ")  # how often the directory was rewritten, twice (odd: it is being), and its bytes that are written
+TRIES = 20  # to read a directory that is being rewritten
 
 
 class Entry(Struct, frozen=True, array_like=True):
@@ -47,7 +49,9 @@ class Slabs:
         self.count = count
         self.own = -1  # the slab that is written, once `attach` has said so
         self._used = 0
+        self._free: dict[int, list[int]] = {}  # by size: what was allocated once
         self._directories: mmap.mmap | None = None
+        self._read: dict[int, tuple[int, int, list[Entry]]] = {}  # by slab: head and entries of the last look
         self.values: MutableSequence[float]
         if count == 1:
             # A list counts in half the time, but only a map is shared with workers that are forked later.
@@ -66,48 +70,87 @@ class Slabs:
         self.own = slab % self.count
         start = self.own * SLAB_DOUBLES
         self.values = self._all[start : start + SLAB_DOUBLES]
-        entries = list(self._entries(self.own))
+        rewritten, _ = HEAD.unpack_from(self._directories, self.own * DIRECTORY_BYTES)
+        if rewritten % 2:  # it ended while it wrote
+            HEAD.pack_into(self._directories, self.own * DIRECTORY_BYTES, rewritten + 1, 0)
+        entries = self._entries(self._directories, self.own)
         self._used = max([self._used, *(entry.index + entry.size for entry in entries)])
         return entries
 
     def allocate(self, size: int) -> int:
-        """The index of `size` doubles in a row. Raises ValueError where the slab is full."""
-        first, self._used = self._used, self._used + size
-        if self._used > SLAB_DOUBLES:
-            self._used = first
-            raise ValueError("too many metrics for a slab")
-        if self._directories is None:
-            self._list += [0.0] * size
+        """The index of `size` doubles in a row, all 0. Raises ValueError where the slab is full."""
+        if free := self._free.get(size):
+            first = free.pop()
+        else:
+            first = self._used
+            if first + size > SLAB_DOUBLES:
+                raise ValueError("too many metrics for a slab")
+            self._used += size
+            if self._directories is None:
+                self._list += [0.0] * size
+        for index in range(first, first + size):
+            self.values[index] = 0.0
         return first
 
+    def release(self, entry: Entry) -> None:
+        """Nobody counts there any more."""
+        self._free.setdefault(entry.size, []).append(entry.index)
+
+    # ---- what the other processes know of what was allocated after the fork
+
     def publish(self, entry: Entry) -> None:
-        """Let the other processes know of what was allocated after the fork. Raises ValueError where there is no room."""
+        """Let them know of it. Raises ValueError where there is no room."""
         directories = self._directories
         if directories is None or self.own < 0:
             return
         at = self.own * DIRECTORY_BYTES
-        (written,) = HEAD.unpack_from(directories, at)
+        rewritten, written = HEAD.unpack_from(directories, at)
         line = msgspec.json.encode(entry) + b"\n"
         if HEAD.size + written + len(line) > DIRECTORY_BYTES:
             raise ValueError("too many metrics for a slab")
         start = at + HEAD.size + written
         directories[start : start + len(line)] = line
-        HEAD.pack_into(directories, at, written + len(line))  # last: who reads meanwhile sees whole lines
+        HEAD.pack_into(directories, at, rewritten, written + len(line))  # last: who reads meanwhile sees whole lines
+
+    def rewrite(self, entries: Iterable[Entry]) -> None:
+        """Let them know of these alone, which they knew."""
+        directories = self._directories
+        if directories is None or self.own < 0:
+            return
+        at = self.own * DIRECTORY_BYTES
+        rewritten, _ = HEAD.unpack_from(directories, at)
+        lines = b"".join([msgspec.json.encode(entry) + b"\n" for entry in entries])
+        HEAD.pack_into(directories, at, rewritten + 1, 0)
+        directories[at + HEAD.size : at + HEAD.size + len(lines)] = lines
+        HEAD.pack_into(directories, at, rewritten + 2, len(lines))
 
     def published(self) -> Iterator[tuple[int, Entry]]:
         """What each process has allocated after the fork."""
-        for slab in range(self.count if self._directories is not None else 0):
-            for entry in self._entries(slab):
-                yield slab, entry
-
-    def _entries(self, slab: int) -> Iterator[Entry]:
         if self._directories is None:
             return
-        at = slab * DIRECTORY_BYTES
-        (written,) = HEAD.unpack_from(self._directories, at)
-        for line in self._directories[at + HEAD.size : at + HEAD.size + written].splitlines():
-            yield msgspec.json.decode(line, type=Entry)
+        for slab in range(self.count):
+            for entry in self._entries(self._directories, slab):
+                yield slab, entry
 
-    def read(self, slab: int, index: int) -> float:
-        """One number of one process."""
-        return self._all[slab * SLAB_DOUBLES + index]
+    def _entries(self, directories: mmap.mmap, slab: int) -> list[Entry]:
+        at = slab * DIRECTORY_BYTES
+        before, length, known = self._read.get(slab, (0, 0, []))
+        for _ in range(TRIES):
+            rewritten, written = HEAD.unpack_from(directories, at)
+            if (rewritten, written) == (before, length):
+                return known
+            if rewritten % 2 == 0:
+                added = rewritten == before
+                text = directories[at + HEAD.size + (length if added else 0) : at + HEAD.size + written]
+                if HEAD.unpack_from(directories, at)[0] == rewritten:
+                    new = [msgspec.json.decode(line, type=Entry) for line in text.splitlines()]
+                    known = [*known, *new] if added else new
+                    self._read[slab] = (rewritten, written, known)
+                    return known
+            time.sleep(0.0001)
+        return known
+
+    def read(self, slab: int, index: int, size: int = 1) -> list[float]:
+        """Some numbers of one process."""
+        start = slab * SLAB_DOUBLES + index
+        return list(self._all[start : start + size])

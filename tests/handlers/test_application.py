@@ -204,7 +204,7 @@ def test_what_the_model_raises_is_the_answer(caller: Callable[..., Any], error: 
 
 def test_a_fault_that_nobody_foresaw_shows_no_internals(caller: Callable[..., Any]) -> None:
     status, answer = caller(Doubler(RuntimeError("/secret/path"), later=True)).infer(X)
-    assert (status, answer) == (500, {"error": "internal error; the log of the handler says more"})
+    assert (status, answer) == (500, {"error": "internal error; the log of the server says more"})
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """Metrics of a handler's own code: what is shown, how many series there can be, what is refused."""
 
+from collections.abc import Callable
+
 import pytest
 
+from kfunc.telemetry import figures
 from kfunc.telemetry.business import MAX_SERIES, BusinessMetrics
+from kfunc.telemetry.exposition import merge
 from kfunc.telemetry.metrics import Metrics
 from tests.telemetry.test_metrics import read, series
 
@@ -38,7 +42,7 @@ def test_however_many_values_a_label_takes_the_series_are_bounded(metrics: Metri
 
 def test_more_metrics_than_there_is_room_for_fail_no_request(metrics: Metrics) -> None:
     business = BusinessMetrics(metrics)
-    for number in range(600):
+    for number in range(1000):
         business.histogram(f"h{number}", "H.").observe(1)
     assert series("h0_count") in read(metrics.exposition())
 
@@ -75,9 +79,63 @@ def test_a_counter_only_grows(metrics: Metrics, amount: float) -> None:
 
 def test_labels_of_any_text_are_one_series_each(metrics: Metrics) -> None:
     kinds = BusinessMetrics(metrics).counter("k", "K.", labels=("kind",))
-    for kind in ('a"b', "a\nb", "a\\b", "ü", ""):
+    texts = ('a"b', "a\nb", "a\\b", "a\rb", "a\x0bb", "a\x85b", "a\u2028b", "ü", "", "\ud800", "x" * 1000)
+    for kind in texts:
         kinds.add(kind=kind)
-    assert sum(read(metrics.exposition()).values()) == 5
+    text = merge([metrics.exposition()])
+    assert len(text.encode()) < 2000
+    assert len(text.split("\n")) == len(texts) + 3
+    assert len(figures.read(text, 0.0).series["k_total"]) == len(texts)
+
+
+CLASHES: list[tuple[Callable[[BusinessMetrics], object], Callable[[BusinessMetrics], object]]] = [
+    (lambda made: made.counter("x_total", "X."), lambda made: made.gauge("x_total", "X.")),
+    (lambda made: made.counter("orders", "O."), lambda made: made.gauge("orders", "O.")),
+    (lambda made: made.gauge("stock", "S."), lambda made: made.histogram("stock", "S.", ("a",))),
+    (lambda made: made.histogram("h", "H."), lambda made: made.histogram("h", "H.", buckets=(1, 2))),
+    (lambda made: made.histogram("h", "H."), lambda made: made.gauge("h_sum", "H.")),
+    (lambda made: made.gauge("g", "G."), lambda made: made.gauge("g", "G.", combine="sum")),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), CLASHES)
+def test_a_name_that_is_another_metrics_is_refused(
+    metrics: Metrics, first: Callable[[BusinessMetrics], object], second: Callable[[BusinessMetrics], object]
+) -> None:
+    business = BusinessMetrics(metrics)
+    first(business)
+    first(business)
+    with pytest.raises(ValueError, match="another name"):
+        second(business)
+
+
+def test_what_another_process_calls_otherwise_is_not_shown_and_said_once(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, parent = BusinessMetrics(keep=True), BusinessMetrics(metrics)
+    worker.gauge("orders", "O.").set(1)
+    parent.counter("orders", "O.").add()
+    for _ in range(2):
+        worker.gauge("orders", "O.").set(1)
+        parent.apply(worker.take())
+    assert read(metrics.exposition()) == {series("orders_total"): 1}
+    assert len(caplog.messages) == 1
+
+
+def test_a_last_bucket_without_a_bound_may_be_named(metrics: Metrics) -> None:
+    BusinessMetrics(metrics).histogram("h", "H.", buckets=(1, float("inf"))).observe(2)
+    assert read(metrics.exposition())[series("h_bucket", le="+Inf")] == 1
+
+
+@pytest.mark.parametrize("buckets", [(2, 1), (1, 1), (float("nan"),), (1, float("nan"), 2), (float("inf"), 1)])
+def test_buckets_that_do_not_grow_are_refused(metrics: Metrics, buckets: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must be numbers that grow"):
+        BusinessMetrics(metrics).histogram("h", "H.", buckets=buckets)
+
+
+def test_a_label_that_is_named_twice_is_refused(metrics: Metrics) -> None:
+    with pytest.raises(ValueError, match="named twice"):
+        BusinessMetrics(metrics).counter("a", "A.", ("a", "a"))
 
 
 def test_what_a_worker_process_was_told_is_shown_by_its_parent(metrics: Metrics) -> None:
@@ -87,6 +145,23 @@ def test_what_a_worker_process_was_told_is_shown_by_its_parent(metrics: Metrics)
     parent.apply(worker.take())
     parent.apply(worker.take())
     assert read(metrics.exposition()) == {series("a_total"): 2, series("b"): 4}
+
+
+def test_what_is_kept_for_the_parent_is_one_update_a_series(metrics: Metrics) -> None:
+    worker, parent = BusinessMetrics(keep=True), BusinessMetrics(metrics)
+    for number in range(1000):
+        worker.counter("a", "A.").add(2)
+        worker.gauge("set", "G.").set(number)
+        worker.gauge("set", "G.").add(1)
+        worker.gauge("added", "G.", combine="sum").add(1)
+        worker.histogram("h", "H.", buckets=(10, 500)).observe(number)
+        worker.counter("users", "U.", ("user",)).add(user=number)
+    updates = worker.take()
+    assert len(updates) == 4 + MAX_SERIES + 1
+    parent.apply(updates)
+    found = read(metrics.exposition())
+    assert (found[series("a_total")], found[series("set")], found[series("added")]) == (2000, 1000, 1000)
+    assert (found[series("h_bucket", le="10")], found[series("h_count")], found[series("h_sum")]) == (11, 1000, 499500)
 
 
 def test_without_a_server_instruments_do_nothing() -> None:

@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.exposition import merge
 from kfunc.telemetry.metrics import Metrics
-from kfunc.telemetry.samples import Exemplar
+from kfunc.telemetry.samples import Exemplar, Labels
+from kfunc.telemetry.slabs import CODES, HEAD, SLAB_DOUBLES
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -82,10 +83,65 @@ def test_metrics_beside_each_other_do_not_mix(metrics: Metrics) -> None:
 
 
 def test_more_metrics_than_a_slab_holds_are_refused(metrics: Metrics) -> None:
-    for number in range(16):
+    for number in range(SLAB_DOUBLES // len(CODES)):
         metrics.codes(f"r{number}_total", "R.")
     with pytest.raises(ValueError, match="too many metrics"):
-        metrics.codes("r16_total", "R.")
+        metrics.codes("more_total", "R.")
+
+
+def of_model(model: str) -> Callable[[str, Labels], bool]:
+    return lambda name, labels: name.startswith("kfunc_model_") and ("model", model) in labels
+
+
+def test_series_that_are_forgotten_give_their_room_to_others(metrics: Metrics) -> None:
+    for number in range(2 * SLAB_DOUBLES // 10):
+        metrics.histogram("kfunc_model_h", "H.", (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), {"model": f"m{number}"}).observe(1)
+        metrics.forget(of_model(f"m{number - 1}"))
+    last = f"m{2 * SLAB_DOUBLES // 10 - 1}"
+    found = read(metrics.exposition())
+    assert {dict(labels)["model"] for _, labels in found} == {last}
+    assert found[series("kfunc_model_h_count", model=last)] == 1
+
+
+def test_what_is_read_when_asked_is_shown_once_and_can_be_forgotten(metrics: Metrics) -> None:
+    for value in (1.0, 2.0):
+        metrics.gauge("kfunc_model_g", "G.", partial(float, value), {"model": "a"})
+    assert read(metrics.exposition()) == {series("kfunc_model_g", model="a"): 2.0}
+    metrics.forget(of_model("a"))
+    assert read(metrics.exposition()) == {}
+
+
+@pytest.mark.integration
+def test_what_a_worker_forgets_the_others_do_not_show() -> None:
+    metrics = Metrics("handler", slabs=2)
+
+    def work() -> None:
+        for number in range(3000):  # more than its directory would hold
+            metrics.counter("kfunc_model_a_total", "A." * 200, {"model": f"m{number}"}).add()
+            metrics.forget(of_model(f"m{number - 1}"))
+
+    in_worker(metrics, 0, work)
+    in_worker(metrics, 1, lambda: metrics.counter("kfunc_model_a_total", "A.", {"model": "m2999"}).add())
+    assert read(metrics.exposition()) == {series("kfunc_model_a_total", model="m2999"): 2}
+
+
+@pytest.mark.integration
+def test_a_worker_that_ended_while_it_wrote_its_directory_keeps_no_scrape() -> None:
+    metrics = Metrics("handler", slabs=2)
+    directories = metrics._slabs._directories
+    assert directories is not None
+    in_worker(metrics, 0, lambda: metrics.counter("a_total", "A.").add())
+    HEAD.pack_into(directories, 0, 1, 17)
+    assert read(metrics.exposition()) == {}
+    in_worker(metrics, 0, lambda: metrics.counter("b_total", "B.").add())
+    assert read(metrics.exposition()) == {series("b_total"): 1}
+
+
+def test_only_the_families_that_are_asked_for_are_shown(metrics: Metrics) -> None:
+    metrics.counter("a_total", "A.").add()
+    metrics.gauge("b", "B.", lambda: 1.0)
+    metrics.gauge("c", "C.", lambda: 1.0)
+    assert read(metrics.exposition(names={"a_total", "c"})) == {series("a_total"): 1, series("c"): 1}
 
 
 @pytest.mark.integration
