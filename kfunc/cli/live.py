@@ -4,12 +4,13 @@ import socket
 from collections.abc import Callable
 from selectors import EVENT_READ, BaseSelector
 
-from kfunc.telemetry.figures import Figures, Snapshot, between, read
+from kfunc.telemetry.exposition import metrics_target
+from kfunc.telemetry.figures import NAMES, Figures, Snapshot, between, read
 
 INTERVAL_S = 1.0
 PATIENCE_S = 3.0
 CONNECT_S = 0.05
-REQUEST = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n"
+REQUEST = f"GET {metrics_target(NAMES)} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode()
 
 
 class Live:

@@ -48,6 +48,17 @@ class Codec:
         self.explains = explains
         self.binary = binary
 
+    def encoded(self, exchange: Exchange, request: InferRequest, response: InferResponse) -> Encoded:
+        """An answer, or a part of one; its trace, if it has one, is told how long that took."""
+        trace = exchange.trace
+        if trace is None:
+            return self.encode(request, response)
+        trace.note_encoding()
+        try:
+            return self.encode(request, response)
+        finally:
+            trace.note_encoded()
+
 
 class Endpoint:
     """A path that was resolved once: what answers it, with which methods, and for which model."""
@@ -134,7 +145,7 @@ class Inference:
         if type(answer) is not InferResponse:
             self.spawn(exchange, self._reply_later(exchange, form, _encode_later(exchange, codec, request, answer)))  # type: ignore[arg-type]
             return
-        body, json_length = codec.encode(request, answer) if trace is None else encoded(exchange, codec, request, answer)
+        body, json_length = codec.encode(request, answer) if trace is None else codec.encoded(exchange, request, answer)
         if json_length or len(body) >= form.least:
             self._reply(exchange, form, body, json_length)
         else:
@@ -232,7 +243,7 @@ class Inference:
             exchange.trace.note_decoded()
         answer = model.explain(request, exchange) if codec.explains else model.infer(request, exchange)
         if isinstance(answer, InferResponse):
-            return encoded(exchange, codec, request, answer)
+            return codec.encoded(exchange, request, answer)
         return _encode_later(exchange, codec, request, answer)
 
     # ---- answers
@@ -269,17 +280,5 @@ def _coding_fields(coding: bytes) -> Headers:
     return [(b"content-encoding", coding), (b"vary", b"accept-encoding")]
 
 
-def encoded(exchange: Exchange, codec: Codec, request: InferRequest, response: InferResponse) -> Encoded:
-    """An answer, or a part of one; its trace, if it has one, is told how long that took."""
-    trace = exchange.trace
-    if trace is None:
-        return codec.encode(request, response)
-    trace.note_encoding()
-    try:
-        return codec.encode(request, response)
-    finally:
-        trace.note_encoded()
-
-
 async def _encode_later(exchange: Exchange, codec: Codec, request: InferRequest, answer: Awaitable[InferResponse]) -> Encoded:
-    return encoded(exchange, codec, request, await answer)
+    return codec.encoded(exchange, request, await answer)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest, KfuncError, UnsupportedMediaType
 from kfunc.handlers.forms import Form, form_of
-from kfunc.handlers.inference import encoded
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import error_body, header_lines
 from kfunc.protocol import parts
@@ -83,7 +82,7 @@ async def answer(inference: "Inference", exchange: Exchange, endpoint: "Endpoint
     try:
         async with aclosing(endpoint.slot.taken().stream(request, exchange)) as stream:
             async for response in stream:
-                await writer.write(*encoded(exchange, endpoint.codec, request, response))
+                await writer.write(*endpoint.codec.encoded(exchange, request, response))
     except KfuncError as error:
         writer.end(error)
     else:

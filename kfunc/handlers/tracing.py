@@ -64,4 +64,3 @@ async def _awaited(answer: Awaitable[InferResponse], trace: RequestTrace) -> Inf
     response = await answer
     trace.note_encoding()
     return response
-

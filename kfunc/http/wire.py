@@ -38,6 +38,8 @@ def header_lines(headers: Headers) -> bytes:
 
 def error_body(message: str, details: Mapping[str, int | str | bool] | None = None) -> bytes:
     """`{"error": message}` (Open Inference Protocol, Inference Response JSON Error Object), and what programs read."""
+    if not message.isascii():
+        message = message.encode("utf-8", "replace").decode()  # lone surrogates, of a file's name say
     return msgspec.json.encode({"error": message, **(details or {})})
 
 

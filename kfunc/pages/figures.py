@@ -2,10 +2,12 @@
 
 from msgspec import Struct
 
-from kfunc.telemetry.figures import Figures, Snapshot, between, read
+from kfunc.telemetry.figures import NAMES, Figures, Snapshot, between, read
 
+SHOWN = (*NAMES, "kfunc_model_accelerator", "kfunc_model_load_seconds", "kfunc_cold_start_seconds")
+"""The metrics that are read."""
 MOST = 64
-"""Snapshots that are kept: a viewer comes back each second, and few look on."""
+"""Snapshots that are kept: all viewers share one a second, and come back each second."""
 
 
 class Shown(Struct, frozen=True):
@@ -29,20 +31,24 @@ class FigureHistory:
         self._taken: dict[str, Snapshot] = {}
         self._number = 0
 
-    def take(self, exposition: str, now: float, since: str) -> Shown:
-        """Read the pod's metrics at `now` (seconds, monotonic)."""
-        snapshot = read(exposition, now)
+    def take(self, exposition: str, now: float) -> str:
+        """Read the pod's metrics at `now` (seconds, monotonic); the moment's name."""
         self._number += 1
         moment = str(self._number)
-        before = self._taken.get(since)
-        self._taken[moment] = snapshot
+        self._taken[moment] = read(exposition, now)
         while len(self._taken) > MOST:
             del self._taken[next(iter(self._taken))]
+        return moment
+
+    def shown(self, moment: str, since: str) -> Shown:
+        """What a viewer sees at a moment, who came last at the moment `since`."""
+        snapshot = self._taken[moment]
+        before = None if since == moment else self._taken.get(since)
         labels = [each.labels for each in snapshot.select("kfunc_model_accelerator")]
         devices = {each.get("device") or each.get("accelerator") or "" for each in labels}
         return Shown(
             moment=moment,
-            seconds=0.0 if before is None else now - before.at_s,
+            seconds=0.0 if before is None else snapshot.at_s - before.at_s,
             figures=None if before is None else between(before, snapshot),
             device=", ".join(sorted(devices - {""})),
             load_s=snapshot.total("kfunc_model_load_seconds"),

@@ -17,6 +17,7 @@ from kfunc.http.wire import JSON
 from kfunc.pages.access import is_local
 from kfunc.pages.figures import FigureHistory
 from kfunc.pages.recent import Pod, joined
+from kfunc.pages.shared import Shared
 
 if TYPE_CHECKING:
     from kfunc.pages.wsgi import Answer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.pages")
 
 PREFIX = b"/page/"
-FIGURES, RECENT = b"/page/figures.json", b"/page/recent.json"
+POLLED = FIGURES, RECENT = b"/page/figures.json", b"/page/recent.json"
 NO_STORE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 HOW_TO_INSTALL = "the page needs Flask: pip install 'kfunc[page]'"
 
@@ -39,6 +40,8 @@ class FrontPage:
         self._config = config
         self._pod = pod
         self._history = FigureHistory()
+        self._moment = Shared(self._take)
+        self._requests = Shared(self._join)
         self._thread: ThreadPoolExecutor | None = None
         self._application: Callable[[dict[str, Any]], Answer] | None = None
         self._tasks = AnswerTasks(log)
@@ -51,8 +54,8 @@ class FrontPage:
             self._inner(exchange)
 
     def observe(self, exchange: Exchange) -> None:
-        """An exchange has ended."""
-        if exchange.method != b"GET" or not exchange.target.startswith(PREFIX):
+        """An exchange has ended. What a page asks for each second is no request of the function's."""
+        if exchange.status != 200 or exchange.method != b"GET" or exchange.target.partition(b"?")[0] not in POLLED:
             self._observe(exchange)
 
     def _is_own(self, exchange: Exchange) -> bool:
@@ -74,12 +77,17 @@ class FrontPage:
         self._tasks.spawn(exchange, step(exchange))
 
     async def _figures(self, exchange: Exchange) -> None:
-        since = exchange.target.partition(b"?since=")[2]
-        figures = self._history.take(await self._pod.exposition(), time.monotonic(), since.decode("latin-1"))
-        exchange.respond(200, msgspec.json.encode(figures), JSON, NO_STORE)
+        since = exchange.target.partition(b"?since=")[2].decode("latin-1")
+        exchange.respond(200, msgspec.json.encode(self._history.shown(await self._moment.get(), since)), JSON, NO_STORE)
+
+    async def _take(self) -> str:
+        return self._history.take(await self._pod.exposition(), time.monotonic())
 
     async def _recent(self, exchange: Exchange) -> None:
-        exchange.respond(200, msgspec.json.encode(joined(await self._pod.requests())), JSON, NO_STORE)
+        exchange.respond(200, await self._requests.get(), JSON, NO_STORE)
+
+    async def _join(self) -> bytes:
+        return msgspec.json.encode(joined(await self._pod.requests()))
 
     async def _page(self, exchange: Exchange) -> None:
         """Flask's answer, from a thread of its own: importing it takes as long as many requests do."""

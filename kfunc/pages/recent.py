@@ -9,6 +9,7 @@ from kfunc.telemetry.recent import Request
 
 MOST = 50
 MAX_TEXT = 300
+SLACK_S = 0.05  # processes note the end of a request when they get to it
 
 
 class Pod(Struct, frozen=True):
@@ -46,9 +47,14 @@ def joined(processes: Sequence[Sequence[Request]]) -> list[Shown]:
 
 
 def _joined(outer: Request, known: list[Known]) -> Shown:
-    behind = [(request, 0) for requests in known for request in requests.get(outer.request_id, [])]
+    def found(request_id: str, requests: int) -> list[tuple[Request, int]]:
+        of_each = [by_id.get(request_id, []) for by_id in known]
+        return [(each, requests) for same in of_each for each in same if len(same) == 1 or _within(each, outer)]
+
+    behind = found(outer.request_id, 0)
     batches = [batch for request, _ in [(outer, 0), *behind] for batch in request.batches]
-    behind += [(each, batch.requests) for batch in batches for requests in known for each in requests.get(batch.request_id, [])]
+    for batch in batches:
+        behind += found(batch.request_id, batch.requests)
     seen = [outer, *[request for request, _ in behind]]
     own = structs.asdict(outer) | {
         "path": outer.path[:MAX_TEXT],
@@ -58,3 +64,9 @@ def _joined(outer: Request, known: list[Known]) -> Shown:
         "trace_id": next((each.trace_id for each in seen if each.trace_id), ""),
     }
     return Shown(**own, spans=spans(outer, behind))
+
+
+def _within(inner: Request, outer: Request) -> bool:
+    """Whether one can be a part of the other: callers may use an id again."""
+    began_s, outer_began_s = (each.at_s - each.duration_ms / 1e3 for each in (inner, outer))
+    return began_s >= outer_began_s - SLACK_S and inner.at_s <= outer.at_s + SLACK_S

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 
 import msgspec
 
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
-from kfunc.http.address import Address, is_loopback
+from kfunc.http.address import Address
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
 from kfunc.http.tasks import AnswerTasks
-from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, takes_openmetrics
+from kfunc.telemetry.exposition import OPENMETRICS, PROMETHEUS, merge, metrics_target, names_in, takes_openmetrics
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.recent import RecentRequests, Request
 
@@ -63,31 +64,38 @@ class Management:
 
     async def _answer(self, exchange: Exchange) -> None:
         openmetrics = takes_openmetrics(exchange.headers.get(b"accept", b""))
-        text = await pod_exposition(self._metrics, self._scrape, openmetrics=openmetrics)
-        exchange.respond(200, text.encode(), OPENMETRICS if openmetrics else PROMETHEUS, [(b"vary", b"accept")])
+        names = names_in(exchange.target.partition(b"?")[2])
+        text = await pod_exposition(self._metrics, self._scrape, openmetrics=openmetrics, names=names)
+        exchange.respond(
+            200, text.encode("utf-8", "replace"), OPENMETRICS if openmetrics else PROMETHEUS, [(b"vary", b"accept")]
+        )
 
 
 def _is_of_this_machine(exchange: Exchange) -> bool:
     """Whether the caller is: paths and ids of requests are nobody else's affair, and a pod's port is open to the cluster."""
+    from kfunc.pages.access import is_local  # start-up time: the last requests are kept for a page
+
     transport: asyncio.Transport | None = getattr(exchange.transmitter, "transport", None)
     if transport is None:
         return False
     peer = transport.get_extra_info("peername")
-    return not isinstance(peer, tuple) or is_loopback(str(peer[0]))  # a Unix socket's has no address
+    return not isinstance(peer, tuple) or is_local(peer, exchange.headers)  # a Unix socket's has no address
 
 
-async def pod_exposition(metrics: Metrics, scrape: list[Address], *, openmetrics: bool = False) -> str:
-    """A process's metrics, and those of the others that it shows."""
+async def pod_exposition(
+    metrics: Metrics, scrape: list[Address], *, openmetrics: bool = False, names: Sequence[str] = ()
+) -> str:
+    """A process's metrics, and those of the others that it shows; with `names` no others than these."""
     kind = OPENMETRICS if openmetrics else PROMETHEUS
-    texts = [metrics.exposition(openmetrics=openmetrics)]
+    texts = [metrics.exposition(openmetrics=openmetrics, names=names or None)]
     if scrape:
-        texts += await asyncio.gather(*[fetch_metrics(address, kind) for address in scrape])
+        texts += await asyncio.gather(*[fetch_metrics(address, kind, names) for address in scrape])
     return merge([text for text in texts if text])
 
 
-async def fetch_metrics(address: Address, kind: bytes = PROMETHEUS) -> str:
+async def fetch_metrics(address: Address, kind: bytes = PROMETHEUS, names: Sequence[str] = ()) -> str:
     """Another process's metrics in a content type; empty where it does not answer: half a pod's truth is better than none."""
-    return (await _fetch(address, b"/metrics", kind)).decode("utf-8", "replace")
+    return (await _fetch(address, metrics_target(names).encode("latin-1"), kind)).decode("utf-8", "replace")
 
 
 async def fetch_requests(address: Address) -> list[Request]:

@@ -17,11 +17,12 @@ def with_page(
     """The application, with the page in front of it if it is to be shown and this process is the outermost."""
     if config.page not in ("local", "everyone") or arguments.listen.path:
         return application
-    from kfunc.pages.front import FrontPage  # start-up time: in a pod there is none, unless it is asked for
+    from kfunc.pages.figures import SHOWN  # start-up time: in a pod there is no page, unless it is asked for
+    from kfunc.pages.front import FrontPage
     from kfunc.pages.recent import Pod
 
     async def requests() -> list[list[Request]]:
         own = [] if recorder.recent is None else recorder.recent.latest()
         return [own, *await asyncio.gather(*map(fetch_requests, arguments.scrape))]
 
-    return FrontPage(application, config, Pod(lambda: pod_exposition(metrics, arguments.scrape), requests))
+    return FrontPage(application, config, Pod(lambda: pod_exposition(metrics, arguments.scrape, names=SHOWN), requests))

@@ -1,5 +1,6 @@
 """Samples as text: Prometheus's text format 0.0.4, and OpenMetrics 1.0, which has exemplars. Sans-IO."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
 
@@ -8,11 +9,23 @@ from kfunc.telemetry.samples import Distribution, Exemplar, Family, Labels, Samp
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 END = "# EOF"
+NAME_FIELDS = (b"name[]", b"name%5B%5D")
 
 
 def takes_openmetrics(accept: bytes) -> bool:
     """Whether a scraper takes OpenMetrics; who names it, prefers it (Prometheus does, with weights)."""
     return b"application/openmetrics-text" in accept
+
+
+def names_in(query: bytes) -> tuple[str, ...]:
+    """The metrics that a scrape asks for: `name[]=…&name[]=…`, as Prometheus's Python client takes it; none: all."""
+    pairs = [each.partition(b"=") for each in query.split(b"&")]
+    return tuple([value.decode("latin-1") for name, _, value in pairs if name in NAME_FIELDS])
+
+
+def metrics_target(names: Sequence[str]) -> str:
+    """The path of these metrics; none: of all."""
+    return "/metrics" + "".join(f"{'&' if at else '?'}name[]={name}" for at, name in enumerate(names))
 
 
 def encode(families: list[Family], component: str, *, openmetrics: bool = False) -> str:

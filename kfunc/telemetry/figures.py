@@ -13,6 +13,12 @@ SERIES = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: .*)?")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 OUTERMOST_FIRST = ("logger", "batcher", "handler")
 DURATIONS = "kfunc_request_duration_seconds_bucket"
+NAMES = (
+    *("kfunc_requests_total", "kfunc_request_duration_seconds"),
+    *("kfunc_batch_size", "kfunc_batch_fill_ratio", "kfunc_batch_queue_length"),
+    *("kfunc_events_delivered_total", "kfunc_events_waiting", "kfunc_events_dropped_total"),
+)
+"""The metrics that figures are made of: all that an exposition needs to have."""
 
 
 class Series(Struct, frozen=True):

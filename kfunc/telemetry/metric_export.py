@@ -21,7 +21,7 @@ class MetricExport:
         self._interval_s = settings.interval_s
         self._metrics = metrics
         self._delta = settings.delta
-        self._before: Values | None = {} if settings.delta else None
+        self._before: Values = values_of(metrics.inherited)  # another process has sent them
         self._began_ns = time_ns()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -52,8 +52,9 @@ class MetricExport:
     async def _push(self) -> None:
         families, now_ns = self._metrics.collect(own=True), time_ns()
         times = (self._began_ns, now_ns)
+        component, before = self._metrics.component, self._before
         outcome = await self._transport.send(
-            metrics_request(self._resource, families, self._metrics.component, times, self._before)
+            metrics_request(self._resource, families, component, times, before, delta=self._delta)
         )
         if outcome.taken and self._delta:
             self._before, self._began_ns = values_of(families), now_ns

@@ -17,14 +17,15 @@ Values = dict[Point, Sample | Distribution]
 
 
 def metrics_request(
-    resource: bytes, families: list[Family], component: str, times: tuple[int, int], before: Values | None = None
+    resource: bytes, families: list[Family], component: str, times: tuple[int, int], before: Values, *, delta: bool = False
 ) -> bytes:
     """An ExportMetricsServiceRequest of the time between two moments, in nanoseconds since the epoch.
 
-    `before`: what was sent last, of which the difference is sent (delta); None: all since the process's start.
+    `before` is what had been counted at the first one, of which the difference is sent: the last push (delta), or the
+    process's start.
     """
     common = length_delimited(7, key_value("component", component)), length_delimited(9, key_value("component", component))
-    metrics = [_metric(family, times, common, before) for family in families if family.samples]
+    metrics = [_metric(family, times, common, before, DELTA if delta else CUMULATIVE) for family in families if family.samples]
     scope = length_delimited(2, b"".join([encode_scope(), *metrics, length_delimited(3, SCHEMA)]))
     return length_delimited(1, resource + scope + length_delimited(3, SCHEMA))
 
@@ -34,22 +35,22 @@ def values_of(families: list[Family]) -> Values:
     return {(family.name, sample.labels): sample for family in families for sample in family.samples}
 
 
-def _metric(family: Family, between: tuple[int, int], common: tuple[bytes, bytes], before: Values | None) -> bytes:
+def _metric(family: Family, between: tuple[int, int], common: tuple[bytes, bytes], before: Values, temporality: int) -> bytes:
     """A Metric: counters are monotonic sums."""
     times = pack("<cQcQ", b"\x11", between[0], b"\x19", between[1])
-    temporality = b"\x10%c" % (CUMULATIVE if before is None else DELTA)
+    kind = b"\x10%c" % temporality
     points = []
     for sample in family.samples:
-        if before is not None and family.kind != "gauge":
+        if family.kind != "gauge":
             sample = _difference(sample, before.get((family.name, sample.labels)))
         points.append(length_delimited(1, _point(sample, times, common)))
     inner = b"".join(points)
     if family.kind == "gauge":
         data = length_delimited(5, inner)
     elif family.kind == "counter":
-        data = length_delimited(7, inner + temporality + b"\x18\x01")
+        data = length_delimited(7, inner + kind + b"\x18\x01")
     else:
-        data = length_delimited(9, inner + temporality)
+        data = length_delimited(9, inner + kind)
     head = length_delimited(1, family.name.encode()) + length_delimited(2, family.text.encode())
     return length_delimited(2, head + length_delimited(3, _unit(family.name)) + data)
 
@@ -59,12 +60,18 @@ def _unit(name: str) -> bytes:
 
 
 def _difference(sample: Sample | Distribution, before: Sample | Distribution | None) -> Sample | Distribution:
+    """What was counted since; all of a series that was forgotten, and began anew."""
     if isinstance(sample, Sample):
-        return Sample(sample.labels, sample.value - before.value) if isinstance(before, Sample) else sample
-    if not isinstance(before, Distribution):
+        if not isinstance(before, Sample) or sample.value < before.value:
+            return sample
+        return Sample(sample.labels, sample.value - before.value)
+    if not isinstance(before, Distribution) or sample.bounds != before.bounds:
         return sample
     counts = tuple(now - then for now, then in zip(sample.counts, before.counts, strict=True))
-    return Distribution(sample.labels, sample.bounds, counts, sample.sum - before.sum)
+    if min(counts) < 0:
+        return sample
+    exemplars = {bucket: each for bucket, each in sample.exemplars.items() if before.exemplars.get(bucket) != each}
+    return Distribution(sample.labels, sample.bounds, counts, sample.sum - before.sum, exemplars)
 
 
 def _point(sample: Sample | Distribution, times: bytes, common: tuple[bytes, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-from kfunc.pages.figures import MOST, FigureHistory
+from kfunc.pages.figures import MOST, FigureHistory, Shown
 
 SCRAPE = """
 kfunc_request_duration_seconds_bucket{{component="handler",le="0.1"}} {count}
@@ -14,13 +14,23 @@ def scrape(count: int, device: str = "") -> str:
     return SCRAPE.format(count=count, device=device)
 
 
+class Looked:
+    """A history, of which each look takes a snapshot."""
+
+    def __init__(self) -> None:
+        self.history = FigureHistory()
+
+    def take(self, exposition: str, now: float, since: str) -> Shown:
+        return self.history.shown(self.history.take(exposition, now), since)
+
+
 def test_the_first_look_has_no_figures_yet() -> None:
-    shown = FigureHistory().take(scrape(3), 10.0, "")
+    shown = Looked().take(scrape(3), 10.0, "")
     assert (shown.figures, shown.load_s, shown.cold_start_s) == (None, 0.5, 0.75)
 
 
 def test_the_next_look_has_those_of_the_time_between() -> None:
-    history = FigureHistory()
+    history = Looked()
     first = history.take(scrape(10), 10.0, "")
     shown = history.take(scrape(30), 12.0, first.moment)
     assert shown.seconds == 2.0
@@ -29,18 +39,24 @@ def test_the_next_look_has_those_of_the_time_between() -> None:
 
 
 def test_two_viewers_do_not_shorten_each_others_time() -> None:
-    history = FigureHistory()
+    history = Looked()
     first = history.take(scrape(0), 10.0, "")
     history.take(scrape(5), 11.0, "")
     assert history.take(scrape(10), 12.0, first.moment).seconds == 2.0
 
 
+def test_who_comes_back_before_there_is_another_snapshot_sees_no_figures_of_no_time() -> None:
+    history = FigureHistory()
+    moment = history.take(scrape(1), 1.0)
+    assert history.shown(moment, moment).figures is None
+
+
 def test_a_moment_of_a_process_that_is_gone_is_as_none() -> None:
-    assert FigureHistory().take(scrape(1), 1.0, "17").figures is None
+    assert Looked().take(scrape(1), 1.0, "17").figures is None
 
 
 def test_old_moments_are_forgotten() -> None:
-    history = FigureHistory()
+    history = Looked()
     first = history.take(scrape(0), 0.0, "")
     for second in range(MOST):
         history.take(scrape(0), 1.0 + second, "")
@@ -48,5 +64,5 @@ def test_old_moments_are_forgotten() -> None:
 
 
 def test_the_device_is_named_and_else_the_kind_of_it() -> None:
-    assert FigureHistory().take(scrape(0, "NVIDIA H100"), 0.0, "").device == "NVIDIA H100"
-    assert FigureHistory().take(scrape(0), 0.0, "").device == "cpu"
+    assert Looked().take(scrape(0, "NVIDIA H100"), 0.0, "").device == "NVIDIA H100"
+    assert Looked().take(scrape(0), 0.0, "").device == "cpu"

@@ -45,12 +45,19 @@ class Caller(RecordingTransport):
 
 
 def ask(
-    target: str, method: str = "GET", headers: dict[bytes, bytes] = BROWSER, peer: str = "127.0.0.1", page: Any = "local"
+    target: str,
+    method: str = "GET",
+    headers: dict[bytes, bytes] = BROWSER,
+    peer: str = "127.0.0.1",
+    page: Any = "local",
+    broken: bool = False,
 ) -> tuple[int, bytes, Keeper]:
     """Status, body, and the application behind."""
 
     async def main() -> tuple[int, bytes, Keeper]:
         async def exposition() -> str:
+            if broken:
+                raise RuntimeError("no metrics")
             return 'kfunc_model_load_seconds{component="handler"} 2\n'
 
         async def requests() -> list[list[Request]]:
@@ -63,7 +70,7 @@ def ask(
         try:
             application.handle(exchange)
         except KfuncError as error:
-            return error.status, error.message.encode(), inner
+            exchange.fail(error)
         await asyncio.wait_for(caller.answered.wait(), 10)
         application.observe(exchange)
         return exchange.status, caller.body, inner
@@ -115,8 +122,22 @@ def test_the_last_requests_are_those_of_all_processes_together() -> None:
     assert (request["request_id"], request["compute_ms"]) == ("a-1", 3.0)
 
 
-def test_the_page_itself_is_not_observed_as_a_request() -> None:
-    assert ask("/page/figures.json")[2].ended == []
+@pytest.mark.parametrize(
+    ("target", "counted"),
+    [("/page/figures.json?since=1", 0), ("/page/recent.json", 0), ("/page/main.js", 1), ("/page/nothing.js", 1), ("/", 1)],
+)
+def test_only_what_the_page_asks_for_each_second_is_not_observed_as_a_request(target: str, counted: int) -> None:
+    assert len(ask(target)[2].ended) == counted
+
+
+def test_strangers_who_ask_for_the_page_are_observed() -> None:
+    status, _, inner = ask("/page/figures.json", peer="192.0.2.7")
+    assert (status, len(inner.ended)) == (404, 1)
+
+
+def test_what_fails_while_figures_are_made_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    assert ask("/page/figures.json", broken=True)[0] == 500
+    assert "a request failed" in caplog.text
 
 
 @pytest.mark.parametrize("target", ["/page/none.js", "/page/../app.py", "/page/%2e%2e/app.py", "/page/..%2fapp.py"])

@@ -20,6 +20,16 @@ def test_one_that_no_other_process_knows_is_shown_as_it_is() -> None:
     assert (shown.request_id, shown.compute_ms, len(shown.spans)) == ("a-1", 0.0, 1)
 
 
+def test_an_id_that_a_caller_uses_again_mixes_no_requests() -> None:
+    outer = [replace(OUTER, at_s=float(second)) for second in (3, 2, 1)]
+    inner = [replace(OUTER, at_s=float(second), compute_ms=float(second)) for second in (3, 2, 1)]
+    assert [(each.compute_ms, len({span.process for span in each.spans})) for each in joined([outer, inner])] == [
+        (3.0, 1),
+        (2.0, 1),
+        (1.0, 1),
+    ]
+
+
 def test_only_what_was_posted_is_a_request_here() -> None:
     assert [each.method for each in joined([[replace(OUTER, method="GET"), OUTER]])] == ["POST"]
 

@@ -34,7 +34,7 @@ def get(at: int, path: str, method: str) -> tuple[int, str]:
     return response.status, text
 
 
-def ask(path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
+def ask(path: str = "/metrics", method: str = "GET", label: str = "") -> tuple[int, str]:
     """Ask a logger that shows a handler's metrics too, and those of a third that does not answer."""
 
     async def main() -> tuple[int, str]:
@@ -47,7 +47,8 @@ def ask(path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
             ("logger", logger, [Address("127.0.0.1", port(handler)), absent]),
         ):
             metrics = Metrics(name)
-            metrics.counter("a_total", "A.").add()
+            metrics.counter("a_total", "A.", {"label": label} if label else None).add()
+            metrics.counter("b_total", "B.").add()
             servers.append(await serve_management(metrics, where, scrape))
         answer = await asyncio.to_thread(get, port(logger), path, method)
         for server in servers:
@@ -60,9 +61,17 @@ def ask(path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
 
 
 def test_a_scrape_shows_the_whole_pod_without_those_that_do_not_answer() -> None:
-    status, text = ask()
+    status, text = ask("/metrics?name[]=a_total")
     lines = ["# HELP a_total A.", "# TYPE a_total counter", 'a_total{component="logger"} 1', 'a_total{component="handler"} 1']
     assert (status, text.splitlines()) == (200, lines)
+
+
+def test_a_scrape_without_names_shows_all() -> None:
+    assert [line.partition("{")[0] for line in ask()[1].splitlines() if line[0] != "#"] == ["a_total"] * 2 + ["b_total"] * 2
+
+
+def test_a_label_that_cannot_be_sent_keeps_no_scrape() -> None:
+    assert ask(label="\ud800\r\u2028")[0] == 200
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/metrics", 405), ("GET", "/", 404), ("GET", "/v2", 404)])
@@ -104,18 +113,19 @@ class Peer:
 
 
 @pytest.mark.parametrize(
-    ("peer", "told"),
+    ("peer", "host", "told"),
     [
-        (Peer("127.0.0.1", 4000), True),
-        (Peer("::ffff:127.0.0.1", 4000, 0, 0), True),
-        (Peer(), True),
-        (Peer("10.1.2.3", 4000), False),
-        (Peer("2001:db8::1", 4000, 0, 0), False),
+        (Peer("127.0.0.1", 4000), b"localhost", True),
+        (Peer("127.0.0.1", 4000), b"rebound.example", False),
+        (Peer("::ffff:127.0.0.1", 4000, 0, 0), b"127.0.0.1:9097", True),
+        (Peer(), b"localhost", True),
+        (Peer("10.1.2.3", 4000), b"localhost", False),
+        (Peer("2001:db8::1", 4000, 0, 0), b"localhost", False),
     ],
 )
-def test_the_last_requests_are_told_on_this_machine_alone(peer: Peer, told: bool) -> None:
+def test_the_last_requests_are_told_on_this_machine_alone(peer: Peer, host: bytes, told: bool) -> None:
     management = Management(Metrics("handler"), [], None, RecentRequests(3))
-    exchange = Exchange(peer, b"GET", b"/requests", [], {}, True)  # type: ignore[arg-type]
+    exchange = Exchange(peer, b"GET", b"/requests", [], {b"host": host}, True)  # type: ignore[arg-type]
     if told:
         management.handle(exchange)
         assert peer.said == b"[]"
