@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "pages": {"errors", "config", "http", "telemetry"},
     "translation": {"errors", "config", "protocol", "http", "grpc"},
     "process": {"errors", "config", "http", "telemetry", "grpc", "pages", "translation"},
-    "storage": {"errors", "config"},
+    "registries": {"errors", "config"},
+    "storage": {"errors", "config", "registries"},
     "handlers": {"errors", "config", "protocol", "http", "telemetry", "process", "grpc", "storage"},
     "batcher_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
     "logger_sidecar": {"errors", "config", "protocol", "http", "telemetry", "process"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "kserve": {"errors", "config"},
     "conversion": {"errors", "config", "protocol", "handlers"},
     "cluster": {"errors", "config", "manifests"},
-    "images": {"errors", "config"},
+    "images": {"errors", "config", "registries"},
     "bench": {"errors"},
     "event_log": {"errors", "config", "protocol", "http", "client", "logger_sidecar"},
     "rollout": {"errors", "config", "protocol", "client", "manifests", "cluster", "event_log"},
@@ -52,6 +53,7 @@ MAY_IMPORT = {
         "kserve",
         "conversion",
         "cluster",
+        "registries",
         "images",
         "bench",
         "event_log",
@@ -114,8 +116,9 @@ IO = {
     "uvloop",
 }
 
-IMAGE_CORE = ["challenges", "documents", "ignoring", "places", "platforms", "recipes", "references", "reporter", "sbom"]
+IMAGE_CORE = ["documents", "ignoring", "places", "platforms", "recipes", "reporter", "sbom"]
 SANS_IO |= {f"kfunc.images.{name}" for name in IMAGE_CORE}
+SANS_IO |= {"kfunc.registries.challenges", "kfunc.registries.references"}
 
 # The processes of the pod, and what they must not load: it costs their start-up or their image.
 POD = ("kfunc.handlers", "kfunc.batcher_sidecar", "kfunc.logger_sidecar")

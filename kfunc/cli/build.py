@@ -26,13 +26,13 @@ from kfunc.images.layouts import Loadable, write_docker_archive, write_layout
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.pushing import Push, Pushed
 from kfunc.images.recipes import Recipe
-from kfunc.images.references import DEFAULT_TAG, Reference, parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.store import open_store
 from kfunc.images.transport import Transport, Trust
 from kfunc.manifests.images import function_image, with_variant
 from kfunc.manifests.plan import Plan, Release
+from kfunc.registries.references import DEFAULT_TAG, Reference, parse_reference
 
 EPILOG = """\b
 Example:

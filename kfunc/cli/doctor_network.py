@@ -12,9 +12,9 @@ from kfunc.config.complete import namespace_of
 from kfunc.config.function import Function
 from kfunc.config.sink_addresses import SinkAddress, SinkFault, parse_sink, targets
 from kfunc.errors import KfuncError
-from kfunc.images.references import DEFAULT_TAG, parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.transport import Transport, Trust
+from kfunc.registries.references import DEFAULT_TAG, parse_reference
 
 CONNECT_S = 3.0
 ANSWER_S = 5.0  # of a registry, which is asked some times

@@ -83,8 +83,8 @@ class Origins:
             self.enter("loading")
         before = self._keys.get(model.uri)
         self._keys[model.uri] = fetched.key
-        if before not in (None, fetched.key):
-            self._open().cache.release(str(before))
+        if before is not None:  # each fetch holds, also the same version again
+            self._open().cache.release(before)
         # A file's digest is checked again when it is opened: pickles are opened only so.
         checked = model.checked or fetched.path.is_dir() or fetched.path.name != model.uri.rpartition("/")[2]
         return self._unsealed(model.uri, replace(model, uri=str(fetched.path), checked=checked)), fetched.version

@@ -1,4 +1,4 @@
 """Container images without a container tool: layers, manifests, a registry's client, layouts, foreign builders.
 
-`references`, `platforms`, `documents`, `sbom` and `ignoring` are pure; the others read files, run pip or speak to a registry.
+`platforms`, `documents`, `sbom` and `ignoring` are pure; the others read files, run pip or speak to a registry.
 """

@@ -19,11 +19,11 @@ from kfunc.images.documents import (
 )
 from kfunc.images.layouts import Layout
 from kfunc.images.platforms import Platform, minor_version
-from kfunc.images.references import Reference, parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.store import Blob, Store
 from kfunc.images.transport import Transport
+from kfunc.registries.references import Reference, parse_reference
 
 LAYOUT = "oci:"
 NOTHING = "scratch"

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kfunc.errors import RegistryError
-from kfunc.images.challenges import basic, parse_challenges, token_of, token_request
-from kfunc.images.credentials import ANONYMOUS, Credentials, find_credentials
 from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, digest_of, encode
-from kfunc.images.references import Reference
 from kfunc.images.store import ALGORITHM, Blob, Store
 from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost, place_of
+from kfunc.registries.challenges import basic, parse_challenges, token_of, token_request
+from kfunc.registries.credentials import ANONYMOUS, Credentials, find_credentials
+from kfunc.registries.references import Reference
 
 MOST_WORDS = 300
 DIGEST = "Docker-Content-Digest"

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from kfunc import __version__
 from kfunc.errors import RegistryError, StartupError
-from kfunc.images.references import is_loopback
+from kfunc.registries.references import is_loopback
 
 TIMEOUT_S = 60.0
 TRIES = 5

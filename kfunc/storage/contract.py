@@ -48,7 +48,11 @@ class Source(Protocol):
 
 
 class Interrupted(Exception):
-    """A transfer broke off: what is missing can be asked for again."""
+    """A transfer broke off: what is missing can be asked for again, after `after_s` seconds where the server says so."""
+
+    def __init__(self, message: str, after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class Changed(ModelLoadError):

@@ -170,7 +170,7 @@ class Download:
                     self._progress.add(-at)
                     at = 0
                     os.truncate(descriptor, 0)
-                self._pause(planning.pause_s(failures))
+                self._pause(planning.pause_s(failures, getattr(error, "after_s", 0.0)))
 
     def _write(self, descriptor: int, part: Part, at: int, block: bytes) -> int:
         end = at + len(block)

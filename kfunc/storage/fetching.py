@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from time import sleep
 
@@ -23,6 +25,7 @@ from kfunc.storage.sources import open_uri
 log = logging.getLogger("kfunc.model")
 
 TRIES_OF_CHANGED = 3
+SOON_TRIES, SOON_S = 2, 20.0
 ROOM_STEPS = 256  # of the whole cache, in which room is made for what an archive becomes
 
 
@@ -94,7 +97,7 @@ class Fetcher:
     def _fetch(self, wish: Wish, progress: Progress) -> Fetched:
         progress.enter("asking the storage")
         try:
-            source, listing = self._list(wish)
+            source, listing = self._list_soon(wish) if self.cache.latest(_wish_key(wish)) else self._list(wish)
         except Unreachable as error:
             return self._last(wish, error)
         version = version_of(listing)
@@ -129,7 +132,24 @@ class Fetcher:
         log.warning("%s; the copy in the cache is served", error.message)
         return Fetched(path, last[1], last[0])
 
-    def _list(self, wish: Wish) -> tuple[Source, Listing]:
+    def _list_soon(self, wish: Wish) -> tuple[Source, Listing]:
+        """The listing within SOON_S, for when there is a copy: a storage that is down must not keep it from being served."""
+        answer: Future[tuple[Source, Listing]] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._list(wish, SOON_TRIES))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return answer.result(SOON_S)
+        except TimeoutError:
+            answer.add_done_callback(_close_late)
+            raise Unreachable(f"{shown(wish.uri)}: the storage does not answer within {SOON_S:.0f} s") from None
+
+    def _list(self, wish: Wish, tries: int = planning.TRIES) -> tuple[Source, Listing]:
         failures = 0
         while True:
             source: Source | None = None
@@ -145,9 +165,9 @@ class Fetcher:
                 if source is not None:
                     source.close()
                 failures += 1
-                if failures >= planning.TRIES:
+                if failures >= tries:
                     raise Unreachable(f"{shown(wish.uri)}: the storage does not answer: {error}") from None
-                self._pause(planning.pause_s(failures))
+                self._pause(planning.pause_s(failures, getattr(error, "after_s", 0.0)))
         files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
         if not files:
             raise ModelLoadError(f"{shown(wish.uri)}: no file matches model.files: {', '.join(wish.files)}")
@@ -251,6 +271,12 @@ class Unreachable(ModelLoadError):
 
 class Wrong(ModelLoadError):
     """What was downloaded is not what it should be: it is not kept."""
+
+
+def _close_late(answer: "Future[tuple[Source, Listing]]") -> None:
+    """Nobody waits for this listing any more."""
+    if answer.exception() is None:
+        answer.result()[0].close()
 
 
 def version_of(listing: Listing) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct, field
@@ -12,7 +12,8 @@ from kfunc.config.model_addresses import ModelAddress
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.web import WebClient
+from kfunc.storage.names import shown
+from kfunc.storage.web import WebClient, split
 
 HUB = "https://huggingface.co"
 NEXT_PAGE = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
@@ -68,7 +69,12 @@ class HuggingFaceSource:
             following = NEXT_PAGE.search(answer.headers.get("link", ""))
             if following is None:
                 break
-            url = urljoin(url, following[1])
+            page = split(following[1], url)
+            url = page.geturl()
+            if page[:2] != split(self._endpoint)[:2]:
+                raise ModelLoadError(f"{self._endpoint}: names {shown(url)} as its next page, which is another server")
+        else:
+            raise ModelLoadError(f"hf://{self._repository}: has more than {MAX_PAGES} pages of files; name a folder of it")
         return self._listing([node for node in nodes if node.type == "file"])
 
     def _listing(self, nodes: list[Node]) -> Listing:

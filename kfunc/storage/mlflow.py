@@ -9,11 +9,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec import Struct
 
-from kfunc.config.model_addresses import KINDS, ModelAddress, parse_address
+from kfunc.config.model_addresses import KINDS, MLFLOW, ModelAddress
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import UNKNOWN, Listing, RemoteFile, Source
 from kfunc.storage.credentials import Credentials
+from kfunc.storage.names import shown
 from kfunc.storage.planning import PART_BYTES
 from kfunc.storage.web import WebClient
 
@@ -22,6 +24,14 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 KEPT = "mlflow-artifacts:"
 LOGGED = "models:/m-"
 MAX_FOLDERS = 1000
+
+
+class Artifact(Struct):
+    """A file or folder; its path is its name."""
+
+    path: str
+    is_dir: bool = False
+    file_size: int | None = None
 
 
 class Tracking:
@@ -55,6 +65,13 @@ class Tracking:
         except msgspec.MsgspecError as error:
             raise ModelLoadError(f"{self.base}: does not answer as an MLflow server does: {error}") from None
 
+    def artifacts(self, path: str) -> list[Artifact]:
+        """What is in a folder of files that the server keeps."""
+        try:
+            return msgspec.convert(self.get(ARTIFACTS, path=path).get("files", []), list[Artifact], strict=False)
+        except msgspec.ValidationError as error:
+            raise ModelLoadError(f"{self.base}: does not answer as an MLflow server does: {error}") from None
+
     def artifact_uri(self, address: ModelAddress) -> str:
         """Where the files of a version or run are."""
         if address.scheme == "runs":
@@ -86,19 +103,23 @@ class Tracking:
 def open_source(address: ModelAddress, credentials: Credentials) -> Source:
     """The source of the files that the server names. Raises ModelLoadError, Interrupted."""
     tracking = Tracking(credentials)
+    uri = ""
     try:
         uri = tracking.artifact_uri(address)
     except (KeyError, TypeError, ValueError):
         raise ModelLoadError(f"{tracking.base}: does not answer as an MLflow server does") from None
+    finally:
+        if not uri.startswith(KEPT):
+            tracking.client.close()
     if uri.startswith(KEPT):
         return ArtifactSource(tracking, uri.removeprefix(KEPT).lstrip("/"))
     scheme = uri.partition(":")[0]
-    if scheme not in KINDS or scheme in ("models", "runs"):
-        raise ModelLoadError(f"MLflow keeps the model at {uri}, which is not read from here: start it with --serve-artifacts")
-    from kfunc.storage.sources import open_address
+    if scheme not in KINDS or scheme in MLFLOW:
+        where = shown(uri)
+        raise ModelLoadError(f"MLflow keeps the model at {where}, which is not read from here: start it with --serve-artifacts")
+    from kfunc.storage.sources import open_uri
 
-    tracking.client.close()
-    return open_address(parse_address(uri), credentials)
+    return open_uri(uri, credentials)
 
 
 class ArtifactSource:
@@ -111,17 +132,18 @@ class ArtifactSource:
     def list_files(self) -> Listing:
         """All files below the path."""
         files, folders = [], [""]
-        for _ in range(MAX_FOLDERS):
-            if not folders:
-                break
-            folder = folders.pop()
+        asked = 0
+        while folders:
+            folder, asked = folders.pop(), asked + 1
+            if asked > MAX_FOLDERS:
+                raise ModelLoadError(f"{self._path}: has more than {MAX_FOLDERS} folders on the MLflow server")
             where = "/".join(part for part in (self._path, folder) if part)
-            for each in self._tracking.get(ARTIFACTS, path=where).get("files", []):
-                name = "/".join(part for part in (folder, str(each["path"])) if part)
-                if each.get("is_dir"):
+            for each in self._tracking.artifacts(where):
+                name = "/".join(part for part in (folder, each.path) if part)
+                if each.is_dir:
                     folders.append(name)
                     continue
-                size = int(each.get("file_size") or 0)
+                size = each.file_size or 0
                 files.append(RemoteFile(name, UNKNOWN if size > PART_BYTES else size, str(size), f"{self._path}/{name}"))
         if not files:
             raise ModelLoadError(f"{self._path}: the MLflow server has no files there")

@@ -33,8 +33,6 @@ class ObjectSource:
 
         try:
             return self._list()
-        except (FileNotFoundError, PermissionError) as error:
-            raise self._failed(error) from None
         except (BaseError, OSError, ValueError) as error:
             raise self._failed(error) from None
 

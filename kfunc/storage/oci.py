@@ -2,30 +2,32 @@
 
 import platform
 import re
-from base64 import b64encode
+import threading
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from kfunc.config.model_addresses import ModelAddress
-from kfunc.errors import ModelLoadError
+from kfunc.errors import ModelLoadError, RegistryError
+from kfunc.registries.challenges import basic, parse_challenges, token_of, token_request
+from kfunc.registries.credentials import ANONYMOUS, find_credentials
+from kfunc.registries.references import DOCKER_HUB, DOCKER_HUB_HOST, is_loopback
 from kfunc.storage.contract import Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.web import WebClient
+from kfunc.storage.names import shown
+from kfunc.storage.web import Answer, Unauthorized, WebClient
 
 MANIFESTS = (
     *("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"),
     *("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json"),
 )
 REFERENCE = re.compile(r"(?P<name>[a-z0-9._/-]+?)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?")
-CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 TITLE, UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
 MODELS = "models"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-HUB = {"docker.io": "registry-1.docker.io"}
 SUFFIXES = (("zstd", ".tar.zst"), ("gzip", ".tar.gz"), ("tar", ".tar"))
 
 
@@ -55,13 +57,14 @@ class OciSource:
         if match is None:
             raise ModelLoadError(f"{self._uri}: expected oci://REGISTRY/NAME:TAG or oci://REGISTRY/NAME@sha256:…")
         self._name, self._reference = match["name"], match["digest"] or match["tag"] or "latest"
-        host = HUB.get(address.host, address.host)
-        bare = address.host.partition(":")[0]
-        plain = bare in ("localhost", "127.0.0.1") or credentials.environ.get("OCI_PLAIN_HTTP", "").lower() in ("true", "1")
+        self._host = address.host
+        host = DOCKER_HUB_HOST if address.host == DOCKER_HUB else address.host
+        plain = is_loopback(address.host) or credentials.environ.get("OCI_PLAIN_HTTP", "").lower() in ("true", "1")
         self._base = f"{'http' if plain else 'https'}://{host}/v2/{self._name}"
-        self._basic = _basic(credentials, address.host)
+        self._credentials = credentials
         self._client = WebClient()
         self._headers: dict[str, str] = {}
+        self._renewing = threading.Lock()
 
     def list_files(self) -> Listing:
         """The layers; their digests are their versions."""
@@ -101,29 +104,54 @@ class OciSource:
 
     def _get(self, url: str, headers: dict[str, str]) -> bytes:
         """A short answer; with a token where the registry asks for one (Docker Registry v2 authentication)."""
-        answer = self._client.get(url, headers | self._headers, taken=(401,))
-        if answer.status == 401:
-            answer.text()
-            self._headers = {"Authorization": self._authorization(answer.headers.get("www-authenticate", ""))}
-            answer = self._client.get(url, headers | self._headers)
-        return answer.text()
-
-    def _authorization(self, challenge: str) -> str:
-        scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic" and self._basic:
-            return f"Basic {self._basic}"
-        given = dict(CHALLENGE.findall(rest))
-        realm = given.pop("realm", "")
-        if scheme.lower() != "bearer" or not realm.startswith(("https://", "http://")):
-            raise ModelLoadError(f"{self._uri}: the registry needs credentials: DOCKER_CONFIG, or config.json in the Secret")
-        given = {"scope": f"repository:{self._name}:pull"} | {k: v for k, v in given.items() if k in ("service", "scope")}
-        headers = {"Authorization": f"Basic {self._basic}"} if self._basic and realm.startswith(self._base[:5]) else {}
-        told = msgspec.json.decode(self._client.get(f"{realm}?{urlencode(given)}", headers).text(), type=dict[str, Any])
-        return f"Bearer {told.get('token') or told.get('access_token') or ''}"
+        known = self._headers
+        try:
+            return self._client.get(url, headers | known).text()
+        except Unauthorized as refusal:
+            self._renew(known, refusal.answer)
+        return self._client.get(url, headers | self._headers).text()
 
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        """A range of a layer."""
-        return self._client.read_range(f"{self._base}/blobs/{file.place}", start, stop, "", self._headers)
+        """A range of a layer; with a new token where the last one has expired."""
+        url, known = f"{self._base}/blobs/{file.place}", self._headers
+        try:
+            yield from self._client.read_range(url, start, stop, "", known)
+            return
+        except Unauthorized as refusal:  # comes before the first byte
+            self._renew(known, refusal.answer)
+        yield from self._client.read_range(url, start, stop, "", self._headers)
+
+    def _renew(self, known: dict[str, str], answer: Answer) -> None:
+        """Answer the registry's challenge, unless another thread did. Raises ModelLoadError."""
+        challenge = answer.headers.get("www-authenticate", "")
+        if urlsplit(answer.url)[:2] != urlsplit(self._base)[:2]:
+            raise ModelLoadError(f"{self._uri}: the registry leads to a server that refuses to answer: {shown(answer.url)}")
+        with self._renewing:
+            if self._headers is known:
+                try:
+                    self._headers = {"Authorization": self._authorization(challenge, answer.met)}
+                except RegistryError as error:
+                    raise ModelLoadError(f"{self._uri}: {error.message}") from None
+
+    def _authorization(self, challenge: str, met: int) -> str:
+        """Raises ModelLoadError, RegistryError."""
+        files = [self._credentials.file("", name) for name in (".dockerconfigjson", "config.json")]
+        found = find_credentials(self._host, self._name, self._credentials.environ, [file for file in files if file])
+        challenges = parse_challenges([challenge])
+        bearer = next((each for each in challenges if each.scheme == "bearer"), None)
+        if bearer is None and found.user and any(each.scheme == "basic" for each in challenges):
+            return basic(found)
+        if bearer is None:
+            raise ModelLoadError(f"{self._uri}: the registry needs credentials: DOCKER_CONFIG, or config.json in the Secret")
+        wanted = token_request(bearer, f"repository:{self._name}:pull", found)
+        if found != ANONYMOUS and self._base.startswith("https:") and not wanted.url.startswith("https:"):
+            raise ModelLoadError(f"{self._uri}: the registry wants the credentials to be sent without TLS: tell who runs it")
+        answer = self._client.get(wanted.url, wanted.headers, method=wanted.method, body=wanted.body or None, named_by=met)
+        try:
+            told = msgspec.json.decode(answer.text())
+        except msgspec.MsgspecError:
+            told = None
+        return f"Bearer {token_of(told)}"
 
     def close(self) -> None:
         """Let go of connections."""
@@ -144,22 +172,3 @@ def _file(number: int, layer: Descriptor) -> RemoteFile:
         return RemoteFile(title, layer.size, layer.digest, layer.digest, sha256)
     suffix = next((suffix for word, suffix in SUFFIXES if word in layer.media_type), ".tar")
     return RemoteFile(f"layer-{number:03}{suffix}", layer.size, layer.digest, layer.digest, sha256, unpack=True)
-
-
-def _basic(credentials: Credentials, host: str) -> str:
-    """What docker's config.json has for the registry, as base64 of USER:PASSWORD."""
-    folder = credentials.environ.get("DOCKER_CONFIG", "")
-    usual = f"{folder}/config.json" if folder else ".docker/config.json"
-    path = credentials.file("", ".dockerconfigjson") or credentials.file("", "config.json", usual)
-    if path is None:
-        return ""
-    try:
-        known = msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("auths", {})
-        found = known.get(host) or known.get(f"https://{host}") or {}
-        if host == "docker.io":
-            found = found or known.get("https://index.docker.io/v1/", {})
-        if "username" in found:
-            return b64encode(f"{found['username']}:{found.get('password', '')}".encode()).decode()
-        return str(found.get("auth", ""))
-    except (msgspec.MsgspecError, AttributeError, TypeError):
-        raise ModelLoadError(f"{path}: is not docker's config.json") from None

@@ -9,7 +9,7 @@ from kfunc.storage.contract import UNKNOWN, RemoteFile
 
 PART_BYTES = 16 * 1024 * 1024
 TRIES = 9  # in a row, without a byte between them
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 5.0, 60.0
 
 
 class Part(Struct, frozen=True):
@@ -47,9 +47,9 @@ def known_bytes(files: Iterable[RemoteFile]) -> int:
     return sum(file.size for file in files if file.size != UNKNOWN)
 
 
-def pause_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
-    return min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S)
+def pause_s(failures: int, asked_s: float = 0.0) -> float:
+    """How long to wait after so many failures in a row; at least what the server asked for, up to a minute."""
+    return max(min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S), min(asked_s, LONGEST_ASKED_S))
 
 
 # ---- the journal: a line for the listing, then a line for each part that is on the disk

@@ -1,6 +1,7 @@
 """How far a model is on its way: what readiness answers and the log says."""
 
 from collections.abc import Callable
+from threading import Lock
 from time import monotonic
 
 EVERY_S = 5.0
@@ -13,6 +14,7 @@ class Progress:
 
     def __init__(self, say: Callable[[str], None] = lambda line: None) -> None:
         self._say = say
+        self._mutex = Lock()
         self.phase = "loading"
         self.done = self.total = 0
         self._said_at, self._said_percent = -EVERY_S, -EVERY_PERCENT
@@ -24,7 +26,8 @@ class Progress:
 
     def add(self, count: int) -> None:
         """So many more bytes; said now and then. Negative: they have to be moved again."""
-        self.done += count
+        with self._mutex:
+            self.done += count
         percent, now = self.percent, monotonic()
         if percent >= self._said_percent + EVERY_PERCENT or now >= self._said_at + EVERY_S:
             self._said_percent, self._said_at = percent, now

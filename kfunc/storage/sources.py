@@ -6,6 +6,7 @@ from kfunc.config.model_addresses import AddressFault, ModelAddress, parse_addre
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Source
 from kfunc.storage.credentials import Credentials
+from kfunc.storage.names import shown
 
 SOURCES = {
     "http": "kfunc.storage.http_source:HttpSource",
@@ -25,7 +26,7 @@ def open_uri(uri: str, credentials: Credentials) -> Source:
     try:
         return open_address(parse_address(uri), credentials)
     except AddressFault as fault:
-        raise ModelLoadError(f"{uri}: {fault}") from None
+        raise ModelLoadError(f"{shown(uri)}: {fault}") from None
 
 
 def open_address(address: ModelAddress, credentials: Credentials) -> Source:

@@ -28,8 +28,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def reach(address: Address) -> int:
     """How public an address is: 3 the internet, 2 a private network, 1 this machine, 0 what no redirect may lead to."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _embedded(address) or address
     if address.is_loopback:
         return 1
     if address.is_link_local or address.is_multicast or address.is_unspecified or address in METADATA:
@@ -37,6 +37,14 @@ def reach(address: Address) -> int:
     return 3 if address.is_global else 2
 
 
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets to it end at, by mapping, NAT64 or 6to4."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 METADATA = (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200"))
 """Of clouds, where a machine's credentials are had; 169.254.169.254 is link-local."""
 
@@ -44,11 +52,13 @@ METADATA = (ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100
 class Answer:
     """A response whose body is read by its caller."""
 
-    def __init__(self, client: "WebClient", response: HTTPResponse, key: tuple[str, str, int], url: str) -> None:
+    def __init__(self, client: "WebClient", response: HTTPResponse, key: tuple[str, str, int], url: str, met: int) -> None:
         self._client = client
         self._response = response
         self.key = key
         self.url = url
+        self.met = met
+        """How public the other end is (`reach`)."""
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.getheaders()}
 
@@ -75,6 +85,14 @@ class Answer:
         return bytes(body)
 
 
+class Unauthorized(ModelLoadError):
+    """401: `answer` has the challenge."""
+
+    def __init__(self, message: str, answer: Answer) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
 class WebClient:
     """Connections of its own for each thread. `secrets` are header fields for the host that func.yaml names, and no other."""
 
@@ -91,38 +109,41 @@ class WebClient:
         *,
         method: str = "GET",
         body: bytes | None = None,
-        taken: tuple[int, ...] = (),
+        named_by: int = 0,
     ) -> Answer:
-        """The answer, after redirects; its status is at most 299, or one of `taken`.
+        """The answer, after redirects; its status is at most 299. What is sent by POST is sent to `url` only.
 
-        Raises ModelLoadError, Interrupted for what may pass.
+        `named_by` is how public the server is that named the URL, where func.yaml did not: it leads to nothing more private.
+        Raises ModelLoadError, Unauthorized, Interrupted for what may pass.
         """
-        origin = urlsplit(url)
-        least, target = 3, origin
+        origin = split(url)
+        least, target = named_by or 3, origin
         for _ in range(MAX_REDIRECTS + 1):
             own = (target.scheme, target.netloc) == (origin.scheme, origin.netloc)
             fields = dict(headers or {}) if own else {k: v for k, v in (headers or {}).items() if k.lower() != "authorization"}
-            answer, met = self._ask(target, method, body, fields | (self._secrets if own else {}), 0 if own else least)
-            least = min(least, met)
+            answer = self._ask(target, method, body, fields | (self._secrets if own else {}), named_by if own else least)
+            least = min(least, answer.met)
             if answer.status not in REDIRECTS:
-                return answer if answer.status in taken else _require_good(answer)
+                return _require_good(answer)
+            if body is not None:
+                raise ModelLoadError(f"{shown(url)}: redirects a POST, which is not followed; name the server that it leads to")
             answer.text()
             target = _next(target, answer.headers.get("location", ""))
         raise ModelLoadError(f"{shown(url)}: more than {MAX_REDIRECTS} redirects")
 
-    def _ask(
-        self, url: SplitResult, method: str, body: bytes | None, headers: Mapping[str, str], least: int
-    ) -> tuple[Answer, int]:
-        """One exchange, on a kept connection or, where that is closed, on a new one; and how public the other end is."""
+    def _ask(self, url: SplitResult, method: str, body: bytes | None, headers: Mapping[str, str], least: int) -> Answer:
+        """One exchange, on a kept connection or, where that is closed, on a new one."""
         key = (url.scheme, url.hostname or "", url.port or PORTS[url.scheme])
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         fields = {"Host": url.netloc.rpartition("@")[2], "User-Agent": "kfunc", "Accept-Encoding": "identity", **headers}
         while True:
             kept = self._connections.get(key)
             connection, met = kept or self._connect(key, least)
+            if met < least:
+                raise ModelLoadError(f"{key[1]}: a redirect leads to it, which is more private than where it comes from")
             try:
                 connection.request(method, path, body, fields)
-                return Answer(self, connection.getresponse(), key, url.geturl()), met
+                return Answer(self, connection.getresponse(), key, url.geturl(), met)
             except (HTTPException, OSError) as error:
                 self.forget(key)
                 if kept is None:
@@ -140,23 +161,25 @@ class WebClient:
         scheme, host, port = key
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise ModelLoadError(f"{host[:100]!r} is no host's name") from None
         except OSError as error:
             raise Interrupted(f"{host}: cannot be found: {error.strerror}") from None
         last: OSError | None = None
         for family, _, _, _, place in found:
             met = reach(ipaddress.ip_address(str(place[0]).partition("%")[0]))
             if least and (met == 0 or met < least):
-                raise ModelLoadError(f"{host}: a redirect leads to {place[0]}, which is more private than its origin's address")
+                raise ModelLoadError(f"{host}: a redirect leads to {place[0]}, which is more private than where it comes from")
             connection = socket.socket(family, socket.SOCK_STREAM)
             connection.settimeout(TIMEOUT_S)
             try:
                 connection.connect(place)
                 result = HTTPConnection(host, port, timeout=TIMEOUT_S)
                 result.sock = self._secured(connection, host) if scheme == "https" else connection
-            except ssl.SSLError as failure:
+            except ssl.SSLCertVerificationError as failure:
                 connection.close()
                 raise ModelLoadError(
-                    f"{host}: TLS fails: {failure.reason or failure}; SSL_CERT_FILE names certificates"
+                    f"{host}: its certificate is refused: {failure.verify_message}; SSL_CERT_FILE names certificates"
                 ) from None
             except OSError as failure:
                 connection.close()
@@ -225,12 +248,22 @@ class WebClient:
 
 
 def _next(at: SplitResult, location: str) -> SplitResult:
-    target = urlsplit(urljoin(at.geturl(), location))
+    target = split(location, at.geturl())
     if target.scheme not in PORTS or not target.hostname or not location:
         raise ModelLoadError(f"{at.hostname}: a redirect leads to {shown(location)!r}, which is no http(s) address")
     if at.scheme == "https" and target.scheme != "https":
         raise ModelLoadError(f"{at.hostname}: a redirect leads from https to http")
     return target
+
+
+def split(url: str, base: str = "") -> SplitResult:
+    """A URL, or what it means at `base`, in its parts. Raises ModelLoadError where it has none."""
+    try:
+        parts = urlsplit(urljoin(base, url))
+        _ = parts.port
+    except ValueError:
+        raise ModelLoadError(f"{url.partition('?')[0][:100]!r} is no URL") from None
+    return parts
 
 
 def _require_good(answer: Answer) -> Answer:
@@ -241,6 +274,9 @@ def _require_good(answer: Answer) -> Answer:
     if answer.status == 412:
         raise Changed(f"{where}: changes while it is downloaded")
     if answer.status in AGAIN:
-        raise Interrupted(f"{where}: answers {answer.status}")
-    why = {401: "needs credentials", 403: "refuses these credentials", 404: "there is no such file"}.get(answer.status, "")
+        asked = answer.headers.get("retry-after", "").strip()
+        raise Interrupted(f"{where}: answers {answer.status}", float(asked) if asked.isdecimal() else 0.0)
+    if answer.status == 401:
+        raise Unauthorized(f"{where}: answers 401: needs credentials (docs/storage.md)", answer)
+    why = {403: "refuses these credentials", 404: "there is no such file"}.get(answer.status, "")
     raise ModelLoadError(f"{where}: answers {answer.status}{': ' + why if why else ''} (docs/storage.md)")

@@ -5,11 +5,11 @@ from pathlib import Path
 from kfunc.images.building import descriptor
 from kfunc.images.documents import CONFIG, MANIFEST, encode, manifest
 from kfunc.images.layers import Entry, write_layer
-from kfunc.images.references import Reference
 from kfunc.images.registry import Registry
 from kfunc.images.store import Store
 from kfunc.images.transport import Transport, Trust
 from kfunc.images.uploads import upload
+from kfunc.registries.references import Reference
 
 
 def push_program(program: Path, image: Reference, folder: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.images.references import parse_reference
+from kfunc.registries.references import parse_reference
 from tests.e2e.cluster import Json, Namespace
 from tests.e2e.cold_start import start_from_zero
 from tests.e2e.functions import FLOWERS, INFER, pod_spec, render_service

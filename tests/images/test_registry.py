@@ -18,11 +18,11 @@ from kfunc.images.building import Product, build, descriptor
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.pushing import Push, Pushed
 from kfunc.images.recipes import Recipe
-from kfunc.images.references import parse_reference
 from kfunc.images.registry import Registry
 from kfunc.images.store import Store
 from kfunc.images.transport import Answer, Transport, Trust
 from kfunc.images.uploads import upload
+from kfunc.registries.references import parse_reference
 from tests.images.fakes import Quiet
 from tests.images.registries import DockerRegistry, Fault, Front, Seen
 

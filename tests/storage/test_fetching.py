@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage import archives, cache, fetching
 from kfunc.storage.cache import ABOUT, Cache
 from kfunc.storage.contract import Interrupted, Listing, RemoteFile
+from kfunc.storage.credentials import Credentials
 from kfunc.storage.download import Download
 from kfunc.storage.fetching import Fetcher, Wish
+from kfunc.storage.planning import TRIES
 from kfunc.storage.progress import Progress
 
 MODEL = b"W" * 1000
@@ -208,6 +211,44 @@ def test_while_the_storage_is_down_only_a_copy_of_the_same_wish_is_served(cache:
     for files, digest in ((("handler.py",), ""), ((), "sha256:" + "0" * 64)):
         with pytest.raises(ModelLoadError, match="the storage does not answer: down"):
             fetch(cache, source, *files, digest=digest)
+
+
+def test_with_a_copy_a_storage_that_does_not_answer_is_waited_for_a_short_time(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers, closed = threading.Event(), threading.Event()
+
+    class Slow(Memory):
+        def list_files(self) -> Listing:
+            answers.wait(10)
+            return super().list_files()
+
+        def close(self) -> None:
+            closed.set()
+
+    path = fetch(cache, Memory({"m": b"1"}))
+    monkeypatch.setattr(fetching, "SOON_S", 0.05)
+    assert fetch(cache, Slow({"m": b"2"}, version="2")) == path
+    assert "s3://b/m: the storage does not answer within 0 s; the copy in the cache is served" in caplog.text
+    answers.set()
+    assert closed.wait(10)
+
+
+def test_with_a_copy_a_storage_that_fails_is_asked_twice(cache: Cache) -> None:
+    asked: list[str] = []
+    fetch(cache, Memory({"m": b"1"}))
+
+    def refuses(uri: str, credentials: Credentials) -> Memory:
+        asked.append(uri)
+        raise Interrupted("refused")
+
+    for uri, times in (("s3://b/m", 2), ("s3://b/other", TRIES)):
+        asked.clear()
+        try:
+            Fetcher(cache, {}, 2, open_source=refuses, pause=lambda seconds: None).fetch(Wish(uri), Progress())
+        except ModelLoadError:
+            assert uri == "s3://b/other"
+        assert len(asked) == times
 
 
 def test_a_listing_that_fails_leaves_nothing_held(cache: Cache) -> None:

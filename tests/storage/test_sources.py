@@ -90,6 +90,16 @@ def test_the_token_goes_to_the_hub_and_not_where_it_redirects(hub: WebServer, fe
     assert all(fields["authorization"] == "Bearer secret" for _, _, fields in hub.asked)
 
 
+def test_the_hub_may_not_name_another_server_as_its_next_page(hub: WebServer, fetch: FetchWith) -> None:
+    with WebServer() as elsewhere:
+        tree = "/api/models/team/flowers/tree/c0ffee?recursive=true"
+        link = {"link": f'<{elsewhere.url}/steal>; rel="next"'}
+        hub.answers[tree] = lambda handler: handler.send(200, b"[]", link)
+        with pytest.raises(ModelLoadError, match="as its next page, which is another server"):
+            fetch("hf://team/flowers", HF_ENDPOINT=hub.url, **{"HF_TOKEN": "secret"})
+        assert elsewhere.asked == []
+
+
 # ---- redirects
 
 
@@ -101,12 +111,22 @@ def test_the_token_goes_to_the_hub_and_not_where_it_redirects(hub: WebServer, fe
         "http://0.0.0.0/",
         "file:///etc/passwd",
         "gopher://x/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[2002:a9fe:a9fe::]/",
+        "http://[::ffff:169.254.169.254]/",
         "",
     ],
 )
 def test_a_redirect_to_where_it_must_not_lead_is_refused(web: WebServer, fetch: FetchWith, target: str) -> None:
     web.answers["/m.onnx"] = lambda handler: handler.send(302, b"", {"location": target})
     with pytest.raises(ModelLoadError, match="redirect"):
+        fetch(f"{web.url}/m.onnx")
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://h:port/", f"http://{'a' * 64}.example/"])
+def test_a_redirect_to_what_is_no_url_is_told(web: WebServer, fetch: FetchWith, target: str) -> None:
+    web.answers["/m.onnx"] = lambda handler: handler.send(302, b"", {"location": target})
+    with pytest.raises(ModelLoadError, match=r"is no URL|is no host's name"):
         fetch(f"{web.url}/m.onnx")
 
 
@@ -120,30 +140,45 @@ def test_redirects_without_end_are_refused(web: WebServer, fetch: FetchWith) -> 
 
 
 class Registry:
-    """Manifests and blobs of team/iris; asks for a token."""
+    """Manifests and blobs of team/iris, for who has the token of the moment, good for the next of `lifetimes` requests."""
+
+    ROUTE = "/token?service=test&scope=repository%3Ateam%2Firis%3Apull"
 
     def __init__(self, web: WebServer) -> None:
         self.web = web
         self.host = web.url.removeprefix("http://")
-        web.answers["/token?scope=repository%3Ateam%2Firis%3Apull&service=test"] = as_json({"token": "t0"})
+        self.tokens = 0
+        self.left, self.lifetimes = 0, list[int]()
+        self.realm = f"{web.url}/token"
+        web.answers[self.ROUTE] = self.token
+
+    def token(self, handler: Handler) -> None:
+        self.tokens += 1
+        self.left = self.lifetimes.pop(0) if self.lifetimes else 10**9
+        handler.send(200, as_json({"token": f"t{self.tokens}"}))
+
+    def guarded(self, handler: Handler) -> bool:
+        """Whether the request may pass; else it is told where tokens are."""
+        if handler.headers.get("authorization") == f"Bearer t{self.tokens}" and self.left > 0:
+            self.left -= 1
+            return True
+        challenge = f'Bearer realm="{self.realm}",service="test",scope="repository:team/iris:pull"'
+        handler.send(401, b"", {"www-authenticate": challenge})
+        return False
 
     def blob(self, content: bytes, media_type: str, title: str = "") -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.web.put(f"/v2/team/iris/blobs/{digest}", content)
+        path = f"/v2/team/iris/blobs/{digest}"
+        self.web.put(path, content)
+        self.web.answers[path] = lambda handler: handler.send_file(path) if self.guarded(handler) else None
         annotations = {"annotations": {"org.opencontainers.image.title": title}} if title else {}
         return {"digest": digest, "size": len(content), "mediaType": media_type, **annotations}
 
     def manifest(self, reference: str, document: dict[str, Any]) -> str:
         content = as_json(document)
-
-        def answer(handler: Handler) -> None:
-            if handler.headers.get("authorization") == "Bearer t0":
-                handler.send(200, content)
-            else:
-                realm = f'Bearer realm="{self.web.url}/token",service="test",scope="repository:team/iris:pull"'
-                handler.send(401, b"", {"www-authenticate": realm})
-
-        self.web.answers[f"/v2/team/iris/manifests/{reference}"] = answer
+        self.web.answers[f"/v2/team/iris/manifests/{reference}"] = lambda handler: (
+            handler.send(200, content) if self.guarded(handler) else None
+        )
         return f"oci://{self.host}/team/iris:{reference}"
 
 
@@ -196,6 +231,49 @@ def test_a_layer_with_another_digest_is_refused(registry: Registry, fetch: Fetch
         fetch(registry.manifest("1", {"layers": [told]}))
 
 
+def test_a_token_that_expires_in_the_middle_is_renewed(registry: Registry, fetch: FetchWith) -> None:
+    registry.lifetimes = [2]
+    uri = registry.manifest("1", {"layers": [registry.blob(MODEL, "application/octet-stream", "model.onnx")]})
+    assert fetch(uri).path.read_bytes() == MODEL
+    assert registry.tokens == 2
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}"])
+def test_a_token_server_that_answers_something_else_is_told(registry: Registry, fetch: FetchWith, answer: bytes) -> None:
+    registry.web.answers[registry.ROUTE] = answer
+    with pytest.raises(ModelLoadError, match="team/iris:1: the registry's token server answered without a token"):
+        fetch(registry.manifest("1", {"layers": []}))
+
+
+def test_an_identity_token_of_the_secret_s_config_is_given_to_the_token_server(
+    registry: Registry, fetch: FetchWith, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_bytes(as_json({"auths": {registry.host: {"identitytoken": "secret"}}}))
+    registry.web.answers["/token"] = registry.token
+    uri = registry.manifest("1", {"layers": [registry.blob(MODEL, "application/octet-stream", "model.onnx")]})
+    assert fetch(uri, DOCKER_CONFIG=str(tmp_path)).path.read_bytes() == MODEL
+    assert [(verb, path) for verb, path, _ in registry.web.asked if "token" in path] == [("POST", "/token")]
+
+
+def test_a_registry_may_not_name_the_cloud_s_own_addresses_as_its_token_server(registry: Registry, fetch: FetchWith) -> None:
+    registry.realm = "http://169.254.169.254/latest/token"
+    with pytest.raises(ModelLoadError, match=r"169\.254\.169\.254, which is more private"):
+        fetch(registry.manifest("1", {"layers": []}))
+
+
+def test_a_challenge_of_where_the_registry_leads_to_is_not_answered(registry: Registry, fetch: FetchWith) -> None:
+    layer = registry.blob(MODEL, "application/octet-stream", "model.onnx")
+    uri = registry.manifest("1", {"layers": [layer]})
+    with WebServer() as elsewhere:
+        challenge = {"www-authenticate": f'Bearer realm="{elsewhere.url}/token"'}
+        elsewhere.answers["/blob"] = lambda handler: handler.send(401, b"", challenge)
+        place = {"location": f"{elsewhere.url}/blob"}
+        registry.web.answers[f"/v2/team/iris/blobs/{layer['digest']}"] = lambda handler: handler.send(307, b"", place)
+        with pytest.raises(ModelLoadError, match="leads to a server that refuses to answer"):
+            fetch(uri)
+        assert {path for _, path, _ in elsewhere.asked} == {"/blob"}
+
+
 def test_an_image_without_models_says_so(registry: Registry, fetch: FetchWith) -> None:
     with pytest.raises(ModelLoadError, match="holds no file in /models"):
         fetch(registry.manifest("1", {"layers": [registry.blob(layer(("bin/true", b"x")), GZIP)]}))
@@ -221,6 +299,17 @@ def test_a_version_in_the_model_registry_is_fetched_from_the_server_itself(web: 
         fetched = fetch(uri, MLFLOW_TRACKING_URI=web.url, **{"MLFLOW_TRACKING_TOKEN": "t0"})
         assert contents(fetched.path) == {"MLmodel": b"{}", "data/m.bin": MODEL}
     assert all(fields["authorization"] == "Bearer t0" for _, _, fields in web.asked)
+
+
+@pytest.mark.parametrize(
+    "files", [[{"name": "m"}], [{"path": "m", "file_size": "many"}], ["m"], {"m": 1}, [{"path": "..", "is_dir": True}]]
+)
+def test_a_server_that_lists_files_in_another_way_is_told(web: WebServer, fetch: FetchWith, files: Any) -> None:
+    api, kept = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
+    web.answers[f"{api}/model-versions/get-download-uri?name=iris&version=3"] = as_json({"artifact_uri": "mlflow-artifacts:/0"})
+    web.answers[f"{kept}?path=0"] = as_json({"files": files})
+    with pytest.raises(ModelLoadError, match=r"does not answer as an MLflow server does|answers 404"):
+        fetch("models:/iris/3", MLFLOW_TRACKING_URI=web.url)
 
 
 def test_a_run_s_model_is_fetched_where_the_server_says_it_is(web: WebServer, fetch: FetchWith) -> None:

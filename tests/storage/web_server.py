@@ -84,6 +84,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(404, b"")
 
+    def send_file(self, path: str) -> None:
+        """A file, as it is asked for."""
+        self._send_file(self.server_of_test, path, {name.lower(): value for name, value in self.headers.items()})
+
     def _send_file(self, owner: WebServer, path: str, fields: dict[str, str]) -> None:
         if owner.delay_s:
             threading.Event().wait(owner.delay_s)

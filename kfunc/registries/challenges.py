@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from msgspec import Struct
 
 from kfunc.errors import RegistryError
-from kfunc.images.credentials import Credentials
+from kfunc.registries.credentials import Credentials
 
 PART = re.compile(
     r'\s*(?:([A-Za-z][A-Za-z0-9-]*)(?:\s+|(?=,|$)))?(?:([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))\s*)?(?:,|$)'

@@ -3,7 +3,7 @@
 import pytest
 
 from kfunc.errors import StartupError
-from kfunc.images.references import Reference, is_loopback, parse_reference
+from kfunc.registries.references import Reference, is_loopback, parse_reference
 
 DIGEST = "sha256:" + "a" * 64
 

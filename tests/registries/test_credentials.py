@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kfunc.errors import RegistryError
-from kfunc.images.credentials import ANONYMOUS, Credentials, find_credentials
+from kfunc.registries.credentials import ANONYMOUS, Credentials, find_credentials
 
 AUTH = {"auth": base64.b64encode(b"me:se:cret").decode()}
 KNOWN = Credentials("me", "se:cret")

@@ -3,8 +3,8 @@
 import pytest
 
 from kfunc.errors import RegistryError
-from kfunc.images.challenges import Challenge, parse_challenges, token_of, token_request
-from kfunc.images.credentials import ANONYMOUS, Credentials
+from kfunc.registries.challenges import Challenge, parse_challenges, token_of, token_request
+from kfunc.registries.credentials import ANONYMOUS, Credentials
 
 BEARER = Challenge("bearer", {"realm": "https://auth.example.com/token", "service": "registry"})
 

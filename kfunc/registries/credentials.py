@@ -3,7 +3,7 @@
 import base64
 import binascii
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.errors import RegistryError
-from kfunc.images.references import DOCKER_HUB
+from kfunc.registries.references import DOCKER_HUB
 
 HUB_KEY = "https://index.docker.io/v1/"
 HELPER_S = 30
@@ -40,9 +40,12 @@ def config_files(environ: Mapping[str, str]) -> list[Path]:
     return [*found, home / ".config/containers/auth.json"]
 
 
-def find_credentials(registry: str, repository: str, environ: Mapping[str, str]) -> Credentials:
-    """What the files say of a registry; `ANONYMOUS` where none says anything. Raises RegistryError."""
-    for file in config_files(environ):
+def find_credentials(registry: str, repository: str, environ: Mapping[str, str], first: Sequence[Path] = ()) -> Credentials:
+    """What the files say of a registry, those of `first` before the usual ones; `ANONYMOUS` where none says anything.
+
+    Raises RegistryError.
+    """
+    for file in (*first, *config_files(environ)):
         found = _of_file(file, registry, repository, environ)
         if found:
             return found
