@@ -8,7 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.config.locations import file_path
-from kfunc.config.logger import Logger, sinks_of
+from kfunc.config.logger import MEMORY, Logger, sinks_of
 from kfunc.config.pod import PodConfig
 from kfunc.config.sink_addresses import SinkFault
 from kfunc.config.sink_addresses import parse_sink as read_address
@@ -48,8 +48,8 @@ def with_sink(config: PodConfig, directory: Path, sink: str | None) -> PodConfig
 
 
 def _with_spool(logger: Logger, directory: Path) -> Logger:
-    """The spool on this machine: no volume can be claimed here."""
-    if logger.spool is not UNSET and not logger.spool.startswith("pvc://"):
+    """The spool on this machine: no volume can be claimed here, and no pod waits for one."""
+    if logger.spool is not UNSET and logger.spool != MEMORY and not logger.spool.startswith("pvc://"):
         return logger
     try:
         folder = _state_folder(directory)

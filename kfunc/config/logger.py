@@ -7,6 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 from kfunc.config.block import Block, Connections, Name
 
 SPOOL_PATH = "/var/spool/kfunc"  # where the pod mounts the spool's volume
+MEMORY = "memory"
+MEMORY_PATH = "/dev/shm/kfunc-spool"  # noqa: S108, the pod's own
 VOLUME_SHARE = 0.8  # of the volume's size limit: past it the kubelet evicts the pod
 MAX_SEGMENT_BYTES = 64 * 1024 * 1024
 
@@ -51,7 +53,7 @@ Volume = Annotated[
     str,
     Meta(
         pattern=r"^(pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/.*)?|[^:]+)$",
-        extra_json_schema={"patternErrorMessage": 'expected a folder or "pvc://CLAIM/PATH"'},
+        extra_json_schema={"patternErrorMessage": 'expected a folder, "pvc://CLAIM/PATH" or "memory"'},
     ),
 ]
 
@@ -150,7 +152,11 @@ class Logger(Block, frozen=True):
         | UnsetType
     ) = UNSET
     spool: (
-        Annotated[Volume, Meta(description="Where events wait for their sinks: a folder, or pvc://CLAIM/PATH.")] | UnsetType
+        Annotated[
+            Volume,
+            Meta(description="Where events wait for their sinks: a folder, pvc://CLAIM/PATH, or `memory` (docs/logger.md)."),
+        ]
+        | UnsetType
     ) = UNSET
     spool_max_bytes: Annotated[
         int, Meta(ge=1024 * 1024, description="Bytes of waiting events; at more, see `on_full`. The volume has a quarter more.")

@@ -1,7 +1,5 @@
 """Folders and ports within the pod: what the containers' arguments and the rules agree on."""
 
-SOCKETS = "/run/kfunc"
-"""The Unix sockets between the containers."""
 CREDENTIALS = "/var/run/secrets/kfunc/storage"
 CONFIGURATION = "/etc/kfunc"
 MODELS = "/mnt/claims"
@@ -11,10 +9,19 @@ MODEL_CACHE = "/var/cache/kfunc"
 UNSEALED = "/run/kfunc-unsealed"
 """Sealed models, decrypted: a volume in memory."""
 SCRATCH = "/tmp"  # noqa: S108, the pod's own
-FOLDERS = (SOCKETS, CREDENTIALS, CONFIGURATION, MODELS, MODEL_CACHE, UNSEALED)
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+"""The pod's memory as files, 64 MiB that all its containers share and that outlives each: no volume, so no pod waits for it."""
+FOLDERS = (CREDENTIALS, CONFIGURATION, MODELS, MODEL_CACHE, UNSEALED)
 
 MANAGEMENT_PORTS = {"logger": 9095, "batcher": 9096, "handler": 9097}
 RECENT = 64
 """Requests that a process keeps where the page can show them."""
+
+
+def socket_of(container: str) -> str:
+    """Where a container that is not the outermost listens. Abstract: the pod's network has it, and it needs no volume."""
+    return f"unix:@kfunc/{container}"
+
+
 # Knative's: queue-proxy, its metrics, its profiling and administration.
 KNATIVE_PORTS = (8008, 8012, 8013, 8022, 8112, 9090, 9091)

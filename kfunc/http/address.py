@@ -1,4 +1,5 @@
-"""Addresses of listeners and upstreams: `host:port`, `unix:/path` or `fd:N` (an inherited socket)."""
+"""Addresses of listeners and upstreams: `host:port`, `unix:/path`, `unix:@name` (Linux' abstract sockets, which belong to
+the network namespace and need no folder: unix(7)) or `fd:N` (an inherited socket)."""
 
 import os
 import socket
@@ -7,10 +8,11 @@ from kfunc.errors import StartupError
 
 BACKLOG = 2048
 MAX_PATH = 107 - len(".4194304")  # sun_path of Linux, less the suffix of a socket that is being made
+ABSTRACT = "\0"
 
 
 class Address:
-    """A parsed ADDR; exactly one of `path`, `fd` and `port` says which kind it is."""
+    """A parsed ADDR; exactly one of `path`, `fd` and `port` says which kind it is. A NUL before a path: an abstract socket."""
 
     __slots__ = ("fd", "host", "path", "port")
 
@@ -22,23 +24,23 @@ class Address:
 
     def __str__(self) -> str:
         if self.path:
-            return f"unix:{self.path}"
+            return f"unix:{self.path.replace(ABSTRACT, '@', 1)}"
         return f"fd:{self.fd}" if self.fd >= 0 else f"{self.host}:{self.port}"
 
 
 def parse_address(text: str) -> Address:
     """Read an ADDR. Raises StartupError."""
     kind, _, rest = text.partition(":")
-    if kind == "unix" and rest.startswith("/"):
+    if kind == "unix" and (rest.startswith("/") or (rest.startswith("@") and len(rest) > 1)):
         if len(os.fsencode(rest)) > MAX_PATH:
             raise StartupError(f"the socket's path is longer than {MAX_PATH} bytes: {rest}")
-        return Address(path=rest)
+        return Address(path=rest if rest[0] == "/" else ABSTRACT + rest[1:])
     if kind == "fd" and rest.isascii() and rest.isdigit():
         return Address(fd=int(rest))
     host, _, port = text.rpartition(":")
     if host and port.isascii() and port.isdigit() and int(port) < 65536:
         return Address(host=host.removeprefix("[").removesuffix("]"), port=int(port))
-    raise StartupError(f"not an address: {text!r}; use host:port, unix:/path or fd:N")
+    raise StartupError(f"not an address: {text!r}; use host:port, unix:/path, unix:@name or fd:N")
 
 
 def is_loopback(address: str) -> bool:
@@ -73,9 +75,26 @@ def _listen_tcp(address: Address) -> socket.socket:
 def _listen_unix(path: str) -> socket.socket:
     """Bind beside the path and rename over it, so that a socket left by a dead process is replaced
     and there is no moment in which a client finds a path that nobody listens on."""
-    fresh = f"{path}.{os.getpid()}"
+    abstract = path.startswith(ABSTRACT)  # its name ends with its process
+    fresh = path if abstract else f"{path}.{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(fresh)
-    listener.listen(BACKLOG)
-    os.rename(fresh, path)
+    try:
+        listener.bind(fresh)
+        listener.listen(BACKLOG)
+        if not abstract:
+            os.rename(fresh, path)
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def connect_unix(path: str) -> socket.socket:
+    """A connected socket that does not block: a listener is there or it is not. Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection

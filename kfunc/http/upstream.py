@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import httptools
 
 from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, Unavailable
-from kfunc.http.address import Address
+from kfunc.http.address import Address, connect_unix
 from kfunc.http.head_lines import read_status_line
 from kfunc.http.plain import PlainHead, PlainHeads
 from kfunc.http.wire import END_OF_HEAD, HOP_BY_HOP, Headers, forwarded_headers, header_lines
@@ -340,7 +340,8 @@ class UpstreamPool:
         try:
             async with asyncio.timeout(5.0):
                 if self.address.path:
-                    _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), self.address.path)
+                    own = connect_unix(self.address.path)
+                    _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), sock=own)
                 else:
                     host, port = self.address.host, self.address.port
                     _, connection = await loop.create_connection(lambda: UpstreamConnection(self), host, port, ssl=self._tls)

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from kfunc.config.deployment import ContainerResources, Shares
 from kfunc.config.deployment_rules import GPU_RESOURCES
 from kfunc.config.function import Requests, ResourceLimits
-from kfunc.config.places import MANAGEMENT_PORTS, RECENT, SOCKETS
+from kfunc.config.places import MANAGEMENT_PORTS, RECENT, socket_of
 from kfunc.config.server import Server, ready_path, server_port
 from kfunc.config.sink_addresses import sink_variables
 from kfunc.manifests.environment import handler_variables, literal, own_variables, sources
@@ -60,10 +60,10 @@ def _own(plan: Plan, name: Container, inner: tuple[Container, ...]) -> Manifest:
     credentials = sink_variables(plan.config.logger) if name == "logger" and plan.config.logger else ()
     server = plan.function.inference.server
     outermost = name == ("handler", *sidecars_of(plan.config))[-1]
-    arguments = [f"--listen=0.0.0.0:{outer_port(plan)}" if outermost else f"--listen=unix:{SOCKETS}/{name}"]
+    arguments = [f"--listen=0.0.0.0:{outer_port(plan)}" if outermost else f"--listen={socket_of(name)}"]
     if inner:
         foreign = f"127.0.0.1:{server_port(server)}" if inner[-1] == "handler" and server is not UNSET else ""
-        arguments.append(f"--upstream={foreign or f'unix:{SOCKETS}/{inner[-1]}'}")
+        arguments.append(f"--upstream={foreign or socket_of(inner[-1])}")
     if outermost:  # it shows the metrics of the whole pod
         scraped = [other for other in reversed(inner) if other != "handler" or server is UNSET]
         arguments += [f"--scrape=127.0.0.1:{MANAGEMENT_PORTS[other]}" for other in scraped]

@@ -17,12 +17,13 @@ from kfunc.config import pod
 from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
 from kfunc.config.function import Env
 from kfunc.config.locations import claim
-from kfunc.config.logger import SPOOL_PATH, SinkSettings
+from kfunc.config.logger import MEMORY, MEMORY_PATH, SPOOL_PATH, SinkSettings
 from kfunc.config.model_addresses import is_remote
-from kfunc.config.places import CONFIGURATION, MODEL_CACHE, SCRATCH
+from kfunc.config.places import CONFIGURATION, MODEL_CACHE
 from kfunc.config.pod import PodConfig
 from kfunc.manifests.images import variant
 from kfunc.manifests.plan import Manifest, Plan, metadata
+from kfunc.manifests.scratch import temporary
 
 FILE = "config.json"
 FROM_KEY = re.compile(r"\{\{\s*(secret|configMap):([-.\w]+):([-._a-zA-Z0-9]+)\s*\}\}")
@@ -84,7 +85,9 @@ def for_the_cluster(plan: Plan) -> PodConfig:
         sink = address(sink, plan)
     ends = {name: getattr(logger, name) for name in ("dead_letter", "overflow") if getattr(logger, name) is not UNSET}
     ends = {name: address(each, plan) for name, each in ends.items()}
-    spool = logger.spool if logger.spool is UNSET or claim(logger.spool) else SPOOL_PATH
+    spool = logger.spool
+    if spool is not UNSET and not claim(spool):
+        spool = MEMORY_PATH if spool == MEMORY else SPOOL_PATH
     return replace(config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool, **ends))
 
 
@@ -119,7 +122,7 @@ def handler_variables(plan: Plan) -> list[Manifest]:
     """Of the main container: all of func.yaml's, after those that they may replace."""
     named = variables(plan.function.run.envs)
     names = {variable["name"] for variable in named}
-    defaults = [{"name": "HOME", "value": SCRATCH}, *telemetry(plan)]
+    defaults = [*temporary(plan), *telemetry(plan)]
     return [variable for variable in defaults if variable["name"] not in names] + named
 
 

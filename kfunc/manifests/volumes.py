@@ -1,4 +1,8 @@
-"""The volumes of the pod, and where each container has them. Pure."""
+"""The volumes of the pod, and where each container has them. Pure.
+
+A pod with a volume starts about 0.3 s later than one without: the kubelet mounts, and looks only so often whether all are
+there. So there is one only where something needs it.
+"""
 
 from typing import Any
 
@@ -7,19 +11,19 @@ from msgspec import UNSET, Struct
 from kfunc.config.function import Volume
 from kfunc.config.inference_block import Inference
 from kfunc.config.locations import claim
+from kfunc.config.logger import MEMORY, Logger, volume_bytes
 from kfunc.config.logger import SPOOL_PATH as SPOOL
-from kfunc.config.logger import Logger, volume_bytes
 from kfunc.config.model_addresses import is_remote
-from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODEL_CACHE, MODELS, SCRATCH, SOCKETS, UNSEALED
+from kfunc.config.places import CONFIGURATION, CREDENTIALS, MODEL_CACHE, MODELS, SCRATCH, UNSEALED
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import ModelCache
 from kfunc.manifests.environment import configuration
 from kfunc.manifests.features import feature
 from kfunc.manifests.plan import Container, Manifest, Note, Plan
+from kfunc.manifests.scratch import needs_scratch
 
 CLAIMS = "kubernetes.podspec-persistent-volume-claim"
 CLAIM_WRITES = "kubernetes.podspec-persistent-volume-write"
-SOCKETS_SIZE = "1Mi"
 MEBIBYTE = 1024 * 1024
 
 
@@ -48,15 +52,12 @@ def volumes(plan: Plan) -> list[Mounted]:
     result = []
     own: tuple[Container, ...] = ("handler",) if inference.server is UNSET else ()
     own += sidecars_of(config)
-    if len(own) > 1:
-        memory: dict[str, Any] = {"medium": "Memory", "sizeLimit": SOCKETS_SIZE}
-        result.append(Mounted("sockets", {"emptyDir": memory}, SOCKETS, own))
     if settings_map := configuration(plan):
         source = {"configMap": {"name": settings_map["metadata"]["name"]}}
         result.append(Mounted("configuration", source, CONFIGURATION, own, read_only=True))
-    if all(volume.path != SCRATCH for volume in plan.function.run.volumes):
+    if needs_scratch(plan):
         result.append(Mounted("tmp", {"emptyDir": {}}, SCRATCH, ("handler",)))
-    if config.logger is not None:
+    if config.logger is not None and config.logger.spool != MEMORY:
         result.append(_spool(config.logger))
     if secret := inference.storage.file_secret:
         result.append(Mounted("storage", {"secret": {"secretName": secret}}, CREDENTIALS, ("handler",), read_only=True))

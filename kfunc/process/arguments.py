@@ -28,7 +28,7 @@ def usage(program: str, *, upstream: bool, manage: str) -> str:
     lines = [
         f"usage: python -m {program} --listen ADDR" + (" --upstream ADDR" if upstream else "") + " [options]",
         "",
-        "ADDR is host:port, unix:/path or fd:N (an inherited listening socket).",
+        "ADDR is host:port, unix:/path, unix:@name (abstract) or fd:N (an inherited listening socket).",
         "The settings come from the environment variable KFUNC_CONFIG.",
         "",
         "  --listen ADDR     where requests are taken",
@@ -39,7 +39,7 @@ def usage(program: str, *, upstream: bool, manage: str) -> str:
         "  --recent N        keep the last N inferences, and show them as JSON at /requests of --manage",
         "  --help            this text",
         "",
-        f"example: python -m {program} --listen 127.0.0.1:8080" + (" --upstream unix:/run/kfunc/handler" if upstream else ""),
+        f"example: python -m {program} --listen 127.0.0.1:8080" + (" --upstream unix:@kfunc/handler" if upstream else ""),
     ]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from kfunc.config.inference import Limits
 from kfunc.errors import MethodNotAllowed, NotFound
-from kfunc.http.address import Address
+from kfunc.http.address import Address, connect_unix
 from kfunc.http.exchange import Application, Exchange
 from kfunc.http.server import HttpServer, NotServed
 from kfunc.http.tasks import AnswerTasks
@@ -111,7 +111,7 @@ async def _fetch(address: Address, path: bytes, kind: bytes) -> bytes:
     try:
         async with asyncio.timeout(SCRAPE_TIMEOUT_S):
             if address.path:
-                reader, writer = await asyncio.open_unix_connection(address.path)
+                reader, writer = await asyncio.open_unix_connection(sock=connect_unix(address.path))
             else:
                 reader, writer = await asyncio.open_connection(address.host, address.port)
             try:

@@ -160,11 +160,11 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
         "mount it elsewhere",
     ),
     (
-        BESIDE + "run: {volumes: [{secret: s, path: /run/kfunc/a}]}\n",
+        BESIDE + "run: {volumes: [{secret: s, path: /etc/kfunc/a}]}\n",
         2,
         35,
         "run.volumes[0].path",
-        "kfunc has its own volume at /run/kfunc",
+        "kfunc has its own volume at /etc/kfunc",
         "mount it elsewhere, as /mnt/data",
     ),
     # Foreign servers.

@@ -110,8 +110,8 @@ def test_the_containers_of_the_rendered_root_function_answer_and_send_events(bro
     containers = service["spec"]["template"]["spec"]["containers"]
     probe = containers[-1]["readinessProbe"]["httpGet"]
     moved = {name: str(free_port()) for name in ("8080", "9095", "9096", "9097")}
-    (tmp_path / "run").mkdir()
-    with started(containers, tmp_path, moved | {"/run/kfunc": str(tmp_path / "run")}):
+    moved |= {"@kfunc/": f"@kfunc-{os.getpid()}/", "/dev/shm/kfunc-spool": str(tmp_path / "spool")}
+    with started(containers, tmp_path, moved):
         base = f"http://127.0.0.1:{moved[str(probe['port'])]}"
         assert until(lambda: ask(base + probe["path"])) == {"ready": True}
         assert ask(base + "/v2/models/iris/infer", BODY)["outputs"][0]["data"] == [0]

@@ -33,13 +33,11 @@ def test_the_handler_is_the_first_container_and_the_last_owns_port_and_probe(mor
     assert owners == [name for name, container in made.items() if "readinessProbe" in container] == names[-1:]
 
 
-def test_between_the_containers_are_unix_sockets_in_memory() -> None:
+def test_between_the_containers_are_sockets_that_need_no_volume() -> None:
     made = containers(BOTH)
-    assert made["handler"]["args"] == ["--listen=unix:/run/kfunc/handler"]
-    assert made["batcher"]["args"] == ["--listen=unix:/run/kfunc/batcher", "--upstream=unix:/run/kfunc/handler"]
-    assert made["logger"]["args"][:2] == ["--listen=0.0.0.0:8080", "--upstream=unix:/run/kfunc/batcher"]
-    for container in made.values():
-        assert {"name": "sockets", "mountPath": "/run/kfunc"} in container["volumeMounts"]
+    assert made["handler"]["args"] == ["--listen=unix:@kfunc/handler"]
+    assert made["batcher"]["args"] == ["--listen=unix:@kfunc/batcher", "--upstream=unix:@kfunc/handler"]
+    assert made["logger"]["args"][:2] == ["--listen=0.0.0.0:8080", "--upstream=unix:@kfunc/batcher"]
 
 
 def test_the_outermost_shows_the_metrics_of_all() -> None:

@@ -81,7 +81,8 @@ def test_the_logger_has_the_credentials_of_its_sinks_and_no_others() -> None:
 
 
 def test_processes_write_their_caches_where_they_may_unless_func_yaml_says_otherwise() -> None:
-    assert environment("handler")["HOME"] == "/tmp"
+    assert {environment("handler")[name] for name in ("HOME", "TMPDIR")} == {"/dev/shm"}
+    assert environment("handler", ", gpu: {count: 1}")["HOME"] == "/tmp"
     assert environment("handler", "", "{name: HOME, value: /data}")["HOME"] == "/data"
 
 

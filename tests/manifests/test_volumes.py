@@ -23,11 +23,27 @@ def made(more: str = "", rest: str = "", uri: str = "m.onnx") -> tuple[dict[str,
     return volumes, mounts, [note.text for note in result.notes]
 
 
-def test_a_handler_alone_needs_only_a_folder_for_temporary_files() -> None:
-    volumes, mounts, notes = made()
+def test_a_pod_that_writes_no_files_has_no_volume_and_starts_without_waiting_for_one() -> None:
+    volumes, mounts, notes = made(", batcher: {}, logger: {spool: memory}")
+    assert (volumes, notes) == ({}, [])
+    assert set(map(len, mounts.values())) == {0}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [", models: [{uri: ./b.pt, name: b}]", ", gpu: {count: 1}", ", explain: {method: shap-tree}"],
+    ids=["a runtime that writes", "a GPU", "an explainer"],
+)
+def test_what_writes_temporary_files_has_a_folder_for_them(more: str) -> None:
+    volumes, mounts, _ = made(more)
     assert volumes == {"tmp": {"emptyDir": {}}}
     assert list(mounts["handler"]) == ["/tmp"]
-    assert notes == []
+
+
+def test_a_spool_in_memory_is_in_the_memory_that_the_containers_share() -> None:
+    spec = pod(plan_of(LEAST % ("m.onnx", ", logger: {spool: memory}"))).spec
+    (settings,) = [each["value"] for each in spec["containers"][1]["env"] if each["name"] == "KFUNC_CONFIG"]
+    assert '"spool":"/dev/shm/kfunc-spool"' in settings
 
 
 def test_the_spool_has_a_bound_a_quarter_above_what_the_logger_keeps() -> None:
@@ -96,14 +112,6 @@ def test_credentials_as_files_are_mounted_where_the_storage_looks_for_them() -> 
     volumes, mounts, _ = made(", storage: {file_secret: gcs}")
     assert volumes["storage"] == {"secret": {"secretName": "gcs"}}
     assert mounts["handler"]["/var/run/secrets/kfunc/storage"]["readOnly"] is True
-
-
-def test_a_foreign_server_shares_no_sockets_with_one_sidecar() -> None:
-    server = ", server: {kind: triton, image: example.com/triton, sidecar_image: example.com/kfunc}"
-    assert "sockets" not in made(server + ", logger: {}")[0]
-    _, mounts, _ = made(server + ", logger: {}, batcher: {}")
-    assert "/run/kfunc" not in mounts["handler"]
-    assert "/run/kfunc" in mounts["batcher"]
 
 
 def test_a_model_from_elsewhere_has_a_cache_on_a_volume_of_the_pod() -> None:

@@ -23,7 +23,7 @@ SINKS = (
 ADDRESSES = (["http://collector:4318", "http://a.b/$(A)"], ["collector:4318", "http://a b", "", "http://"])
 PATHS = (
     ["/data", "/mnt/a", "/tmp", "/mnt/a b", "/mnt/$(A)"],
-    ["/", "/dev", "/dev/log", "/run/kfunc", "/a/../b", "data", "/a:b"],
+    ["/", "/dev", "/dev/log", "/etc/kfunc", "/a/../b", "data", "/a:b"],
 )
 TEXTS = (
     [

@@ -52,7 +52,7 @@ FILES = [
     (VOLUME % "{secret: s, path: //}", "run.volumes[0].path", 'mountPath "/" is a reserved path'),
     (VOLUME % "{secret: s, path: data}", "run.volumes[0].path", "invalid value: data"),
     (VOLUME % "{secret: s, path: /a}, {secret: t, path: /a/}", "run.volumes[1].path", "must be unique"),
-    (VOLUME % "{secret: s, path: /run/kfunc}" + "", "run.volumes[0].path", ""),
+    (VOLUME % "{secret: s, path: /etc/kfunc}" + "", "run.volumes[0].path", ""),
     (VOLUME % "{emptyDir: {medium: Disk}, path: /a}", "run.volumes[0].emptyDir.medium", "invalid value: Disk"),
     (VOLUME % "{emptyDir: {sizeLimit: '-1'}, path: /a}", "run.volumes[0].emptyDir.sizeLimit", "invalid value: -1"),
     (LEAST + "deploy: {serviceAccountName: A}\n", "deploy.serviceAccountName", "serviceAccountName"),
@@ -62,7 +62,7 @@ FILES = [
      "inference.server.port", "9091 is a reserved port"),
 ]  # fmt: skip
 # What is refused although Knative itself would take the manifest: it would do something else than is meant.
-STRICTER = ("a//b", "networking.knative.dev/visibility", "/run/kfunc", "timeout_s: 601")
+STRICTER = ("a//b", "networking.knative.dev/visibility", "/etc/kfunc", "timeout_s: 601")
 
 # A field, and a value past its bound.
 BOUNDS: list[tuple[Sequence[str], Any, str]] = [
