@@ -51,7 +51,7 @@ class HuggingfaceHandler(Handler):
         def open_on(accelerator: str) -> Task:
             device = device_of(accelerator, self.config.model.gpu_memory_mb)
             try:
-                return kind(open_model(kind.auto, path, device), path)  # type: ignore[attr-defined]
+                return kind(open_model(kind.auto, path, device), path, self.config)  # type: ignore[attr-defined]
             except ModelLoadError:
                 raise
             except Exception as error:  # OSError, ValueError, safetensors' and tokenizers' own
@@ -59,7 +59,7 @@ class HuggingfaceHandler(Handler):
                 raise ModelLoadError(f"{path}: transformers cannot open it: {lines[0]}") from None
 
         name = f"transformers {transformers.__version__} with torch {torch.__version__}"
-        self._task, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, runtime=name)
+        self._task, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, try_out, name)
         self.inputs, self.outputs = list(self._task.inputs), list(self._task.outputs)
         if isinstance(self._task, TextGeneration):
             self.optional_inputs = self._task.optional_inputs
@@ -69,6 +69,12 @@ class HuggingfaceHandler(Handler):
         """Run the task."""
         with torch.inference_mode():
             return self._task.run(inputs)
+
+
+def try_out(task: Task) -> None:
+    """A first inference. Raises what fails there."""
+    with torch.inference_mode():
+        task.run(task.example())
 
 
 def task_of(folder: Path, wanted: str) -> str:

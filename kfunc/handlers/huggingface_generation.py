@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.huggingface_tasks import Task, texts_of, tokenizer_of
@@ -34,10 +36,15 @@ class TextGeneration(Task):
         """The tokenizer, which fills from the left: what is generated stands at the right."""
         self.tokenizer = tokenizer_of(self.folder, padding_side="left")
 
+    def example(self) -> "Arrays":
+        """One token more."""
+        return {**super().example(), "max_new_tokens": np.array([1], np.int32)}
+
     def run(self, inputs: "Arrays") -> "Arrays":
         """What follows each text."""
-        tensors, settings = self._prepared(inputs)
-        generated = self.model.generate(**tensors, **settings)
+        tensors, settings, seed = self._prepared(inputs)
+        # Past timeout_s the caller has got 504, and nobody reads on.
+        generated = self._generate(seed, **tensors, **settings, max_time=self.config.timeout_s)
         new = generated[:, tensors["input_ids"].shape[1] :]
         return {"generated_text": np.array(self.tokenizer.batch_decode(new, skip_special_tokens=True), np.object_)}
 
@@ -47,7 +54,7 @@ class TextGeneration(Task):
 
         if inputs["text"].size != 1:
             raise InvalidRequest("input 'text': one text is answered in parts, several in one answer: POST them to …/infer")
-        tensors, settings = self._prepared(inputs)
+        tensors, settings, seed = self._prepared(inputs)
         pieces = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         stopped = threading.Event()
         failures: list[BaseException] = []
@@ -55,7 +62,7 @@ class TextGeneration(Task):
         def generate() -> None:
             try:
                 with torch.inference_mode():
-                    self.model.generate(**tensors, **settings, streamer=pieces, stopping_criteria=[_Stop(stopped)])
+                    self._generate(seed, **tensors, **settings, streamer=pieces, stopping_criteria=[_Stop(stopped)])
             except BaseException as error:
                 failures.append(error)
                 pieces.on_finalized_text("", stream_end=True)
@@ -72,10 +79,25 @@ class TextGeneration(Task):
         if failures:
             raise failures[0]
 
-    def _prepared(self, inputs: "Arrays") -> tuple[Any, dict[str, Any]]:
-        tensors = self.encoded(texts_of(inputs["text"])).to(self.model.device)
+    def _generate(self, seed: int | None, **settings: Any) -> Any:
+        with ExitStack() as stack:
+            if seed is not None:
+                stack.enter_context(_Seeded(seed, self.model.device))
+            return self.model.generate(**settings)
+
+    def _prepared(self, inputs: "Arrays") -> tuple[Any, dict[str, Any], int | None]:
+        """Tokens, settings and seed. A text is not cut: what follows its end is asked for. Raises InvalidRequest."""
+        asked = {name: inputs[name].reshape(-1)[0].item() for name in inputs if name != "text"}
+        seed = asked.pop("seed", None)
+        settings = self._settings(asked)
+        tensors = self.tokenizer(texts_of(inputs["text"]), padding=True, return_tensors="pt").to(self.model.device)
         tensors.pop("token_type_ids", None)
-        return tensors, self._settings({name: inputs[name].reshape(-1)[0].item() for name in inputs if name != "text"})
+        given, most = tensors["input_ids"].shape[1], self.positions()
+        if most:
+            if given >= most:
+                raise InvalidRequest(f"input 'text': {given} tokens; the model takes {most} with those that it adds")
+            settings["max_new_tokens"] = min(settings["max_new_tokens"], most - given)
+        return tensors, settings, seed
 
     def _settings(self, asked: dict[str, Any]) -> dict[str, Any]:
         wanted = asked.get("max_new_tokens", self.model.generation_config.max_new_tokens or MAX_NEW_TOKENS)
@@ -93,9 +115,19 @@ class TextGeneration(Task):
             if not 0 < top_p <= 1:
                 raise InvalidRequest("input 'top_p': a number above 0, and at most 1, expected")
             settings |= {"do_sample": True, "top_p": float(top_p)}
-        if "seed" in asked:
-            torch.manual_seed(asked["seed"])
         return settings
+
+
+class _Seeded(TorchFunctionMode):  # type: ignore[misc]
+    """Draws this thread's random tokens from a generator of its own: torch.manual_seed is for all threads together."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        super().__init__()
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        own = {"generator": self._generator} if function is torch.multinomial else {}
+        return function(*args, **{**(kwargs or {}), **own})
 
 
 class _Stop:

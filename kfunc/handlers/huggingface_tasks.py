@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from kfunc.config.images import Images
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
+    from kfunc.config.pod import PodConfig
     from kfunc.handlers.contract import Arrays
 
 TEXT, IMAGE = TensorSpec("text", "BYTES", [-1]), TensorSpec("image", "BYTES", [-1])
 LABELS = [TensorSpec("label", "BYTES", [-1]), TensorSpec("score", "FP32", [-1])]
+UNKNOWN = 2**31  # tokenizers that know no limit say 10^30
 MASKS = 5  # fillings of a mask, as transformers' pipeline gives
 
 
@@ -29,14 +32,21 @@ class Task(ABC):
     inputs: list[TensorSpec] = [TEXT]
     outputs: list[TensorSpec] = []
 
-    def __init__(self, model: Any, folder: Path) -> None:
+    def __init__(self, model: Any, folder: Path, config: "PodConfig") -> None:
         self.model = model
         self.folder = folder
+        self.config = config
         self.prepare()
 
     def prepare(self) -> None:
         """Open what stands before the model. Raises what transformers raises."""
         self.tokenizer = tokenizer_of(self.folder)
+        if self.model.config.pad_token_id is None:  # else those like GPT refuse rows of different lengths
+            self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    def example(self) -> "Arrays":
+        """A small request that it answers."""
+        return {"text": np.array([b"a"], np.object_)}
 
     @abstractmethod
     def run(self, inputs: "Arrays") -> "Arrays":
@@ -44,10 +54,16 @@ class Task(ABC):
 
     def encoded(self, texts: list[str], **options: Any) -> Any:
         """Texts as the model's tensors, padded to the longest and cut to what the model takes."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        longest = min(self.tokenizer.model_max_length, limit or self.tokenizer.model_max_length)
-        cut = {"truncation": True, "max_length": longest} if longest < 2**31 else {}
+        cut = {"truncation": True, "max_length": longest} if (longest := self.positions()) else {}
         return self.tokenizer(texts, padding=True, return_tensors="pt", **cut, **options)
+
+    def positions(self) -> int:
+        """The tokens that the model takes; 0 where nothing says it."""
+        limits = (
+            getattr(self.model.config.get_text_config(), "max_position_embeddings", None),
+            self.tokenizer.model_max_length,
+        )
+        return min((limit for limit in limits if limit and limit < UNKNOWN), default=0)
 
     def logits(self, tensors: Any) -> torch.Tensor:
         """What the model gives for them, on the CPU."""
@@ -60,7 +76,7 @@ def tokenizer_of(folder: Path, **options: Any) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
@@ -105,21 +121,24 @@ class ImageClassification(_Labelled):
         """The image processor; resizing and normalising are as its file says."""
         from transformers import AutoImageProcessor
 
+        from kfunc.handlers import pixels
+
+        self._pixels, self._settings = pixels, Images()
         self.processor = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
     def run(self, inputs: "Arrays") -> "Arrays":
-        """The best label of each image. Raises InvalidRequest for bytes that are none."""
-        images = [_image(each) for each in inputs["image"].reshape(-1).tolist()]
+        """The best label of each image. Raises InvalidRequest for bytes that are none, TooManyPixels."""
+        heads = [self._pixels.opened(each, at, self._settings) for at, each in enumerate(inputs["image"].reshape(-1).tolist())]
+        images = [self._pixels.to_rgb(each, at) for at, each in enumerate(heads)]
         return self.labels(self.logits(self.processor(images=images, return_tensors="pt")))
 
+    def example(self) -> "Arrays":
+        """One black pixel."""
+        from PIL import Image
 
-def _image(content: Any) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        return Image.open(io.BytesIO(content)).convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, TypeError):
-        raise InvalidRequest("input 'image': expected the bytes of an image file, as JPEG or PNG") from None
+        file = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(file, "PNG")
+        return {"image": np.array([file.getvalue()], np.object_)}
 
 
 class TokenClassification(Task):
@@ -150,6 +169,10 @@ class FillMask(Task):
 
     auto = "AutoModelForMaskedLM"
     outputs = [TensorSpec("token", "BYTES", [-1, MASKS]), TensorSpec("score", "FP32", [-1, MASKS])]
+
+    def example(self) -> "Arrays":
+        """A mask alone."""
+        return {"text": np.array([self.tokenizer.mask_token], np.object_)}
 
     def run(self, inputs: "Arrays") -> "Arrays":
         """Fillings and their probabilities. Raises InvalidRequest for a text that has not exactly one mask."""
@@ -197,7 +220,7 @@ def _document(file: Path, empty: Any = None) -> Any:
     return json.loads(file.read_bytes()) if file.is_file() else ({} if empty is None else empty)
 
 
-TASKS: dict[str, Callable[[Any, Path], Task]] = {
+TASKS: "dict[str, Callable[[Any, Path, PodConfig], Task]]" = {
     "text-classification": TextClassification,
     "token-classification": TokenClassification,
     "fill-mask": FillMask,

