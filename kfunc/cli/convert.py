@@ -59,6 +59,8 @@ def convert(
 
     chosen = runtime or detect(model)[0]
     require_convertible(chosen, precision)
+    if target is None and model.name in ("", ".."):
+        raise StartupError(f"{model} has no name for the new file to have: name it with -o FILE")
     file = target or model.with_suffix(".onnx" if precision == "fp32" else f".{precision}.onnx")
     if file.exists() and not force:
         raise StartupError(f"{file} exists; --force overwrites it, and -o names another")

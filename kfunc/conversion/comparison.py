@@ -44,7 +44,9 @@ def _difference(name: str, there: Any, other: str, here: Any) -> Difference:
         unlike = np.mean([_plain(one) != _plain(two) for one, two in zip(before.ravel(), after.ravel(), strict=True)])
         return Difference(other, name, float(unlike), float(unlike), True, rows)
     before, after = before.astype(np.float64), after.astype(np.float64)
-    apart = np.where(np.isnan(before) & np.isnan(after), 0.0, np.abs(before - after))
+    alike = (before == after) | (np.isnan(before) & np.isnan(after))
+    with np.errstate(invalid="ignore"):  # the same infinity in both
+        apart = np.where(alike, 0.0, np.abs(before - after))
     largest = float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
     relative = float(np.nan_to_num(apart / np.maximum(np.abs(np.nan_to_num(before)), 1.0), nan=np.inf).max(initial=0.0))
     return Difference(other, name, largest, relative, False, rows)

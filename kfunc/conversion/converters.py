@@ -4,8 +4,6 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kfunc.errors import StartupError
 from kfunc.handlers.contract import Handler
 
@@ -79,8 +77,8 @@ def _of_torch(handler: Handler, sample: "Arrays", opset: int) -> Any:
     import onnx
     import torch
 
-    names = list(sample)
-    tensors = tuple(torch.from_numpy(np.array(array, copy=True)) for array in sample.values())
+    arguments = handler.arguments(sample)  # type: ignore[attr-defined]  # of the runtime torch: in the module's order
+    names, tensors = list(arguments), tuple(each.clone() for each in arguments.values())
     outputs = [spec.name for spec in handler.outputs] or None
     batch = {name: {0: "batch"} for name in [*names, *(outputs or ())]}
     content = io.BytesIO()

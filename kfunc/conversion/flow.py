@@ -83,7 +83,7 @@ def convert(wish: Wish, say: Callable[[str], None]) -> Converted:
     if wish.precision != "fp32":
         with steps.step(f"lowering to {wish.precision}"):
             model = lowered(model, wish.precision)
-    content = model.SerializeToString()
+    content = _bytes(model)
     with tempfile.TemporaryDirectory(dir=wish.target.parent, prefix=".convert-") as folder:
         written = Path(folder) / "model.onnx"
         with steps.step("checking both on the same rows"):
@@ -122,6 +122,16 @@ def _onnx(wish: Wish, original: Handler, sample: "Arrays") -> Any:
     except Exception as error:  # each converter's own, of what it does not know
         reason = " ".join(str(error).split())[:400]
         raise StartupError(f"{wish.model}: cannot be converted: {type(error).__name__}: {reason}") from None
+
+
+def _bytes(model: Any) -> bytes:
+    try:
+        content: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's own, another one in each release
+        raise StartupError(
+            f"the converted model cannot be written as one file, which holds at most 2 GB ({error}): try --precision fp16"
+        ) from None
+    return content
 
 
 def load(path: Path, runtime: str, trust: bool) -> Handler:

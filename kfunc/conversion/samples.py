@@ -2,11 +2,12 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from kfunc.errors import StartupError
-from kfunc.handlers.explainers.attach import read_csv
+from kfunc.handlers.explainers.attach import read_csv, read_npy
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -39,15 +40,18 @@ def random_sample(specs: list[TensorSpec]) -> "Arrays":
 
 
 def read_sample(path: Path, specs: list[TensorSpec]) -> "Arrays":
-    """Rows from a file: .npz has an array for each input, .npy and .csv have the only one. Raises StartupError."""
+    """Rows from a file: .npz has an array for each input, .npy and .csv have the only one; in the model's order.
+
+    Raises StartupError.
+    """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # numpy leaves a broken one open
                 sample: Arrays = {name: _bytes(file[name]) for name in file.files}
         else:
-            rows = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_csv(path)
+            rows = read_npy(path) if path.suffix == ".npy" else read_csv(path)
             sample = {specs[0].name if specs else "input-0": rows}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise StartupError(f"{path}: cannot be read as a sample: {error}") from None
     kinds = {spec.name: spec.datatype for spec in specs}
     if kinds and sample.keys() != kinds.keys():
@@ -56,7 +60,8 @@ def read_sample(path: Path, specs: list[TensorSpec]) -> "Arrays":
         shape = list(sample[spec.name].shape)
         if len(spec.shape) == 2 and spec.shape[1] > 0 and shape[1:] != spec.shape[1:]:
             raise StartupError(f"{path}: {spec.name} is rows of {spec.shape[1]} columns; the file's shape is {shape}")
-    return {name: array.astype(DTYPES.get(kinds.get(name, ""), array.dtype), copy=False) for name, array in sample.items()}
+    names = list(kinds) or list(sample)
+    return {name: sample[name].astype(DTYPES.get(kinds.get(name, ""), sample[name].dtype), copy=False) for name in names}
 
 
 def _bytes(array: Any) -> Any:

@@ -80,3 +80,12 @@ def test_bf16_is_explained(serve: Serve, tmp_path: Path) -> None:
     status, answer = model.caller.ask("POST", "/v1/models/iris:explain", {"instances": ROWS.tolist()})
     assert status == 200, answer
     assert np.shape(answer["explanations"][name]) == (4, 3)
+
+
+def test_a_sample_in_another_order_is_given_by_name(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(Weighted(), (torch.zeros(2, 3), torch.zeros(2, 3))), tmp_path / "m.pt")
+    np.savez(tmp_path / "rows.npz", second=ROWS, first=ROWS)
+    told = convert(
+        Wish(tmp_path / "m.pt", "torch", tmp_path / "m.onnx", tmp_path / "rows.npz", "fp32", 17, 1e-4, False), lambda line: None
+    )
+    assert told.good

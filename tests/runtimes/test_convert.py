@@ -149,6 +149,13 @@ def test_a_model_that_is_not_converted_is_refused_with_the_way(tmp_path: Path, n
         run(tmp_path / name)
 
 
+def test_a_folder_without_a_name_needs_one_for_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartupError, match=r"^\. has no name for the new file to have: name it with -o FILE"):
+        run(".", "--runtime", "sklearn")
+
+
 def test_a_target_whose_folder_is_not_there_is_refused_before_the_work(tmp_path: Path) -> None:
     path = saved(tmp_path, booster("reg:squarederror", VALUES))
     with pytest.raises(StartupError, match=r"gone: there is no such folder to write b\.onnx in"):

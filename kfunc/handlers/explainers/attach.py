@@ -60,7 +60,7 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
 def read_rows(path: Path, most: int) -> "np.ndarray[Any, Any]":
     """Rows of numbers from a file, at most so many, evenly chosen; a CSV may have a line of names. Raises ModelLoadError."""
     try:
-        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_csv(path)
+        content = read_npy(path) if path.suffix == ".npy" else read_csv(path)
         rows: np.ndarray[Any, Any] = np.asarray(content, np.float64)
     except (OSError, ValueError, EOFError) as error:
         raise ModelLoadError(f"{path}: cannot be read as explain.background: {error}") from None
@@ -68,6 +68,12 @@ def read_rows(path: Path, most: int) -> "np.ndarray[Any, Any]":
         raise ModelLoadError(f"{path}: explain.background must be rows of numbers, and its shape is {list(rows.shape)}")
     chosen: np.ndarray[Any, Any] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     return chosen
+
+
+def read_npy(path: Path) -> Any:
+    """One array; np.load would open other kinds of files, too."""
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_csv(path: Path) -> Any:
