@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+TRUST = "set model.trust: true and model.digest if you trust it"
+"""The way for a model whose own description names what could run code."""
+
 
 def nested_strings(value: Any) -> Iterator[tuple[str, str]]:
     """Every string of a document, with the key that it stands under."""

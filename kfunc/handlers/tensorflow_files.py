@@ -10,7 +10,7 @@ import tensorflow as tf
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.nested_strings import nested_strings
+from kfunc.handlers.nested_strings import TRUST, nested_strings
 from kfunc.protocol.messages import TensorSpec
 
 DEFAULT = "serving_default"
@@ -24,7 +24,6 @@ DATATYPES = {
     "float64": "FP64",
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-TRUST = "set model.trust: true and model.digest if you trust it"
 
 
 class Signature(Struct):
@@ -76,6 +75,8 @@ def open_keras(path: Path, *, trusted: bool) -> dict[str, Signature]:
         model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
     except Exception as error:  # ValueError, KeyError, TypeError, zipfile's and h5py's own
         raise _unreadable(path, error) from None
+    if not getattr(model, "inputs", None):  # it was never called, or its class derives from keras.Model
+        raise ModelLoadError(f"{path}: the model does not tell its inputs: call it on some rows, then model.export(FOLDER)")
     taken = [tf.TensorSpec(each.shape, each.dtype, each.name) for each in model.inputs]
     names = list(getattr(model, "output_names", ())) or [f"output-{index}" for index in range(len(model.outputs))]
     function = tf.function(_call(model, names), input_signature=taken).get_concrete_function()

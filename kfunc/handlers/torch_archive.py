@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.nested_strings import nested_strings
+from kfunc.handlers.nested_strings import TRUST, nested_strings
 
 Kind = Literal["script", "program", "weights"]
 
@@ -26,7 +26,6 @@ TARGET = re.compile(
 # What sympy prints of sizes: Symbol('s0', positive=True, integer=True), Add(…), Integer(2), s0.
 NUMBER, NAME = r"-?\d+(\.\d+)?(e-?\d+)?", r"'\w+'"
 EXPRESSION = re.compile(rf"([A-Z][A-Za-z]*\(|\)|, |{NAME}|{NUMBER}|[a-z]+=(True|False|{NUMBER})|[suzf]\d+|true|false)*")
-TRUST = "set model.trust: true and model.digest if you trust it"
 
 
 def kind_of(path: Path) -> Kind:

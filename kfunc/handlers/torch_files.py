@@ -15,8 +15,9 @@ import torch
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.nested_strings import TRUST
 from kfunc.handlers.python import import_file, place_of
-from kfunc.handlers.torch_archive import TRUST, require_harmless
+from kfunc.handlers.torch_archive import require_harmless
 from kfunc.handlers.torch_signature import of_program, of_script, parameters
 from kfunc.protocol.messages import TensorSpec
 

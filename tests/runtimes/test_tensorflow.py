@@ -164,6 +164,13 @@ def test_half_a_file_is_refused_with_its_name(kind: str, network: Any, configure
         load_handler(configured(str(path), "tensorflow"))
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_model_that_was_never_called_is_refused_with_the_way(configured: Configured, tmp_path: Path) -> None:
+    keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+    with pytest.raises(ModelLoadError, match=r"m\.keras: the model does not tell its inputs: call it on some rows, then"):
+        load_handler(configured(str(tmp_path / "m.keras"), "tensorflow"))
+
+
 def with_lambda() -> Any:
     taken = keras.Input((4,))
     return keras.Model(taken, keras.layers.Lambda(lambda x: x * 2)(taken))
