@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from kfunc.errors import StartupError
 from kfunc.storage.credentials import Credentials
+from kfunc.storage.digests import files_below
 from kfunc.storage.keys import SECRET
 from kfunc.storage.sealing import SUFFIX, seal
 
@@ -33,17 +35,24 @@ def seal_command(source: Path, output: Path | None, key: str) -> int:
     target = output or source.with_name(f"{source.name}{SUFFIX}")
     if target.exists():
         raise StartupError(f"{target} exists; remove it, or choose another place with -o")
-    credentials = Credentials(os.environ)
-    files = [source] if source.is_file() else sorted(each for each in source.rglob("*") if each.is_file())
+    files = [""] if source.is_file() else files_below(source)
     if not files:
         raise StartupError(f"{source}: holds no file")
-    for file in files:
-        to = target if source.is_file() else target / f"{file.relative_to(source)}{SUFFIX}"
-        to.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            seal(file, to, key, credentials)
-        except OSError as error:
-            raise StartupError(f"{to}: cannot be written: {error.strerror}") from None
-        click.echo(f"sealed {file} as {to}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+            made = Path(beside, target.name)
+            for name in files:
+                _seal(source / name, made / f"{name}{SUFFIX}" if name else made, key, name)
+            made.rename(target)
+    except OSError as error:
+        raise StartupError(f"{target}: cannot be written: {error.strerror}") from None
+    for name in files:
+        click.echo(f"sealed {source / name} as {target / f'{name}{SUFFIX}' if name else target}")
     click.echo(f"next: model: {{uri: {target}, sealed: true}} in func.yaml, and the key in the Secret of storage.env_secret")
     return 0
+
+
+def _seal(source: Path, target: Path, key: str, name: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    seal(source, target, key, Credentials(os.environ), name)

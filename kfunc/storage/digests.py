@@ -24,12 +24,16 @@ def folder_digest(folder: Path, progress: Progress) -> str:
 
     Raises ModelLoadError for a link to a folder: what it leads to would not be in the digest.
     """
+    lines = "".join(f"{file_digest(folder / name, progress)}  {name}\n" for name in files_below(folder))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def files_below(folder: Path) -> list[str]:
+    """The names of all files, sorted. Raises ModelLoadError for a link to a folder, which is not followed."""
     found = list(folder.rglob("*"))
     if linked := next((path for path in found if path.is_symlink() and path.is_dir()), None):
-        raise ModelLoadError(f"{linked}: is a link to a folder, which a digest does not cover; put the folder itself there")
-    files = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
-    lines = "".join(f"{file_digest(folder / name, progress)}  {name}\n" for name in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+        raise ModelLoadError(f"{linked}: is a link to a folder, which is not followed; put the folder itself there")
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
 
 
 def check(path: Path, expected: str, what: str, progress: Progress | None = None) -> None:

@@ -4,7 +4,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error
 from os import urandom
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,6 +16,7 @@ from kfunc.storage.web import WebClient
 KEY_BYTES, NONCE_BYTES = 32, 12
 BOUND = b"kfunc data key 1"
 SECRET = "secret"  # noqa: S105, the name of a kind of key
+NO_KEY = "Vault's answer has no key in it: look at VAULT_ADDR, and at the transit key's name"
 VAULT = re.compile(r"vault:([A-Za-z0-9_.-]{1,128})")
 
 
@@ -33,7 +34,10 @@ def wrap(data_key: bytes, by: str, credentials: Credentials) -> bytes:
     """The data key, encrypted by the key `by`: `secret`, or `vault:NAME`. Raises ModelLoadError."""
     if match := VAULT.fullmatch(by):
         told = _vault(f"encrypt/{match[1]}", {"plaintext": b64encode(data_key).decode()}, credentials)
-        return str(told.get("ciphertext", "")).encode()
+        wrapped = told.get("ciphertext")
+        if not isinstance(wrapped, str) or not wrapped:
+            raise ModelLoadError(NO_KEY)
+        return wrapped.encode()
     nonce = urandom(NONCE_BYTES)
     return nonce + cipher(_secret(by, credentials)).encrypt(nonce, data_key, BOUND)
 
@@ -43,15 +47,20 @@ def unwrap(wrapped: bytes, by: str, credentials: Credentials) -> bytes:
     if match := VAULT.fullmatch(by):
         told = _vault(f"decrypt/{match[1]}", {"ciphertext": wrapped.decode("ascii", "replace")}, credentials)
         try:
-            return b64decode(told.get("plaintext", ""), validate=True)
+            data_key = b64decode(told.get("plaintext", ""), validate=True)
         except (TypeError, ValueError):
-            raise ModelLoadError("Vault's answer has no key in it: look at VAULT_ADDR, and at the transit key's name") from None
+            data_key = b""
+        if len(data_key) != KEY_BYTES:
+            raise ModelLoadError(NO_KEY)
+        return data_key
+    key = cipher(_secret(by, credentials))
     try:
-        return cipher(_secret(by, credentials)).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], BOUND)
-    except ModelLoadError:
-        raise
+        data_key = key.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], BOUND)
     except Exception:  # cryptography's InvalidTag, and ValueErrors of broken lengths
-        raise ModelLoadError("the file was sealed with another key than MODEL_KEY, or is broken") from None
+        data_key = b""
+    if len(data_key) != KEY_BYTES:
+        raise ModelLoadError("the file was sealed with another key than MODEL_KEY, or is broken")
+    return data_key
 
 
 def cipher(key: bytes) -> Cipher:
@@ -79,7 +88,7 @@ def _secret(by: str, credentials: Credentials) -> bytes:
     return key
 
 
-def _vault(path: str, body: dict[str, str], credentials: Credentials) -> dict[str, str]:
+def _vault(path: str, body: dict[str, str], credentials: Credentials) -> dict[str, Any]:
     base = credentials.environ.get("VAULT_ADDR", "").rstrip("/")
     token = credentials.text("VAULT_TOKEN", "vault-token", ".vault-token")
     if not base.startswith(("http://", "https://")) or not token:
@@ -87,7 +96,7 @@ def _vault(path: str, body: dict[str, str], credentials: Credentials) -> dict[st
     client = WebClient({"X-Vault-Token": token})
     try:
         answer = client.get(f"{base}/v1/transit/{path}", method="POST", body=msgspec.json.encode(body))
-        told: dict[str, dict[str, str]] = msgspec.json.decode(answer.text(), type=dict[str, object])
+        told = msgspec.json.decode(answer.text(), type=dict[str, Any])
         return dict(told["data"])
     except (Interrupted, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise ModelLoadError(f"{base}: Vault does not answer: {error}") from None

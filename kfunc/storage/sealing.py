@@ -1,7 +1,8 @@
 """Sealed files: AES-GCM in blocks, with a data key for each file, which another key wraps.
 
 `MAGIC`, the length of the header in 4 bytes, the header in JSON, then blocks of BLOCK bytes with a tag of 16 each. A
-block's nonce is its number and whether it is the last one, so that none can be moved, repeated or cut off unseen.
+block's nonce is its number and whether it is the last one, so that none can be moved, repeated or cut off unseen. The
+header, which each block authenticates, has the file's name, so that no file can take another one's place.
 """
 
 from base64 import b64decode, b64encode
@@ -26,18 +27,20 @@ LONGEST_HEADER = 64 * 1024
 
 
 class Header(Struct, frozen=True):
-    """`key` is the wrapped data key as base64, `by` the key that wraps it."""
+    """`name` is the file's within what was sealed, `key` the wrapped data key as base64, `by` the key that wraps it."""
 
+    name: str
     key: str
     by: str
     size: int
 
 
-def seal(source: Path, target: Path, by: str, credentials: Credentials) -> None:
-    """Encrypt a file. Raises ModelLoadError where the key is missing."""
+def seal(source: Path, target: Path, by: str, credentials: Credentials, name: str = "") -> None:
+    """Encrypt a file, to be known as `name`, else as the target's own. Raises ModelLoadError where the key is missing."""
     data_key = urandom(KEY_BYTES)
     size = source.stat().st_size
-    header = Header(b64encode(wrap(data_key, by, credentials)).decode(), by, size)
+    wrapped = b64encode(wrap(data_key, by, credentials)).decode()
+    header = Header(name or target.name.removesuffix(SUFFIX), wrapped, by, size)
     head = msgspec.json.encode(header)
     blocks, bound = cipher(data_key), sha256(head).digest()
     with source.open("rb") as file, target.open("xb") as out:
@@ -51,10 +54,24 @@ def seal(source: Path, target: Path, by: str, credentials: Credentials) -> None:
             number, block = number + 1, following
 
 
-def unseal(source: Path, credentials: Credentials) -> Iterator[bytes]:
-    """The content of a sealed file, block after block. Raises ModelLoadError with the file and the reason."""
+def sealed_as(source: Path) -> str:
+    """The name that a file says it was sealed by; `unseal` finds out whether that is true. Raises ModelLoadError."""
+    with source.open("rb") as file:
+        return _header(source, file)[0].name
+
+
+def unseal(source: Path, credentials: Credentials, name: str = "") -> Iterator[bytes]:
+    """The content of a sealed file, block after block; it must have been sealed by the name, else by its own.
+
+    Raises ModelLoadError with the file and the reason.
+    """
+    name = name or source.name.removesuffix(SUFFIX)
     with source.open("rb") as file:
         header, head = _header(source, file)
+        if header.name != name:
+            raise ModelLoadError(
+                f"{source.name}: was sealed as {header.name[:200]!r}, not as {name!r}; seal the right file again"
+            )
         try:
             data_key = unwrap(b64decode(header.key, validate=True), header.by, credentials)
         except ModelLoadError as error:

@@ -2,14 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
 from kfunc.config.places import UNSEALED
 from kfunc.errors import ModelLoadError
 from kfunc.storage.credentials import Credentials
+from kfunc.storage.digests import files_below
 from kfunc.storage.progress import Progress
-from kfunc.storage.sealing import SUFFIX, unseal
+from kfunc.storage.sealing import SUFFIX, sealed_as, unseal
 
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -41,21 +43,21 @@ def file_system(place: str, mountinfo: str) -> str:
 
 
 def unsealed(path: Path, credentials: Credentials, progress: Progress) -> Path:
-    """The model at `path`, with its sealed files decrypted, in a folder in memory. The caller removes it by `forget`.
+    """The model at `path`, decrypted, in a folder in memory. The caller removes it by `forget`.
 
-    Files of a folder that are not sealed are copied as they are. Raises ModelLoadError.
+    Every file of it must be sealed, and all by names that fit to each other. Raises ModelLoadError.
     """
+    folder, files = (path.parent, [path.name]) if path.is_file() else (path, files_below(path))
+    _require_sealed(path, files)
     sweep(memory_folder())
     target = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=memory_folder()))
     _own.add(target)
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    progress.enter("decrypting", sum(each.stat().st_size for each in files))
+    progress.enter("decrypting", sum((folder / name).stat().st_size for name in files))
     try:
-        if not any(each.name.endswith(SUFFIX) for each in files):
-            raise ModelLoadError(f"{path}: model.sealed is set, and no file there ends in {SUFFIX}")
-        for each in files:
-            name = each.name if path.is_file() else each.relative_to(path).as_posix()
-            _write(each, target / name.removesuffix(SUFFIX), credentials, progress)
+        above = _above(folder / files[0], files[0])
+        for name in files:
+            plain = name.removesuffix(SUFFIX)
+            _write(target / plain, unseal(folder / name, credentials, above + plain), progress)
     except BaseException as error:
         forget(target)
         if isinstance(error, OSError):
@@ -64,14 +66,27 @@ def unsealed(path: Path, credentials: Credentials, progress: Progress) -> Path:
     return target / path.name.removesuffix(SUFFIX) if path.is_file() else target
 
 
-def _write(source: Path, target: Path, credentials: Credentials, progress: Progress) -> None:
+def _require_sealed(path: Path, files: list[str]) -> None:
+    if not any(name.endswith(SUFFIX) for name in files):
+        raise ModelLoadError(f"{path}: model.sealed is set, and no file there ends in {SUFFIX}")
+    if plain := next((name for name in files if not name.endswith(SUFFIX)), None):
+        raise ModelLoadError(
+            f"{path}: {plain} is not sealed, and anybody could have put it there: seal the folder (kfunc model seal DIR); "
+            f"of a folder elsewhere model.files: ['*{SUFFIX}'] leaves it out"
+        )
+
+
+def _above(file: Path, name: str) -> str:
+    """The folder that was sealed may be one above the model's: what the names of all its files begin with."""
+    known, plain = sealed_as(file), name.removesuffix(SUFFIX)
+    return known.removesuffix(plain) if known.endswith(f"/{plain}") else ""
+
+
+def _write(target: Path, blocks: Iterable[bytes], progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not source.name.endswith(SUFFIX):
-        shutil.copyfile(source, target)
-        return
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
-        for block in unseal(source, credentials):
+        for block in blocks:
             file.write(block)
             progress.add(len(block))
 

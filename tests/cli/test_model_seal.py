@@ -30,6 +30,29 @@ def test_without_a_key_it_says_what_is_missing(kfunc: Command, tmp_path: Path, m
     assert "sealed models need MODEL_KEY" in result.err
 
 
+@pytest.mark.parametrize("key", ["", "AAAA"])
+def test_what_fails_leaves_nothing_so_that_it_can_be_tried_again(
+    kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/m.onnx").write_bytes(b"weights")
+    monkeypatch.setenv("MODEL_KEY", key)
+    assert kfunc("model", "seal", tmp_path / "w").status == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    assert kfunc("model", "seal", tmp_path / "w").status == 0
+
+
+def test_a_link_to_a_folder_is_refused_rather_than_passed_over(
+    kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/m.onnx").write_bytes(b"weights")
+    (tmp_path / "w/more").symlink_to(tmp_path)
+    assert "more: is a link to a folder, which is not followed" in kfunc("model", "seal", tmp_path / "w").err
+
+
 def test_a_function_with_a_sealed_model_is_valid_and_its_runtime_known_by_the_name_beneath(
     kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

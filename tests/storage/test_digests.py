@@ -43,5 +43,5 @@ def test_a_changed_file_is_told_with_the_digest_that_there_is(folder: Path) -> N
 def test_a_link_to_a_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (folder / "code").symlink_to(tmp_path / "code")
-    with pytest.raises(ModelLoadError, match="code: is a link to a folder, which a digest does not cover"):
+    with pytest.raises(ModelLoadError, match="code: is a link to a folder, which is not followed"):
         folder_digest(folder, Progress())

@@ -9,6 +9,7 @@ import pytest
 
 from kfunc.errors import ModelLoadError
 from kfunc.storage.credentials import Credentials
+from kfunc.storage.keys import unwrap, wrap
 from kfunc.storage.progress import Progress
 from kfunc.storage.sealing import BLOCK, MAGIC, TAG_BYTES, seal, unseal
 from kfunc.storage.unsealing import file_system, forget, memory_folder, unsealed
@@ -95,12 +96,46 @@ def test_a_file_that_is_not_sealed_is_told(tmp_path: Path) -> None:
 
 def test_a_model_is_decrypted_in_memory_and_leaves_it(tmp_path: Path) -> None:
     sealed(tmp_path, b"weights")
-    (tmp_path / "labels.txt").write_bytes(b"plain")
+    sealed(tmp_path, b"labels", "labels.txt")
     path = unsealed(tmp_path, CREDENTIALS, Progress())
-    assert {each.name: each.read_bytes() for each in path.iterdir()} == {"m.onnx": b"weights", "labels.txt": b"plain"}
+    assert {each.name: each.read_bytes() for each in path.iterdir()} == {"m.onnx": b"weights", "labels.txt": b"labels"}
     assert file_system(str(path), Path("/proc/self/mountinfo").read_text()) == "tmpfs"
     forget(path)
     assert not path.exists()
+
+
+def test_a_file_that_is_not_sealed_does_not_come_into_a_sealed_model(tmp_path: Path) -> None:
+    sealed(tmp_path, b"weights")
+    (tmp_path / "handler.py").write_bytes(b"evil")
+    with pytest.raises(ModelLoadError, match=r"handler\.py is not sealed, and anybody could have put it there"):
+        unsealed(tmp_path, CREDENTIALS, Progress())
+
+
+def test_sealed_files_cannot_take_each_other_s_place(tmp_path: Path) -> None:
+    one, other = sealed(tmp_path, b"model", "m.onnx"), sealed(tmp_path, b"other", "other.onnx")
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    for path in (tmp_path, one):
+        with pytest.raises(
+            ModelLoadError, match=r"was sealed as 'other\.onnx', not as 'm\.onnx'|'m\.onnx', not as 'other\.onnx'"
+        ):
+            unsealed(path, CREDENTIALS, Progress())
+
+
+def test_of_a_folder_of_models_that_was_sealed_each_is_opened_but_not_with_a_file_of_another(tmp_path: Path) -> None:
+    names = ("iris/m.onnx", "iris/1/labels", "fraud/1/labels")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+        seal(tmp_path / name, tmp_path / f"{name}.sealed", "secret", CREDENTIALS, name)
+        (tmp_path / name).unlink()
+    path = unsealed(tmp_path / "iris", CREDENTIALS, Progress())
+    assert (path / "m.onnx").read_bytes() + (path / "1/labels").read_bytes() == b"iris/m.onnxiris/1/labels"
+    forget(path)
+    (tmp_path / "fraud/1/labels.sealed").replace(tmp_path / "iris/1/labels.sealed")
+    with pytest.raises(ModelLoadError, match=r"was sealed as .*, not as "):
+        unsealed(tmp_path / "iris", CREDENTIALS, Progress())
 
 
 def test_what_fails_leaves_nothing_in_memory(tmp_path: Path) -> None:
@@ -137,3 +172,16 @@ def test_a_key_of_vault_wraps_the_data_key(web: WebServer, tmp_path: Path) -> No
     assert b"".join(unseal(tmp_path / "m.sealed", credentials)) == b"weights"
     with pytest.raises(ModelLoadError, match="needs VAULT_ADDR and VAULT_TOKEN"):
         list(unseal(tmp_path / "m.sealed", CREDENTIALS))
+
+
+@pytest.mark.parametrize("data", [{}, {"ciphertext": "", "plaintext": ""}, {"ciphertext": 1, "plaintext": "AAAA"}])
+def test_a_vault_that_answers_without_a_key_is_told_and_nothing_is_sealed(
+    web: WebServer, tmp_path: Path, data: dict[str, object]
+) -> None:
+    for verb in ("encrypt", "decrypt"):
+        web.answers[f"/v1/transit/{verb}/models"] = json.dumps({"data": data}).encode()
+    credentials = Credentials({"VAULT_ADDR": web.url, "VAULT_TOKEN": "t0"})
+    with pytest.raises(ModelLoadError, match="Vault's answer has no key in it"):
+        wrap(bytes(32), "vault:models", credentials)
+    with pytest.raises(ModelLoadError, match="Vault's answer has no key in it"):
+        unwrap(b"x", "vault:models", credentials)
