@@ -113,7 +113,8 @@ class Cache:
             try:
                 yield self.find(key)
             finally:
-                del self._fetching[key]
+                if self._fetching.pop(key, None) is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has the descriptor as well
         finally:
             os.close(descriptor)
 
@@ -179,7 +180,8 @@ class Cache:
             self._remove(folder)
             made.rename(folder)
         self._remove(self.partial(key))
-        lock = os.dup(self._fetching[key]) if key in self._fetching else None
+        held = self._fetching.pop(key, None)
+        lock = None if held is None else os.dup(held)
         threading.Thread(target=_sync, args=(folder, about, lock), daemon=True).start()
         return folder / CONTENT / about.entry if about.entry else folder / CONTENT
 
@@ -294,4 +296,5 @@ def _sync(folder: Path, about: About, lock: int | None) -> None:
         pass
     finally:
         if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)

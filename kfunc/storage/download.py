@@ -1,6 +1,7 @@
 """Moves the files of a model into a folder: several ranges at a time, again where one breaks off, further after a crash."""
 
 import os
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,10 +31,14 @@ def boot_id() -> str:
 
 
 class Journal:
-    """The file in which a download notes the parts that are there; those of files that are not `whole` count no more."""
+    """The file in which a download notes the parts that are there; those of files that are not `whole` count no more.
+
+    `is_new`: whatever is there is of another listing.
+    """
 
     def __init__(self, path: Path, head: Head, whole: Callable[[int], bool]) -> None:
-        noted = planning.read(path.read_bytes() if path.exists() else b"", head) or []
+        read = planning.read(path.read_bytes() if path.exists() else b"", head)
+        self.is_new, noted = read is None, read or []
         files = {number for number in {part.file for part in noted} if whole(number)}
         self.done = [part for part in noted if part.file in files]
         renewed = path.with_name(f"{path.name}.new")
@@ -83,6 +88,8 @@ class Download:
         self._folder.mkdir(parents=True, exist_ok=True)
         journal = Journal(self._folder / JOURNAL, head, self._has_its_size)
         try:
+            if journal.is_new:
+                shutil.rmtree(self._folder / FILES, ignore_errors=True)
             self._make_files()
             parts = planning.plan(self._files, journal.done, self._part_bytes)
             total = planning.known_bytes(self._files)

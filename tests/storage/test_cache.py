@@ -57,15 +57,34 @@ def test_the_least_recently_used_leaves_when_room_is_needed(tmp_path: Path) -> N
 
 
 def test_what_a_process_uses_stays(tmp_path: Path) -> None:
-    cache, other = Cache(tmp_path, 20), Cache(tmp_path, 20)
-    for key in "ab":
+    cache, other = Cache(tmp_path, 30), Cache(tmp_path, 30)
+    for number, key in enumerate("abc"):
         keep(cache, key)
+        used(cache, key, 1000.0 + number)
     other.hold("a")
-    cache.make_room(20)
-    assert [each.key for each in cache.kept()] == ["a"]
+    cache.make_room(10)
+    assert sorted(each.key for each in cache.kept()) == ["a", "c"]
     other.release("a")
     cache.make_room(20)
-    assert cache.kept() == []
+    assert [each.key for each in cache.kept()] == ["c"]
+
+
+def test_a_model_that_two_hold_stays_until_both_have_released_it(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 30)
+    keep(cache, "a")
+    cache.hold("a")
+    cache.hold("a")
+    cache.release("a")
+    assert not cache.remove("a")
+    cache.release("a")
+    assert cache.remove("a")
+
+
+def test_what_a_killed_process_was_about_to_remove_is_removed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 30)
+    (tmp_path / "removed/a-1-2.0/content").mkdir(parents=True)
+    cache.make_room(0)
+    assert list((tmp_path / "removed").iterdir()) == []
 
 
 def test_the_newest_copy_of_a_uri_is_known(cache: Cache) -> None:

@@ -1,6 +1,7 @@
 """Fetching from a source that the test makes: crashes, full disks, an outage, what may be told, what waits for whom."""
 
 import errno
+import fcntl
 import hashlib
 import io
 import logging
@@ -9,7 +10,8 @@ import resource
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,53 @@ def test_a_crash_before_a_file_that_is_gone_is_read_again_does_not_make_the_jour
     folder = fetch(cache, source)
     assert [(each.name, each.read_bytes() == MODEL) for each in sorted(folder.iterdir())] == [("a", True), ("b", True)]
     assert source.reads == ["a"]
+
+
+def test_what_is_left_of_another_listing_does_not_come_into_the_model(cache: Cache) -> None:
+    class Broken(Memory):
+        def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+            if file.name == "b":
+                raise Interrupted("gone")
+            return super().read(file, start, stop)
+
+    lines = f"{hashlib.sha256(MODEL).hexdigest()}  b\n"
+    digest = f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    with pytest.raises(ModelLoadError, match="does not go on"):
+        fetch(cache, Broken({"a": MODEL, "b": MODEL}), digest=digest)
+    assert [each.name for each in fetch(cache, Memory({"b": MODEL}), digest=digest).iterdir()] == ["b"]
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_keep_the_lock(cache: Cache) -> None:
+    inherited: list[int] = []
+
+    class Forks(Memory):
+        def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+            inherited.extend(map(os.dup, cache._fetching.values()))
+            return super().read(file, start, stop)
+
+    fetch(cache, Forks({"m": MODEL}))
+    assert len(inherited) == 1
+    wait_until(lambda: not held(cache))
+    os.close(inherited[0])
+
+
+def held(cache: Cache) -> bool:
+    """Whether somebody holds the lock of a download."""
+    for path in (cache.folder / "locks").iterdir():
+        if path.suffix != ".use":
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_disk_that_is_full_at_the_second_layer_is_made_room_on_and_the_first_is_read_again(
