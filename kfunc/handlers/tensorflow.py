@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
 log = logging.getLogger("kfunc.model")
+_bounds: set[int] = set()  # in MiB, of the models of this process on a GPU
 DEVICES = {"cuda": "GPU", "rocm": "GPU", CPU: "CPU"}
 
 
@@ -109,17 +110,24 @@ def _device(accelerator: str, limit_mb: int) -> str:
     found = tf.config.list_physical_devices(DEVICES[accelerator])
     if not found:
         raise ModelLoadError("TensorFlow finds no GPU; its lines above say which library it could not load")
+    if not _bounds:
+        _start(found[0], limit_mb)
+    _bounds.add(limit_mb)
+    if len(_bounds) > 1:
+        log.warning("model.gpu_memory_mb: TensorFlow has one bound for all models of a process, that of the first one")
+    return "/GPU:0"
+
+
+def _start(gpu: Any, limit_mb: int) -> None:
     try:
-        tf.config.set_visible_devices(found[:1], DEVICES[accelerator])  # all that are visible must be bound alike
+        tf.config.set_visible_devices([gpu], gpu.device_type)  # all that are visible would have to be bound alike
         if limit_mb:
             bound = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
-            tf.config.set_logical_device_configuration(found[0], [bound])
+            tf.config.set_logical_device_configuration(gpu, [bound])
         else:
-            tf.config.experimental.set_memory_growth(found[0], True)
-    except RuntimeError:  # another model of this process has started it: one bound for all
-        if limit_mb:
-            log.warning("model.gpu_memory_mb: TensorFlow has one bound for all models of a process, that of the first one")
-    return "/GPU:0"
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:  # a model on the CPU has started TensorFlow before
+        log.warning("TensorFlow takes no bound on the GPU's memory any more: %s", error)
 
 
 def _use_threads(count: int) -> None:
