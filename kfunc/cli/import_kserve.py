@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from kfunc.cli.function import FILE_NAME
-from kfunc.config.field_path import show_text
+from kfunc.config.field_path import printable, show_text
 from kfunc.config.load import read_function
 from kfunc.config.report import to_json
 from kfunc.config.source import parse_source
@@ -41,7 +41,7 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
     """
     services, others = import_services(_documents(file), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if not services:
-        found = f" (found {', '.join(others)})" if others else ""
+        found = f" (found {printable(', '.join(others))})" if others else ""
         raise StartupError(f"{file} has no {KIND}{found}: kubectl get inferenceservice NAME -o yaml prints one")
     named = [service for service in services if _is_folder(service.name)]
     nameless = [service.name for service in services if not _is_folder(service.name)]
@@ -61,7 +61,7 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
         for report in reports:
             _show(report)
         for other in others:
-            click.echo(f"ignored: {other}")
+            click.echo(f"ignored: {printable(other)}")
     return int(bool(nameless) or any(report["problems"] for report in reports))
 
 
@@ -119,7 +119,7 @@ def _show(report: dict[str, Any]) -> None:
     for kind, heading in HEADINGS.items():
         for note in report["notes"]:
             if note["kind"] == kind:
-                click.echo(f"  {heading}: {note['path']}: {note['text']}")
+                click.echo(f"  {heading}: {printable(note['path'])}: {printable(note['text'])}")
     for problem in report["problems"]:
         click.echo(f"  to mend: line {problem['line']}: {problem['path']}: {problem['message']}")
     click.echo(f"next: kfunc validate {Path(report['file']).parent}")

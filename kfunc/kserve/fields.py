@@ -1,5 +1,6 @@
 """A document read field by field, so that what nobody has asked for can be named. Pure."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -51,8 +52,8 @@ class Fields:
         value = self.value(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            return int(value)
+        if isinstance(value, str) and (whole := whole_number(value)) is not None:
+            return whole
         self._unlike(name, value, "a whole number")
         return None
 
@@ -124,6 +125,18 @@ class Fields:
     def _unlike(self, name: str, value: Any, expected: str) -> None:
         if value is not None:
             self.notes.append(Note(self.at(name), "left", f"expected {expected}"))
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text is, in the digits that YAML and Kubernetes take."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def number_of(text: str) -> int | float | None:
+    """The same for one that may have a sign and a fraction."""
+    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        return None
+    return float(text) if "." in text else int(text)
 
 
 def _as_text(value: Any) -> str:

@@ -1,10 +1,12 @@
 """What the predictor serves: the model's place and runtime, or somebody else's server. Pure."""
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
 
-from kfunc.config.inference import Runtime
-from kfunc.kserve.fields import Fields, put
-from kfunc.kserve.servers import put_server, put_triton
+from kfunc.config.inference import Runtime as RuntimeName
+from kfunc.kserve.fields import Fields, put, whole_number
+from kfunc.kserve.servers import Runtime, put_server, put_triton, serving_runtime
 
 # KServe's formats -> kfunc's runtimes.
 RUNTIMES = {
@@ -45,10 +47,9 @@ class Predictor(NamedTuple):
     version: str
 
 
-def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Fields]) -> Fields:
-    """Fill `inference.model` and `inference.server`; returns the container whose resources and variables count.
-
-    `runtimes` are the ServingRuntimes that stand beside the service, by name.
+def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Fields]) -> tuple[Fields, Runtime | None]:
+    """Fill `inference.model` and `inference.server`; returns the container whose resources and variables count, and the
+    ServingRuntime that serves, of those that stand beside the service: by name in `runtimes`.
     """
     container, form, version = _predictor(spec)
     container.skip("name")
@@ -57,15 +58,16 @@ def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Field
     if container.text("protocolVersion") == "grpc-v2":
         put(function, "inference.protocols", ["v1", "v2", "grpc"])
     named = container.text("runtime")
-    if named in runtimes:
-        put_server(runtimes[named], container, uri, function)
+    runtime = serving_runtime(runtimes[named]) if named in runtimes else None
+    if runtime is not None:
+        put_server(runtime, container, function)
     elif not form:
-        put_server(None, container, uri, function)
+        put_server(None, container, function)
     elif form in TRITON or named == "kserve-tritonserver":
         put_triton(container, uri, function)
     else:
         _runtime(container, form, version, named, function)
-    return container
+    return container, runtime
 
 
 def _predictor(spec: Fields) -> Predictor:
@@ -97,8 +99,10 @@ def _uri(container: Fields) -> str:
     if not uri:
         container.leave("storageUri", "the file names no model: give inference.model.uri")
         return ""
-    scheme = uri.partition("://")[0]
-    if scheme not in SCHEMES:
+    scheme, address, _ = uri.partition("://")
+    if not address:
+        container.changed("storageUri", f"{uri} is a path: kfunc reads it from the function's folder, or from a claim (pvc://)")
+    elif scheme not in SCHEMES:
         container.changed("storageUri", f"kfunc does not read {scheme}://: copy the model to {', '.join(SCHEMES[:6])} …")
     return uri
 
@@ -113,7 +117,7 @@ def _variable(container: Fields, name: str) -> str:
 
 def _runtime(container: Fields, form: str, version: str, named: str, function: dict[str, Any]) -> None:
     runtime = RUNTIMES.get(form, "")
-    if runtime in get_args(Runtime):
+    if runtime in get_args(RuntimeName):
         put(function, "inference.model.runtime", runtime)
     else:
         what = f"{runtime} in this version" if runtime else f"for the format {form}"
@@ -134,15 +138,26 @@ def _runtime(container: Fields, form: str, version: str, named: str, function: d
 def _arguments(container: Fields, function: dict[str, Any]) -> None:
     """Some arguments of KServe's own servers say what the model is."""
     rest = []
-    for argument in container.texts("args"):
-        name, _, value = argument.partition("=")
+    for name, value, argument in _flags(container.texts("args")):
         if name == "--model_name" and value:
             put(function, "inference.model.name", value)
         elif name == "--model_id" and value:
             put(function, "inference.model.uri", f"hf://{value}")
-        elif name == "--workers" and value.isdigit():
-            put(function, "inference.workers", int(value))
+        elif name == "--workers" and whole_number(value):
+            put(function, "inference.workers", whole_number(value))
         else:
             rest.append(argument)
     if rest:
         container.leave("args", f"{' '.join(rest)}: arguments of KServe's own server")
+
+
+def _flags(arguments: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and all of each: --name=value is one argument, --name value are two."""
+    rest = deque(arguments)
+    while rest:
+        argument = rest.popleft()
+        name, _, value = argument.partition("=")
+        if name == argument and name.startswith("--") and rest and not rest[0].startswith("-"):
+            value = rest.popleft()
+            argument = f"{name} {value}"
+        yield name, value, argument

@@ -1,8 +1,11 @@
-"""The container's variables and resources, the pod's volumes, account and nodes. Pure."""
+"""The container's variables and resources, the pod's account and nodes. Pure.
+
+A ServingRuntime's are read first: what the service says afterwards is put over them, or beside them in lists.
+"""
 
 from typing import Any
 
-from kfunc.kserve.fields import Fields, put
+from kfunc.kserve.fields import Fields, put, whole_number
 
 GPUS = {"nvidia.com/gpu": "nvidia", "amd.com/gpu": "amd", "gpu.intel.com/i915": "intel"}
 MIG = "nvidia.com/mig-"
@@ -15,7 +18,6 @@ DEFAULTED = (
     "dnsPolicy",
     "schedulerName",
 )
-SOURCES = {"secret": "secretName", "configMap": "name", "persistentVolumeClaim": "claimName"}
 
 
 def read_container(container: Fields, function: dict[str, Any]) -> None:
@@ -24,8 +26,12 @@ def read_container(container: Fields, function: dict[str, Any]) -> None:
     for each in container.items("envFrom"):
         for kind, form in ("secretRef", "secret"), ("configMapRef", "configMap"):
             if kind in each:
-                variables.append({"value": f"{{{{ {form}:{each.mapping(kind).text('name')} }}}}"})
-    put(function, "run.envs", variables)
+                source = each.mapping(kind)
+                _needed(source)
+                variables.append({"value": f"{{{{ {form}:{source.text('name')} }}}}"})
+    given = {one["name"] for one in variables if "name" in one}
+    before = [one for one in function.get("run", {}).get("envs", []) if one.get("name") not in given]
+    put(function, "run.envs", before + variables)
     _resources(container.mapping("resources"), function)
     for probe in PROBES:
         if probe in container:
@@ -46,11 +52,16 @@ def _variable(each: Fields) -> dict[str, str] | None:
     for kind, form in ("secretKeyRef", "secret"), ("configMapKeyRef", "configMap"):
         if kind in source:
             key = source.mapping(kind)
-            key.skip("optional")
+            _needed(key)
             return {"name": name, "value": f"{{{{ {form}:{key.text('name')}:{key.text('key')} }}}}"}
     source.skip(*source)
     each.leave("valueFrom", f"{name}: a variable is a text, or comes from a Secret or ConfigMap")
     return None
+
+
+def _needed(source: Fields) -> None:
+    if source.flag("optional"):
+        source.changed("optional", "the pod does not start without it: func.yaml has no optional variables")
 
 
 def _resources(resources: Fields, function: dict[str, Any]) -> None:
@@ -60,28 +71,37 @@ def _resources(resources: Fields, function: dict[str, Any]) -> None:
                 put(function, f"deploy.options.resources.{part}.{name}", amount)
             elif name in GPUS:
                 gpu = {} if GPUS[name] == "nvidia" else {"vendor": GPUS[name]}
-                function["inference"]["gpu"] = {"count": int(amount) if amount.isdigit() else 1, **gpu}
+                _gpu(resources, part, name, amount, gpu, function)
             elif name.startswith(MIG):
-                function["inference"]["gpu"] = {"mig": name.removeprefix(MIG), "count": int(amount) if amount.isdigit() else 1}
+                _gpu(resources, part, name, amount, {"mig": name.removeprefix(MIG)}, function)
             elif "/" in name:
                 function["inference"].setdefault("devices", {})[name] = amount
             else:
                 resources.leave(part, f"{name}: func.yaml has cpu, memory and devices")
 
 
-def read_pod(predictor: Fields, container: Fields, function: dict[str, Any]) -> None:
+def _gpu(resources: Fields, part: str, name: str, amount: str, gpu: dict[str, Any], function: dict[str, Any]) -> None:
+    count = whole_number(amount)
+    if count is None:
+        resources.leave(part, f"{name}: expected a whole number")
+    else:
+        function["inference"]["gpu"] = {"count": count, **gpu}
+
+
+def read_pod(predictor: Fields, function: dict[str, Any]) -> None:
     """The pod around the container."""
     put(function, "deploy.serviceAccountName", predictor.text("serviceAccountName"))
     if "serviceAccountName" in predictor:
         message = "KServe takes the storage's credentials from its Secrets, kfunc from inference.storage.env_secret"
         predictor.changed("serviceAccountName", message)
+    before = function.get("deploy", {}).get("imagePullSecret")
     secrets = [each.text("name") for each in predictor.items("imagePullSecrets")]
     put(function, "deploy.imagePullSecret", secrets[0] if secrets else "")
-    for other in secrets[1:]:
+    for other in [*([before] if before and secrets and before != secrets[0] else []), *secrets[1:]]:
         predictor.leave("imagePullSecrets", f"{other}: func.yaml has one; put the registries into one Secret")
-    _volumes(predictor, container, function)
+    nodes = function["inference"].get("scheduling", {}).get("node_selector", {})
     scheduling = {
-        "node_selector": predictor.pairs("nodeSelector"),
+        "node_selector": {**nodes, **predictor.pairs("nodeSelector")},
         "tolerations": [_toleration(each) for each in predictor.items("tolerations")],
         "priority_class": predictor.text("priorityClassName"),
         "runtime_class": predictor.text("runtimeClassName"),
@@ -111,36 +131,3 @@ def _toleration(each: Fields) -> dict[str, Any]:
     }
     seconds = each.number("tolerationSeconds")
     return {name: value for name, value in fields.items() if value} | ({} if seconds is None else {"toleration_s": seconds})
-
-
-def _volumes(predictor: Fields, container: Fields, function: dict[str, Any]) -> None:
-    places = {mount.text("name"): mount for mount in container.items("volumeMounts")}
-    volumes = []
-    for volume in predictor.items("volumes"):
-        name = volume.text("name")
-        mount = places.pop(name, None)
-        path = mount.text("mountPath") if mount is not None else ""
-        source = _source(volume)
-        if source is None or not path:
-            volume.leave(name, "func.yaml mounts Secrets, ConfigMaps, claims and emptyDirs, each at a path")
-            volume.skip(*volume)
-        else:
-            volumes.append({**source, "path": path})
-            if mount is not None:
-                mount.skip("readOnly")
-    put(function, "run.volumes", volumes)
-
-
-def _source(volume: Fields) -> dict[str, Any] | None:
-    if "emptyDir" in volume:
-        folder = volume.mapping("emptyDir")
-        values = {"medium": folder.text("medium"), "sizeLimit": folder.text("sizeLimit")}
-        return {"emptyDir": {name: value for name, value in values.items() if value}}
-    for kind, field in SOURCES.items():
-        if kind in volume:
-            inner = volume.mapping(kind)
-            named = inner.text(field)
-            if kind != "persistentVolumeClaim":
-                return {kind: named}
-            return {kind: {"claimName": named, **({"readOnly": True} if inner.flag("readOnly") else {})}}
-    return None

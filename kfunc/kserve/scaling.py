@@ -3,7 +3,7 @@
 from typing import Any
 
 from kfunc.config.knative import MAX_TIMEOUT_S
-from kfunc.kserve.fields import Fields, put
+from kfunc.kserve.fields import Fields, number_of, put, whole_number
 
 MODES = {"serverless": "knative", "knative": "knative", "rawdeployment": "raw", "standard": "raw"}
 AUTOSCALING = "autoscaling.knative.dev/"
@@ -70,6 +70,12 @@ def read_canary(predictor: Fields, function: dict[str, Any]) -> None:
     percent = predictor.number("canaryTrafficPercent")
     if percent is None:
         return
+    if percent == 0:
+        put(function, "inference.traffic", {"strategy": "blue-green"})
+        predictor.changed(
+            "canaryTrafficPercent", "0: nobody gets the new revision until kfunc rollout promotes it (blue-green)"
+        )
+        return
     steps = sorted({step for step in (percent, 100) if 0 < step <= 100})
     put(function, "inference.traffic", {"strategy": "canary", "steps": steps})
     predictor.changed("canaryTrafficPercent", "the first step of inference.traffic; kfunc rollout goes through the steps")
@@ -97,10 +103,10 @@ def read_annotations(metadata: Fields, function: dict[str, Any]) -> None:
 
 def _autoscaling(metadata: Fields, key: str, value: str, function: dict[str, Any]) -> None:
     name = key.removeprefix(AUTOSCALING)
-    if name in NUMBERS and value.replace(".", "", 1).lstrip("-").isdigit():
-        put(function, NUMBERS[name], float(value) if "." in value else int(value))
-    elif name in TIMES and value[:-1].isdigit() and value[-1:] in SECONDS:
-        put(function, TIMES[name], int(value[:-1]) * SECONDS[value[-1]])
+    if name in NUMBERS and (number := number_of(value)) is not None:
+        put(function, NUMBERS[name], number)
+    elif name in TIMES and (count := whole_number(value[:-1])) is not None and value[-1] in SECONDS:
+        put(function, TIMES[name], count * SECONDS[value[-1]])
     elif name == "metric" and value in ("concurrency", "rps"):
         put(function, "deploy.options.scale.metric", value)
     elif name == "metric" and value in ("cpu", "memory"):

@@ -1,6 +1,6 @@
 """Somebody else's server as the main container: a custom predictor, a ServingRuntime, Triton. Pure."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfunc.config.server import KNOWN
 from kfunc.kserve.fields import Fields, put
@@ -11,19 +11,39 @@ TRITON_VERSION = "25.09-py3"
 POD_PORT = 8080
 OTHER_POD_PORT = 8090
 MODELS = "/mnt/models"
+MAIN = "kserve-container"
+OF_KSERVE = ("supportedModelFormats", "protocolVersions", "multiModel", "disabled")  # say when KServe takes it
 OWN_STORAGE = "KServe put the model into /mnt/models: kfunc leaves that to the server; give it the URI, or mount pvc://"
 
 
-def put_server(runtime: Fields | None, container: Fields, uri: str, function: dict[str, Any]) -> None:
+class Runtime(NamedTuple):
+    """A ServingRuntime: what its pods are like, and the container that serves."""
+
+    spec: Fields
+    container: Fields
+
+
+def serving_runtime(document: Fields) -> Runtime | None:
+    """What a service takes from it; None where it has no container, with a note of that."""
+    document.skip("apiVersion", "kind", "metadata", "status")
+    spec = document.mapping("spec")
+    spec.skip(*OF_KSERVE)
+    containers = spec.items("containers")
+    if not containers:
+        document.leave("spec", "it has no container")
+        return None
+    main = next((each for each in containers if each.text("name") == MAIN), containers[0])
+    for each in containers:
+        if each is not main:
+            each.leave("name", "a pod of kfunc has one container beside its own sidecars")
+            each.skip(*each)
+    return Runtime(spec, main)
+
+
+def put_server(runtime: Runtime | None, container: Fields, function: dict[str, Any]) -> None:
     """`inference.server` from a container of the user's own, or from that of a ServingRuntime."""
-    source = container
-    if runtime is not None:
-        found = runtime.mapping("spec").items("containers")
-        if not found:
-            container.leave("runtime", f"{runtime.path} has no container")
-            return
-        source = found[0]
-        source.skip("name")
+    source = container if runtime is None else runtime.container
+    source.skip("name")
     image = container.text("image") or source.text("image")
     if not image:
         container.leave("image", "the container has no image: give inference.server.image")

@@ -10,6 +10,7 @@ from kfunc.kserve.model import read_model
 from kfunc.kserve.pod import read_container, read_pod
 from kfunc.kserve.scaling import read_annotations, read_canary, read_scaling, read_times
 from kfunc.kserve.sidecars import read_others, read_sidecars
+from kfunc.kserve.volumes import read_volumes
 
 KIND = "InferenceService"
 RUNTIME_KINDS = ("ServingRuntime", "ClusterServingRuntime")
@@ -61,19 +62,31 @@ def _import(document: dict[str, Any], runtimes: dict[str, Any], created: str) ->
     if "default" in spec:
         spec.leave("default", "this is v1alpha2: kubectl get inferenceservice NAME -o yaml gives v1beta1")
     predictor = spec.mapping("predictor")
-    known = {each: Fields(value, each, []) for each, value in runtimes.items()}
-    container = read_model(predictor, function, known)
+    known = {each: Fields(value, f"{value['kind']}/{each}", notes) for each, value in runtimes.items()}
+    container, runtime = read_model(predictor, function, known)
     read_annotations(metadata, function)
     read_scaling(predictor, function)
     read_times(predictor, function)
     read_canary(predictor, function)
-    read_container(container, function)
-    read_pod(predictor, container, function)
+    if runtime is not None:
+        _read_pod(runtime.spec, runtime.container, function)
+    _read_pod(predictor, container, function)
     read_sidecars(predictor, function)
     read_others(spec)
     _sidecar_image(function, predictor)
-    notes += [Note(path, "left", NO_FIELD) for path, _ in service.left()]
+    served_by = [known[container.text("runtime")]] if runtime is not None else []
+    notes += [Note(path, "left", NO_FIELD) for each in (service, *served_by) for path, _ in each.left()]
     return Imported(name, {key: function[key] for key in ORDER if key in function}, notes)
+
+
+def _read_pod(pod: Fields, container: Fields, function: dict[str, Any]) -> None:
+    read_container(container, function)
+    read_pod(pod, function)
+    mounts = container.items("volumeMounts")
+    read_volumes(pod, mounts, function)
+    for mount in mounts:
+        mount.leave("name", f"{mount.text('name')}: there is no volume of this name")
+        mount.skip(*mount)
 
 
 def _sidecar_image(function: dict[str, Any], predictor: Fields) -> None:

@@ -118,3 +118,10 @@ def test_a_service_without_a_model_needs_a_hand(kfunc: Command, tmp_path: Path, 
 def test_standard_input_is_called_so(kfunc: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a: [")))
     assert "standard input is not YAML" in kfunc("import-kserve", "-").err
+
+
+def test_names_of_the_file_steer_no_terminal(kfunc: Command, tmp_path: Path) -> None:
+    text = SERVICE.replace("minReplicas: 0", '"\\e[2J": 1, minReplicas: 0') + '---\nkind: "\\e[2J"\n'
+    result = kfunc("import-kserve", file(tmp_path, text), "-o", tmp_path)
+    assert "\x1b" not in result.out
+    assert "spec.predictor.\\x1b[2J" in result.out or "spec.predictor.\\u001b[2J" in result.out

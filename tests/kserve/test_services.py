@@ -263,3 +263,98 @@ def test_an_alias_bomb_is_walked_once() -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
     result = imported("kind: InferenceService\nmetadata: {name: iris}\n" + "\n".join(lines))
     assert len([note for note in result.notes if note.kind == "left"]) == 22
+
+
+RUNTIME = """
+kind: ServingRuntime
+metadata: {name: mine}
+spec:
+  supportedModelFormats: [{name: odd}]
+  nodeSelector: {disk: ssd, zone: a}
+  hostIPC: true
+  volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]
+  containers:
+    - {name: side, image: 'example.com/me/side:1'}
+    - name: kserve-container
+      image: example.com/me/server:1
+      env: [{name: MODE, value: fast}, {name: LEVEL, value: '1'}]
+      resources: {limits: {nvidia.com/gpu: 1, memory: 8Gi, cpu: 2}}
+      volumeMounts: [{name: v, mountPath: /data}]
+      workingDir: /srv
+---
+"""
+
+
+def test_a_serving_runtime_s_settings_hold_where_the_service_gives_no_other() -> None:
+    model = (
+        "model: {modelFormat: {name: odd}, runtime: mine, storageUri: 'pvc://c/m', env: [{name: LEVEL, value: '2'}],"
+        " resources: {limits: {memory: 1Gi}}}"
+    )
+    result = imported(
+        f"{RUNTIME}kind: InferenceService\nmetadata: {{name: iris}}\nspec:\n  predictor: {{nodeSelector: {{zone: b}}, {model}}}"
+    )
+    assert result.function["run"]["envs"] == [{"name": "MODE", "value": "fast"}, {"name": "LEVEL", "value": "2"}]
+    assert result.function["run"]["volumes"] == [{"persistentVolumeClaim": {"claimName": "c"}, "path": "/data"}]
+    assert result.function["deploy"]["options"]["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}
+    assert inference(result)["gpu"] == {"count": 1}
+    assert inference(result)["server"]["image"] == "example.com/me/server:1"
+    assert read(result).inference.scheduling.node_selector == {"disk": "ssd", "zone": "b"}
+
+
+def test_what_a_serving_runtime_has_beyond_that_is_listed_once() -> None:
+    one = (
+        "kind: InferenceService\nmetadata: {name: iris}\nspec: {predictor: {model: {modelFormat: {name: odd}, runtime: mine}}}"
+    )
+    left = [note.path for note in imported(RUNTIME + one).notes if note.kind == "left" and note.path.startswith("Serving")]
+    at = "ServingRuntime/mine.spec."
+    assert left == [f"{at}containers[0].name", f"{at}hostIPC", f"{at}containers[1].workingDir"]
+
+
+@pytest.mark.parametrize("number", ["--5", "²", "5.", "-", "1.2.3"])
+def test_an_annotation_that_is_no_number_is_left_with_a_note(number: str) -> None:
+    annotations = f"{{autoscaling.knative.dev/target: '{number}', autoscaling.knative.dev/window: '²s'}}"
+    result = service(f"{ONNX}}}", f"{{name: iris, annotations: {annotations}}}")
+    assert [note.path for note in result.notes] == ["metadata.annotations"] * 2
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb"])
+def test_devices_in_another_number_than_a_whole_one_are_said(resource: str) -> None:
+    limits = f"resources: {{limits: {{{resource}: '²'}}}}"
+    result = service(f"{{minReplicas: 0, model: {{modelFormat: {{name: onnx}}, storageUri: 's3://b/m', {limits}}}}}")
+    assert "gpu" not in inference(result)
+    assert notes(result, "left") == {"model.resources.limits"}
+
+
+def test_a_claim_that_is_only_read_stays_so() -> None:
+    mounts = "volumeMounts: [{name: v, mountPath: /a, readOnly: true}, {name: v, mountPath: /b}, {name: w, mountPath: /c}]"
+    model = f"model: {{modelFormat: {{name: onnx}}, storageUri: 's3://b/m', {mounts}}}"
+    result = service(f"{{{model}, volumes: [{{name: v, persistentVolumeClaim: {{claimName: c}}}}]}}")
+    assert result.function["run"]["volumes"] == [
+        {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}, "path": "/a"},
+        {"persistentVolumeClaim": {"claimName": "c"}, "path": "/b"},
+    ]
+    assert notes(result, "left") == {"model.volumeMounts[2].name"}
+
+
+def test_a_variable_that_might_have_been_missing_is_said_to_be_needed() -> None:
+    one = "{name: A, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}"
+    result = service(f"{{minReplicas: 0, model: {{modelFormat: {{name: onnx}}, storageUri: 's3://b/m', env: [{one}]}}}}")
+    assert notes(result, "changed") == {"model.env[0].valueFrom.secretKeyRef.optional"}
+
+
+def test_a_canary_of_nothing_is_a_revision_that_nobody_gets() -> None:
+    result = service(f"{ONNX}, canaryTrafficPercent: 0}}")
+    assert read(result).inference.traffic.strategy == "blue-green"
+    assert [note.text[:9] for note in result.notes] == ["0: nobody"]
+
+
+def test_a_path_is_not_called_a_scheme() -> None:
+    (note,) = service("{minReplicas: 0, model: {modelFormat: {name: onnx}, storageUri: /mnt/model}}").notes
+    assert note.text.startswith("/mnt/model is a path")
+
+
+def test_an_argument_and_its_value_may_be_two() -> None:
+    model = "{modelFormat: {name: onnx}, storageUri: 's3://b/m', args: [--model_name, foo, --workers, '2', --debug, --x=1]}"
+    result = service(f"{{minReplicas: 0, model: {model}}}")
+    assert (inference(result)["model"]["name"], inference(result)["workers"]) == ("foo", 2)
+    assert [note.text.partition(":")[0] for note in result.notes] == ["--debug --x=1"]
