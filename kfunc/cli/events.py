@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kfunc.config.locations import file_path
 from kfunc.config.logger import MEMORY, Logger, sinks_of
 from kfunc.config.pod import PodConfig
-from kfunc.config.sink_addresses import SinkFault
+from kfunc.config.sink_addresses import SinkFault, targets
 from kfunc.config.sink_addresses import parse_sink as read_address
 from kfunc.errors import StartupError
 
@@ -61,6 +61,13 @@ def _with_spool(logger: Logger, directory: Path) -> Logger:
 def where(logger: Logger, directory: Path) -> str:
     """The sinks for a reader: URLs, or the paths of files; relative ones are relative to the function's folder."""
     return ", ".join(_where(sink.to, directory) for sink in sinks_of(logger))
+
+
+def written(logger: Logger, directory: Path) -> list[Path]:
+    """The files and folders of this machine that the logger writes."""
+    files = [path for each in targets(logger) if each.startswith("file:") and (path := file_path(each))]
+    spool = [] if logger.spool is UNSET else [logger.spool]
+    return [(directory / each).resolve() for each in (*files, *spool)]
 
 
 def _where(sink: str, directory: Path) -> str:

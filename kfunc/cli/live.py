@@ -1,4 +1,4 @@
-"""The live line of `kfunc run`: the outermost process's metrics, asked for each second without ever blocking."""
+"""The live line of `kfunc run`: the outermost process's metrics, asked for each second; only connecting may block (50 ms)."""
 
 import socket
 from collections.abc import Callable
@@ -36,8 +36,12 @@ class Live:
         elif self.due is not None and now >= self.due:
             if self._connection is not None:  # no answer in time
                 self._close(now + INTERVAL_S)
+                self._miss()
+            elif self._ask():
+                self.due = now + PATIENCE_S
             else:
-                self.due = now + (PATIENCE_S if self._ask() else INTERVAL_S)
+                self.due = now + INTERVAL_S
+                self._miss()
 
     def close(self) -> None:
         """Stop asking."""
@@ -77,6 +81,7 @@ class Live:
     def _take(self, answer: bytes, now: float) -> None:
         head, _, body = answer.partition(b"\r\n\r\n")
         if b" 200 " not in head.partition(b"\r\n")[0]:
+            self._miss()
             return
         snapshot = read(body.decode("utf-8", "replace"), now)
         if self._before is not None:
@@ -84,6 +89,13 @@ class Live:
             total = snapshot.total("kfunc_request_duration_seconds_count", component=snapshot.outermost)
             self._show(live_line(figures, int(total), self._has))
         self._before = snapshot
+
+    def _miss(self) -> None:
+        """No figures: those that are shown are no longer true."""
+        if self._before is not None:
+            host, port = self._address
+            self._show(f"no figures: http://{host}:{port}/metrics does not answer")
+            self._before = None
 
 
 def live_line(figures: Figures, total: int, has: frozenset[str]) -> str:

@@ -98,9 +98,12 @@ def _announcer(base_url: str, console: Console) -> Callable[[], None]:
 
 def _observed(setup: Setup, console: Console) -> Callable[[BaseSelector], Live]:
     """What makes the live line: of the outermost process, whose metrics are the whole pod's."""
-    here = present(setup.config)
-    outermost = setup.management[here[0]].getsockname()[:2]
-    return lambda selector: Live(selector, outermost, console.show, frozenset(here))
+
+    def observe(selector: BaseSelector) -> Live:
+        here = present(setup.config)
+        return Live(selector, setup.management[here[0]].getsockname()[:2], console.show, frozenset(here))
+
+    return observe
 
 
 def _introduce(setup: Setup, base_url: str, tell: Callable[[str], None]) -> None:

@@ -10,13 +10,14 @@ from socket import socket
 from msgspec import Struct
 
 import kfunc.errors
-from kfunc.cli.changes import INTERVAL_S, Changes
+from kfunc.cli.changes import INTERVAL_S, MOST_FILES, Changes, Watched
 from kfunc.cli.child import Program
 from kfunc.cli.console import Console
-from kfunc.cli.events import with_sink
+from kfunc.cli.events import with_sink, written
 from kfunc.cli.function import LocalFunction, load_local, model_file
 from kfunc.cli.listening import listen
 from kfunc.cli.processes import Endpoints, child_environ, present, programs, with_grpc, with_page
+from kfunc.config.model_addresses import is_remote
 from kfunc.config.pod import PodConfig
 from kfunc.config.report import render
 from kfunc.errors import ConfigError, KfuncError
@@ -63,11 +64,15 @@ class Setup:
         return programs(self.config, endpoints, environ, directory, access_log=access_log, relay_output=live)
 
     @property
-    def watched(self) -> list[Path]:
-        """The folders and files that the function is made of."""
-        model = model_file(self.function.directory, self.config.model.uri).resolve()
-        inside = model.is_relative_to(self.function.directory)
-        return [self.function.directory, *([] if inside else [model])]
+    def watched(self) -> Watched:
+        """The folders and files that the function is made of, and what it writes itself."""
+        directory, config = self.function.directory, self.config
+        models = {
+            model_file(directory, each.uri).resolve() for each in (config.model, *config.models) if not is_remote(each.uri)
+        }
+        outside = sorted(model for model in models if not model.is_relative_to(directory))
+        own = [] if config.logger is None else written(config.logger, directory)
+        return Watched([directory, *outside], own)
 
 
 class Reload:
@@ -79,6 +84,7 @@ class Reload:
         self._start = start
         self._console = console
         self._changes = Changes(setup.watched)
+        self._tell_bound()
 
     def step(self, now: float) -> list[Program] | None:
         """What to start in place of what runs; None where nothing changed, or what did cannot be started."""
@@ -97,8 +103,14 @@ class Reload:
             self._console.say(f"{told} changed, and cannot be served:\n{text}")
             self._console.say("what runs is left as it is; waiting for the next change")
             return None
+        self._changes.watch(self._setup.watched)
         self._console.say(f"{told} changed, starting again")
         return self._start()
+
+    def _tell_bound(self) -> None:
+        if not self._changes.complete:
+            where = self._setup.function.directory
+            self._console.say(f"more than {MOST_FILES:,} files belong to {where}: changes of the rest are not seen")
 
 
 def introduction(function: LocalFunction, config: PodConfig) -> str:

@@ -48,6 +48,7 @@ class Supervisor:
     `programs` stand outermost first, the order in which they are stopped: each finishes what it has
     in hand while those behind it still serve, within `grace_s` and `kill_after_s` together. The
     outermost listens on `listener`; `on_ready` is called each time it begins to answer that it is ready.
+    `observe` makes what looks on, again after each replacement.
     With `replacements` a child that cannot start waits for the next of them, instead of ending all.
     """
 
@@ -64,6 +65,7 @@ class Supervisor:
     ) -> None:
         self._selector = DefaultSelector()
         self._console = console or Console()
+        self._observe = observe
         self._observer = observe(self._selector) if observe is not None else None
         self._replacements = replacements
         self._next: Sequence[Program] | None = None  # to start when those that run have ended
@@ -128,6 +130,9 @@ class Supervisor:
     def _start_next(self, now: float, programs: Sequence[Program]) -> None:
         """Callers who came meanwhile wait in the listener's queue."""
         self._next = self._kill_at = None
+        if self._observe is not None and self._observer is not None:  # other processes may stand where it looked
+            self._observer.close()
+            self._observer = self._observe(self._selector)
         self._children = self._made(programs)
         self._start_due(now, self._children)
 
@@ -196,7 +201,7 @@ class Supervisor:
         times: list[float | None] = [child.due for child in self._children] if self._kill_at is None else [self._kill_at]
         times.append(self._readiness.due)
         times += [self._observer.due] if self._observer is not None else []
-        times += [self._replacements.due] if self._replacements is not None else []
+        times += [self._replacements.due] if self._replacements is not None and self._kill_at is None else []
         waits = [due - now for due in times if due is not None]
         return max(0.0, min(waits)) if waits else None
 

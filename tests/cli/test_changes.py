@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.cli.changes import Changes
+from kfunc.cli.changes import MOST_LOOKS, Changes, Watched
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def told(changes: Changes) -> list[str]:
 
 
 def test_nothing_is_told_while_nothing_changes(folder: Path) -> None:
-    assert told(Changes([folder])) == []
+    assert told(Changes(Watched([folder]))) == []
 
 
 def test_a_file_that_is_written_is_told_when_all_is_quiet(folder: Path) -> None:
-    changes = Changes([folder])
+    changes = Changes(Watched([folder]))
     (folder / "handler.py").write_text("longer")
     assert changes.look() == []
     (folder / "weights" / "w.npy").write_text("22")
@@ -34,7 +34,7 @@ def test_a_file_that_is_written_is_told_when_all_is_quiet(folder: Path) -> None:
 
 
 def test_files_that_come_go_or_are_replaced_are_told(folder: Path) -> None:
-    changes = Changes([folder])
+    changes = Changes(Watched([folder]))
     (folder / "more.py").write_text("x")
     (folder / "weights" / "w.npy").unlink()
     stamp = (folder / "handler.py").stat()
@@ -48,7 +48,7 @@ def test_files_that_come_go_or_are_replaced_are_told(folder: Path) -> None:
     "name", [".kfunc/spool", ".git/index", "__pycache__/handler.pyc", "node_modules/x.js", "run.log", "a.py~"]
 )
 def test_what_tools_write_is_no_change(folder: Path, name: str) -> None:
-    changes = Changes([folder])
+    changes = Changes(Watched([folder]))
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("x")
     assert told(changes) == []
@@ -57,12 +57,46 @@ def test_what_tools_write_is_no_change(folder: Path, name: str) -> None:
 def test_a_model_elsewhere_is_watched_as_a_file(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     model = tmp_path_factory.mktemp("models") / "model.onnx"
     model.write_text("1")
-    changes = Changes([folder, model])
+    changes = Changes(Watched([folder, model]))
     model.write_text("22")
     assert told(changes) == [str(model)]
 
 
+def test_a_file_that_grows_all_the_time_keeps_no_other_waiting(folder: Path) -> None:
+    changes = Changes(Watched([folder]))
+    (folder / "handler.py").write_text("longer")
+    looks: list[str] = []
+    for number in range(MOST_LOOKS + 2):
+        (folder / "events.jsonl").write_text("x" * (number + 1))
+        looks += changes.look()
+    assert looks == [str(folder / "handler.py")]
+    assert changes.look() == [str(folder / "events.jsonl")]
+
+
+@pytest.mark.parametrize(("name", "seen"), [("events.jsonl", []), ("events.jsonl.1", []), ("events.py", ["events.py"])])
+def test_what_the_function_writes_itself_is_no_change(folder: Path, name: str, seen: list[str]) -> None:
+    changes = Changes(Watched([folder], [folder / "events.jsonl", folder / "spool"]))
+    (folder / "spool").mkdir()
+    (folder / "spool" / "1").write_text("x")
+    (folder / name).write_text("x")
+    assert [Path(path).name for path in told(changes)] == seen
+
+
+def test_other_places_are_watched_without_missing_a_change_of_those_before(folder: Path) -> None:
+    model, other = folder / "weights" / "w.npy", folder.with_name("other.onnx")
+    changes = Changes(Watched([folder / "handler.py", model]))
+    (folder / "handler.py").write_text("longer")
+    other.write_text("1")
+    changes.watch(Watched([folder / "handler.py", other]))
+    model.write_text("22")
+    assert told(changes) == [str(folder / "handler.py")]
+    other.write_text("22")
+    assert told(changes) == [str(other)]
+
+
 def test_the_number_of_files_has_a_bound(folder: Path) -> None:
-    changes = Changes([folder], most=1)
+    assert Changes(Watched([folder])).complete
+    changes = Changes(Watched([folder]), most=1)
+    assert not changes.complete
     (folder / "weights" / "w.npy").write_text("22")
     assert told(changes) == []

@@ -80,3 +80,21 @@ def test_a_process_that_does_not_answer_is_asked_again_and_keeps_nobody_waiting(
         assert live.due == 4.0
         live.close()
     assert lines == []
+
+
+def test_old_figures_do_not_stay_when_nothing_runs_any_more() -> None:
+    lines: list[str] = []
+    with DefaultSelector() as selector:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host, port = listener.getsockname()
+            live = Live(selector, (host, port), lines.append, frozenset(("handler",)))
+            for now in 0.0, 1.0:
+                live.step(now)
+                answer(listener, 10)
+                while live.due is not None and live.due != now + 1.0:
+                    selector.select(5)
+                    live.step(now)
+        for now in 2.0, 3.0:
+            live.step(now)
+        live.close()
+    assert lines == ["idle, 10 requests so far", f"no figures: http://{host}:{port}/metrics does not answer"]

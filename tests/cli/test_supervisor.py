@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kfunc.cli.supervisor import Supervisor
+
 HARNESS = """
 import socket, sys
 from kfunc.cli.child import Program
@@ -320,3 +322,39 @@ def test_a_stop_before_readiness_reports_none(start: Start) -> None:
     run.number_of("handler")
     assert run.end() == 0
     assert run.out == ""
+
+
+class Never:
+    """Replacements that do not come, and observers that count themselves."""
+
+    due = 0.0
+
+    def step(self, now: float) -> None:
+        """Nothing has changed."""
+
+
+def test_while_it_stops_it_does_not_wake_for_changes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = Supervisor([], listener, 1.0, lambda: None, replacements=Never())
+        assert supervisor._timeout(100.0) == 0.0
+        supervisor._kill_at = 130.0
+        assert supervisor._timeout(100.0) == 30.0
+
+
+def test_what_looks_on_is_made_anew_with_each_replacement() -> None:
+    made: list[Watcher] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = Supervisor([], listener, 1.0, lambda: None, observe=lambda _: made.append(Watcher()) or made[-1])
+        supervisor._start_next(0.0, [])
+    assert [each.closed for each in made] == [True, False]
+
+
+class Watcher:
+    due: float | None = None
+    closed = False
+
+    def step(self, now: float) -> None:
+        """Nothing to see."""
+
+    def close(self) -> None:
+        self.closed = True
