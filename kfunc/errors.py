@@ -155,6 +155,10 @@ class StartupError(KfuncError):
     """A process cannot start, and starting it again will not help: exit status 2."""
 
 
+class NoCluster(StartupError):
+    """There is no cluster to ask: no kubeconfig, or no client for one."""
+
+
 class ModelLoadError(StartupError):
     """The model's files are missing, broken or need something that is not installed."""
 

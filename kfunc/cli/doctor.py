@@ -1,6 +1,6 @@
 """`kfunc doctor`: whether this machine and the cluster have what functions need, and what to do where they do not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -34,14 +34,22 @@ def doctor(directory: Path, namespace: str, context: str, output: str) -> int:
     """
     if not directory.exists():
         raise StartupError(f"there is no folder {directory}; name one with a {FILE_NAME}, or none for this machine alone")
-    found = []
-    for finding in examined(directory, namespace, context):
-        found.append(finding)
+    found: list[Finding] = []
+    coming = kept(examined(directory, namespace, context), found)
     if output == "json":
-        click.echo(msgspec.json.encode({"good": not bad(found), "findings": found}))
+        findings = list(coming)
+        click.echo(msgspec.json.encode({"good": not bad(findings), "findings": findings}))
     else:
-        click.echo("\n".join(lines(found)))
+        for line in lines(coming):  # some checks take a minute
+            click.echo(line)
     return FAILED if bad(found) else 0
+
+
+def kept(findings: Iterable[Finding], found: list[Finding]) -> Iterator[Finding]:
+    """Each finding as it comes, put into `found` too."""
+    for finding in findings:
+        found.append(finding)
+        yield finding
 
 
 def bad(findings: list[Finding]) -> bool:

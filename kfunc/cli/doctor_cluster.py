@@ -8,13 +8,18 @@ from kfunc.cli.findings import Finding
 from kfunc.cli.on_cluster import connect
 from kfunc.cli.planning import KNATIVE_NAMESPACE, cluster_domain, needed_settings, plan_for
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.kinds import ISTIO, KINDS, kind_of
+from kfunc.cluster.kinds import KNATIVE as KNATIVE_SERVING
 from kfunc.cluster.observed import condition
 from kfunc.config.complete import DEFAULT_NAMESPACE
-from kfunc.errors import ClusterError, KfuncError, StartupError
-from kfunc.manifests.outputs import render
-from kfunc.manifests.plan import Manifest, Plan, Release
+from kfunc.errors import ClusterError, KfuncError, NoCluster, StartupError
+from kfunc.manifests.features import setting_of
+from kfunc.manifests.outputs import Rendered, render
+from kfunc.manifests.plan import Manifest, Note, Plan, Release
 
-RIGHTS = (("patch", "KnativeService"), ("list", "Pod"), ("list", "Event"), ("create", "Lease"), ("patch", "VirtualService"))
+RIGHTS = (("list", "Pod"), ("list", "Event"), ("create", "Lease"))
+USUAL = ("KnativeService", "VirtualService")
+"""What a function is made of as long as no func.yaml says more."""
 KNATIVE = ("controller", "webhook", "autoscaler", "activator")
 INSTALL_KNATIVE = "https://knative.dev/docs/install has the steps; inference.mode: raw needs no Knative"
 INSTALL_ISTIO = "https://istio.io/latest/docs/setup has the steps; traffic.via: knative needs no Istio of the function's own"
@@ -26,38 +31,66 @@ def cluster_findings(directory: Path | None, namespace: str, context: str) -> It
     try:
         cluster = connect(context)
         version = cluster.version()
-    except StartupError as error:
+    except NoCluster as error:
         yield Finding("cluster", "note", error.message)
         return
-    except ClusterError as error:
+    except (StartupError, ClusterError) as error:
         yield Finding("cluster", "bad", error.message)
         return
     yield Finding("cluster", "good", f"Kubernetes {version} at {cluster.server}")
     try:
         plan = plan_for(directory, PLACEHOLDER, namespace, cluster) if directory else None
-        yield from _rights(cluster, plan.namespace if plan else namespace or cluster.namespace or DEFAULT_NAMESPACE)
-        yield from _program(cluster, "Knative Serving", KNATIVE_NAMESPACE, KNATIVE, INSTALL_KNATIVE)
-        yield from _program(cluster, "Istio", "istio-system", ("istiod",), INSTALL_ISTIO)
-        yield from _domain(cluster)
-        if plan is not None:
-            yield from _settings(cluster, plan)
-            yield from broker_findings(cluster, plan)
+        yield from _findings(cluster, plan, namespace or cluster.namespace or DEFAULT_NAMESPACE)
     except KfuncError as error:
         yield Finding("cluster", "bad", error.message)
 
 
-def _rights(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+def _findings(cluster: Cluster, plan: Plan | None, namespace: str) -> Iterator[Finding]:
+    """About a cluster that answers: what a function, or any, needs of it."""
+    rendered = render(plan) if plan is not None else None
+    namespace = plan.namespace if plan is not None else namespace
+    kinds = _kinds(rendered, namespace)
+    needs = {KINDS[kind].needs for each in kinds.values() for kind in each}
+    yield from _rights(cluster, namespace, kinds)
+    yield from _program(cluster, KNATIVE_SERVING, KNATIVE_NAMESPACE, KNATIVE, INSTALL_KNATIVE, needed=KNATIVE_SERVING in needs)
+    istio_needed = plan is not None and ISTIO in needs
+    yield from _program(cluster, ISTIO, "istio-system", ("istiod",), INSTALL_ISTIO, needed=istio_needed)
+    if KNATIVE_SERVING in needs:
+        yield from _domain(cluster)
+    if plan is not None and rendered is not None:
+        yield from _settings(cluster, plan.name, rendered.notes)
+        yield from broker_findings(cluster, plan)
+
+
+def _kinds(rendered: Rendered | None, namespace: str) -> dict[str, list[str]]:
+    """What a function is made of, by namespace, in the order of the manifests."""
+    if rendered is None:
+        return {namespace: list(USUAL)}
+    found: dict[str, dict[str, None]] = {namespace: {}}
+    for manifests in rendered.files.values():
+        for manifest in manifests:
+            found.setdefault(manifest["metadata"].get("namespace", namespace), {})[kind_of(manifest)] = None
+    return {place: list(kinds) for place, kinds in found.items()}
+
+
+def _rights(cluster: Cluster, namespace: str, kinds: dict[str, list[str]]) -> Iterator[Finding]:
     if cluster.get("Namespace", namespace) is None:
         yield Finding("cluster", "bad", f"there is no namespace {namespace}", f"kubectl create namespace {namespace}")
-    lacking = [f"{verb} {kind}" for verb, kind in RIGHTS if not cluster.may(verb, kind, namespace)]
-    if lacking:
-        advice = "have a role with these rights bound to you (edit, and Knative's and Istio's own)"
-        yield Finding("cluster", "bad", f"in the namespace {namespace} you may not: {', '.join(lacking)}", advice)
-    else:
+    may_all = True
+    for place, named in kinds.items():
+        rights = [*(RIGHTS if place == namespace else ()), *(("patch", kind) for kind in named)]
+        lacking = [f"{verb} {kind}" for verb, kind in rights if not cluster.may(verb, kind, place)]
+        if lacking:
+            may_all = False
+            advice = "have a role with these rights bound to you (edit, and Knative's and Istio's own)"
+            yield Finding("cluster", "bad", f"in the namespace {place} you may not: {', '.join(lacking)}", advice)
+    if may_all:
         yield Finding("cluster", "good", f"you may deploy to the namespace {namespace}")
 
 
-def _program(cluster: Cluster, name: str, namespace: str, parts: tuple[str, ...], install: str) -> Iterator[Finding]:
+def _program(
+    cluster: Cluster, name: str, namespace: str, parts: tuple[str, ...], install: str, *, needed: bool
+) -> Iterator[Finding]:
     """A control plane: which version, and whether each part runs."""
     try:
         found = {part: cluster.get("Deployment", part, namespace) for part in parts}
@@ -66,13 +99,14 @@ def _program(cluster: Cluster, name: str, namespace: str, parts: tuple[str, ...]
         return
     there = {part: deployment for part, deployment in found.items() if deployment is not None}
     if not there:
-        yield Finding("cluster", "bad" if name == "Knative Serving" else "note", f"there is no {name}", install)
+        yield Finding("cluster", "bad" if needed else "note", f"there is no {name}", install)
         return
     down = [part for part, deployment in found.items() if condition(deployment, "Available").status != "True"]
     version = _version(next(iter(there.values())))
     if down:
         advice = f"kubectl get pods -n {namespace}"
-        yield Finding("cluster", "bad", f"{name} {version}: {', '.join(down)} not available", advice)
+        text = f"{name} {version}: {', '.join(down)} not available"
+        yield Finding("cluster", "bad" if needed or name == ISTIO else "note", text, advice)  # Knative asks Istio
     else:
         yield Finding("cluster", "good", f"{name} {version}")
 
@@ -97,9 +131,9 @@ def _domain(cluster: Cluster) -> Iterator[Finding]:
         yield Finding("cluster", "good", f"functions are at NAME.NAMESPACE.{domain}")
 
 
-def _settings(cluster: Cluster, plan: Plan) -> Iterator[Finding]:
-    notes = render(plan).notes
-    for note in needed_settings(cluster, notes):
+def _settings(cluster: Cluster, name: str, notes: list[Note]) -> Iterator[Finding]:
+    off = needed_settings(cluster, notes)
+    for note in off:
         yield Finding("cluster", "bad", f"{note.text}, and it is off", note.command)
-    if not needed_settings(cluster, notes):
-        yield Finding("cluster", "good", f"Knative's features that {plan.name} needs are on")
+    if not off and any(setting_of(note) for note in notes):
+        yield Finding("cluster", "good", f"Knative's features that {name} needs are on")

@@ -1,6 +1,6 @@
 """What a check found, and how it is shown. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -18,14 +18,12 @@ class Finding(Struct, frozen=True):
     advice: str = ""
 
 
-def lines(findings: Iterable[Finding]) -> list[str]:
-    """The findings for people, below the name of what they are about."""
-    shown: list[str] = []
+def lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """The findings for people as they come, below the name of what they are about."""
     last = ""
     for finding in findings:
         if finding.about != last:
-            shown.append(finding.about)
+            yield finding.about
         last = finding.about
-        shown.append(f"  {MARKS[finding.verdict]} {finding.text}")
-        shown += [f"      {line}" for line in finding.advice.splitlines()]
-    return shown
+        yield f"  {MARKS[finding.verdict]} {finding.text}"
+        yield from (f"      {line}" for line in finding.advice.splitlines())

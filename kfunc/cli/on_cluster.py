@@ -18,7 +18,7 @@ from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.config.names import is_service_name
 from kfunc.config.traffic import Traffic
-from kfunc.errors import ConfigError, StartupError
+from kfunc.errors import ConfigError, NoCluster, StartupError
 from kfunc.handlers.registry import how_to_install
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def connect(context: str) -> "Cluster":
-    """The cluster that the kubeconfig names. Raises StartupError where there is none or the client is not installed."""
+    """The cluster that the kubeconfig names. Raises StartupError; NoCluster where there is none or no client installed."""
     if find_spec("kubernetes") is None:
-        raise StartupError(f"commands for a cluster need the kubernetes client: {how_to_install('cluster')}")
+        raise NoCluster(f"commands for a cluster need the kubernetes client: {how_to_install('cluster')}")
     from kfunc.cluster.connection import Cluster
     from kfunc.cluster.login import log_in
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kfunc.cluster.faults import refusal
-from kfunc.errors import ClusterError, StartupError
+from kfunc.errors import ClusterError, NoCluster, StartupError
 
 CONNECT_S = 5.0
 NO_CONFIG = (
@@ -107,7 +107,7 @@ class Login:
 
 
 def log_in(context: str = "") -> Login:
-    """The cluster of `KUBECONFIG`, of ~/.kube/config, or of the pod that this runs in. Raises StartupError."""
+    """The cluster of `KUBECONFIG`, of ~/.kube/config, or of this pod. Raises StartupError, NoCluster without any."""
     from kubernetes.client import Configuration
     from kubernetes.config import (
         KUBE_CONFIG_DEFAULT_LOCATION,
@@ -123,7 +123,7 @@ def log_in(context: str = "") -> Login:
     try:
         if not any(os.path.exists(os.path.expanduser(part)) for part in place.split(os.pathsep) if part):
             if "KUBERNETES_SERVICE_HOST" not in os.environ:
-                raise StartupError(NO_CONFIG.format(place))
+                raise NoCluster(NO_CONFIG.format(place))
             load_incluster_config(client_configuration=configuration)
             return Login(configuration, _pod_namespace())
         load_kube_config(place, context or None, configuration)

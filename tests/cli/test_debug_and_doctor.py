@@ -151,8 +151,45 @@ def test_the_versions_of_what_the_cluster_runs_are_named(folder: Path, api: ApiS
 
 def test_rights_that_are_missing_are_named(folder: Path, api: ApiServer) -> None:
     api.objects.forbidden = {"patch"}
-    text = "in the namespace default you may not: patch KnativeService, patch VirtualService"
+    text = "in the namespace default you may not: patch KnativeService"
     assert doctored(folder)[text] == "bad"
+    usual = {finding.text for finding in cluster_findings(None, "", "")}
+    assert f"{text}, patch VirtualService" in usual
+
+
+def test_a_function_without_knative_needs_neither_it_nor_rights_to_it(folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "mode: raw"))
+    found = doctored(folder)
+    assert found["there is no Knative Serving"] == "note"
+    assert not [text for text in found if "domain" in text or "features" in text]
+    api.objects.forbidden = {"patch"}
+    (lacking,) = [text for text in doctored(folder) if "may not" in text]
+    assert "patch Deployment" in lacking
+    assert "Knative" not in lacking
+
+
+def test_a_function_that_istio_routes_needs_istio(folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML + "  traffic: {strategy: canary, steps: [10, 100]}\n")
+    assert doctored(folder)["there is no Istio"] == "bad"
+
+
+CONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: a
+contexts: [{name: a, context: {cluster: a, user: a}}]
+clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]
+users: [{name: a, user: {token: x}}]
+"""
+
+
+@pytest.mark.parametrize(("content", "context"), [(CONFIG, "nope"), ("a: [", ""), (CONFIG, "")])
+def test_a_kubeconfig_that_cannot_be_used_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, context: str
+) -> None:
+    (tmp_path / "config").write_text(content)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    assert [finding.verdict for finding in cluster_findings(None, "", context)] == ["bad"]
 
 
 def test_a_cluster_without_knative_is_bad_and_says_where_to_get_it(folder: Path, api: ApiServer) -> None:

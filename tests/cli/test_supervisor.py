@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from selectors import BaseSelector
 
 import pytest
 
@@ -343,8 +344,13 @@ def test_while_it_stops_it_does_not_wake_for_changes() -> None:
 
 def test_what_looks_on_is_made_anew_with_each_replacement() -> None:
     made: list[Watcher] = []
+
+    def observe(_: BaseSelector) -> Watcher:
+        made.append(Watcher())
+        return made[-1]
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        supervisor = Supervisor([], listener, 1.0, lambda: None, observe=lambda _: made.append(Watcher()) or made[-1])
+        supervisor = Supervisor([], listener, 1.0, lambda: None, observe=observe)
         supervisor._start_next(0.0, [])
     assert [each.closed for each in made] == [True, False]
 
