@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.contract import Handler
-from kfunc.handlers.pickles import find_pickles
+from kfunc.handlers.mlflow_trust import FILE, refuse_code
 from kfunc.handlers.versions import require_not_newer
 from kfunc.protocol.messages import TensorSpec
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kfunc.model")
 
-FILE = "MLmodel"
 ONLY = "predictions"
 COLUMNS = {
     "boolean": "BOOL", "integer": "INT32", "long": "INT64", "float": "FP32", "double": "FP64", "string": "BYTES",
@@ -41,7 +40,9 @@ class MlflowHandler(Handler):
     def load(self, path: Path) -> None:
         """Load the flavour. Raises ModelLoadError."""
         folder = path.parent if path.name == FILE else path
-        self._refuse_what_runs_code(folder)
+        model = self.config.model
+        if not (model.trust and model.digest is not None):
+            refuse_code(folder)
         try:
             settings = mlflow.models.Model.load(str(folder))
             if settings.mlflow_version:
@@ -56,17 +57,6 @@ class MlflowHandler(Handler):
         except Exception as error:  # MLflow's, yaml's, and those of each flavour's library
             raise ModelLoadError(f"{folder}: mlflow cannot load it: {_words(error)}") from None
         self._describe(folder)
-
-    def _refuse_what_runs_code(self, folder: Path) -> None:
-        model = self.config.model
-        if model.trust and model.digest is not None:
-            return
-        found = find_pickles(folder) or sorted(each for each in folder.glob("code/**/*.py"))[:1]
-        if found:
-            raise ModelLoadError(
-                f"{found[0]}: {'is a pickle, which can run any code' if found[0].suffix != '.py' else 'is code of the model'}: "
-                "if the model is yours, set model.trust: true and model.digest, that of the folder"
-            )
 
     def _describe(self, folder: Path) -> None:
         signature = self.model.metadata.signature

@@ -50,13 +50,20 @@ def _is_skops(path: Path) -> bool:
     return path.suffix.lower() == SKOPS
 
 
+def unknown_types(path: Path) -> list[str]:
+    """The types in a skops file that skops does not know as safe."""
+    from skops import io as skops_io
+
+    return [name for name in skops_io.get_untrusted_types(file=path) if name not in HARMLESS]
+
+
 def _read_skops(path: Path, trusted: bool) -> Any:
     try:
         from skops import io as skops_io
     except ImportError:
         raise ModelLoadError(f"{path}: skops is not installed: {how_to_install('sklearn')}") from None
     try:
-        unknown = [name for name in skops_io.get_untrusted_types(file=path) if name not in HARMLESS]
+        unknown = unknown_types(path)
         if unknown and not trusted:
             raise ModelLoadError(
                 f"{path}: holds types that skops does not know as safe: {', '.join(unknown)}; "

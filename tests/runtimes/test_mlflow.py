@@ -1,5 +1,6 @@
 """MLflow: models that its flavours have saved, with signatures and without, and `/invocations`."""
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.layout import detect
@@ -125,8 +126,8 @@ def test_a_malicious_pickle_is_not_opened(serve: Serve, saved: Path, name: str, 
 
 
 def test_code_that_comes_with_a_model_needs_trust_too(serve: Serve, saved: Path) -> None:
-    (saved / "code").mkdir()
-    (saved / "code/extra.py").write_text("raise SystemExit")
+    (saved / "lib").mkdir()
+    (saved / "lib/extra.py").write_text("raise SystemExit")
     with pytest.raises(ModelLoadError, match=r"extra\.py: is code of the model: if the model is yours"):
         serve(saved, "mlflow")
 
@@ -134,9 +135,66 @@ def test_code_that_comes_with_a_model_needs_trust_too(serve: Serve, saved: Path)
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
+        ("loader_module: mlflow.sklearn", "loader_module: this", "is loaded by this, and only mlflow.sklearn, "),
+        ("loader_module: mlflow.sklearn", "loader_module: mlflow.pyfunc.model", "is loaded by mlflow.pyfunc.model"),
+        ("loader_module:", "code: lib\n    loader_module:", r"names code of the model \(code: lib\)"),
+        ("loader_module:", "model_code_path: a\n    loader_module:", r"names code of the model \(model_code_path: a\)"),
+        ("serialization_format: skops", "serialization_format: pickle", "says that the model is a pickle"),
+        ("model_path: model.skops", "data: sub/model.bin", "sub/model.bin, which its MLmodel names, is no file beside it"),
+        ("model_path: model.skops", "data: sub", "sub, which its MLmodel names, is no file beside it"),
+    ],
+)  # fmt: skip
+def test_an_mlmodel_that_could_run_code_needs_trust(serve: Serve, saved: Path, old: str, new: str, reason: str) -> None:
+    """Whatever it names: MLflow imports it, unpickles it, or makes an object of it."""
+    text = (saved / "MLmodel").read_text()
+    assert old in text
+    (saved / "sub").mkdir()
+    (saved / "sub/model.bin").write_bytes(pickle.dumps(Malicious(), protocol=0))  # not known by its first bytes
+    (saved / "MLmodel").write_text(text.replace(old, new))
+    with pytest.raises(ModelLoadError, match=reason):
+        serve(saved, "mlflow")
+    assert OPENED == []
+
+
+@pytest.mark.parametrize(
+    ("loader", "flavour", "reason"),
+    [
+        ("lightgbm", {"model_class": "lightgbm.sklearn.LGBMClassifier"}, "says that the model is a pickle"),
+        ("xgboost", {"model_class": "os.abort"}, "makes an object of os.abort"),
+        ("onnx", {"onnx_session_options": {"extra_session_config": {"a": "b"}}}, "options for onnxruntime, which may name"),
+        ("onnx", {"providers": [["CPUExecutionProvider", {"path": "x.so"}]]}, "options for onnxruntime, which may name"),
+    ],
+)
+def test_a_flavour_that_could_run_code_needs_trust(
+    serve: Serve, tmp_path: Path, loader: str, flavour: dict[str, Any], reason: str
+) -> None:
+    flavours = {"python_function": {"loader_module": f"mlflow.{loader}"}, loader: flavour}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
+    with pytest.raises(ModelLoadError, match=reason):
+        serve(tmp_path, "mlflow")
+
+
+def test_types_that_mlmodel_trusts_are_not_trusted(serve: Serve, tmp_path: Path) -> None:
+    trained = make_pipeline(FunctionTransformer(undone), LinearRegression()).fit(ROWS, ROWS.height)
+    trusted = ["tests.runtimes.test_mlflow.undone"]
+    mlflow.sklearn.save_model(trained, tmp_path / "m", serialization_format="skops", skops_trusted_types=trusted)
+    OPENED.clear()
+    with pytest.raises(ModelLoadError, match="has types that skops does not know as safe"):
+        serve(tmp_path / "m", "mlflow")
+
+
+def undone(rows: Any) -> Any:
+    """A function that a model brings along."""
+    OPENED.append("called")
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
         ("mlflow_version: ", "mlflow_version: 99.", "was saved by mlflow-skinny 99"),
-        ("loader_module: mlflow.sklearn", "loader_module: mlflow.nothing", "its flavour needs the package mlflow.nothing"),
-        ("model_path: model.skops", "model_path: gone.skops", "mlflow cannot load it: "),
+        ("model_path: model.skops", "model_path: gone.skops", "mlflow cannot load it: gone.skops, which its MLmodel names"),
+        ("flavors:", "flavours:", "mlflow cannot load it: its MLmodel tells no flavour python_function"),
         ("flavors:", "flavors: [", "mlflow cannot load it: "),
     ],
 )
@@ -146,3 +204,11 @@ def test_a_folder_that_is_broken_is_refused_with_the_reason(serve: Serve, saved:
     (saved / "MLmodel").write_text(text.replace(old, new))
     with pytest.raises(ModelLoadError, match=reason):
         serve(saved, "mlflow")
+
+
+def test_the_package_that_a_flavour_needs_is_named(serve: Serve, saved: Path) -> None:
+    text = (saved / "MLmodel").read_text()
+    (saved / "MLmodel").write_text(text.replace("loader_module: mlflow.sklearn", "loader_module: mlflow.nothing"))
+    trusted = f"sha256:{folder_digest(saved, Progress())}"
+    with pytest.raises(ModelLoadError, match=r"its flavour needs the package mlflow\.nothing"):
+        serve(saved, "mlflow", trust=True, digest=trusted)
