@@ -14,8 +14,26 @@ from kfunc.handlers.registry import REFUSED, RUNTIMES, SPARK, is_model, marked_r
 
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+HANDLER = "handler.py"
 SUFFIXES = tuple(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes if suffix != ".py")
 MARKS = tuple(mark for entry in RUNTIMES.values() for mark in entry.marks)
+
+FOREIGN_CODE = (
+    "holds a handler.py, which comes from elsewhere and would be run: if the code is yours, set model.runtime to python "
+    "(or torch, for weights of its class), or model.trust: true and model.digest"
+)
+RUN_CODE = ("python", "torch")  # what handler.py is the model of, and beside whose weights it is imported
+
+
+class Wanted(Struct, frozen=True):
+    """The runtime that func.yaml asks for, and whether the code of a handler.py may be run."""
+
+    runtime: str
+    code: bool
+
+    def marked(self, folder: Path) -> str | None:
+        """The runtime for which the folder itself is a model."""
+        return marked_runtime(folder, self.runtime, code=self.code)
 
 
 class FoundModel(Struct, frozen=True):
@@ -27,28 +45,30 @@ class FoundModel(Struct, frozen=True):
     runtime: str
 
 
-def find_models(path: Path, name: str, version: str, runtime: str = "auto") -> list[FoundModel]:
+def find_models(path: Path, name: str, version: str, runtime: str = "auto", *, code: bool = True) -> list[FoundModel]:
     """The models at `path`, the versions of each from old to new. Raises ModelLoadError.
 
-    `name` and `version` are for what the path itself does not name; `runtime` is func.yaml's.
+    `name` and `version` are for what the path itself does not name; `runtime` is func.yaml's. `code`: the handler.py of
+    a folder may be run though func.yaml names no runtime.
     """
+    wanted = Wanted(runtime, code or runtime != "auto")
     if not path.exists():
         raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
     if not path.is_dir():
-        return [_found(name, version, path, runtime)]
+        return [_found(name, version, path, wanted)]
     try:
-        return _in_folder(path, name, version, runtime)
+        return _in_folder(path, name, version, wanted)
     except OSError as error:
         raise ModelLoadError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
-def _in_folder(path: Path, name: str, version: str, runtime: str) -> list[FoundModel]:
-    found = _versions(path, name, version, runtime)
+def _in_folder(path: Path, name: str, version: str, wanted: Wanted) -> list[FoundModel]:
+    found = _versions(path, name, version, wanted)
     if not found:
         for folder in _folders(path):
             if NAME.fullmatch(folder.name) is None:
                 raise ModelLoadError(f"{folder}: a model's name has at most 128 letters, digits, '-', '_' and '.'")
-            models = _versions(folder, folder.name, version, runtime)
+            models = _versions(folder, folder.name, version, wanted)
             if not models:
                 raise _nothing(folder)
             found += models
@@ -70,28 +90,35 @@ def detect(path: Path | str) -> tuple[str, str]:
         return runtimes[0], f"the folder holds {len(found)} models or versions of it"
     file = found[0].path
     name = next(mark for mark in RUNTIMES[runtimes[0]].marks if (file / mark).is_file()) if file.is_dir() else file.name
-    return runtimes[0], f"the folder holds {'a ' if name == 'handler.py' else ''}{name}"
+    return runtimes[0], f"the folder holds {'a ' if name == HANDLER else ''}{name}"
 
 
-def _versions(folder: Path, name: str, version: str, runtime: str) -> list[FoundModel]:
+def _versions(folder: Path, name: str, version: str, wanted: Wanted) -> list[FoundModel]:
     """The versions of the model that `folder` is of; empty if it is no model's."""
-    single = _model_in(folder, runtime)
+    single = _model_in(folder, wanted)
     if single is not None:
-        return [_found(name, version, single, runtime)]
+        return [_found(name, version, single, wanted)]
     numbered = sorted((each for each in _folders(folder) if VERSION.fullmatch(each.name)), key=lambda each: int(each.name))
     found = []
     for each in numbered:
-        path = _model_in(each, runtime)
+        path = _model_in(each, wanted)
         if path is None:
             raise _nothing(each)
-        found.append(_found(name, each.name, path, runtime))
+        found.append(_found(name, each.name, path, wanted))
     return found
 
 
-def _model_in(folder: Path, runtime: str) -> Path | None:
-    """The one model that lies in `folder` itself. Raises ModelLoadError where there are several."""
-    if marked_runtime(folder, runtime) is not None:
+def _model_in(folder: Path, wanted: Wanted) -> Path | None:
+    """The one model that lies in `folder` itself. Raises ModelLoadError where there are several, or where code would run."""
+    if wanted.marked(folder) is not None:
         return folder
+    file = _file_in(folder, wanted.runtime)
+    if not wanted.code and (folder / HANDLER).is_file() and (file is None or runtime_of(file)[0] in RUN_CODE):
+        raise ModelLoadError(f"{folder}: {FOREIGN_CODE}")
+    return file
+
+
+def _file_in(folder: Path, runtime: str) -> Path | None:
     files = sorted(each for each in folder.iterdir() if each.is_file() and is_model(each, runtime))
     named = [each for each in files if each.stem == "model"]
     if len(files) > 1 and len(named) != 1:
@@ -100,9 +127,10 @@ def _model_in(folder: Path, runtime: str) -> Path | None:
     return next(iter(named or files), None)
 
 
-def _found(name: str, version: str, path: Path, runtime: str) -> FoundModel:
+def _found(name: str, version: str, path: Path, wanted: Wanted) -> FoundModel:
+    runtime = wanted.runtime
     if runtime == "auto":
-        runtime = (path.is_dir() and marked_runtime(path)) or runtime_of(path)[0]
+        runtime = (path.is_dir() and wanted.marked(path)) or runtime_of(path)[0]
     return FoundModel(name, version, path, runtime)
 
 

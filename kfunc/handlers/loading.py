@@ -62,15 +62,22 @@ class Loader:
         return found
 
     def _find(self, source: PodModel) -> Found:
-        from kfunc.handlers.layout import find_models
-
         local, version = self.origins.fetch(source)
-        models = find_models(Path(local.uri.removeprefix("file://")), source.name, source.version, source.runtime)
+        models = self._found(source, local)
         self.versions[source.uri] = version
         found: Found = {}
         for each in models:
             found.setdefault(each.name, {})[each.version] = self._settings(local, each)
         return found
+
+    def _found(self, source: PodModel, local: PodModel) -> "list[FoundModel]":
+        """What lies at a model's place on this machine; code from elsewhere is none that anybody asked for."""
+        from kfunc.handlers.layout import find_models
+
+        path = Path(local.uri.removeprefix("file://"))
+        vouched = source.trust and source.digest is not None
+        code = vouched or not self.origins.is_remote(source)
+        return find_models(path, source.name, source.version, source.runtime, code=code)
 
     def _settings(self, source: PodModel, found: "FoundModel") -> PodConfig:
         own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}
@@ -82,12 +89,9 @@ class Loader:
 
     def load_newest(self, settings: PodConfig) -> Loaded:
         """One model by itself: fetched, and the newest of its versions loaded."""
-        from kfunc.handlers.layout import find_models
-
         local, version = self.origins.fetch(settings.model)
         self.versions[settings.model.uri] = version
-        path = Path(local.uri.removeprefix("file://"))
-        newest = find_models(path, local.name, local.version, local.runtime)[-1]
+        newest = self._found(settings.model, local)[-1]
         own = {"version": newest.version, "uri": str(newest.path), "runtime": newest.runtime}
         return self._load_one(msgspec.structs.replace(settings, model=msgspec.structs.replace(local, **own)))
 

@@ -58,9 +58,7 @@ def _require_file(folder: Path, name: str) -> None:
 
 
 def _refusal(file: Path, what: str) -> ModelLoadError:
-    return ModelLoadError(
-        f"{file}: {what}: if the model is yours, set model.trust: true and model.digest, that of the folder"
-    )
+    return ModelLoadError(f"{file}: {what}: if the model is yours, set model.trust: true and model.digest, that of the folder")
 
 
 def _flavours(folder: Path) -> Flavours:

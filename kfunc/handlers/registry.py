@@ -141,10 +141,11 @@ def told_by_content(error: ModelLoadError, file: Path, runtime: str) -> ModelLoa
     return ModelLoadError(f"{file}: this looks like a file of {real}: {way} ({error.message})")
 
 
-def marked_runtime(folder: Path, runtime: str = "auto") -> str | None:
-    """The runtime, of all or the one that is asked about, for which the folder itself is a model."""
+def marked_runtime(folder: Path, runtime: str = "auto", *, code: bool = True) -> str | None:
+    """The runtime, of all or the one that is asked about, for which the folder itself is a model; without `code` not Python."""
     entries = RUNTIMES.items() if runtime == "auto" else [(runtime, RUNTIMES[runtime])]
-    return next((name for name, entry in entries if any((folder / mark).is_file() for mark in entry.marks)), None)
+    known = ((name, entry) for name, entry in entries if code or name != "python")
+    return next((name for name, entry in known if any((folder / mark).is_file() for mark in entry.marks)), None)
 
 
 def is_model(file: Path, runtime: str = "auto") -> bool:

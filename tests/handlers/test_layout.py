@@ -16,8 +16,8 @@ def lay(root: Path, *files: str) -> Path:
     return root
 
 
-def found(root: Path, runtime: str = "auto") -> list[str]:
-    models = find_models(root, "flowers", "7", runtime)
+def found(root: Path, runtime: str = "auto", *, code: bool = True) -> list[str]:
+    models = find_models(root, "flowers", "7", runtime, code=code)
     return [f"{each.name} {each.version} {each.path.relative_to(root)} {each.runtime}" for each in models]
 
 
@@ -77,6 +77,27 @@ def test_a_folder_that_leaves_it_open_is_refused_with_its_path(tmp_path: Path, f
         found(tmp_path)
     assert message in caught.value.message
     assert caught.value.message.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime", "models"),
+    [
+        (["handler.py", "tokenizer_config.json"], "auto", ["flowers 7 . huggingface"]),
+        (["handler.py", "m.onnx"], "auto", ["flowers 7 m.onnx onnx"]),
+        (["handler.py", "MLmodel"], "python", ["flowers 7 . python"]),
+        (["handler.py", "m.safetensors"], "torch", ["flowers 7 m.safetensors torch"]),
+    ],
+)
+def test_a_handler_py_from_elsewhere_is_a_model_only_where_func_yaml_says_so(
+    tmp_path: Path, files: list[str], runtime: str, models: list[str]
+) -> None:
+    assert found(lay(tmp_path, *files), runtime, code=False) == models
+
+
+@pytest.mark.parametrize("files", [["handler.py"], ["handler.py", "m.safetensors"], ["1/handler.py"], ["a/handler.py"]])
+def test_a_handler_py_from_elsewhere_is_refused_where_it_would_run(tmp_path: Path, files: list[str]) -> None:
+    with pytest.raises(ModelLoadError, match=r"holds a handler.py, which comes from elsewhere and would be run: "):
+        found(lay(tmp_path, *files), code=False)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import tarfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import ModelCache, Residency
-from kfunc.errors import Loading
+from kfunc.errors import Loading, ModelLoadError
 from kfunc.handlers.repository import Repository
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
@@ -38,7 +42,7 @@ def loads() -> AnsweringLoads:
 @pytest.fixture
 def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> Make:
     def make(uri: str, residency: Residency | None = None, **changes: Any) -> Repository:
-        config = configured(uri, "auto", **changes)
+        config = configured(uri, **{"runtime": "auto", **changes})
         cache = ModelCache(path=str(tmp_path / "cache"))
         return Repository(msgspec.structs.replace(config, model_cache=cache, residency=residency), loads)
 
@@ -133,3 +137,29 @@ def test_a_sealed_model_is_opened_from_memory_which_it_leaves_at_the_end(
     assert (path.name, path.parts[:3], path.read_bytes() == CONTENT) == ("m.onnx", ("/", "dev", "shm"), True)
     repository.close()
     assert not path.exists()
+
+
+VOUCHED = [({}, False), ({"runtime": "python"}, True), ({"trust": True}, False), ({"trust": True, "digest": "own"}, True)]
+
+
+@pytest.mark.parametrize(("changes", "loaded"), VOUCHED)
+def test_code_from_elsewhere_runs_only_where_func_yaml_says_so(
+    make: Make, loads: Loads, web: WebServer, tmp_path: Path, changes: dict[str, Any], loaded: bool
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/handler.py").write_bytes(CONTENT)
+    archive = tarred(tmp_path / "m")
+    if "digest" in changes:
+        changes = changes | {"digest": f"sha256:{sha256(archive).hexdigest()}"}
+    repository = make(web.put("/m.tar", archive), **changes)
+    with nullcontext() if loaded else pytest.raises(ModelLoadError, match=r"holds a handler\.py, which comes from elsewhere"):
+        asyncio.run(repository.open())
+    assert len(loads.made) == loaded
+    repository.close()
+
+
+def tarred(folder: Path) -> bytes:
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(folder, ".")
+    return buffer.getvalue()
