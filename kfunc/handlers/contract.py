@@ -72,10 +72,13 @@ class Handler:
         return trace_headers()
 
     def load(self, path: Path) -> None:
-        """Read the model. Runs in a thread. `path` is where `model.uri` points; for a handler.py, its folder."""
+        """Read the model. Runs in a thread, an `async def` on a loop of its own there.
+
+        `path` is where `model.uri` points; for a handler.py, its folder.
+        """
 
     def ready(self) -> bool:
-        """Whether requests can be answered now; asked after `load`."""
+        """Whether requests can be answered now; asked after `load`. The last answer of an `async def` counts."""
         return True
 
     def preprocess(self, inputs: "Arrays") -> "Arrays":

@@ -54,6 +54,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         explains(handler),
         handler.choice,
         tuple(handler.columns),
+        list(handler.optional_inputs),
     )
     calls = {"predict": pipeline(handler), "explain": explainer(handler)}
     send_frame(connection, description)

@@ -43,6 +43,7 @@ class Description(Struct, frozen=True):
     explains: bool
     choice: Choice | None = None
     columns: tuple[str, ...] = ()
+    optional_inputs: list[TensorSpec] = []
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -195,7 +196,7 @@ class IsolatedHandler(Handler):
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
         self.choice = told.choice
-        self.columns = told.columns
+        self.columns, self.optional_inputs = told.columns, told.optional_inputs
 
     def ready(self) -> bool:
         """Whether the process answers."""

@@ -1,10 +1,12 @@
 """The runtime for a user's handler.py: a class derived from Handler, or a plain `predict` function."""
 
+import asyncio
 import importlib
 import inspect
+import logging
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +20,12 @@ from kfunc.handlers.contract import Handler
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
-FILE = "handler.py"
+log = logging.getLogger("kfunc.model")
 
-_folders: list[str] = []  # of the handler.py that was imported last
+FILE = "handler.py"
+PACKAGES = ("site-packages", "dist-packages")  # folders of what was installed, in an environment beside handler.py
+
+_last: "list[tuple[str, set[str]]]" = []  # of the handler.py that was imported last: its folder, and the packages before it
 
 
 class PythonHandler(Handler):
@@ -35,7 +40,11 @@ class PythonHandler(Handler):
             if isinstance(user, Handler):
                 user.config, user.metrics = self.config, self.metrics
             if hasattr(user, "load"):
-                user.load(file.parent)
+                _waited_for(user.load(file.parent))
+            if inspect.iscoroutinefunction(getattr(user, "ready", None)):
+                self.ready = AsyncReady(user.ready)  # type: ignore[method-assign]
+            elif hasattr(user, "ready"):
+                self.ready = user.ready  # type: ignore[method-assign]
         except ModelLoadError:
             raise
         except (Exception, SystemExit) as error:  # the user's own
@@ -45,16 +54,55 @@ class PythonHandler(Handler):
     def _adopt(self, user: Any) -> None:
         self.inputs = list(getattr(user, "inputs", ()))
         self.outputs = list(getattr(user, "outputs", ()))
+        self.optional_inputs = list(getattr(user, "optional_inputs", ()))
         self.exact_datatypes = getattr(user, "exact_datatypes", True)
         self.platform = getattr(user, "platform", "python")
-        for name in ("preprocess", "postprocess", "ready"):
+        for name in ("preprocess", "postprocess"):
             if hasattr(user, name):
                 setattr(self, name, getattr(user, name))
         only = self.outputs[0].name if len(self.outputs) == 1 else "output-0"
         self.predict = _method(user.predict, only)  # type: ignore[method-assign, assignment]
-        explain = getattr(user, "explain", None)
-        if explain is not None and getattr(explain, "__func__", None) is not Handler.explain:
-            self.explain = _method(explain, "explanation")  # type: ignore[method-assign, assignment]
+        for name, alone in (("explain", "explanation"), ("predict_stream", only)):
+            method = getattr(user, name, None)
+            if method is not None and getattr(method, "__func__", None) is not vars(Handler)[name]:
+                setattr(self, name, _method(method, alone))
+
+
+def _waited_for(result: Any) -> Any:
+    """What a method gives, or has given when it is an `async def`: this thread has a loop for it."""
+    if not inspect.isawaitable(result):
+        return result
+
+    async def wait() -> Any:
+        return await result
+
+    return asyncio.run(wait())
+
+
+class AsyncReady:
+    """A `ready` that is an `async def`: what it answered last, asked again each time that somebody looks."""
+
+    def __init__(self, ready: Callable[[], Awaitable[Any]]) -> None:
+        self._ready = ready
+        self._answer = bool(_waited_for(ready()))
+        self._asking: asyncio.Future[None] | None = None
+
+    def __call__(self) -> bool:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # a worker process has no loop
+            self._answer = bool(_waited_for(self._ready()))
+            return self._answer
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask())
+        return self._answer
+
+    async def _ask(self) -> None:
+        try:
+            self._answer = bool(await self._ready())
+        except Exception:
+            log.exception("the model's ready failed")
+            self._answer = False
 
 
 def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
@@ -86,9 +134,9 @@ def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
 def import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise ModelLoadError(f"{file}: there is no such file")
-    _forget_others()
+    _forget_last()
     folder = str(file.parent)
-    _folders.append(folder)
+    _last.append((folder, {_package(name) for name in sys.modules}))
     sys.path.insert(0, folder)  # modules beside handler.py
     spec = spec_from_file_location("handler", file)
     if spec is None or spec.loader is None:
@@ -99,21 +147,33 @@ def import_file(file: Path) -> ModuleType:
     return module
 
 
-def _forget_others() -> None:
+def _forget_last() -> None:
     """Another model, or another version of this one, may have modules of the same names beside its handler.py.
 
-    What was imported goes on with its own; an import within one of its functions finds the last model's.
+    What was imported goes on with its own; an import within one of its functions finds the last model's. Packages that are
+    installed below the folder, or were there before, stay: some cannot be imported twice in a process.
     """
-    for folder in _folders:
+    for folder, before in _last:
         if folder in sys.path:
             sys.path.remove(folder)
         beside = [
-            name for name, module in sys.modules.items() if (getattr(module, "__file__", None) or "").startswith(f"{folder}/")
+            name
+            for name, module in sys.modules.items()
+            if _package(name) not in before and _is_beside(getattr(module, "__file__", None) or "", folder)
         ]
         for name in beside:
             del sys.modules[name]
-    _folders.clear()
+    _last.clear()
     importlib.invalidate_caches()
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _is_beside(file: str, folder: str) -> bool:
+    installed = file.startswith(f"{sys.prefix}/") or any(f"/{name}/" in file for name in PACKAGES)
+    return file.startswith(f"{folder}/") and not installed
 
 
 def place_of(error: BaseException, file: Path) -> str:

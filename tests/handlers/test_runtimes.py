@@ -399,6 +399,68 @@ def test_a_handler_decides_when_it_is_ready(python: Callable[..., LoadedModel]) 
     assert not python("class A:\n  def predict(self, a): return a\n  def ready(self): return False").ready
 
 
+READY = """
+class A:
+    asked = 0
+    async def load(self, path): self.offset = float((path / "offset").read_text())
+    async def ready(self):
+        self.asked += 1
+        return self.asked > 1
+    def predict(self, a): return a + self.offset
+"""
+
+
+def test_a_load_and_a_ready_that_are_async_are_waited_for(python: Callable[..., LoadedModel], tmp_path: Path) -> None:
+    (tmp_path / "offset").write_text("10")
+    model = python(READY)
+
+    async def look() -> list[bool]:
+        first = model.ready
+        await asyncio.sleep(0)
+        return [first, model.ready]
+
+    assert outputs(model, tensor([1])) == {"output-0": [11.0]}
+    assert asyncio.run(look()) == [False, True]
+
+
+def test_an_async_ready_that_fails_is_not_ready(python: Callable[..., LoadedModel]) -> None:
+    model = python(
+        "class A:\n  left = [True]\n  def predict(self, a): return a\n  async def ready(self): return self.left.pop()"
+    )
+
+    async def look() -> list[bool]:
+        first = model.ready
+        await asyncio.sleep(0)
+        return [first, model.ready]
+
+    assert asyncio.run(look()) == [True, False]
+
+
+OPTIONAL = """
+from kfunc import Handler, TensorSpec
+class Adder(Handler):
+    inputs = [TensorSpec("x", "FP64", [-1])]
+    optional_inputs = [TensorSpec("more", "FP64", [1])]
+    def predict(self, inputs): return {"y": inputs["x"] + inputs.get("more", 0)}
+    def predict_stream(self, inputs):
+        for each in inputs["x"]: yield {"y": each}
+"""
+
+
+@pytest.mark.parametrize("execution", ["auto", "process"])
+def test_a_handlers_optional_inputs_may_be_left_out(python: Callable[..., LoadedModel], execution: str) -> None:
+    model = python(OPTIONAL, execution=execution)
+    assert [each.name for each in model.metadata.inputs] == ["x"]
+    assert outputs(model, tensor([1])) == {"y": [1.0]}
+    assert outputs(model, tensor([1]), tensor([2], "more")) == {"y": [3.0]}
+    model.close()
+
+
+def test_a_handler_that_can_do_both_streams_too(caller: Callable[..., Any], python: Callable[..., LoadedModel]) -> None:
+    parts = caller(python(OPTIONAL)).stream(tensor([1, 2]))
+    assert [part["outputs"][0]["data"] for part in parts] == [[1.0], [2.0]]
+
+
 # ---- explanations
 
 EXPLAIN = "/v1/models/iris:explain"
@@ -458,6 +520,20 @@ def test_each_version_of_a_handler_has_modules_of_its_own(configured: Configured
         config = configured(str(folder), "python", version=version)
         models.append(LoadedModel(config, load_handler(config)))
     assert [outputs(model, tensor([1.0])) for model in models] == [{"output-0": [10.0]}, {"output-0": [20.0]}]
+
+
+def test_what_is_installed_below_a_function_is_imported_once(configured: Configured, tmp_path: Path) -> None:
+    installed = tmp_path / ".venv/lib/site-packages"
+    installed.mkdir(parents=True)
+    (installed / "only_once.py").write_text("import sys\nassert not hasattr(sys, 'only_once'), 'twice'\nsys.only_once = True")
+    (tmp_path / "handler.py").write_text("import only_once\ndef predict(a): return a")
+    sys.path.append(str(installed))
+    try:
+        for _ in range(2):
+            load_handler(configured(str(tmp_path), "python"))
+    finally:
+        sys.path.remove(str(installed))
+        del sys.modules["only_once"], sys.only_once  # type: ignore[attr-defined]
 
 
 # ---- accelerators
