@@ -53,7 +53,8 @@ def _of_xgboost(handler: Handler, sample: "Arrays", opset: int) -> Any:
     import onnxmltools
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    booster = handler.native.copy()
+    last: int = handler.trees[1]  # type: ignore[attr-defined]
+    booster = handler.native[:last] if last else handler.native.copy()  # the converter takes all rounds
     booster.feature_names = None  # the converter knows f0, f1 … only
     types = [(INPUT, FloatTensorType([None, booster.num_features()]))]
     return onnxmltools.convert_xgboost(booster, initial_types=types, target_opset=min(opset, NEWEST_OF_TOOLS))

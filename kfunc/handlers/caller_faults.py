@@ -11,10 +11,10 @@ from kfunc.errors import InvalidRequest
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
-PLATFORMS = ("sklearn", "xgboost", "lightgbm")
+PLATFORMS = ("sklearn", "xgboost", "lightgbm", "mlflow")
 ABOUT_VALUES = re.compile(
     r"Found unknown categories|could not convert string to float|contains previously unseen labels|Negative values in data"
-    r"|X has \d+ features, but|number of features in data"
+    r"|X has \d+ features, but|number of features in data|Found array with 0 sample"
 )
 NOT_FINITE = re.compile(r"contains NaN|contains infinity|Input data contains `inf`")
 UNSEEN = re.compile(r"Found unknown categories (\[.*\]) in column", re.DOTALL)

@@ -11,6 +11,7 @@ import numpy as np
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.tabular import PREDICT, PROBABILITIES, Offer, TabularHandler, features
+from kfunc.handlers.tensors import texts_of
 from kfunc.handlers.versions import require_not_newer
 from kfunc.protocol.messages import TensorSpec
 
@@ -52,18 +53,18 @@ class CatboostHandler(TabularHandler):
         if self._words:
             kinds = ["BYTES" if number in self._words else "FP32" for number in range(len(names))]
             self.inputs = [TensorSpec(name, kind, [-1]) for name, kind in zip(names, kinds, strict=True)]
-            self.predict = self._predict_table  # type: ignore[method-assign]
+            self.rows = self._table
         elif names != [str(number) for number in range(len(names))]:
             self.columns = tuple(names)
 
-    def _predict_table(self, inputs: "Arrays") -> "Arrays":
+    def _table(self, inputs: "Arrays") -> "Array":
         """The columns as rows of values, strings among them."""
         count = len(inputs[self.inputs[0].name])
         table = np.empty((count, len(self.inputs)), np.object_)
         for number, spec in enumerate(self.inputs):
-            column = inputs[spec.name].ravel()
-            table[:, number] = [each.decode() for each in column] if number in self._words else column
-        return {name: call(table) for name, call in self._calls}
+            column = inputs[spec.name]
+            table[:, number] = texts_of(spec.name, column) if number in self._words else column.ravel()
+        return table
 
 
 def _offers(model: Any, threads: int) -> list[Offer]:
@@ -79,15 +80,22 @@ def _offers(model: Any, threads: int) -> list[Offer]:
     datatype = DATATYPES.get(classes.dtype.kind, "BYTES")
     dtype = {"INT64": np.int64, "FP64": np.float64, "BOOL": np.bool_}.get(datatype, np.object_)
     label = ask("Class")
+    shape = [-1, *_of_rows(label(_example(model))).shape[1:]]
     return [
-        Offer(TensorSpec(PREDICT, datatype, [-1]), lambda rows: _labels(label(rows), dtype)),
+        Offer(TensorSpec(PREDICT, datatype, shape), lambda rows: _labels(label(rows), dtype)),
         Offer(TensorSpec(PROBABILITIES, "FP64", [-1, len(classes)]), ask("Probability")),
     ]
 
 
 def _labels(answer: Any, dtype: Any) -> "Array":
-    flat = np.asarray(answer).ravel()
-    return flat == "True" if dtype is np.bool_ and flat.dtype.kind in "OU" else flat.astype(dtype)
+    labels = _of_rows(answer)
+    return labels == "True" if dtype is np.bool_ and labels.dtype.kind in "OU" else labels.astype(dtype)
+
+
+def _of_rows(answer: Any) -> "Array":
+    """A label for each row, or several where a row has any number of classes; CatBoost puts one into a column of its own."""
+    labels = np.asarray(answer)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _example(model: Any) -> list[list[Any]]:

@@ -8,6 +8,7 @@ from kfunc.errors import InvalidRequest
 from kfunc.handlers.tensors import InputCheck
 from kfunc.protocol import v1
 from kfunc.protocol.messages import InferRequest, ModelMetadata, TensorSpec
+from kfunc.protocol.v2 import flatten
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays, Handler
@@ -23,6 +24,20 @@ class Inputs:
     def typed(self, request: InferRequest) -> InferRequest:
         """A V1 request with the model's names and datatypes. Raises InvalidRequest."""
         return v1.typed(request, self._metadata)
+
+
+class Table(Inputs):
+    """Inputs that are columns of one table."""
+
+    def __init__(self, handler: "Handler", metadata: ModelMetadata) -> None:
+        super().__init__(handler, metadata)
+        self._columns = self.arrays
+        self.arrays = self._even
+
+    def _even(self, request: InferRequest) -> "Arrays":
+        found = self._columns(request)
+        _require_even(found)
+        return found
 
 
 class NamedColumns(Inputs):
@@ -49,14 +64,22 @@ class NamedColumns(Inputs):
         if request.inputs and request.inputs[0].name in self._names:
             for tensor in request.inputs:
                 if len(tensor.shape) == 2 and tensor.shape[1] == 1:
+                    if type(tensor.data) is list:
+                        flatten(tensor)  # it may be nested as its shape says
                     tensor.shape = tensor.shape[:1]
             found = self._check.arrays(request)
-            if len({len(column) for column in found.values()}) != 1:
-                raise InvalidRequest("the columns do not all have the same number of rows")
+            _require_even(found)
             return {self._whole: np.stack([found[name] for name in self._names], axis=1)}
         return self._together(request)
 
 
+def _require_even(columns: "Arrays") -> None:
+    if len({column.size for column in columns.values()}) > 1:
+        raise InvalidRequest("the columns do not all have the same number of rows")
+
+
 def inputs_of(handler: "Handler", metadata: ModelMetadata) -> Inputs:
     """The way from requests to the handler's arrays, decided once."""
-    return (NamedColumns if handler.columns else Inputs)(handler, metadata)
+    if handler.columns:
+        return NamedColumns(handler, metadata)
+    return (Table if handler.is_table else Inputs)(handler, metadata)

@@ -57,6 +57,9 @@ class Handler:
     columns: tuple[str, ...] = ()
     """Names of the columns of the only input, a matrix: a request may give each of them as an input instead."""
 
+    is_table = False
+    """Whether the inputs are columns of one table, each with an element for each row."""
+
     native: Any = None
     """The library's own object of the model, where explainers can use it."""
 

@@ -55,6 +55,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         handler.choice,
         tuple(handler.columns),
         list(handler.optional_inputs),
+        handler.is_table,
     )
     calls = {"predict": pipeline(handler), "explain": explainer(handler)}
     send_frame(connection, description)

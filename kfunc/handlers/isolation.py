@@ -44,6 +44,7 @@ class Description(Struct, frozen=True):
     choice: Choice | None = None
     columns: tuple[str, ...] = ()
     optional_inputs: list[TensorSpec] = []
+    is_table: bool = False
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -196,7 +197,7 @@ class IsolatedHandler(Handler):
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
         self.choice = told.choice
-        self.columns, self.optional_inputs = told.columns, told.optional_inputs
+        self.columns, self.is_table, self.optional_inputs = told.columns, told.is_table, told.optional_inputs
 
     def ready(self) -> bool:
         """Whether the process answers."""

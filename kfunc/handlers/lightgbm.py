@@ -11,6 +11,7 @@ import numpy as np
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.tabular import INPUT, TabularHandler, classes_of_scores, features, values_of_scores
+from kfunc.handlers.tensors import texts_of
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -61,22 +62,17 @@ class LightgbmHandler(TabularHandler):
         if self._codes:
             self.columns = ()
             self.inputs = [TensorSpec(name, _datatype(self._codes.get(name)), [-1]) for name in names]
-            self.predict = self._predict_table  # type: ignore[method-assign]
+            self.rows = self.matrix
 
     def score(self, rows: "Array") -> Any:
         """Probabilities or values; NaN is a missing value."""
         return self.native.predict(rows, num_threads=self._threads)
 
-    def _predict_table(self, inputs: "Arrays") -> "Arrays":
-        """The columns as a matrix, with categories as the numbers that training gave them."""
-        score = self.score(self.matrix(inputs))
-        return {name: call(score) for name, call in self._calls}
-
     def matrix(self, inputs: "Arrays") -> "Array":
-        """The rows as LightGBM takes them."""
+        """The rows as LightGBM takes them, with categories as the numbers that training gave them."""
         if not self._codes:
             return inputs[INPUT]
-        return np.stack([_numbers(inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs], axis=1)
+        return np.stack([_numbers(spec.name, inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs], axis=1)
 
 
 def _codes(booster: Any) -> dict[str, dict[Any, int]]:
@@ -95,12 +91,12 @@ def _datatype(codes: dict[Any, int] | None) -> str:
     return "BYTES" if any(isinstance(value, str) for value in codes) else "FP64"
 
 
-def _numbers(column: "Array", codes: dict[Any, int] | None) -> "Array":
+def _numbers(name: str, column: "Array", codes: dict[Any, int] | None) -> "Array":
     """A column as numbers; NaN where training has not seen the category."""
     if codes is None:
         return column.ravel()
-    values = column.ravel().tolist()
-    return np.array([codes.get(each.decode() if isinstance(each, bytes) else each, np.nan) for each in values], np.float64)
+    values = texts_of(name, column) if column.dtype == np.object_ else column.ravel().tolist()
+    return np.array([codes.get(each, np.nan) for each in values], np.float64)
 
 
 def _check(path: Path) -> None:

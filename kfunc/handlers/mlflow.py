@@ -10,8 +10,10 @@ from mlflow.exceptions import MlflowException
 from pandas import DataFrame, Series
 
 from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.caller_faults import refuse
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.mlflow_trust import FILE, refuse_code
+from kfunc.handlers.tensors import text_array
 from kfunc.handlers.versions import require_not_newer
 from kfunc.protocol.messages import TensorSpec
 
@@ -61,12 +63,13 @@ class MlflowHandler(Handler):
     def _describe(self, folder: Path) -> None:
         signature = self.model.metadata.signature
         self._named = self._tensor = False
+        self.is_table = True
         if signature is None or signature.inputs is None:
             log.info("%s: has no signature; what it takes is not checked", folder)
             return
         if signature.inputs.is_tensor_spec():
             specs = signature.inputs.inputs
-            self._tensor, self._named = True, specs[0].name is not None
+            self._tensor, self._named, self.is_table = True, specs[0].name is not None, False
             self.inputs = [TensorSpec(each.name or "input-0", _tensor_type(folder, each), list(each.shape)) for each in specs]
         else:
             self.inputs = [TensorSpec(str(each.name), _column_type(folder, each), [-1]) for each in signature.inputs.inputs]
@@ -74,7 +77,7 @@ class MlflowHandler(Handler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """What the pyfunc says of the table or the tensors. Raises InvalidRequest for what its signature does not allow."""
-        arrays = {name: _readable(array) for name, array in inputs.items()}
+        arrays = {name: text_array(name, array) if array.dtype == np.object_ else array for name, array in inputs.items()}
         if self._tensor or (not self.inputs and len(arrays) == 1 and next(iter(arrays.values())).ndim > 1):
             question: Any = arrays if self._named else next(iter(arrays.values()))
         else:
@@ -85,6 +88,9 @@ class MlflowHandler(Handler):
             if "schema" not in str(error):
                 raise
             raise InvalidRequest(f"the model's signature does not allow this: {_words(error)}") from None
+        except Exception as error:  # each library's own
+            refuse(self.platform, error, inputs)
+            raise
         return self._outputs_of(answer)
 
     def _outputs_of(self, answer: Any) -> "Arrays":
@@ -96,13 +102,6 @@ class MlflowHandler(Handler):
         if isinstance(answer, Series):
             return {only: answer.to_numpy()}
         return {only: np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)}
-
-
-def _readable(array: Any) -> Any:
-    """Strings as strings: MLflow's are no bytes."""
-    if array.dtype != np.object_:
-        return array
-    return np.array([each.decode() for each in array.flat], np.object_).reshape(array.shape)
 
 
 def _column_type(folder: Path, column: Any) -> str:

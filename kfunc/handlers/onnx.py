@@ -17,6 +17,7 @@ import onnxruntime as ort
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Choice, Handler
 from kfunc.handlers.processors import no_accelerator, usable_processors
+from kfunc.handlers.tensors import text_array
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -89,19 +90,15 @@ class OnnxHandler(Handler):
     def _predict_unusual(self, inputs: "Arrays") -> "Arrays":
         """Run a session that takes strings, or gives maps."""
         for name in self._text_inputs:
-            inputs[name] = _texts(inputs[name])
+            inputs[name] = text_array(name, inputs[name])
         values = [_array(value) for value in self._run(self._output_names, inputs, RUN)]
         return dict(zip(self._output_names, values, strict=True))
 
     def _predict_bits(self, inputs: "Arrays") -> "Arrays":
         """Run a session with BF16, which numpy does not have: its bits go in and out as UINT16."""
-        arrays = {name: _texts(value) if name in self._text_inputs else value for name, value in inputs.items()}
+        arrays = {name: text_array(name, value) if name in self._text_inputs else value for name, value in inputs.items()}
         results = self._session.run_with_ort_values(self._output_names, _values(arrays, self._bits_inputs), RUN)
         return {name: _bits_or_numpy(result) for name, result in zip(self._output_names, results, strict=True)}
-
-
-def _texts(elements: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    return np.array([each.decode() for each in elements.flat], np.object_).reshape(elements.shape)
 
 
 def _values(arrays: "Arrays", bits: Container[str]) -> dict[str, Any]:

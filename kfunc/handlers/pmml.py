@@ -11,6 +11,7 @@ import numpy as np
 
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.tensors import texts_of
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class PmmlHandler(Handler):
     def _take_numbers(self) -> None:
         """Where all fields are fractions, a matrix of them does as well."""
         self._names = [spec.name for spec in self.inputs]
+        self.is_table = len(self.inputs) > 1
         if {spec.datatype for spec in self.inputs} <= {"FP64", "FP32"}:
             self.columns = tuple(self._names)
             self.inputs = [TensorSpec("input", "FP64", [-1, len(self._names)])]
@@ -67,9 +69,9 @@ class PmmlHandler(Handler):
     def predict(self, inputs: "Arrays") -> "Arrays":
         """Evaluate the rows. Raises InvalidRequest with JPMML's words for a value that a field does not take."""
         if self.columns:
-            columns = [_values(column) for column in inputs["input"].T]
+            columns = [_values("input", column) for column in inputs["input"].T]
         else:
-            columns = [_values(inputs[name]) for name in self._names]
+            columns = [_values(name, inputs[name]) for name in self._names]
         question = pickle.dumps({"columns": self._names, "data": columns}, protocol=2)
         try:
             answer = pickle.loads(self._evaluate_all(self._java, question, None, -1))  # noqa: S301  (of our own virtual machine)
@@ -86,11 +88,11 @@ def _datatype(field: Any) -> str:
     return DATATYPES.get(field.dataType, "BYTES")
 
 
-def _values(column: Any) -> list[Any]:
+def _values(name: str, column: Any) -> list[Any]:
     """A column as Python's values; NaN is a missing one, and so is an empty string."""
-    values = column.ravel().tolist()
     if column.dtype == np.object_:
-        return [each.decode() or None for each in values]
+        return [each or None for each in texts_of(name, column)]
+    values = column.ravel().tolist()
     return [None if value != value else value for value in values] if column.dtype.kind == "f" else values
 
 

@@ -12,12 +12,10 @@ from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.sklearn_files import read_estimator
 from kfunc.handlers.sklearn_inputs import INPUT, columns_of, datatype_of, first_step, inputs_of, takes_texts
 from kfunc.handlers.tabular import PREDICT, Offer, TabularHandler
-from kfunc.handlers.tensors import DATATYPE_OF
+from kfunc.handlers.tensors import DATATYPE_OF, texts_of
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
-    from kfunc.handlers.contract import Arrays
-
     Array = np.ndarray[Any, Any]
 
 log = logging.getLogger("kfunc.model")
@@ -47,7 +45,7 @@ class SklearnHandler(TabularHandler):
     def _adopt_rows(self, columns: dict[str, Any]) -> None:
         """Decide once what becomes of a request's arrays."""
         if takes_texts(first_step(self.native)):
-            self.rows: Callable[[Arrays], Any] = lambda inputs: _texts(inputs[INPUT])
+            self.rows = lambda inputs: texts_of(INPUT, inputs[INPUT])
         elif columns:
             from pandas import DataFrame, Index
 
@@ -56,9 +54,7 @@ class SklearnHandler(TabularHandler):
                 self.columns = tuple(columns)
                 self.rows = lambda inputs: DataFrame(inputs[INPUT], columns=names)
             else:
-                self.rows = lambda inputs: DataFrame({name: _column(inputs[name]) for name in columns})
-        else:
-            self.rows = lambda inputs: inputs[INPUT]
+                self.rows = lambda inputs: DataFrame({name: _column(name, inputs[name]) for name in columns})
 
     def _example(self, columns: dict[str, Any]) -> Any:
         """One row that the model could be asked about, or None where the estimator does not say how wide one is."""
@@ -71,22 +67,9 @@ class SklearnHandler(TabularHandler):
         width = self.inputs[0].shape[-1]
         return np.zeros((1, width)) if width > 0 else None
 
-    def predict(self, inputs: "Arrays") -> "Arrays":
-        """The chosen methods' answers for the rows."""
-        try:
-            rows = self.rows(inputs)
-            return {name: call(rows) for name, call in self._calls}
-        except ValueError as error:
-            self.refuse(error, inputs)
-            raise
 
-
-def _texts(elements: "Array") -> list[str]:
-    return [each.decode() for each in elements.ravel()]
-
-
-def _column(elements: "Array") -> Any:
-    return _texts(elements) if elements.dtype == np.object_ else elements.ravel()
+def _column(name: str, elements: "Array") -> Any:
+    return texts_of(name, elements) if elements.dtype == np.object_ else elements.ravel()
 
 
 def _method(estimator: Any, name: str) -> Callable[[Any], "Array"]:

@@ -15,10 +15,17 @@ DATATYPES = {"O": TEXTS, "U": TEXTS, "S": TEXTS, "T": TEXTS, "i": "INT64", "u": 
 BLANKS: dict[str, Any] = {TEXTS: "", NUMBERS: 0.0, "INT64": 0, "BOOL": False}
 
 
+# Where an estimator that searches, calibrates or transforms the target keeps the fitted one that sees the rows.
+INNER = ("best_estimator_", "estimator_", "regressor_")
+
+
 def first_step(estimator: Any) -> Any:
-    """What sees the rows as they come."""
-    steps = getattr(estimator, "steps", ())
-    return next((first_step(step) for _, step in steps if step not in (None, "passthrough")), estimator)
+    """What sees the rows as they come; of several beside one another, the first."""
+    inner = next((getattr(estimator, name) for name in INNER if hasattr(estimator, name)), None)
+    if inner is not None:
+        return first_step(inner)
+    steps = (*getattr(estimator, "steps", ()), *getattr(estimator, "transformer_list", ()))
+    return next((first_step(step) for _, step in steps if step not in (None, "passthrough", "drop")), estimator)
 
 
 def takes_texts(step: Any) -> bool:
@@ -34,7 +41,7 @@ def columns_of(estimator: Any) -> dict[str, Any]:
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     step = first_step(estimator)
     if not hasattr(step, "transformers_"):
-        return dict.fromkeys(names, 0.0)
+        return {name: _seen_value(step, number) for number, name in enumerate(names)}
     found: dict[str, Any] = {}
     for _, transformer, chosen in step.transformers_:
         if isinstance(transformer, str) and transformer == "drop":
@@ -72,8 +79,9 @@ def _seen_value(transformer: Any, number: int) -> Any:
 
 
 def _steps(transformer: Any) -> Iterator[Any]:
-    for _, step in getattr(transformer, "steps", [("", transformer)]):
-        yield from _steps(step) if hasattr(step, "steps") else (step,)
+    inner = (*getattr(transformer, "steps", ()), *getattr(transformer, "transformer_list", ()))
+    for _, step in inner or [("", transformer)]:
+        yield from _steps(step) if inner else (step,)
 
 
 def datatype_of(value: Any) -> str:

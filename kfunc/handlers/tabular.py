@@ -1,13 +1,14 @@
 """What runtimes of tables share: rows of features in, and the outputs that func.yaml chooses of those that the model has."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 
-from kfunc.errors import ModelLoadError
+from kfunc.errors import KfuncError, ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.protocol.messages import TensorSpec
 
@@ -38,6 +39,7 @@ class TabularHandler(Handler):
 
     def offer(self, path: Path, offers: list[Offer]) -> None:
         """Take the outputs of `model.outputs`, or `predict`, from what there is. Raises ModelLoadError."""
+        self.is_table = len(self.inputs) > 1
         there = {each.spec.name: each for each in offers}
         wanted = self.config.model.outputs or [PREDICT if PREDICT in there else offers[0].spec.name]
         unknown = [name for name in wanted if name not in there]
@@ -47,18 +49,23 @@ class TabularHandler(Handler):
         self.outputs = [there[name].spec for name in wanted]
         self._calls = [(name, there[name].call) for name in wanted]
 
-    def score(self, rows: "Array") -> Any:
+    rows: "Callable[[Arrays], Any]" = itemgetter(INPUT)
+    """What `score` gets: the inputs as the library takes them."""
+
+    def score(self, rows: Any) -> Any:
         """What the outputs are made from."""
         return rows
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """The chosen outputs of the rows."""
         try:
-            score = self.score(inputs[INPUT])
+            score = self.score(self.rows(inputs))
+            return {name: call(score) for name, call in self._calls}
+        except KfuncError:
+            raise
         except Exception as error:  # each library's own
             self.refuse(error, inputs)
             raise
-        return {name: call(score) for name, call in self._calls}
 
     def refuse(self, error: Exception, inputs: "Arrays") -> None:
         """Raise InvalidRequest where the caller's values have made the library fail."""

@@ -130,6 +130,19 @@ def _bytes_array(tensor: Tensor) -> "Array":
     return flat.reshape(tensor.shape)
 
 
+def texts_of(name: str, elements: "Array") -> list[str]:
+    """The strings of an input of BYTES, flat, for a model of texts. Raises InvalidRequest for what is no UTF-8."""
+    try:
+        return [each.decode() for each in elements.ravel().tolist()]
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"input {name!r}: texts expected, BYTES in UTF-8") from None
+
+
+def text_array(name: str, elements: "Array") -> "Array":
+    """The same as an array of strings, of the input's shape."""
+    return np.array(texts_of(name, elements), np.object_).reshape(elements.shape)
+
+
 class _Expected:
     """An input of the model. `seen` is the last shape that fitted, and `pack` makes bytes of that many numbers."""
 

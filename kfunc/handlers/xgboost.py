@@ -27,6 +27,8 @@ class XgboostHandler(TabularHandler):
     """A booster. Its classes are 0, 1 …, as training has numbered them."""
 
     platform = "xgboost"
+    trees = (0, 0)
+    """The rounds of boosting that answer: up to the best one of a training that stopped early; (0, 0): all."""
 
     def load(self, path: Path) -> None:
         """Read the booster. Raises ModelLoadError."""
@@ -41,13 +43,16 @@ class XgboostHandler(TabularHandler):
             raise ModelLoadError(f"{path}: xgboost cannot read it: {_reason(error)}") from None
         self.inputs = features(booster.num_features())
         self.columns = tuple(booster.feature_names or ())
+        best = booster.attr("best_iteration")
+        linear = learner["gradient_booster"]["name"] == WITHOUT_INPLACE
+        self.trees = (0, 0) if best is None or linear else (0, min(int(best) + 1, booster.num_boosted_rounds()))
         self.offer(path, _offers(learner))
-        if learner["gradient_booster"]["name"] == WITHOUT_INPLACE:
+        if linear:
             self.score = self._score_matrix  # type: ignore[method-assign]
 
     def score(self, rows: "Array") -> Any:
         """Predictions without a matrix of XGBoost's own; NaN is a missing value."""
-        return self.native.inplace_predict(rows, validate_features=False)
+        return self.native.inplace_predict(rows, iteration_range=self.trees, validate_features=False)
 
     def _score_matrix(self, rows: "Array") -> Any:
         return self.native.predict(xgb.DMatrix(rows), validate_features=False)

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import joblib
 import numpy as np
+import onnx
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -178,6 +179,21 @@ def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Co
         match=r"accelerator cuda is not available: (no NVIDIA GPU here|this onnxruntime offers .*CPUExecutionProvider)",
     ):
         load_handler(configured(accelerator="cuda"))
+
+
+def test_bytes_that_are_no_text_are_the_callers_fault(
+    configured: Configured, tmp_path: Path, caller: Callable[..., Any]
+) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.STRING, [None]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "same", [x], [y])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx"
+    )
+    config = configured(str(tmp_path / "m.onnx"))
+    model = caller(LoadedModel(config, load_handler(config)))
+    assert model.infer(tensor(["a"], "x", "BYTES"))[0] == 200
+    status, told = model.ask("POST", "/v1/models/iris:predict", {"instances": [{"b64": "/w=="}]})
+    assert (status, told) == (400, {"error": "input 'x': texts expected, BYTES in UTF-8"})
 
 
 # ---- sklearn

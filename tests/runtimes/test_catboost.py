@@ -51,6 +51,25 @@ def test_categories_are_columns_of_strings(serve: Serve, tmp_path: Path) -> None
     assert model.v1(rows) == trained.predict(TABLE[:4]).ravel().tolist()
 
 
+def test_several_labels_for_each_row_stay_apart(serve: Serve, tmp_path: Path) -> None:
+    trained = catboost.CatBoostClassifier(loss_function="MultiLogloss", **SMALL).fit(ROWS, (ROWS > 0).astype(int))
+    trained.save_model(tmp_path / "m.cbm")
+    model = serve(tmp_path / "m.cbm", outputs=["predict", "predict_proba"])
+    assert model.metadata()["outputs"] == {"predict": ("INT64", [-1, 3]), "predict_proba": ("FP64", [-1, 3])}
+    assert [row["predict"] for row in model.v1(FEW[:2].tolist())] == trained.predict(FEW[:2]).tolist()
+
+
+def test_columns_that_make_no_table_are_the_callers_fault(serve: Serve, tmp_path: Path) -> None:
+    catboost.CatBoostClassifier(cat_features=[0], **SMALL).fit(TABLE, WORDS).save_model(tmp_path / "m.cbm")
+    model = serve(tmp_path / "m.cbm")
+    uneven = {"0": ("BYTES", ["Bern", "Zug"]), "1": ("FP32", [1.0]), "2": ("FP32", [1.0, 2.0])}
+    assert model.v2(uneven) == (400, {"error": "the columns do not all have the same number of rows"})
+    assert model.v1([{"0": {"b64": "//8="}, "1": 1.0, "2": 1.0}]) == (
+        400,
+        {"error": "input '0': texts expected, BYTES in UTF-8"},
+    )
+
+
 @pytest.mark.parametrize(("loss", "labels", "shape"), [("RMSE", ROWS[:, 0], [-1]), ("MultiRMSE", ROWS[:, :2], [-1, 2])])
 def test_a_regression_answers_with_its_values(serve: Serve, tmp_path: Path, loss: str, labels: Any, shape: Any) -> None:
     trained = catboost.CatBoostRegressor(loss_function=loss, **SMALL).fit(ROWS, labels)

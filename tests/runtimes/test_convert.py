@@ -48,6 +48,14 @@ def booster(objective: str, labels: Any, **parameters: Any) -> Any:
     return xgb.train({"objective": objective, **parameters}, xgb.DMatrix(ROWS, labels, feature_names=["a", "b", "c"]), 4)
 
 
+def stopped_early() -> Any:
+    """A booster with more rounds than those that answer."""
+    other = [(xgb.DMatrix(ROWS[::-1], LABELS), "other")]
+    data = xgb.DMatrix(ROWS, LABELS)
+    parameters = {"objective": "binary:logistic", "eta": 1.0}
+    return xgb.train(parameters, data, 30, evals=other, early_stopping_rounds=3, verbose_eval=False)
+
+
 def light(objective: str, labels: Any) -> Any:
     return lgb.train({"objective": objective, "verbose": -1, "min_data_in_leaf": 2}, lgb.Dataset(ROWS, labels), 4)
 
@@ -62,6 +70,7 @@ def light(objective: str, labels: Any) -> Any:
         (booster("binary:logistic", LABELS), ["predict", "predict_proba"]),
         (booster("multi:softprob", ROWS.argmax(axis=1), num_class=3), ["predict", "predict_proba"]),
         (booster("reg:squarederror", VALUES), ["predict"]),
+        (stopped_early(), ["predict", "predict_proba"]),
         (light("binary", LABELS), ["predict", "predict_proba"]),
         (light("regression", VALUES), ["predict"]),
     ],

@@ -78,6 +78,10 @@ def test_categories_of_pandas_are_columns_of_strings(serve: Serve, saved: Callab
     assert model.metadata()["inputs"] == {"size": ("FP64", [-1]), "city": ("BYTES", [-1])}
     assert np.allclose(model.v1(table[:3].astype({"city": str}).to_dict("records")), booster.predict(table[:3]))
     assert len(model.v2({"size": ("FP64", [1.0]), "city": ("BYTES", ["Genf"])})["predict"]) == 1  # never seen
+    uneven = model.v2({"size": ("FP64", [1.0, 2.0]), "city": ("BYTES", ["Bern"])})
+    assert uneven == (400, {"error": "the columns do not all have the same number of rows"})
+    broken = model.v1([{"size": 1.0, "city": {"b64": "//8="}}])
+    assert broken == (400, {"error": "input 'city': texts expected, BYTES in UTF-8"})
 
 
 def test_a_text_file_is_a_model_only_by_its_first_lines(saved: Callable[[Any], Path], tmp_path: Path) -> None:

@@ -103,6 +103,14 @@ def test_texts_come_to_the_model_as_strings(serve: Serve, tmp_path: Path) -> Non
     assert np.allclose(model.v1([{"city": "Bern"}, {"city": "Zug"}]), [1, 0])
 
 
+def test_columns_that_make_no_table_are_the_callers_fault(serve: Serve, saved: Path) -> None:
+    model = serve(saved, "mlflow")
+    uneven = model.v2({"height": ("FP64", [1.0, 2.0]), "width": ("FP64", [1.0])})
+    assert uneven == (400, {"error": "the columns do not all have the same number of rows"})
+    status, told = model.v2({"height": ("FP64", []), "width": ("FP64", [])})
+    assert (status, "0 sample(s)" in told["error"]) == (400, True)
+
+
 # ---- what is refused
 
 OPENED: list[str] = []

@@ -10,14 +10,16 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from skops import io as skops_io
@@ -127,6 +129,12 @@ def test_a_model_fitted_with_names_takes_the_matrix_or_its_columns_in_any_order(
         model.v2({"input": ("FP64", FEW)})["predict"],
         model.v2({name: ("FP64", values) for name, values in backwards.items()})["predict"],
         model.v2({name: ("FP32", [[each] for each in values]) for name, values in columns.items()})["predict"],
+        model.caller.infer(
+            *(
+                {"name": name, "datatype": "FP64", "shape": [2, 1], "data": [[each] for each in values]}
+                for name, values in columns.items()
+            )
+        )[1]["outputs"][0]["data"],
         np.frombuffer(model.binary({name: ("FP64", values) for name, values in backwards.items()})["predict"], "<f8"),
     ]
     for answer in asked:
@@ -160,6 +168,61 @@ def test_a_table_with_mixed_columns_has_an_input_for_each_that_is_used(serve: Se
     assert np.allclose(model.v2(inputs)["predict"], expected)
     assert np.allclose(model.v1(rows), expected)
     assert np.allclose(np.frombuffer(model.binary(inputs)["predict"], "<f8"), expected)
+
+
+PLACES = make_pipeline(
+    ColumnTransformer([("c", OneHotEncoder(), ["city"]), ("n", StandardScaler(), ["age"])]), LinearRegression()
+)
+WORDS = make_pipeline(TfidfVectorizer(), LogisticRegression())
+UNION = make_pipeline(FeatureUnion([("a", TfidfVectorizer()), ("b", TfidfVectorizer(analyzer="char"))]), LogisticRegression())
+COLUMNS = {"age": ("FP64", [-1]), "city": ("BYTES", [-1])}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "columns", "inputs"),
+    [
+        (GridSearchCV(PLACES, {"linearregression__fit_intercept": [True, False]}, cv=2), ["age", "city"], COLUMNS),
+        (TransformedTargetRegressor(PLACES), ["age", "city"], COLUMNS),
+        (make_pipeline(OneHotEncoder(), LinearRegression()), ["city", "rooms"],
+         {"city": ("BYTES", [-1]), "rooms": ("INT64", [-1])}),
+        (make_pipeline(SimpleImputer(), LinearRegression()), ["age"], {"input": ("FP64", [-1, 1])}),
+        (GridSearchCV(WORDS, {"logisticregression__C": [1, 2]}, cv=2), "note", {"input": ("BYTES", [-1])}),
+        (UNION, "note", {"input": ("BYTES", [-1])}),
+    ],
+)  # fmt: skip
+def test_the_step_that_sees_the_rows_is_found_within_what_wraps_it(
+    serve: Serve, tmp_path: Path, estimator: Any, columns: Any, inputs: Any
+) -> None:
+    joblib.dump(estimator.fit(TABLE[columns], TABLE.rooms), tmp_path / "m.joblib")
+    model = serve(tmp_path / "m.joblib", trust=True, digest=digest(tmp_path / "m.joblib"))
+    rows = TABLE[columns][:4]
+    assert model.metadata()["inputs"] == inputs
+    asked = rows.to_dict("records") if isinstance(columns, list) else rows.tolist()
+    assert np.allclose(model.v1(asked), estimator.predict(rows))
+
+
+UNEVEN = {"age": ("FP64", [1.0, 2.0]), "city": ("BYTES", ["Bern"])}
+
+
+@pytest.mark.parametrize("execution", ["auto", "process"])
+def test_columns_of_a_table_have_one_number_of_rows(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: str
+) -> None:
+    monkeypatch.delenv("KFUNC_TEST_RUNTIME", raising=False)  # a worker process takes it for a setting
+    joblib.dump(clone(PLACES).fit(TABLE, PRICES), tmp_path / "m.joblib")
+    model = serve(tmp_path / "m.joblib", trust=True, digest=digest(tmp_path / "m.joblib"), execution=execution)
+    assert model.v2(UNEVEN) == (400, {"error": "the columns do not all have the same number of rows"})
+    model.model.close()
+
+
+def test_no_rows_and_bytes_that_are_no_text_are_the_callers_fault(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    texts = serve(saved(clone(WORDS).fit(TABLE.note, TABLE.city == "Bern")))
+    assert texts.v1([{"b64": "//8="}]) == (400, {"error": "input 'input': texts expected, BYTES in UTF-8"})
+    numbers = serve(saved(LinearRegression().fit(ROWS, LABELS)))
+    for model, empty in ((texts, ("BYTES", [0])), (numbers, ("FP64", [0, 3]))):
+        tensor = {"name": "input", "datatype": empty[0], "shape": empty[1], "data": []}
+        status, answer = model.caller.infer(tensor)
+        assert (status, "0 sample(s)" in answer["error"]) == (400, True)
 
 
 def test_a_category_that_training_has_not_seen_is_the_callers_fault(serve: Serve, saved: Callable[[Any], Path]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
+from kfunc.config.explain import Explain
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.registry import runtime_of
 from tests.runtimes.served import Served
@@ -83,6 +84,24 @@ def test_what_scores_no_classes_answers_with_its_scores(
     assert model.metadata()["outputs"] == {"predict": ("FP32", shape)}
     expected = booster.predict(xgb.DMatrix(FEW))
     assert np.allclose(model.v2({"input": ("FP64", FEW.tolist())})["predict"], expected.ravel(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gbtree", "dart"])
+def test_a_training_that_stopped_early_answers_with_its_best_rounds(
+    serve: Serve, saved: Callable[[Any], Path], kind: str
+) -> None:
+    parameters = {"objective": "binary:logistic", "booster": kind, "eta": 1.0}
+    data, other = xgb.DMatrix(ROWS, TWO), xgb.DMatrix(ROWS[::-1], TWO)
+    booster = xgb.train(parameters, data, 30, evals=[(other, "o")], early_stopping_rounds=3, verbose_eval=False)
+    best = (0, booster.best_iteration + 1)
+    assert best[1] < booster.num_boosted_rounds()
+    model = serve(saved(booster), outputs=["predict_proba"], explain=Explain(method="shap-tree"))
+    expected = booster.predict(xgb.DMatrix(FEW), iteration_range=best)
+    assert np.allclose([row[1] for row in model.v1(FEW.tolist())], expected)
+    status, answer = model.caller.ask("POST", "/v1/models/iris:explain", {"instances": FEW.tolist()})
+    assert status == 200
+    told = np.sum(answer["explanations"]["shap_values"], axis=1) + answer["explanations"]["base_values"]
+    assert np.allclose(told, booster.predict(xgb.DMatrix(FEW), iteration_range=best, output_margin=True), atol=1e-4)
 
 
 def test_a_model_saved_by_the_interface_of_scikit_learn_is_one_too(serve: Serve, saved: Callable[[Any], Path]) -> None:

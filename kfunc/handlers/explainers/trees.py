@@ -59,7 +59,10 @@ class TreeExplainer(Explainer):
 
         names = self.handler.columns or None
         told = self.handler.native.predict(
-            DMatrix(inputs[INPUT], feature_names=names), pred_contribs=True, validate_features=False
+            DMatrix(inputs[INPUT], feature_names=names),
+            pred_contribs=True,
+            iteration_range=self.handler.trees,  # type: ignore[attr-defined]
+            validate_features=False,
         )
         return self._of_contributions(told)
 
