@@ -45,5 +45,6 @@ def named_files(function: Function, folder: Path) -> tuple[Path, ...]:
     """The files beside the model that func.yaml names, as far as they are in the folder."""
     inference = function.inference
     names = [inference.explain.background] if inference.explain is not UNSET else []
+    names += [model.warmup.file for model in (inference.model, *inference.models)]
     names += [inference.images.labels] if inference.images is not UNSET and isinstance(inference.images.labels, str) else []
     return tuple(folder / name for name in names if name and (folder / name).is_file())

@@ -30,6 +30,15 @@ class Warmup(Block, frozen=True):
         dict[str, list[Dimension]],
         Meta(description="Shapes of inputs by name; else the model's own, with 1 for what may be of any size."),
     ] = {}
+    file: Annotated[
+        str,
+        Meta(description="A request of V1 or V2 in JSON, relative to func.yaml, in the place of zeros; once by default."),
+    ] = ""
+
+    @property
+    def count(self) -> int:
+        """How many requests."""
+        return self.requests or bool(self.file)
 
 
 class Residency(Block, frozen=True):

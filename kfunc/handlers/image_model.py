@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode
 from binascii import Error
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,13 @@ class ImageModel:
     def close(self) -> None:
         """Let go of what it holds."""
         self._model.close()
+
+    def sample(self, shapes: dict[str, list[int]]) -> list[Tensor]:
+        """Black pictures, for a warm-up: as many as `shapes` says of the model's input, or one."""
+        buffer = BytesIO()
+        self._pixels.Image.new("RGB", (self._target.width, self._target.height)).save(buffer, "PNG")
+        count = shapes.get(self._input.name, [1])[0]
+        return [Tensor(self._input.name, [count], "BYTES", [buffer.getvalue()] * count)]
 
     # ---- what comes
 

@@ -48,7 +48,7 @@ class LoadedModel:
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
-        self._yields = yields(handler)
+        self.yields = yields(handler)
         self._parts_steps = STREAM if is_own(handler, "predict_stream") else PREDICT
         self._inputs = inputs_of(handler, self.metadata)
         predict, explain = steps_of(handler, PREDICT), steps_of(handler, EXPLAIN)
@@ -104,7 +104,7 @@ class LoadedModel:
         if type(request) is v1.V1Request:
             request = self._inputs.typed(request)
         arrays = self._inputs.arrays(request)
-        if self._yields:
+        if self.yields:
             raise InvalidRequest(
                 "this model answers in parts: ask by ModelStreamInfer, or POST to /v2/models/NAME/infer_stream"
             )
@@ -175,7 +175,7 @@ class LoadedModel:
         return self._parts(request, self._inputs.arrays(request), context)
 
     async def _parts(self, request: InferRequest, arrays: "Arrays", context: Context) -> AsyncGenerator[InferResponse]:
-        if not self._yields and self._parts_steps is PREDICT:
+        if not self.yields and self._parts_steps is PREDICT:
             yield await self._wait(request, arrays, 0, context, self._async_predict)
             return
         with self._in_flight:

@@ -50,7 +50,7 @@ class AtStart:
     async def _warm(self, found: Found, loaded: AllServed) -> None:
         for name, versions in found.items():
             for version, settings in versions.items():
-                if settings.model.warmup.requests:
+                if settings.model.warmup.count:
                     from kfunc.handlers.warmup import warm_up
 
                     self._loader.origins.enter("warming up")

@@ -1,10 +1,14 @@
 """Requests that a model answers before it is ready: what is done once, it has done then."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kfunc.config.residency import Warmup
-from kfunc.errors import KfuncError, ModelLoadError
+from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError
+from kfunc.protocol import v1, v2
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import InferRequest, InferResponse, Tensor, TensorSpec
 from kfunc.telemetry.log_lines import PROGRESS
@@ -22,15 +26,49 @@ class Alone:
 
 
 async def warm_up(model: Model, warmup: Warmup) -> None:
-    """Ask the model `warmup.requests` times. Raises ModelLoadError where it does not answer."""
+    """Ask the model `warmup.count` times. Raises ModelLoadError where it fails; one that zeros mean nothing to may be good."""
     name = model.metadata.name
-    for _ in range(warmup.requests):
+    body = _read(warmup.file) if warmup.file else b""
+    for _ in range(warmup.count):
         try:
-            await _ask(model, InferRequest(zeros(model.metadata.inputs, warmup.shapes), model_name=name))
+            await _ask(model, _from_file(body, name) if warmup.file else InferRequest(_guessed(model, warmup), model_name=name))
+        except InvalidRequest as error:
+            if warmup.file:
+                raise ModelLoadError(f"{warmup.file}: {name} refuses it (model.warmup.file): {error.message}") from None
+            told = "model %s: refuses a request of zeros, and is not warm; let model.warmup.file name a real one: %s"
+            log.warning(told, name, error.message)
+            return
         except KfuncError as error:
             raise ModelLoadError(f"the model {name} does not answer its warm-up (model.warmup): {error.message}") from None
-    if warmup.requests:
-        progress_log.info("model %s: warmed up with %d requests", name, warmup.requests)
+    if warmup.count:
+        progress_log.info("model %s: warmed up with %d requests", name, warmup.count)
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ModelLoadError(f"{file}: cannot be read (model.warmup.file): {error.strerror}") from None
+
+
+def _from_file(body: bytes, name: str) -> InferRequest:
+    """A request of V2 where its inputs are a list of tensors, else of V1. Raises InvalidRequest."""
+    try:
+        inputs = msgspec.json.decode(body, type=_Inputs).inputs
+    except msgspec.DecodeError:
+        inputs = None
+    is_v2 = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], dict) and "datatype" in inputs[0]
+    return (v2.decode_request if is_v2 else v1.decode_request)(body, name)
+
+
+class _Inputs(msgspec.Struct):
+    inputs: Any = None
+
+
+def _guessed(model: Model, warmup: Warmup) -> list[Tensor]:
+    """What the model shows as a sample of its own, or zeros."""
+    sample = getattr(model, "sample", None)
+    return zeros(model.metadata.inputs, warmup.shapes) if sample is None else sample(warmup.shapes)
 
 
 async def _ask(model: Model, request: InferRequest) -> None:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from kfunc.config.images import Choice, Images
 from kfunc.config.pod import PodConfig
+from kfunc.config.residency import Warmup
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.image_model import ImageModel
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.pixels import Target, TooManyPixels, opened, to_array
-from kfunc.handlers.warmup import Alone
+from kfunc.handlers.warmup import Alone, warm_up
 from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from tests.handlers.conftest import Caller
@@ -112,6 +113,12 @@ def test_a_body_that_is_a_picture_is_resized_and_normalised(wrap: Callable[..., 
     status, answer = ask(wrap(inner), INFER, picture(), content_type="image/png")
     assert (status, answer["outputs"][0]["data"]) == (200, [1.0, 0.0, 0.0])
     assert (inner.got[0].shape, inner.got[0].datatype) == ([1, 3, 8, 4], "FP32")
+
+
+def test_a_warm_up_is_a_black_picture(wrap: Callable[..., ImageModel]) -> None:
+    inner = Means()
+    asyncio.run(warm_up(wrap(inner), Warmup(requests=2, shapes={"pixels": [3, 3, 8, 4]})))
+    assert [each.shape for each in inner.got] == [[3, 3, 8, 4]] * 2
 
 
 def test_v1_takes_pictures_as_b64_rows_and_as_a_body(wrap: Callable[..., ImageModel]) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency, Warmup
-from kfunc.errors import ModelLoadError, Unavailable
+from kfunc.errors import InvalidRequest, ModelLoadError, Unavailable
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.residency_policy import Resident, leaving
-from kfunc.handlers.warmup import Alone, zeros
+from kfunc.handlers.warmup import Alone, warm_up, zeros
 from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
 from tests.handlers.test_repository import Loaded, Loads, put
 
@@ -241,6 +241,45 @@ def test_a_model_answers_its_warm_up_before_it_is_ready(make: Make, loads: Loads
         assert [(each.inputs[0].name, each.inputs[0].shape) for each in made.asked] == [("x", [5])] * 3
 
     asyncio.run(play())
+
+
+BODIES = [
+    '{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}',
+    '{"instances": [1, 2]}',
+    '{"inputs": {"x": [1, 2]}}',
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_file_has_the_request_of_a_warm_up(make: Make, loads: Loads, tmp_path: Path, body: str) -> None:
+    (tmp_path / "request.json").write_text(body)
+    asyncio.run(make("m.onnx", warmup=Warmup(file=str(tmp_path / "request.json"))).open())
+    (made,) = loads.made
+    assert isinstance(made, Answering)
+    assert [each.inputs[0].data for each in made.asked] in ([[1, 2]], [{"x": [1, 2]}])
+
+
+def test_a_file_for_the_warm_up_that_is_none_is_named(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"request\.json: cannot be read \(model\.warmup\.file\): No such file"):
+        asyncio.run(make("m.onnx", warmup=Warmup(file=str(tmp_path / "request.json"))).open())
+    (tmp_path / "request.json").write_text("{")
+    with pytest.raises(ModelLoadError, match=r"request\.json: iris refuses it \(model\.warmup\.file\): "):
+        asyncio.run(make("m.onnx", warmup=Warmup(file=str(tmp_path / "request.json"))).open())
+
+
+class Choosy(Answering):
+    """A model that no zeros please."""
+
+    def infer(self, request: InferRequest, context: Any) -> InferResponse:
+        raise InvalidRequest("unknown category")
+
+
+def test_a_model_that_zeros_mean_nothing_to_is_served_all_the_same(
+    configured: Callable[..., PodConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.run(warm_up(Choosy(configured()), Warmup(requests=2)))
+    assert "model iris: refuses a request of zeros, and is not warm" in caplog.text
+    assert "let model.warmup.file name a real one: unknown category" in caplog.text
 
 
 def test_shapes_of_inputs_that_the_model_has_not_are_told(make: Make, loads: Loads) -> None:

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from kfunc.config.inference import Limits, Runtime
 from kfunc.config.pod import PodConfig
+from kfunc.config.residency import Warmup
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.encoding import encode_v1, encode_v2
@@ -29,6 +30,7 @@ from kfunc.handlers.opening import load_handler
 from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, missing_packages
 from kfunc.handlers.serving import HandlerMetrics
 from kfunc.handlers.slots import Slot
+from kfunc.handlers.warmup import warm_up
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
 
@@ -470,6 +472,12 @@ def test_a_handlers_optional_inputs_may_be_left_out(python: Callable[..., Loaded
     assert outputs(model, tensor([1])) == {"y": [1.0]}
     assert outputs(model, tensor([1]), tensor([2], "more")) == {"y": [3.0]}
     model.close()
+
+
+def test_a_handler_that_yields_is_warmed_up_too(python: Callable[..., LoadedModel]) -> None:
+    model = python("asked = []\ndef predict(a):\n  asked.append(a)\n  yield a")
+    asyncio.run(warm_up(model, Warmup(requests=2, shapes={"a": [1]})))
+    assert len(sys.modules["handler"].asked) == 2
 
 
 def test_a_handler_that_can_do_both_streams_too(caller: Callable[..., Any], python: Callable[..., LoadedModel]) -> None:
