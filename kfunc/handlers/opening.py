@@ -35,8 +35,9 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
         _check_digest(path, config.model.digest)
     # Beside a folder's code it would be another digest at the next start.
     sys.dont_write_bytecode |= config.model.digest is not None and path.is_dir()
-    read_ahead(path)
     runtime = runtime_of(path)[0] if config.model.runtime == "auto" else config.model.runtime
+    if runtime != "python":  # what its code reads is for the code to say
+        read_ahead(path)
     if config.model.runtime_version:
         from kfunc.handlers.versions import require_pinned  # here: importlib.metadata costs a start 20 ms
 

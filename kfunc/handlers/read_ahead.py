@@ -12,10 +12,18 @@ def read_ahead(path: Path) -> None:
     """Start it and return; a file that cannot be read is for the runtime to complain about."""
     if not hasattr(os, "posix_fadvise"):
         return
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    large = [each for each in files if each.stat().st_size >= LEAST_BYTES]
+    large = large_files(path)
     if large:
         threading.Thread(target=_read, args=(large,), daemon=True, name="read-ahead").start()
+
+
+def large_files(path: Path) -> list[Path]:
+    """The file, or those below the folder; what is hidden, as .git and .venv, is no model's."""
+    found = [path] if path.is_file() else []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        found += [Path(folder, name) for name in sorted(names)]
+    return [each for each in found if each.is_file() and each.stat().st_size >= LEAST_BYTES]
 
 
 def _read(files: list[Path]) -> None:
