@@ -4,7 +4,6 @@ import asyncio
 from base64 import b64decode
 from binascii import Error
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +103,8 @@ class ImageModel:
 
     def sample(self, shapes: dict[str, list[int]]) -> list[Tensor]:
         """Black pictures, for a warm-up: as many as `shapes` says of the model's input, or one."""
-        buffer = BytesIO()
-        self._pixels.Image.new("RGB", (self._target.width, self._target.height)).save(buffer, "PNG")
         count = shapes.get(self._input.name, [1])[0]
-        return [Tensor(self._input.name, [count], "BYTES", [buffer.getvalue()] * count)]
+        return [Tensor(self._input.name, [count], "BYTES", [self._pixels.black_picture(self._target)] * count)]
 
     # ---- what comes
 

@@ -67,12 +67,12 @@ def _flavours(folder: Path) -> Flavours:
         document = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelLoadError(f"{folder}: mlflow cannot load it: {' '.join(str(error).split())[:300]}") from None
-    flavours = document.get("flavors") if isinstance(document, dict) else None
-    well_formed = isinstance(flavours, dict) and all(isinstance(each, dict) for each in flavours.values())
-    if not well_formed or PYFUNC not in flavours:
+    found: Any = document.get("flavors") if isinstance(document, dict) else None
+    well_formed = isinstance(found, dict) and all(isinstance(each, dict) for each in found.values())
+    if not well_formed or PYFUNC not in found:
         raise ModelLoadError(f"{folder}: mlflow cannot load it: its {FILE} tells no flavour {PYFUNC}")
-    found: Flavours = flavours
-    return found
+    flavours: Flavours = found
+    return flavours
 
 
 # ---- what each loader would do besides reading data; empty: nothing

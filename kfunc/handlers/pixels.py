@@ -47,6 +47,13 @@ def opened(data: bytes, number: int, settings: Images) -> Image.Image:
     return image
 
 
+def black_picture(target: Target) -> bytes:
+    """One of the size that the model takes, as PNG."""
+    buffer = BytesIO()
+    Image.new("RGB", (target.width, target.height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def to_array(image: Image.Image, number: int, settings: Images, target: Target) -> "np.ndarray[Any, Any]":
     """A picture as the model takes it: turned upright, resized, normalised. Raises InvalidRequest."""
     try:
