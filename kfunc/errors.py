@@ -163,6 +163,10 @@ class ModelLoadError(StartupError):
     """The model's files are missing, broken or need something that is not installed."""
 
 
+class NotFetched(ModelLoadError):
+    """The model's storage does not give it now; it may at another time."""
+
+
 class ClusterError(KfuncError):
     """The cluster refused something or cannot be reached: `code` is its API's HTTP status, 0 where it gave none."""
 

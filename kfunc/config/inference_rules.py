@@ -102,6 +102,14 @@ def models_have_names(function: Function) -> Iterator[Finding]:
             taken.add(model.name)
 
 
+def versions_can_change(function: Function) -> Iterator[Finding]:
+    """A digest names one version: nothing new can be found under the URI."""
+    for number, model in enumerate((function.inference.model, *function.inference.models)):
+        where: FieldPath = ("inference", "model") if number == 0 else ("inference", "models", number - 1)
+        if model.refresh_s and model.digest is not UNSET:
+            yield Finding((*where, "refresh_s"), "with a digest there is no other version", "remove one of them", at_key=True)
+
+
 def _travels(file: str, where: FieldPath) -> Iterator[Finding]:
     if file.startswith(("/", "~")) or normpath(file).split("/")[0] == "..":
         message = "the file leaves the function's folder, and only that is in the image"
@@ -209,6 +217,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     spool_is_in_reach,
     pickles_are_trusted,
     models_have_names,
+    versions_can_change,
     memory_is_for_several,
     pictures_are_whole,
     explanations_have_their_rows,

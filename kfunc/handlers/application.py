@@ -189,8 +189,12 @@ class Application:
         self._respond(exchange, {"name": endpoint.slot.name, "ready": True})
 
     def _v1_status(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        model = endpoint.slot.model
-        self._respond(exchange, {"name": endpoint.slot.name, "ready": model is not None and model.ready})
+        try:
+            self.repository.require_ready(endpoint.slot)
+            ready = True
+        except (Unavailable, NotFound):
+            ready = False
+        self._respond(exchange, {"name": endpoint.slot.name, "ready": ready})
 
     def _index(self, exchange: Exchange, endpoint: Endpoint) -> None:
         self._respond(exchange, index(self.repository, exchange.body))

@@ -1,38 +1,68 @@
 """Finds and loads the models of a function: fetched, found in their folders, opened. Blocking; runs in threads."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.origins import Origins
 from kfunc.handlers.slots import Load, Loaded, Served
+from kfunc.handlers.stages import Stage
 
 if TYPE_CHECKING:
     from kfunc.handlers.layout import FoundModel
 
-Found = dict[str, dict[str, PodConfig]]
+Versions = dict[str, dict[str, PodConfig]]
 """Settings of each version of each model, versions from old to new."""
 AllServed = dict[str, dict[str, Served]]
 
 
+class Found:
+    """What is at `sources` now: models, the name of the source that each is of, the sources' versions, files that are here."""
+
+    def __init__(self, sources: list[PodModel]) -> None:
+        self.sources = sources
+        self.models: Versions = {}
+        self.source_of: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+        self.files: dict[str, LocalFiles] = {}
+
+    def names_of(self, source: PodModel) -> list[str]:
+        """The models of a source."""
+        return [name for name, each in self.source_of.items() if each == source.name]
+
+    def let_go(self) -> None:
+        """Who found the files needs them no longer."""
+        while self.files:
+            self.files.popitem()[1].let_go()
+
+
 class Loader:
-    """The models that a configuration names."""
+    """The models that a configuration names: each source has a name of its own, and several may have the same URI."""
 
     def __init__(self, config: PodConfig, load_one: Load, origins: Origins) -> None:
         self._config = config
         self._load_one = load_one
         self.origins = origins
-        self.versions: dict[str, str] = {}  # by URI: what was fetched last
-        self.names: dict[str, list[str]] = {}  # by URI: the models that were there
+        self.stage = Stage()
+        self._versions: dict[tuple[str, str], str] = {}  # by name and URI: what is served, of sources and models
+        self._source_of: dict[str, str] = {}  # by name: the source of each model that is served
 
     @property
     def sources(self) -> list[PodModel]:
         """The places that models come from, the default one first."""
         return [self._config.model, *self._config.models]
+
+    def sources_of(self, name: str) -> list[PodModel]:
+        """Where a model comes from; of an unknown one that may be any."""
+        return [each for each in self.sources if each.name == self._source_of.get(name)] or self.sources
+
+    def names_of(self, source: PodModel) -> list[str]:
+        """The models of a source that are served."""
+        return [name for name, each in self._source_of.items() if each == source.name]
 
     def default_name(self, names: list[str]) -> str:
         """Which of the default source's models is the default one. Raises ModelLoadError where that is open."""
@@ -44,73 +74,128 @@ class Loader:
             "set inference.model.name to the default one of them"
         )
 
+    # ---- finding
+
     def find(self, sources: list[PodModel]) -> Found:
-        """What is at these places now. Raises ModelLoadError where two have the same name."""
-        return self.joined({source.uri: self._find(source) for source in sources})
-
-    def joined(self, by_source: Mapping[str, Found]) -> Found:
-        """The models of several places as one. Raises ModelLoadError."""
-        found: Found = {}
-        for uri, models in by_source.items():
-            if uri == self._config.model.uri:
-                self.default_name(list(models))
-            self.names[uri] = list(models)
-            for name, versions in models.items():
-                if name in found:
-                    raise ModelLoadError(f"{uri}: there is another model {name!r} already")
-                found[name] = versions
+        """What is at these places now, fetched. Raises ModelLoadError where two models have the same name."""
+        found = Found(sources)
+        try:
+            for source in sources:
+                self._find(found, source)
+        except BaseException:
+            found.let_go()
+            raise
         return found
 
-    def _find(self, source: PodModel) -> Found:
-        local, version = self.origins.fetch(source)
-        models = self._found(source, local)
-        self.versions[source.uri] = version
-        found: Found = {}
-        for each in models:
-            found.setdefault(each.name, {})[each.version] = self._settings(local, each)
-        return found
+    def _find(self, found: Found, source: PodModel) -> None:
+        files = found.files[source.name] = self.origins.fetch(source, self.stage)
+        models: Versions = {}
+        for each in self._found(source, files):
+            models.setdefault(each.name, {})[each.version] = self._settings(files, each)
+        self._join(found, source, files.version, models)
 
-    def _found(self, source: PodModel, local: PodModel) -> "list[FoundModel]":
+    def _found(self, source: PodModel, files: LocalFiles) -> "list[FoundModel]":
         """What lies at a model's place on this machine; code from elsewhere is none that anybody asked for."""
         from kfunc.handlers.layout import find_models
 
-        path = Path(local.uri.removeprefix("file://"))
+        path = Path(files.model.uri.removeprefix("file://"))
         vouched = source.trust and source.digest is not None
         code = vouched or not self.origins.is_remote(source)
         return find_models(path, source.name, source.version, source.runtime, code=code)
 
-    def _settings(self, source: PodModel, found: "FoundModel") -> PodConfig:
+    def _settings(self, files: LocalFiles, found: "FoundModel") -> PodConfig:
         own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}
-        return msgspec.structs.replace(self._config, model=msgspec.structs.replace(source, **own))
+        return replace(self._config, model=replace(files.model, **own))
 
-    def settings_of(self, source: PodModel) -> PodConfig:
-        """The settings of a model before it is fetched."""
-        return msgspec.structs.replace(self._config, model=source)
+    def list_only(self, sources: list[PodModel]) -> Found:
+        """The same without fetching: of what is elsewhere or sealed only the names are asked for. Raises ModelLoadError."""
+        found = Found(sources)
+        for source in sources:
+            remote = self.origins.is_remote(source)
+            if not remote and not source.sealed:
+                self._find(found, source)
+                continue
+            members = (self.origins.members(source) if remote else []) or [source]
+            models = {each.name: {each.version: replace(self._config, model=each)} for each in members}
+            self._join(found, source, self.origins.version(source), models)
+        return found
 
-    def load_newest(self, settings: PodConfig) -> Loaded:
-        """One model by itself: fetched, and the newest of its versions loaded."""
-        local, version = self.origins.fetch(settings.model)
-        self.versions[settings.model.uri] = version
-        newest = self._found(settings.model, local)[-1]
-        own = {"version": newest.version, "uri": str(newest.path), "runtime": newest.runtime}
-        return self._load_one(msgspec.structs.replace(settings, model=msgspec.structs.replace(local, **own)))
+    def _join(self, found: Found, source: PodModel, version: str, models: Versions) -> None:
+        """Add a source's models. Raises ModelLoadError for a name that another source's model has."""
+        if source.name == self._config.model.name:
+            self.default_name(list(models))
+        looked_at = {each.name for each in found.sources}
+        taken = {name: other for name, other in self._source_of.items() if other not in looked_at} | found.source_of
+        for name in models:
+            if name in taken:
+                other = next(each.uri for each in self.sources if each.name == taken[name])
+                raise ModelLoadError(f"{source.uri}: there is another model {name!r} already, at {other}; rename one of them")
+        found.source_of |= dict.fromkeys(models, source.name)
+        found.models |= models
+        found.versions[source.name] = version
 
-    def changed(self, model: PodModel) -> str:
-        """The version that is at a model's URI now, if it is another than that which was fetched; else empty."""
-        version = self.origins.version(model)
-        return "" if version == self.versions.get(model.uri) else version
+    # ---- loading
 
-    def load(self, found: Mapping[str, Mapping[str, PodConfig]]) -> AllServed:
-        """All of them, or none. Raises ModelLoadError for the first that cannot be loaded."""
+    def load(self, found: Found, wanted: Versions) -> AllServed:
+        """All that are wanted of those that were found, or none. Raises ModelLoadError for the first that cannot be loaded."""
         loaded: AllServed = {}
         try:
-            for name, versions in found.items():
+            for name, versions in wanted.items():
+                files = found.files[found.source_of[name]]
                 for version, settings in versions.items():
-                    loaded.setdefault(name, {})[version] = self._load_one(settings)
+                    loaded.setdefault(name, {})[version] = self.open(settings, files)
         except BaseException:
             close_all(loaded)
             raise
         return loaded
+
+    def open(self, settings: PodConfig, files: LocalFiles) -> Loaded:
+        """One version of one model. Raises ModelLoadError."""
+        loaded = self._load_one(settings)
+        loaded.keep(files)
+        return loaded
+
+    def newest(self, settings: PodConfig, files: LocalFiles) -> PodConfig:
+        """The settings of the newest version that a single model's files hold; its runtime is imported."""
+        model, found = files.model, self._found(settings.model, files)[-1]
+        if model.execution != "process":
+            _import(found.runtime)
+        own = {"version": found.version, "uri": str(found.path), "runtime": found.runtime}
+        return replace(settings, model=replace(model, **own))
+
+    # ---- what is served
+
+    def took(self, found: Found, only: str = "") -> None:
+        """What was found is served, or `only` one of its models."""
+        if only:
+            self._source_of |= {name: source for name, source in found.source_of.items() if name == only}
+        else:
+            looked_at = {each.name for each in found.sources}
+            others = {name: source for name, source in self._source_of.items() if source not in looked_at}
+            self._source_of = others | found.source_of
+        for source in found.sources:
+            if source.name in found.versions and (not only or found.names_of(source) == [only]):
+                self.took_version(source, found.versions[source.name])
+
+    def took_version(self, model: PodModel, version: str) -> None:
+        """This version of a source, or of a model by itself, is served."""
+        self._versions[model.name, model.uri] = version
+
+    def changed(self, model: PodModel) -> str:
+        """The version at the URI of a source, or of a model by itself, if it is not the one that is served; else empty."""
+        version = self.origins.version(model)
+        return "" if version == self._versions.get((model.name, model.uri)) else version
+
+
+def _import(runtime: str) -> None:
+    """What a runtime's first model brings into memory is not that model's."""
+    from kfunc.handlers import loaded  # noqa: F401
+    from kfunc.handlers.registry import create
+
+    try:
+        create(runtime)
+    except ModelLoadError:
+        pass  # loading says so
 
 
 def close_all(loaded: AllServed) -> None:

@@ -3,8 +3,9 @@
 The storage's code is imported when a URI needs it.
 """
 
-import logging
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,93 +15,67 @@ from msgspec.structs import replace
 from kfunc.config.model_addresses import is_remote
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache
-from kfunc.errors import ModelLoadError
-from kfunc.telemetry.log_lines import PROGRESS
+from kfunc.errors import ModelLoadError, NotFetched
+from kfunc.handlers.local_files import LocalFiles
+from kfunc.handlers.stages import Stage
 
 if TYPE_CHECKING:
-    from kfunc.storage.fetching import Fetcher, Wish
-    from kfunc.storage.progress import Progress
+    from collections.abc import Callable
+    from typing import TypeVar
 
-log = logging.getLogger("kfunc.model")
-progress_log = logging.getLogger(PROGRESS)
+    from kfunc.storage.fetching import Fetcher, Wish
+
+    T = TypeVar("T")
 
 
 class Origins:
-    """The models' places. `phase` may be read by the event loop while a thread fetches."""
+    """The models' places. Threads ask it, several at once."""
 
     def __init__(self, config: PodConfig) -> None:
         self._settings = config.model_cache
         self._fetcher: Fetcher | None = None
-        self._progress: Progress | None = None
-        self._phase = "loading"
-        self._keys: dict[str, str] = {}  # by URI: what is held of the cache for it
-        self._in_memory: dict[str, list[Path]] = {}  # by URI: decrypted models, the last two
-
-    @property
-    def phase(self) -> dict[str, int | str | bool]:
-        """What is being done, with `done` and `total` bytes where some are moved."""
-        return {"phase": self._phase} if self._progress is None else dict(self._progress.told())
-
-    @property
-    def described(self) -> str:
-        """The same for people: `downloading 42 % (1.2 of 2.9 GB)`."""
-        progress = self._progress
-        if progress is None or not (progress.total or progress.done):
-            return str(self.phase["phase"])
-        return f"{progress.phase} {progress.described()}"
+        self._opening = threading.Lock()
+        self._closed = False
 
     def is_remote(self, model: PodModel) -> bool:
         """Whether a model's files are elsewhere."""
         return is_remote(model.uri)
 
     def close(self) -> None:
-        """Nothing of the cache is in use here any more."""
-        for key in self._keys.values():
-            self._open().cache.release(key)
-        self._keys.clear()
-        for paths in self._in_memory.values():
-            from kfunc.storage.unsealing import forget
+        """Nothing that was decrypted here stays. What is held of the cache the models let go of, or the process's end."""
+        self._closed = True
+        if "kfunc.storage.unsealing" in sys.modules:
+            from kfunc.storage.unsealing import forget_all
 
-            for path in paths:
-                forget(path)
-        self._in_memory.clear()
+            forget_all()
 
-    def enter(self, phase: str) -> None:
-        """Nothing is fetched now; something else is done."""
-        self._progress, self._phase = None, phase
-
-    def fetch(self, model: PodModel) -> tuple[PodModel, str]:
-        """The model with its `uri` a path, and which version it is. Raises ModelLoadError."""
+    def fetch(self, model: PodModel, stage: Stage) -> LocalFiles:
+        """The model's files, here; `stage` tells how far they are. Raises ModelLoadError, of storage that fails NotFetched."""
         if not is_remote(model.uri):
             version = signature(path_of(model)) if model.refresh_s else ""
-            return self._unsealed(model.uri, self._local(model)), version
-        from kfunc.storage.progress import Progress
-
-        self._progress = progress = Progress(lambda line: progress_log.info("model %s: %s", model.name, line))
+            return self._unsealed(LocalFiles(self._local(model), version), stage)
         try:
-            fetched = self._open().fetch(_wish(model), progress)
+            fetched = self._ask(lambda fetcher: fetcher.fetch(_wish(model), stage.follow(model.name)))
         finally:
-            self.enter("loading")
-        before = self._keys.get(model.uri)
-        self._keys[model.uri] = fetched.key
-        if before is not None:  # each fetch holds, also the same version again
-            self._open().cache.release(before)
+            stage.enter("loading")
         # A file's digest is checked again when it is opened: pickles are opened only so.
         checked = model.checked or fetched.path.is_dir() or fetched.path.name != model.uri.rpartition("/")[2]
-        return self._unsealed(model.uri, replace(model, uri=str(fetched.path), checked=checked)), fetched.version
+        found = replace(model, uri=str(fetched.path), checked=checked)
+        cache = self._open().cache
+        return self._unsealed(LocalFiles(found, fetched.version, lambda: cache.release(fetched.key)), stage)
 
     def version(self, model: PodModel) -> str:
         """Which version is at the model's URI now. Raises ModelLoadError where it cannot be asked."""
         if not is_remote(model.uri):
             return signature(path_of(model))
-        return self._open().version_of(_wish(model))
+        return self._ask(lambda fetcher: fetcher.version_of(_wish(model)))
 
     def members(self, model: PodModel) -> list[PodModel]:
         """The models of a folder elsewhere, each with a URI of its own; none where it is a single model's."""
         from kfunc.handlers.layout import NAME, SUFFIXES, VERSION
 
         names: dict[str, None] = {}
-        for file in self._open().files_of(_wish(model)):
+        for file in self._ask(lambda fetcher: fetcher.files_of(_wish(model))):
             name, slash, _ = file.partition("/")
             if not slash and (name == "handler.py" or name.lower().endswith(SUFFIXES)):
                 return []
@@ -112,41 +87,54 @@ class Origins:
 
     def _local(self, model: PodModel) -> PodModel:
         path = path_of(model)
-        if model.digest is None or not (path.is_dir() or model.sealed):
+        if model.digest is None or model.checked or not (path.is_dir() or model.sealed):
             return model
         from kfunc.storage.digests import check
 
         check(path, model.digest, str(path))
         return replace(model, checked=True)
 
-    def _unsealed(self, uri: str, model: PodModel) -> PodModel:
-        """A sealed model decrypted into memory; any other as it is."""
+    def _unsealed(self, files: LocalFiles, stage: Stage) -> LocalFiles:
+        """A sealed model decrypted into memory, where nothing else of it is needed; any other as it is."""
+        model = files.model
         if not model.sealed:
-            return model
+            return files
         from kfunc.storage.credentials import Credentials
-        from kfunc.storage.progress import Progress
         from kfunc.storage.unsealing import forget, unsealed
 
-        self._progress = progress = Progress(lambda line: progress_log.info("model %s: %s", model.name, line))
         try:
-            path = unsealed(path_of(model), Credentials(os.environ), progress)
+            path = unsealed(path_of(model), Credentials(os.environ), stage.follow(model.name))
         finally:
-            self.enter("loading")
-        kept = self._in_memory.setdefault(uri, [])
-        kept.append(path)
-        while len(kept) > 2:  # the version before may still answer
-            forget(kept.pop(0))
-        return replace(model, uri=str(path), checked=model.digest is not None)
+            files.let_go()
+            stage.enter("loading")
+        opened = replace(model, uri=str(path), checked=model.digest is not None)
+        if self._closed:
+            forget(path)
+            raise ModelLoadError("the handler ends")
+        # In a thread: to free memory takes its time, and the event loop lets go.
+        return LocalFiles(opened, files.version, lambda: threading.Thread(target=forget, args=(path,)).start())
+
+    def _ask(self, ask: "Callable[[Fetcher], T]") -> "T":
+        """What the storage says. Raises NotFetched, and ModelLoadError for what will not change while the version does not."""
+        from kfunc.storage.fetching import Wrong
+
+        try:
+            return ask(self._open())
+        except Wrong:
+            raise
+        except ModelLoadError as error:
+            raise NotFetched(error.message) from error
 
     def _open(self) -> "Fetcher":
-        if self._fetcher is None:
-            from kfunc.storage.cache import Cache
-            from kfunc.storage.fetching import Fetcher
+        with self._opening:
+            if self._fetcher is None:
+                from kfunc.storage.cache import Cache
+                from kfunc.storage.fetching import Fetcher
 
-            settings = self._settings
-            cache = Cache(cache_folder(settings), settings.max_bytes)
-            self._fetcher = Fetcher(cache, os.environ, settings.connections)
-        return self._fetcher
+                settings = self._settings
+                cache = Cache(cache_folder(settings), settings.max_bytes)
+                self._fetcher = Fetcher(cache, os.environ, settings.connections)
+            return self._fetcher
 
 
 def cache_folder(settings: ModelCache) -> Path:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kfunc.config.pod import PodConfig, PodModel
-from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelLoadError, NotFound, Unavailable
+from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError, NotFetched, NotFound, Unavailable
 from kfunc.handlers.loading import AllServed, Loader
 from kfunc.handlers.origins import Origins
-from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot, told_of
+from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot, in_memory, told_of
 from kfunc.handlers.supply import Supply, supply_of
 from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
@@ -42,7 +42,7 @@ class Repository:
         self._on_failure = on_failure
         self.origins = Origins(config)
         self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins)
-        self.supply: Supply = supply_of(config, self._loader, on_place)
+        self.supply: Supply = supply_of(config, self._loader, on_place, on_failure)
         self._watching: list[asyncio.Task[None]] = []
         self._default = Entry(config.model.name, config.model.version)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
@@ -56,6 +56,11 @@ class Repository:
     def names(self) -> list[str]:
         """The models, by name; one whose files are gone keeps its place, which requests may hold, and is not named."""
         return [name for name, entry in self._entries.items() if entry.versions or not self._complete]
+
+    @property
+    def sources(self) -> list[PodModel]:
+        """The places that the models come from."""
+        return self._loader.sources
 
     @property
     def slots(self) -> list[Slot]:
@@ -103,15 +108,16 @@ class Repository:
         return {slot.name for slot in self.slots if slot.model is not None and slot.model.explains}
 
     def require_ready(self, wanted: Slot | None = None) -> None:
-        """One version, or every one that is not unloaded, can be asked. Raises Unavailable, NotFound."""
+        """One version, or every one that is in memory, can be asked. Raises Unavailable, NotFound."""
         if not self._complete:
-            what = self.origins.described
-            how_far = "" if what == "loading" else f": {what}"
-            raise Loading(f"the model {self._config.model.name} is loading{how_far}", self.origins.phase)
+            raise self._loader.stage.loading(self._config.model.name)
         if wanted is not None:
-            wanted.taken()
+            model = wanted.taken()
+            if hasattr(model, "require_ready"):
+                model.require_ready()
         for slot in self.slots if wanted is None else [wanted]:
-            if slot.model is not None and not slot.model.ready:
+            there = in_memory(slot.model)
+            if there is not None and not there.ready:
                 raise Unavailable(f"the model {slot.name} is not ready")
 
     def stuck(self) -> bool:
@@ -131,7 +137,7 @@ class Repository:
     async def open(self) -> None:
         """Load every version of every model, or those that are not for later. Raises ModelLoadError for the first that
         cannot be loaded."""
-        models: AllServed = await self.supply.models(self._loader.sources)
+        models: AllServed = await self.supply.models(self.sources)
         default = self._loader.default_name(list(models))
         self._default.default.name = default
         self._entries = {name: Entry(name, "") for name in models}
@@ -139,7 +145,8 @@ class Repository:
         for name, versions in models.items():
             self._put(self._entries[name], versions)
         self._complete = True
-        self._watching = [asyncio.ensure_future(self._watch(each)) for each in self._loader.sources if each.refresh_s]
+        changing = [each for each in self.sources if each.refresh_s and not each.digest]
+        self._watching = [asyncio.ensure_future(self._watch(each)) for each in changing]
 
     def close(self) -> None:
         """Let go of every model."""
@@ -156,24 +163,26 @@ class Repository:
         loop, refused = asyncio.get_running_loop(), ""
         while True:
             await asyncio.sleep(source.refresh_s)
+            version = ""
             try:
                 version = await loop.run_in_executor(None, self._loader.changed, source)
                 if not version or version == refused:
                     continue
-                refused = version
                 await self.refresh(source)
                 progress_log.info("model %s: a new version is served", source.name)
-            except KfuncError as error:
+            except NotFetched as error:  # tried again at the next look
                 self._on_failure()
-                log.error("model %s: stays as it is: %s", source.name, error.message)
-            except Exception:
+                log.error("model %s: stays as it is for now: %s", source.name, error.message)
+            except Exception as error:
+                refused = version or refused
                 self._on_failure()
-                log.exception("model %s: stays as it is", source.name)
+                told = isinstance(error, KfuncError)
+                log.error("model %s: stays as it is%s", source.name, f": {error}" if told else "", exc_info=not told)
 
     async def refresh(self, source: PodModel) -> None:
         """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError."""
         async with self._changes:
-            before = self._loader.names.get(source.uri, [])
+            before = self._loader.names_of(source)
             models = await self.supply.models([source])
             for name, versions in models.items():
                 self._put(self._entry(name), versions)
@@ -192,7 +201,7 @@ class Repository:
             self._require_complete()
             name = self._real_name(name)
             try:
-                models = await self.supply.models(self._loader.sources, name)
+                models = await self.supply.models(self._loader.sources_of(name), name)
             except ModelLoadError as error:
                 self._on_failure()
                 raise InvalidRequest(f"the model {name} cannot be loaded: {error.message}") from None

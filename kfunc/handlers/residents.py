@@ -8,15 +8,19 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from itertools import count
+from math import ceil
 from time import monotonic
 from typing import Any
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency
-from kfunc.errors import KfuncError, ModelLoadError, Unavailable
+from kfunc.errors import KfuncError, ModelLoadError, NotFound, Unavailable
 from kfunc.handlers import memory
+from kfunc.handlers.loading import Loader
+from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.residency_policy import Resident, leaving
-from kfunc.handlers.slots import LOADING, READY, UNLOADED, Load, Loaded
+from kfunc.handlers.slots import LOADING, READY, UNLOADED, Loaded
+from kfunc.handlers.stages import Stage
 from kfunc.handlers.warmup import warm_up
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
@@ -27,6 +31,8 @@ progress_log = logging.getLogger(PROGRESS)
 
 PART_OF_LIMIT = 0.8
 TRY_AGAIN_S = 10.0  # after a load that failed
+NOT_IN_MEMORY = "not in memory: the next request loads it"
+SEE_LOG = "cannot be loaded; the log of the handler says why"
 
 
 class ResidentModel:
@@ -40,7 +46,10 @@ class ResidentModel:
         self.loaded: Loaded | None = None
         self.used_at = self.loads = self.evictions = self.size = 0
         self.loading: asyncio.Task[None] | None = None
-        self.failed_at, self.failure = 0.0, ""
+        self.stage = Stage()
+        self.failed_at: float | None = None
+        self.gone = False  # it is not served any more, though requests may hold it
+        self.measured: str | None = None  # the version that `size` is of
         self._shelf = shelf
         self._told: ModelMetadata | None = None
 
@@ -58,16 +67,19 @@ class ResidentModel:
         """Bytes that it takes now."""
         return self.size if self.loaded is not None else 0
 
+    def measure(self, size: int, version: str) -> None:
+        """What a load of a version took. The first one of a runtime also pays for what that keeps: a later one knows better."""
+        self.size = min(size, self.size) if self.measured == version else size
+        self.measured = version
+
     @property
     def state(self) -> tuple[str, str]:
         """For the index of the repository."""
         if self.loaded is not None:
             return READY, ""
-        return (
-            (LOADING, "")
-            if self.loading is not None
-            else (UNLOADED, self.failure or "not in memory: the next request loads it")
-        )
+        if self.loading is not None:
+            return LOADING, ""
+        return UNLOADED, NOT_IN_MEMORY if self.failed_at is None else SEE_LOG
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -89,8 +101,13 @@ class ResidentModel:
 
     @property
     def ready(self) -> bool:
-        """It can be asked at any time."""
-        return self.loaded is None or self.loaded.ready
+        """Whether a request would be answered: in memory, or after a wait."""
+        return self._shelf.waits_for(self) if self.loaded is None else self.loaded.ready
+
+    def require_ready(self) -> None:
+        """Raises Unavailable where a request would be refused, and begins to load the model."""
+        if self.loaded is None and not self._shelf.waits_for(self):
+            raise self._shelf.absent(self)
 
     @property
     def explains(self) -> bool:
@@ -139,9 +156,15 @@ class ResidentModel:
 
     def retire(self) -> None:
         """It is not served any more."""
-        self._shelf.forget(self)
+        loaded = self._shelf.forget(self)
+        if loaded is not None:
+            loaded.retire()
 
-    close = retire
+    def close(self) -> None:
+        """Let go of the model at once."""
+        loaded = self._shelf.forget(self)
+        if loaded is not None:
+            loaded.close()
 
 
 OnPlace = Callable[[ResidentModel], None]
@@ -150,15 +173,14 @@ OnPlace = Callable[[ResidentModel], None]
 class Shelf:
     """What is in memory of all models, and the one that is being loaded."""
 
-    def __init__(self, config: Residency, load: Load, on_place: OnPlace = lambda model: None) -> None:
-        self._load = load
+    def __init__(self, config: Residency, loader: Loader, on_place: OnPlace = lambda model: None) -> None:
+        self._loader = loader
         self._on_place = on_place
         self._max_models = config.max_models
         self._max_bytes = config.max_bytes or int(memory.memory_limit() * PART_OF_LIMIT)
         self.wait_s = config.wait_s
         self.tick = count(1).__next__
         self.models: list[ResidentModel] = []
-        self.failures = 0
         self._one_at_a_time = asyncio.Lock()
 
     def place(self, settings: PodConfig, *, pinned: bool) -> ResidentModel:
@@ -168,14 +190,35 @@ class Shelf:
         self._on_place(model)
         return model
 
+    def renew(self, model: ResidentModel, settings: PodConfig) -> None:
+        """The model is served, again or as before; its settings may have changed, also while it is not in memory."""
+        if model.gone:
+            model.gone = False
+            self.models.append(model)
+        if model.settings != settings:
+            model.settings, model.failed_at = settings, None
+
     # ---- what requests ask
+
+    def waits_for(self, model: ResidentModel) -> bool:
+        """Whether a request for what is not in memory waits, and is not refused at once."""
+        return bool(self.wait_s) and not model.gone and not self._try_again_s(model)
+
+    def _try_again_s(self, model: ResidentModel) -> float:
+        """How long a model that could not be loaded is left alone."""
+        return 0.0 if model.failed_at is None else max(0.0, model.failed_at + TRY_AGAIN_S - monotonic())
 
     def absent(self, model: ResidentModel) -> KfuncError:
         """Begin to load the model; what its caller is told meanwhile."""
-        if model.failure and monotonic() - model.failed_at < TRY_AGAIN_S:
-            return Unavailable(f"the model {model.name} cannot be loaded; the log of the handler says why")
-        self._begin(model)
-        return Unavailable(f"the model {model.name} is loading")
+        if model.gone:
+            return NotFound(f"the model {model.name} is not loaded: unloaded")
+        if wait_s := self._try_again_s(model):
+            error = Unavailable(f"the model {model.name} {SEE_LOG}")
+            error.retry_after = ceil(wait_s)
+            return error
+        if model.loading is None:
+            model.loading = asyncio.get_running_loop().create_task(self._load_later(model))
+        return model.stage.loading(model.name)
 
     def refuse(self, model: ResidentModel) -> InferResponse:
         """The same, raised."""
@@ -192,10 +235,6 @@ class Shelf:
                 raise self.absent(model)
         return model.loaded
 
-    def _begin(self, model: ResidentModel) -> None:
-        if model.loading is None:
-            model.loading = asyncio.get_running_loop().create_task(self._load_later(model))
-
     async def _load_later(self, model: ResidentModel) -> None:
         try:
             await self.bring(model)
@@ -209,33 +248,51 @@ class Shelf:
     # ---- loading and leaving
 
     async def bring(self, model: ResidentModel, *, again: bool = False) -> None:
-        """Load a model and warm it up; with `again` beside the one that is there, which it then replaces.
+        """Fetch and load a model, and warm it up; with `again` beside the one that is there, which it then replaces.
 
-        Raises ModelLoadError.
+        Downloads do not wait for each other. Raises ModelLoadError.
         """
-        async with self._one_at_a_time:
-            if model.loaded is not None and not again:
-                return
-            await self._free(model.size, model)
-            before = memory.resident_bytes(), memory.allocated_bytes()
-            try:
-                loaded = await asyncio.get_running_loop().run_in_executor(None, self._load, model.settings)
+        fetch, settings = self._loader.origins.fetch, None
+        try:
+            while settings is not model.settings:  # they may change meanwhile
+                again, settings = again or settings is not None, model.settings
+                files = await asyncio.get_running_loop().run_in_executor(None, fetch, settings.model, model.stage)
                 try:
-                    await warm_up(loaded, model.settings.model.warmup)
-                except BaseException:
-                    loaded.close()
-                    raise
-            except Exception as error:
-                model.failed_at, model.failure = monotonic(), str(error)
-                self.failures += 1
-                raise
-            after = memory.resident_bytes(), memory.allocated_bytes()
-            model.size = max(0, *(now - then for now, then in zip(after, before, strict=True)))
-            old, model.loaded = model.loaded, loaded
-            model.loads, model.failure, model.used_at = model.loads + 1, "", self.tick()
-            if old is not None:
-                old.retire()
-            await self._free(0, model)
+                    async with self._one_at_a_time:
+                        if not model.gone and (again or model.loaded is None):
+                            await self._load(model, settings, files)
+                finally:
+                    files.let_go()
+        except Exception:
+            model.failed_at = monotonic()
+            raise
+
+    async def _load(self, model: ResidentModel, settings: PodConfig, files: LocalFiles) -> None:
+        loop, loader = asyncio.get_running_loop(), self._loader
+        newest = await loop.run_in_executor(None, loader.newest, settings, files)
+        await self._free(model.size, model)
+        before = memory.resident_bytes(), memory.allocated_bytes()
+        loaded = await loop.run_in_executor(None, loader.open, newest, files)
+        try:
+            if newest.model.warmup.count:
+                model.stage.enter("warming up")
+            await warm_up(loaded, newest.model.warmup)
+        except BaseException:
+            loaded.close()
+            raise
+        finally:
+            model.stage.enter("loading")
+        if model.gone:  # while it was loaded
+            loaded.close()
+            return
+        after = memory.resident_bytes(), memory.allocated_bytes()
+        model.measure(max(0, *(now - then for now, then in zip(after, before, strict=True))), files.version)
+        loader.took_version(settings.model, files.version)
+        old, model.loaded = model.loaded, loaded
+        model.loads, model.failed_at, model.used_at = model.loads + 1, None, self.tick()
+        if old is not None:
+            old.retire()
+        await self._free(0, model)
 
     async def _free(self, more_bytes: int, coming: ResidentModel) -> None:
         """Let models go until so much more fits beside what the process has now."""
@@ -251,6 +308,7 @@ class Shelf:
         residents = [Resident(str(number), each.size, each.used_at, each.pinned) for number, each in enumerate(there)]
         for each in leaving(residents, excess, surplus):
             self._leave(there[int(each.name)])
+        await asyncio.sleep(0)  # they close in the loop's next turn
         await loop.run_in_executor(None, memory.give_back)
 
     def _leave(self, model: ResidentModel) -> None:
@@ -260,12 +318,10 @@ class Shelf:
             progress_log.info("model %s: leaves memory (%d bytes)", model.name, model.size)
             loaded.retire()
 
-    def forget(self, model: ResidentModel) -> None:
-        """A model that is not served any more."""
-        if model in self.models:
+    def forget(self, model: ResidentModel) -> Loaded | None:
+        """A model that is not served any more; what is in memory of it is the caller's to close."""
+        if not model.gone:
+            model.gone = True
             self.models.remove(model)
-        if model.loading is not None:
-            model.loading.cancel()
         loaded, model.loaded = model.loaded, None
-        if loaded is not None:
-            loaded.retire()
+        return loaded

@@ -5,6 +5,7 @@ import mmap
 import os
 import socket
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
@@ -104,43 +105,43 @@ async def serve(
     recorder = RequestRecorder(metrics.metrics, access_log=access_log_share(arguments, config), keep=arguments.recent)
     models = ModelMetrics(metrics.metrics)
     repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident)
-    application = Application(config, recorder, crew.is_complete, repository, models)
-    server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
-    _offer_grpc(config, server, application)
-    if not crew.joins_late:
-        await server.start(listener)
-    others = ModelManagement(config, repository)
-    management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
-    if management is not None:
-        _offer_grpc(config, management)
-    telemetry, began_at = None, time.monotonic()
-    stopped, loading = asyncio.ensure_future(life.stop.wait()), asyncio.ensure_future(repository.open())
-    await asyncio.wait((stopped, loading), return_when=asyncio.FIRST_COMPLETED)
-    if loading.done():
-        loading.result()
-        metrics.load.set(time.monotonic() - began_at)
-        _take_up(application, metrics, crew)
-        if crew.joins_late:
+    with closing(repository):  # also where a model cannot be loaded: what was decrypted must not stay
+        application = Application(config, recorder, crew.is_complete, repository, models)
+        server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
+        _offer_grpc(config, server, application)
+        if not crew.joins_late:
             await server.start(listener)
-        metrics.cold_start.set(seconds_since_start())
-        life.watch(config.hang_timeout_s, repository.stuck)
-        await _watch_gpus(config, metrics.metrics)
-        outermost = not arguments.listen.path
-        _prepare_grpc(config, outermost=outermost)
-        telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
-        traced = _traced(telemetry, application, recorder)
-        if traced is not None:
-            server.application = with_page(traced, config, arguments, metrics.metrics, recorder)
-            _offer_grpc(config, server, traced)  # calls are asked of the application that traces
-        await stopped
-    ends_at = time.monotonic() + config.grace_s
-    await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
-    recorder.flush()
-    if telemetry is not None:
-        await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
-    if management is not None:
-        management.close()
-    repository.close()
+        others = ModelManagement(config, repository)
+        management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
+        if management is not None:
+            _offer_grpc(config, management)
+        telemetry, began_at = None, time.monotonic()
+        stopped, loading = asyncio.ensure_future(life.stop.wait()), asyncio.ensure_future(repository.open())
+        await asyncio.wait((stopped, loading), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            metrics.load.set(time.monotonic() - began_at)
+            _take_up(application, metrics, crew)
+            if crew.joins_late:
+                await server.start(listener)
+            metrics.cold_start.set(seconds_since_start())
+            life.watch(config.hang_timeout_s, repository.stuck)
+            await _watch_gpus(config, metrics.metrics)
+            outermost = not arguments.listen.path
+            _prepare_grpc(config, outermost=outermost)
+            telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
+            traced = _traced(telemetry, application, recorder)
+            if traced is not None:
+                server.application = with_page(traced, config, arguments, metrics.metrics, recorder)
+                _offer_grpc(config, server, traced)  # calls are asked of the application that traces
+            await stopped
+        ends_at = time.monotonic() + config.grace_s
+        await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
+        recorder.flush()
+        if telemetry is not None:
+            await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
+        if management is not None:
+            management.close()
 
 
 def _take_up(application: Application, metrics: HandlerMetrics, crew: Crew) -> None:

@@ -98,6 +98,12 @@ def told_of(model: Model | None) -> ModelMetadata | None:
     return told
 
 
+def in_memory(model: Model | None) -> Model | None:
+    """The model itself; None where it is not in memory."""
+    there: Model | None = getattr(model, "loaded", model)
+    return there
+
+
 def state_of(slot: Slot) -> tuple[str, str]:
     """State and reason, of what is in the slot where that tells its own."""
     own: tuple[str, str] | None = getattr(slot.model, "state", None)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +19,7 @@ IN_MEMORY = ("tmpfs", "ramfs")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108, where a Linux machine has memory as files
 PREFIX = "kfunc-model-"
 _own: set[Path] = set()  # of this process: after a restart another one may have had its number
+_making = threading.Lock()  # a folder that is made is one's own before another thread sweeps
 
 
 def memory_folder(places: tuple[str, ...] = (UNSEALED, SHARED_MEMORY), mounts: Path = MOUNTS) -> Path:
@@ -49,9 +51,11 @@ def unsealed(path: Path, credentials: Credentials, progress: Progress) -> Path:
     """
     folder, files = (path.parent, [path.name]) if path.is_file() else (path, files_below(path))
     _require_sealed(path, files)
-    sweep(memory_folder())
-    target = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=memory_folder()))
-    _own.add(target)
+    memory = memory_folder()
+    with _making:
+        sweep(memory)
+        target = Path(mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=memory))
+        _own.add(target)
     progress.enter("decrypting", sum((folder / name).stat().st_size for name in files))
     try:
         above = _above(folder / files[0], files[0])
@@ -95,6 +99,13 @@ def forget(path: Path) -> None:
     """Remove what `unsealed` made; a model that has mapped its file keeps it."""
     folder = next((each for each in (path, *path.parents) if each.name.startswith(PREFIX)), None)
     if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        _own.discard(folder)
+
+
+def forget_all() -> None:
+    """Remove all that this process has decrypted."""
+    for folder in list(_own):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -237,11 +237,10 @@ inference:
     gpu_memory_mb: 2048
     files: ["*.joblib"]
     sealed: true
-    refresh_s: 60
     warmup: {requests: 3, shapes: {input: [1, 4]}}
     lazy: true
   models:
-    - {uri: "s3://bucket/wine.onnx", name: wine}
+    - {uri: "s3://bucket/wine.onnx", name: wine, refresh_s: 60}
   images: {size: [224, 224], resize: crop, color: bgr, layout: nhwc, scale: 1.0, mean: [0.5], std: [0.2], labels: labels.txt,
            output: scores, softmax: true, top: 3, max_pixels: 1000000, choose: [{max_side: 256, model: wine}]}
   revisions: {keep: 3}
@@ -457,6 +456,7 @@ def test_those_files_have_indeed_every_setting() -> None:
 
     given = {path for source in FILES for path in paths(source.value)}
     given |= {path.replace("inference.model.", "inference.models[].") for path in given}  # the same struct
+    given |= {path.replace("inference.models[].", "inference.model.") for path in given}
     wanted = {path for path, _ in leaves(SCHEMA)}
     forms = {path: re.compile(re.escape(path).replace(r"\*", ".+")) for path in wanted}
     assert {path for path, form in forms.items() if not any(form.fullmatch(one) for one in given)} == set()

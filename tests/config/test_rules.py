@@ -19,6 +19,8 @@ DIGEST = "sha256:" + "0" * 64
 
 # The text; then line, column, path, message and suggestion of its one problem.
 CASES: list[tuple[str, int, int, str, str, str]] = [
+    (f"inference: {{model: {{uri: m.onnx, refresh_s: 5, digest: '{DIGEST}'}}}}\n", 1, 34, "inference.model.refresh_s",
+     "with a digest there is no other version", "remove one of them"),
     # Names, images, dates.
     (MODEL + "name: 2nd\n", 2, 7, "name", "a service's name must start with a letter", 'did you mean "f-2nd"?'),
     (MODEL + f"name: {'a' * 64}\n", 2, 7, "name", "a service's name must have at most 63 characters", "did you mean"),

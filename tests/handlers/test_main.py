@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from kfunc.config.pod import VARIABLE, PodConfig, encode
+from kfunc.storage.credentials import Credentials
+from kfunc.storage.sealing import seal
 
 pytestmark = pytest.mark.integration
 
@@ -98,6 +101,17 @@ def test_what_starting_again_would_not_mend_ends_with_2_and_one_line(
     with handler(config, **environ) as (process, _):
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (2, message)
+
+
+def test_a_sealed_model_that_is_broken_leaves_nothing_decrypted(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    key = b64encode(bytes(32)).decode()
+    name = f"{tmp_path.name}.onnx"
+    (tmp_path / name).write_bytes(b"no model")
+    seal(tmp_path / name, tmp_path / f"{name}.sealed", "secret", Credentials({"MODEL_KEY": key}))
+    with handler(configured(str(tmp_path / f"{name}.sealed"), "onnx", sealed=True), MODEL_KEY=key) as (process, _):
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, name in err) == (2, True)
+    assert list(Path("/dev/shm").glob(f"kfunc-model-*/{name}")) == []
 
 
 def test_liveness_is_answered_while_the_model_loads(configured: Callable[..., PodConfig], tmp_path: Path) -> None:

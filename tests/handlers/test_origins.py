@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tarfile
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -14,14 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from kfunc.config.pod import PodConfig
+from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import Loading, ModelLoadError
 from kfunc.handlers.repository import Repository
+from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
-from tests.handlers.test_repository import Loads
-from tests.handlers.test_residents import AnsweringLoads, ask, until
+from tests.handlers.test_repository import Loaded, Loads
+from tests.handlers.test_residents import SlowLoads, ask, until
 from tests.storage.web_server import WebServer
 
 Make = Callable[..., Repository]
@@ -35,28 +37,28 @@ def web() -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def loads() -> AnsweringLoads:
-    return AnsweringLoads()
+def loads() -> SlowLoads:
+    return SlowLoads()
 
 
 @pytest.fixture
 def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> Make:
-    def make(uri: str, residency: Residency | None = None, **changes: Any) -> Repository:
+    def make(uri: str, residency: Residency | None = None, load: Any = loads, **changes: Any) -> Repository:
         config = configured(uri, **{"runtime": "auto", **changes})
         cache = ModelCache(path=str(tmp_path / "cache"))
-        return Repository(msgspec.structs.replace(config, model_cache=cache, residency=residency), loads)
+        return Repository(msgspec.structs.replace(config, model_cache=cache, residency=residency), load)
 
     return make
 
 
-def hub(web: WebServer, monkeypatch: pytest.MonkeyPatch, *names: str) -> str:
+def hub(web: WebServer, monkeypatch: pytest.MonkeyPatch, *names: str, commit: str = "c0") -> str:
     """The URI of a repository of the hub with these models."""
     monkeypatch.setenv("HF_ENDPOINT", web.url)
-    web.answers["/api/models/team/all/revision/main"] = json.dumps({"sha": "c0"}).encode()
-    nodes = [{"type": "file", "path": f"{name}/m.onnx", "size": len(CONTENT), "oid": name} for name in names]
-    web.answers["/api/models/team/all/tree/c0?recursive=true"] = json.dumps(nodes).encode()
+    web.answers["/api/models/team/all/revision/main"] = json.dumps({"sha": commit}).encode()
+    nodes = [{"type": "file", "path": f"{name}/m.onnx", "size": len(CONTENT), "oid": f"{name}-{commit}"} for name in names]
+    web.answers[f"/api/models/team/all/tree/{commit}?recursive=true"] = json.dumps(nodes).encode()
     for name in names:
-        web.put(f"/team/all/resolve/c0/{name}/m.onnx", CONTENT)
+        web.put(f"/team/all/resolve/{commit}/{name}/m.onnx", CONTENT)
     return "hf://team/all"
 
 
@@ -125,18 +127,168 @@ def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebSer
     asyncio.run(play())
 
 
-def test_a_sealed_model_is_opened_from_memory_which_it_leaves_at_the_end(
-    make: Make, loads: Loads, web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_leaves_memory_leaves_its_files_to_the_cache(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "rose", "wine"), Residency(wait_s=5, max_models=1))
+        await repository.open()
+        for name in ("iris", "rose", "wine"):
+            await ask(repository, name)
+        cache = Cache(tmp_path / "cache", 10**6)
+        assert (cache.remove_unused(), len(cache.kept())) == (2 * len(CONTENT), 1)
+        assert await ask(repository, "wine") == "1"
+        repository.close()
+        assert cache.remove_unused() == len(CONTENT)
+
+    asyncio.run(play())
+
+
+def test_the_files_of_the_version_that_is_served_stay_where_a_new_one_is_broken(
+    make: Make, loads: SlowLoads, web: WebServer, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        repository = make(web.put("/m.onnx", CONTENT))
+        await repository.open()
+        web.put("/m.onnx", b"broken")
+        with pytest.raises(ModelLoadError, match=r"m\.onnx: is broken"):
+            await repository.refresh(repository.sources[0])
+        Cache(tmp_path / "cache", 10**6).remove_unused()
+        kept.append(Path(loads.made[0].config.model.uri).read_bytes())  # noqa: ASYNC240
+        repository.close()
+
+    kept: list[bytes] = []
+    asyncio.run(play())
+    assert kept == [CONTENT]
+
+
+def test_a_new_version_whose_download_fails_is_tried_again(make: Make, loads: SlowLoads, web: WebServer, caplog: Any) -> None:
+    async def play() -> None:
+        uri = web.put("/m.onnx", CONTENT)
+        repository = make(uri, refresh_s=0.02)
+        await repository.open()
+
+        def refused(request: Any) -> None:
+            if request.headers.get("range", "bytes=0-0") == "bytes=0-0":
+                request.send_file("/m.onnx")
+            else:
+                request.send(403, b"")
+
+        web.answers["/m.onnx"] = refused
+        web.put("/m.onnx", CONTENT[:-1])
+        await until(lambda: caplog.text.count("stays as it is for now") > 1)
+        del web.answers["/m.onnx"]
+        await until(lambda: len(loads.made) == 2)
+        repository.close()
+
+    asyncio.run(play())
+
+
+def test_one_model_whose_download_fails_keeps_no_other_from_its_new_version(
+    make: Make, loads: SlowLoads, web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=5), refresh_s=0.02)
+        await repository.open()
+        for name in ("iris", "wine"):
+            await ask(repository, name)
+        hub(web, monkeypatch, "iris", "wine", commit="c1")
+        del web.files["/team/all/resolve/c1/iris/m.onnx"]
+        await until(lambda: "model iris: stays as it is: " in caplog.text)
+        await until(lambda: len(loads.made) == 3)
+        assert loads.made[2].config.model.name == "wine"
+        hub(web, monkeypatch, "iris", "wine", commit="c1")
+        await until(lambda: len(loads.made) == 4)
+        repository.close()
+
+    asyncio.run(play())
+
+
+def test_a_download_that_hangs_keeps_no_other_model_waiting_and_is_told(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "wine"), Residency())
+        await repository.open()
+        go_on = threading.Event()
+
+        def hanging(request: Any) -> None:
+            go_on.wait(5)
+            request.send_file("/team/all/resolve/c0/iris/m.onnx")
+
+        web.answers["/team/all/resolve/c0/iris/m.onnx"] = hanging
+        told: list[str] = []
+
+        def answers(name: str) -> bool:
+            try:
+                repository.require_ready(repository.find(name, ""))
+            except Loading as error:
+                told.append(str(error.details["phase"]))
+                return False
+            return True
+
+        answers("iris")
+        await until(lambda: answers("wine"))
+        await until(lambda: not answers("iris") and told[-1] == "downloading")
+        go_on.set()
+        await until(lambda: answers("iris"))
+        repository.close()
+
+    asyncio.run(play())
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """CONTENT, sealed with the key that the environment has."""
     monkeypatch.setenv("MODEL_KEY", b64encode(bytes(32)).decode())
     (tmp_path / "m.onnx").write_bytes(CONTENT)
     seal(tmp_path / "m.onnx", tmp_path / "m.onnx.sealed", "secret", Credentials({"MODEL_KEY": b64encode(bytes(32)).decode()}))
-    repository = make(web.put("/m.onnx.sealed", (tmp_path / "m.onnx.sealed").read_bytes()), sealed=True)
+    return (tmp_path / "m.onnx.sealed").read_bytes()
+
+
+def test_a_sealed_model_is_opened_from_memory_which_it_leaves_at_the_end(
+    make: Make, loads: SlowLoads, web: WebServer, sealed: bytes
+) -> None:
+    repository = make(web.put("/m.onnx.sealed", sealed), sealed=True)
     asyncio.run(repository.open())
     path = Path(loads.made[0].config.model.uri)
     assert (path.name, path.parts[:3], path.read_bytes() == CONTENT) == ("m.onnx", ("/", "dev", "shm"), True)
     repository.close()
     assert not path.exists()
+
+
+def test_a_sealed_model_that_leaves_takes_its_decrypted_files_along(
+    make: Make, loads: SlowLoads, web: WebServer, sealed: bytes
+) -> None:
+    async def play() -> None:
+        uri = web.put("/m.onnx.sealed", sealed)
+        others = [PodModel(name="wine", uri=uri, sealed=True)]
+        repository = make(uri, Residency(wait_s=5, max_models=1), sealed=True, models=others)
+        await repository.open()
+        for name in ("iris", "wine", "iris", "wine"):
+            await ask(repository, name)
+        paths = [Path(made.config.model.uri) for made in loads.made]
+        await until(lambda: [path.exists() for path in paths] == [False, False, False, True])
+        repository.close()
+        await until(lambda: not paths[3].exists())
+
+    asyncio.run(play())
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_decrypted(
+    make: Make, web: WebServer, sealed: bytes, loads: SlowLoads
+) -> None:
+    opened: list[Path] = []
+
+    def fail(config: PodConfig) -> Loaded:
+        opened.append(Path(config.model.uri))
+        raise ModelLoadError("is broken")
+
+    repository = make(web.put("/m.onnx.sealed", sealed), sealed=True, load=fail)
+    with pytest.raises(ModelLoadError, match="is broken"):
+        asyncio.run(repository.open())
+    repository.close()
+    assert not opened[0].exists()
 
 
 VOUCHED = [({}, False), ({"runtime": "python"}, True), ({"trust": True}, False), ({"trust": True, "digest": "own"}, True)]

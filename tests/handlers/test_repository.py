@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.config.pod import PodConfig
+from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, Unsupported
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.repository import Repository
@@ -81,7 +81,7 @@ def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> 
     def make(*files: str, **changes: Any) -> Repository:
         for file in files:
             put(tmp_path / file)
-        return Repository(configured(str(tmp_path), "auto", **changes), loads)
+        return Repository(configured(**{"uri": str(tmp_path), "runtime": "auto", **changes}), loads)
 
     return make
 
@@ -190,6 +190,28 @@ def test_a_call_that_hangs_in_one_model_is_seen(make: Make, loads: Loads) -> Non
     assert not repository.stuck()
     loads.made[1].hangs = True
     assert repository.stuck()
+
+
+def test_models_that_share_a_uri_are_all_served(make: Make, tmp_path: Path) -> None:
+    others = [PodModel(name=name, uri=str(tmp_path / "m.onnx")) for name in ("rose", "wine")]
+    repository = opened(make("m.onnx", uri=str(tmp_path / "m.onnx"), models=others))
+    assert [answering(repository, name) for name in repository.names] == ["iris 1", "rose 1", "wine 1"]
+
+
+def test_a_folder_s_new_model_cannot_take_another_source_s_name(make: Make, tmp_path: Path, loads: Loads) -> None:
+    put(tmp_path / "wine.onnx")
+    uri = str(tmp_path / "all")
+    repository = opened(make("all/iris/m.onnx", uri=uri, models=[PodModel(name="wine", uri=str(tmp_path / "wine.onnx"))]))
+    wine = repository.find("wine", "").model
+    put(tmp_path / "all/wine/m.onnx")
+    with pytest.raises(ModelLoadError, match=r"there is another model 'wine' already, at .*wine\.onnx; rename one"):
+        asyncio.run(repository.refresh(repository.sources[0]))
+    assert repository.find("wine", "").model is wine
+    put(tmp_path / "all/rose/m.onnx")
+    (tmp_path / "all/wine/m.onnx").unlink()
+    (tmp_path / "all/wine").rmdir()
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert (repository.find("wine", "").model, repository.names) == (wine, ["iris", "wine", "rose"])
 
 
 # ---- load and unload

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency, Warmup
-from kfunc.errors import InvalidRequest, ModelLoadError, Unavailable
+from kfunc.errors import InvalidRequest, Loading, ModelLoadError, NotFound, Unavailable
+from kfunc.handlers.management import index
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.residency_policy import Resident, leaving
+from kfunc.handlers.serving import HandlerMetrics
 from kfunc.handlers.warmup import Alone, warm_up, zeros
 from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
 from tests.handlers.test_repository import Loaded, Loads, put
@@ -34,15 +37,28 @@ class Answering(Loaded):
         return InferResponse(self.metadata.name, [], self.config.model.version)
 
 
-class AnsweringLoads(Loads):
+class SlowLoads(Loads):
+    """Loads that wait for `go_on`, and fail with `fault`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.fault: Exception | None = None
+
     def __call__(self, config: PodConfig) -> Loaded:
+        self.begun += 1
+        assert self.go_on.wait(5)
+        if self.fault is not None:
+            raise self.fault
         self.made.append(Answering(config))
         return self.made[-1]
 
 
 @pytest.fixture
-def loads() -> AnsweringLoads:
-    return AnsweringLoads()
+def loads() -> SlowLoads:
+    return SlowLoads()
 
 
 @pytest.fixture
@@ -180,6 +196,107 @@ def test_a_lazy_model_is_ready_at_once_and_its_first_request_waits(make: Make, l
         repository.require_ready()
         assert loads.made == []
         assert await ask(repository, "iris") == "1"
+
+    asyncio.run(play())
+
+
+def test_a_file_that_is_renamed_while_its_model_is_not_in_memory_is_found(make: Make, tmp_path: Path) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5), refresh_s=0.02)
+        await repository.open()
+        (tmp_path / "a/m.onnx").rename(tmp_path / "a/n.onnx")
+        await repository.refresh(repository.sources[0])
+        assert await ask(repository, "a") == "1"
+        repository.close()
+
+    asyncio.run(play())
+
+
+def test_a_model_that_is_unloaded_while_it_is_loaded_is_let_go_and_who_waits_is_told(make: Make, loads: SlowLoads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        loads.go_on.clear()
+        asking = asyncio.ensure_future(ask(repository, "a"))
+        await until(lambda: loads.begun == 1)
+        await repository.unload("a")
+        loads.go_on.set()
+        with pytest.raises(NotFound, match="the model a is not loaded: unloaded"):
+            await asking
+        assert [(made.closed, made.files) for made in loads.made] == [(True, [])]
+        await repository.load("a")
+        assert await ask(repository, "a") == "1"
+
+    asyncio.run(play())
+
+
+def test_readiness_of_a_model_is_what_its_next_request_meets(make: Make, loads: SlowLoads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency())
+        await repository.open()
+        repository.require_ready()
+        slot = repository.find("a", "")
+        loads.go_on.clear()
+        with pytest.raises(Loading, match="the model a is loading") as raised:
+            repository.require_ready(slot)
+        assert raised.value.details == {"ready": False, "phase": "loading"}
+        loads.go_on.set()
+        await until(lambda: slot.model is not None and slot.model.ready)
+        repository.require_ready(slot)
+        waiting = make(residency=Residency(wait_s=5))
+        await waiting.open()
+        waiting.require_ready(waiting.find("c", ""))
+        assert [name for name, _, _ in loads.what()] == ["a"]
+
+    asyncio.run(play())
+
+
+def test_what_keeps_a_model_from_loading_is_for_the_log(make: Make, loads: SlowLoads, caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        loads.fault = KeyError("internal: /etc/x")
+        with pytest.raises(Unavailable) as raised:
+            await ask(repository, "a")
+        assert (raised.value.message, raised.value.retry_after) == (
+            "the model a cannot be loaded; the log of the handler says why",
+            10,
+        )
+        assert [each["reason"] for each in index(repository, b"") if each["name"] == "a"] == [
+            "cannot be loaded; the log of the handler says why"
+        ]
+
+    asyncio.run(play())
+    assert "internal: /etc/x" in caplog.text
+
+
+def test_a_model_that_is_loaded_again_has_its_metrics_once(
+    configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads
+) -> None:
+    async def play() -> None:
+        put(tmp_path / "m.onnx")
+        metrics = HandlerMetrics(1)
+        config = configured(str(tmp_path), "auto", residency=Residency(wait_s=5))
+        repository = Repository(config, loads, on_place=metrics.show_resident)
+        await repository.open()
+        await ask(repository, "iris")
+        await repository.unload("iris")
+        await repository.load("iris")
+        await ask(repository, "iris")
+        lines = [line for line in metrics.metrics.exposition().splitlines() if line.startswith("kfunc_model_loads_total")]
+        assert lines == ['kfunc_model_loads_total{component="handler",model="iris",version="1"} 2']
+
+    asyncio.run(play())
+
+
+def test_what_a_runtime_s_first_model_took_for_the_runtime_is_not_its_size_for_ever(make: Make) -> None:
+    async def play() -> None:
+        repository = make("m.onnx", residency=Residency(wait_s=5))
+        await repository.open()
+        model: Any = repository.find("iris", "").model
+        for size, version, known in ((40, "a", 40), (2, "a", 2), (3, "a", 2), (9, "b", 9)):
+            model.measure(size, version)
+            assert model.size == known
 
     asyncio.run(play())
 
