@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from kfunc.logger_sidecar.event import EventWriter
-from kfunc.logger_sidecar.record import CallRecord, Origin, Payload
+from kfunc.logger_sidecar.record import REQUEST_REDACTED, RESPONSE_REDACTED, CallRecord, Origin, Payload
 
 MEANINGS = {
     "specversion": "CloudEvents' version",
@@ -36,6 +36,8 @@ MEANINGS = {
     "bodydigest": "sha256 of the whole body, where not all of it is kept",
     "bodysize": "its bytes",
     "redacted": "values were taken out (`logger.redact`)",
+    "contentencoding": "how the body is compressed",
+    "inferenceheaderlen": "bytes of its JSON, behind which binary tensors follow",
     "data": "the body, or `data_base64` where it is not JSON",
 }
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -50,18 +52,19 @@ def page() -> str:
     ]
     for title, compat in (("kfunc's names", "none"), ("KServe's names (`logger.compat: kserve`)", "kserve")):
         documents = samples(compat)
+        every = [*documents, *samples(compat, usual=False)]
         rows = ["| Attribute | | Example |", "|---|---|---|"]
-        for name in dict.fromkeys(key for document in documents for key in document):
-            example = next(document[name] for document in documents if name in document)
-            of = occurrence(name, documents)
-            rows.append(f"| `{name}` | {MEANINGS[name]}{of} | `{shortened(example)}` |")
+        for name in MEANINGS:
+            examples = [document[name] for document in every if name in document]
+            if examples:
+                rows.append(f"| `{name}` | {MEANINGS[name]}{occurrence(name, every)} | `{shortened(examples[0])}` |")
         shown = "\n".join(msgspec.json.format(msgspec.json.encode(document)).decode() for document in documents)
         parts += [f"## {title}", "\n".join(rows), f"```json\n{shown}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def samples(compat: str) -> list[dict[str, Any]]:
-    """The two events of a call, whose trace and header fields are logged."""
+def samples(compat: str, *, usual: bool = True) -> list[dict[str, Any]]:
+    """The two events of a call, whose trace and header fields are logged; or of one whose bodies need more words."""
     call = CallRecord(
         b"/v2/models/iris/infer",
         b"6f1c0a-1",
@@ -73,18 +76,25 @@ def samples(compat: str) -> list[dict[str, Any]]:
         TRACE,
         b"vendor=1",
         b'{"x-tenant":"garden"}',
+        number=4096,
+        end=5120,
     )
     for side in (call.request, call.response):
         side.size = len(side.body)
+        if not usual:
+            side.size, side.digest, side.coding, side.json_length = 2_400_000, b"sha256:9f86d0", b"gzip", b"118"
+    if not usual:
+        call.grpc_status = 0
+        call.flags |= REQUEST_REDACTED | RESPONSE_REDACTED
     writer = EventWriter(Origin("b1946ac92492d234", "iris", "default", "iris-00003", "iris", "1"), compat)
     return [msgspec.json.decode(event.structured()) for event in writer.events(call)]
 
 
 def occurrence(name: str, documents: list[dict[str, Any]]) -> str:
-    """Which of the two events has the attribute, if not both."""
-    if all(name in document for document in documents):
-        return ""
-    return " (response only)" if name in documents[1] else " (request only)"
+    """Which of the two events of a call has the attribute, if not both."""
+    of_request = any(name in document for document in documents[::2])
+    of_response = any(name in document for document in documents[1::2])
+    return "" if of_request and of_response else " (response only)" if of_response else " (request only)"
 
 
 def shortened(value: Any) -> str:

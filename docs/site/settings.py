@@ -14,11 +14,12 @@ def page() -> str:
     """Markdown."""
     schema = json_schema()
     blocks: dict[str, list[str]] = {}
+    sentences = dict(told(schema, resolve(schema, schema)))
     for path, field, required in fields(schema, resolve(schema, schema)):
         block, _, name = path.rpartition(".")
         default = "*required*" if required else f"`{text(field['default'])}`" if "default" in field else "–"
-        told = field.get("description", "").replace("|", "\\|").replace("\n", " ")
-        blocks.setdefault(block, []).append(f"| `{name}` | {kind(schema, field)} | {default} | {told} |")
+        words = field.get("description", "").replace("|", "\\|").replace("\n", " ")
+        blocks.setdefault(block, []).append(f"| `{name}` | {kind(schema, field)} | {default} | {words} |")
     parts = [
         "# func.yaml",
         "Knative Functions' own file, with one block more: `inference`. `kfunc schema` prints the JSON Schema that these "
@@ -27,7 +28,7 @@ def page() -> str:
     ]
     for block, rows in blocks.items():
         head = "| Field | Type | Default | |\n|---|---|---|---|"
-        parts += [f"## {block or 'The file'}", "\n".join([head, *rows])]
+        parts += [f"## {block or 'The file'}", *([sentences[block]] if block in sentences else []), "\n".join([head, *rows])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,6 +41,20 @@ def fields(root: Schema, schema: Schema, path: str = "") -> Iterator[tuple[str, 
             yield from fields(root, found, here + suffix)
         else:
             yield here, resolve(root, inner) | inner, name in schema.get("required", ())
+
+
+def told(root: Schema, schema: Schema, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each block: its path and what it is for; of those of `inference` also what holds where it is absent."""
+    for name, inner in schema.get("properties", {}).items():
+        here = f"{path}.{name}" if path else name
+        block, suffix = inside(root, inner)
+        if not block.get("properties"):
+            continue
+        sentence = inner.get("description") or block.get("description", "").partition("\n\n")[0].replace("\n", " ")
+        if path == "inference" and not suffix and "absent" not in sentence and name not in schema.get("required", ()):
+            sentence += " Absent: its defaults hold." if "default" in inner else " Absent: off."
+        yield here + suffix, sentence
+        yield from told(root, block, here + suffix)
 
 
 def inside(root: Schema, schema: Schema) -> tuple[Schema, str]:

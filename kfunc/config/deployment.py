@@ -26,7 +26,7 @@ MigProfile = Annotated[
 
 
 class Gpu(Block, frozen=True):
-    """GPUs of the handler."""
+    """GPUs of the handler; absent: none is asked for."""
 
     count: Annotated[int, Meta(ge=1, le=64, description="How many, or how many MIG slices.")] = 1
     mig: Annotated[MigProfile, Meta(description="A slice of an NVIDIA GPU instead of a whole one.")] | UnsetType = UNSET
@@ -103,7 +103,7 @@ class Revisions(Block, frozen=True):
 
 
 class Telemetry(Block, frozen=True):
-    """OpenTelemetry's variables for all containers: kfunc's own processes send their traces, as others do."""
+    """OpenTelemetry's variables for all containers: kfunc's own processes send traces, as others do; absent: none is set."""
 
     otlp_endpoint: Annotated[str, Meta(min_length=1, description="Collector that takes OTLP over HTTP, http://HOST:4318.")]
     sample_ratio: Annotated[float, Meta(ge=0, le=1, description="Part of the traces begun here that are kept.")] = 1.0

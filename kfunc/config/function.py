@@ -55,7 +55,7 @@ class Shared(Block, frozen=True, rename="camel"):
 class Env(Shared, frozen=True):
     """An environment variable; without a name, all keys of a Secret or ConfigMap."""
 
-    name: EnvName | UnsetType = UNSET
+    name: Annotated[EnvName, Meta(description="Of the variable; none: all keys of what `value` names.")] | UnsetType = UNSET
     value: (
         Annotated[str, Meta(description="Text, or {{ env:NAME }}, {{ secret:NAME:KEY }}, {{ configMap:NAME:KEY }}.")]
         | UnsetType
@@ -65,9 +65,9 @@ class Env(Shared, frozen=True):
 class Git(Shared, frozen=True):
     """Where the source is, for builds on the cluster."""
 
-    url: str = ""
-    revision: str = ""
-    context_dir: str = ""
+    url: Annotated[str, Meta(description="The repository.")] = ""
+    revision: Annotated[str, Meta(description="Branch, tag or commit.")] = ""
+    context_dir: Annotated[str, Meta(description="The function's folder in it.")] = ""
 
 
 class MountSpec(Shared, frozen=True):
@@ -94,8 +94,8 @@ class Build(Shared, frozen=True):
 class PersistentVolumeClaim(Shared, frozen=True):
     """A claim in the function's namespace."""
 
-    claim_name: str | UnsetType = UNSET
-    read_only: bool = False
+    claim_name: Annotated[str, Meta(description="Name of the claim.")] | UnsetType = UNSET
+    read_only: Annotated[bool, Meta(description="The function only reads it.")] = False
 
 
 class EmptyDir(Shared, frozen=True):
@@ -108,11 +108,11 @@ class EmptyDir(Shared, frozen=True):
 class Volume(Shared, frozen=True):
     """One Secret, ConfigMap, claim or emptyDir, mounted at `path`."""
 
-    secret: str | UnsetType = UNSET
-    config_map: str | UnsetType = UNSET
+    secret: Annotated[str, Meta(description="Name of a Secret, whose keys are files.")] | UnsetType = UNSET
+    config_map: Annotated[str, Meta(description="Name of a ConfigMap, whose keys are files.")] | UnsetType = UNSET
     persistent_volume_claim: PersistentVolumeClaim | UnsetType = UNSET
     empty_dir: EmptyDir | UnsetType = UNSET
-    path: str | UnsetType = UNSET
+    path: Annotated[str, Meta(description="Where it is mounted.")] | UnsetType = UNSET
 
 
 VOLUME_SOURCES = ("secret", "configMap", "persistentVolumeClaim", "emptyDir")
@@ -123,8 +123,8 @@ class KafkaConfig(Shared, frozen=True):
     """A Kafka topic whose messages reach the function as CloudEvents."""
 
     brokers: Annotated[str, Meta(description="Addresses, separated by commas.")]
-    topic: str
-    consumer_group: str
+    topic: Annotated[str, Meta(description="Name of the topic.")]
+    consumer_group: Annotated[str, Meta(description="Consumer group that the function reads as.")]
 
 
 class Run(Shared, frozen=True):
@@ -156,15 +156,15 @@ class Scale(Shared, frozen=True):
 class Requests(Shared, frozen=True):
     """What a pod is guaranteed."""
 
-    cpu: Quantity = ""
-    memory: Quantity = ""
+    cpu: Annotated[Quantity, Meta(description="Cores, as 250m.")] = ""
+    memory: Annotated[Quantity, Meta(description="Bytes, as 256Mi.")] = ""
 
 
 class ResourceLimits(Shared, frozen=True):
     """What a pod may use at most."""
 
-    cpu: Quantity = ""
-    memory: Quantity = ""
+    cpu: Annotated[Quantity, Meta(description="Cores, as 250m.")] = ""
+    memory: Annotated[Quantity, Meta(description="Bytes, as 256Mi; a container that uses more is ended.")] = ""
     concurrency: Annotated[NotNegative, Meta(description="Most requests in one pod at once; 0: no bound.")] | UnsetType = UNSET
 
 
@@ -185,22 +185,22 @@ class Options(Shared, frozen=True):
 class Label(Shared, frozen=True):
     """A label on the deployed function."""
 
-    key: LabelKey
-    value: LabelValue = ""
+    key: Annotated[LabelKey, Meta(description="As team or example.com/team.")]
+    value: Annotated[LabelValue, Meta(description="Text, may be empty.")] = ""
 
 
 class HealthEndpoints(Shared, frozen=True):
     """Paths of the probes."""
 
-    liveness: str = ""
-    readiness: str = ""
+    liveness: Annotated[str, Meta(description="Of liveness; kfunc has its own.")] = ""
+    readiness: Annotated[str, Meta(description="Of readiness; kfunc has its own.")] = ""
 
 
 class Subscription(Shared, frozen=True):
     """Events of a broker that the function receives."""
 
-    source: str
-    filters: dict[str, str] = {}
+    source: Annotated[str, Meta(description="Name of the broker.")]
+    filters: Annotated[dict[str, str], Meta(description="Attributes that the events must have.")] = {}
 
 
 class Deploy(Shared, frozen=True):
@@ -208,7 +208,7 @@ class Deploy(Shared, frozen=True):
 
     namespace: Annotated[str, Meta(description="Namespace of the deployed function.")] = ""
     image: Annotated[str, Meta(description="Deployed image with its digest.")] = ""
-    annotations: dict[str, str] = {}
+    annotations: Annotated[dict[str, str], Meta(description="Annotations of the deployed function.")] = {}
     options: Options = Options()
     labels: list[Label] = []
     health_endpoints: HealthEndpoints = HealthEndpoints()

@@ -39,7 +39,10 @@ class Inference(Settings, frozen=True, kw_only=True):
     ] = "knative"
     raw: Annotated[Raw, Meta(description="Scaling and replacement of pods with `mode: raw`.")] = Raw()
     traffic: (
-        Annotated[Traffic, Meta(description="How a new revision gets its requests; present: Istio's part is rendered.")]
+        Annotated[
+            Traffic,
+            Meta(description="How a new revision gets its requests; absent: all at once; present: Istio's part is rendered."),
+        ]
         | UnsetType
     ) = UNSET
     access: Annotated[Access, Meta(description="Who may call the function; absent: everybody.")] | UnsetType = UNSET

@@ -42,7 +42,7 @@ class Warmup(Block, frozen=True):
 
 
 class Residency(Block, frozen=True):
-    """Models are loaded when they are first asked for, and leave when memory is short; present: on."""
+    """Models are loaded when they are first asked for, and leave when memory is short; present: on, absent: all models stay."""
 
     max_bytes: Annotated[
         NotNegative, Meta(description="Memory of the process with its models; 0: 80 % of the container's limit.")

@@ -37,7 +37,7 @@ KNOWN: dict[Kind, Known] = {
 
 
 class Server(Block, frozen=True, kw_only=True):
-    """A server that is not kfunc's, in the place of the handler."""
+    """A server that is not kfunc's, in the place of the handler; absent: the handler."""
 
     kind: Annotated[Kind, Meta(description="Which; it gives the ports and the path of readiness.")] = "other"
     image: Annotated[str, Meta(min_length=1, description="The server's image.")]

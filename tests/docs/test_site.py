@@ -61,10 +61,37 @@ def test_every_metric_that_the_code_names_is_in_the_reference(site: Path) -> Non
     assert {name for name in named if f"| `{name}` |" not in page} == set()
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `kfunc_requests_total` | counter | all | `code` | Requests by status,",
+        "| `kfunc_model_compute_seconds` | histogram | handler | `model`, `version` | Time in the model's own code. |",
+        "| `kfunc_model_accelerator` | gauge | handler | `model`, `version`, `accelerator`, `device` |",
+        "| `kfunc_model_loads_total` | counter | handler | `model`, `version` | Loads of a model. |",
+        "| `kfunc_gpu_utilization_ratio` | gauge | handler | `gpu`, `device`, `uuid` |",
+        "| `kfunc_events_dropped_total` | counter | logger | `reason` |",
+        "| `kfunc_batch_queue_length` | gauge | batcher |  | Requests that wait for a batch. |",
+    ],
+)
+def test_a_metric_has_its_kind_labels_and_words(site: Path, row: str) -> None:
+    assert row in reference(site, "metrics")
+
+
+def test_every_field_of_func_yaml_has_words_and_every_block_of_inference_a_sentence(site: Path) -> None:
+    page = reference(site, "func-yaml")
+    assert [row for row in page.splitlines() if row.startswith("| `") and row.endswith("|  |")] == []
+    blocks = dict(re.findall(r"^## (inference\S*)\n\n(.*)$", page, re.MULTILINE))
+    assert [name for name, first in blocks.items() if first.startswith("|")] == []
+    for block in "batcher", "gpu", "server", "traffic", "telemetry":
+        assert "absent:" in blocks[f"inference.{block}"].lower()
+
+
 def test_every_attribute_of_an_event_is_explained(site: Path) -> None:
-    for compat in ("none", "kserve"):
-        assert {name for document in events.samples(compat) for name in document} - events.MEANINGS.keys() == set()
+    usual = {name for compat in ("none", "kserve") for document in events.samples(compat) for name in document}
+    unusual = {name for compat in ("none", "kserve") for each in events.samples(compat, usual=False) for name in each}
+    assert (usual | unusual) - events.MEANINGS.keys() == {"data_base64"}
     page = reference(site, "events")
+    assert [name for name in events.MEANINGS if f"| `{name}` |" not in page] == []
     assert "io.kfunc.inference.response" in page
     assert "org.kubeflow.serving.inference.request" in page
 
