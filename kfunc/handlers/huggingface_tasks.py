@@ -54,16 +54,13 @@ class Task(ABC):
 
     def encoded(self, texts: list[str], **options: Any) -> Any:
         """Texts as the model's tensors, padded to the longest and cut to what the model takes."""
-        cut = {"truncation": True, "max_length": longest} if (longest := self.positions()) else {}
+        longest = min(self.tokenizer.model_max_length, self.positions() or UNKNOWN)
+        cut = {"truncation": True, "max_length": longest} if longest < UNKNOWN else {}
         return self.tokenizer(texts, padding=True, return_tensors="pt", **cut, **options)
 
     def positions(self) -> int:
-        """The tokens that the model takes; 0 where nothing says it."""
-        limits = (
-            getattr(self.model.config.get_text_config(), "max_position_embeddings", None),
-            self.tokenizer.model_max_length,
-        )
-        return min((limit for limit in limits if limit and limit < UNKNOWN), default=0)
+        """The tokens that the model has positions for; 0 where it does not say it."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 0
 
     def logits(self, tensors: Any) -> torch.Tensor:
         """What the model gives for them, on the CPU."""

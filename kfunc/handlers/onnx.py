@@ -79,7 +79,7 @@ class OnnxHandler(Handler):
             offers(path, wanted, ort.get_available_providers()),
             facts(),
             lambda accelerator: _session(path, options, accelerator, limit_mb),
-            lambda session: _try_out(session, self.config.model.warmup.shapes),
+            lambda session: try_out(session, self.config.model.warmup.shapes),
             "onnxruntime",
         )
 
@@ -140,7 +140,8 @@ def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
         raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
 
 
-def _try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+def try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+    """A first inference, on zeros, of `shapes` where those say some. Raises what onnxruntime raises."""
     from kfunc.handlers.accelerators.self_test import sample
 
     specs = [_spec(each) for each in session.get_inputs()]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -16,6 +17,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.onnx import try_out
 from kfunc.handlers.opening import load_handler
 from kfunc.protocol import v1, v2_binary
 from kfunc.protocol.messages import InferRequest, InferResponse
@@ -73,6 +75,12 @@ def test_they_pass_an_onnx_model_in_binary(doubling: LoadedModel) -> None:
     body, length = encode_v2(request, answer(doubling, request))
     assert [(each["name"], each["datatype"]) for each in json.loads(body[:length])["outputs"]] == [("y", "BF16"), ("g", "FP16")]
     assert body[length:] == bits([[3, -5]]).tobytes() + np.array([[0.5, 6]], np.float16).tobytes()
+
+
+def test_they_pass_the_first_inference_on_an_accelerator(doubling: LoadedModel, tmp_path: Path) -> None:
+    try_out(onnxruntime.InferenceSession(tmp_path / "model.onnx"), {"x": [3, 2], "h": [3, 2]})
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        try_out(onnxruntime.InferenceSession(tmp_path / "model.onnx"), {"x": [3, 1]})
 
 
 def test_in_v1_they_are_numbers(doubling: LoadedModel) -> None:
