@@ -1,31 +1,41 @@
 """Metrics by model and version. Only models that are loaded have series: no request can make one."""
 
+import logging
 from bisect import bisect_left
+from collections.abc import Callable
 from time import monotonic
 
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.repository import load_one
-from kfunc.handlers.slots import Load, Loaded, Slot
+from kfunc.handlers.slots import Load, Loaded, Slot, told_of
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
+from kfunc.telemetry.samples import Labels
+
+log = logging.getLogger("kfunc.telemetry")
 
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx")
 
 
+REQUESTS, COMPUTE, QUEUE = "kfunc_model_requests_total", "kfunc_model_compute_seconds", "kfunc_model_queue_seconds"
+LOAD, ACCELERATOR = "kfunc_model_version_load_seconds", "kfunc_model_accelerator"
+
+Key = tuple[str, str]
+"""A model's name, and a version."""
+
+
 class _Series:
-    """Of one version of a model."""
+    """Of one version of a model. Raises ValueError where there is no room."""
 
     __slots__ = ("compute", "outcomes", "queue")
 
-    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
-        about = {"model": model, "version": version}
+    def __init__(self, metrics: Metrics, key: Key) -> None:
+        about = _labels(key)
         text = "Requests to a model, by kind of status."
-        self.outcomes = [metrics.counter("kfunc_model_requests_total", text, {**about, "status": each}) for each in OUTCOMES]
-        text = "Time in the model's own code."
-        self.compute = metrics.histogram("kfunc_model_compute_seconds", text, LATENCY_BUCKETS, about)
-        text = "Time that a request waited for a thread."
-        self.queue = metrics.histogram("kfunc_model_queue_seconds", text, LATENCY_BUCKETS, about)
+        self.outcomes = [metrics.counter(REQUESTS, text, {**about, "status": each}) for each in OUTCOMES]
+        self.compute = metrics.histogram(COMPUTE, "Time in the model's own code.", LATENCY_BUCKETS, about)
+        self.queue = metrics.histogram(QUEUE, "Time that a request waited for a thread.", LATENCY_BUCKETS, about)
 
 
 class ModelMetrics:
@@ -33,7 +43,8 @@ class ModelMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._series: dict[tuple[str, str], _Series | None] = {}
+        self._series: dict[Key, _Series | None] = {}
+        self._full = False
 
     def observe(self, slot: Slot, exchange: Exchange) -> None:
         """A request to the model in `slot` has ended."""
@@ -53,34 +64,63 @@ class ModelMetrics:
             if exchange.queue_s:
                 series.queue.observe(exchange.queue_s)
 
+    def keep(self, slots: list[Slot]) -> None:
+        """These are served now: what was shown of others is dropped, and gives its room to those that will come."""
+        served = {(slot.name, slot.version) for slot in slots if slot.model is not None}
+        self._series = {key: series for key, series in self._series.items() if key in served and series is not None}
+        self._forget(lambda name, key: name.startswith("kfunc_model_") and key not in served)
+
     def timed_load(self) -> Load:
-        """Loads models, whose code may have metrics of its own, and shows how long each took."""
+        """Loads models, whose code may have metrics of its own, and shows how long each took and what it runs on."""
         business = BusinessMetrics(self._metrics)
 
         def load(config: PodConfig) -> Loaded:
             began_at = monotonic()
             model = load_one(config, business)
-            self._show_load(config.model.name, config.model.version, monotonic() - began_at)
+            try:
+                self._show_load((config.model.name, config.model.version), monotonic() - began_at, model)
+            except ValueError as error:
+                self._complain(error)
             return model
 
         return load
 
-    def _show_load(self, model: str, version: str, seconds: float) -> None:
-        about = {"model": model, "version": version}
-        try:
-            self._metrics.level(
-                "kfunc_model_version_load_seconds", "Time that loading a version took.", about, combine="max"
-            ).set(seconds)
-        except ValueError:
-            pass  # as many models as this have no metrics of their own
+    def _show_load(self, key: Key, seconds: float, model: Loaded) -> None:
+        about = _labels(key)
+        self._metrics.level(LOAD, "Time that loading a version took.", about, combine="max").set(seconds)
+        self._forget(lambda name, of: name == ACCELERATOR and of == key)  # it may have run on another one
+        told = getattr(told_of(model), "parameters", None)
+        if told:
+            labels = about | {name: told.get(name, "") for name in ("accelerator", "device")}
+            text = "The accelerator and the device that a model runs on."
+            self._metrics.level(ACCELERATOR, text, labels, combine="max").set(1)
 
-    def _make(self, slot: Slot, key: tuple[str, str]) -> _Series | None:
+    def _make(self, slot: Slot, key: Key) -> _Series | None:
         if key in self._series or slot.model is None:
             return None
+        series = None
         try:
-            series = _Series(self._metrics, *key)
-        except ValueError:
-            self._series[key] = None  # no room
-            return None
+            series = _Series(self._metrics, key)
+        except ValueError as error:
+            self._forget(lambda name, of: name in (REQUESTS, COMPUTE, QUEUE) and of == key)  # all of them, or none
+            self._complain(error)
         self._series[key] = series
         return series
+
+    def _forget(self, unwanted: Callable[[str, Key], bool]) -> None:
+        """Drop series of models by their names and keys."""
+
+        def found(name: str, labels: Labels) -> bool:
+            about = dict(labels)
+            return "model" in about and "version" in about and unwanted(name, (about["model"], about["version"]))
+
+        self._metrics.forget(found)
+
+    def _complain(self, error: ValueError) -> None:
+        if not self._full:
+            log.warning("not every model has metrics of its own, as many as there are: %s", error)
+        self._full = True
+
+
+def _labels(key: Key) -> dict[str, str]:
+    return {"model": key[0], "version": key[1]}

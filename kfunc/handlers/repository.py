@@ -37,8 +37,10 @@ class Repository:
         load: Load | None = None,
         on_failure: Callable[[], None] = lambda: None,
         on_place: "OnPlace" = lambda model: None,
+        on_change: Callable[[list[Slot]], None] = lambda slots: None,
     ) -> None:
         self._config = config
+        self._on_change = on_change
         self._on_failure = on_failure
         self.origins = Origins(config)
         self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins)
@@ -145,6 +147,7 @@ class Repository:
         for name, versions in models.items():
             self._put(self._entries[name], versions)
         self._complete = True
+        self._on_change(self.slots)
         changing = [each for each in self.sources if each.refresh_s and not each.digest]
         self._watching = [asyncio.ensure_future(self._watch(each)) for each in changing]
 
@@ -189,6 +192,7 @@ class Repository:
             for name in before:
                 if name not in models and name in self._entries:
                     self._put(self._entries[name], {})
+            self._on_change(self.slots)
 
     # ---- load and unload
 
@@ -208,6 +212,7 @@ class Repository:
             if name not in models:
                 raise NotFound(f"no model {name!r} in the repository")
             self._put(self._entry(name), models[name])
+            self._on_change(self.slots)
             from kfunc.handlers.memory import settle_memory
 
             await asyncio.get_running_loop().run_in_executor(None, settle_memory)
@@ -230,6 +235,7 @@ class Repository:
             for slot in [*entry.versions.values(), entry.default]:
                 self._retire(slot.model)
                 slot.clear("unloaded")
+            self._on_change(self.slots)
 
     def _with_pictures(self, load: Load) -> Load:
         """`load`; the models that take pictures get them as numbers."""

@@ -13,7 +13,6 @@ from kfunc.handlers.application import Application
 from kfunc.handlers.management import ModelManagement
 from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
-from kfunc.handlers.slots import Slot, told_of
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments, access_log_share
 from kfunc.process.lifecycle import Life, keep_memory, wind_down
@@ -53,16 +52,6 @@ class HandlerMetrics:
         gauge("kfunc_model_memory_bytes", "Measured when it was loaded; 0: not in memory.", lambda: model.memory, labels)
         counted("kfunc_model_loads_total", "Loads of a model.", lambda: model.loads, labels)
         counted("kfunc_model_evictions_total", "How often a model left memory.", lambda: model.evictions, labels)
-
-    def show_accelerators(self, slots: list[Slot]) -> None:
-        """What each model runs on."""
-        for slot in slots:
-            told = getattr(told_of(slot.model), "parameters", None)
-            if told:
-                labels = {"model": slot.name, "version": slot.version}
-                labels |= {key: told.get(key, "") for key in ("accelerator", "device")}
-                text = "The accelerator and the device that a model runs on."
-                self.metrics.level("kfunc_model_accelerator", text, labels, combine="max").set(1)
 
 
 class Crew:
@@ -104,7 +93,7 @@ async def serve(
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=access_log_share(arguments, config), keep=arguments.recent)
     models = ModelMetrics(metrics.metrics)
-    repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident)
+    repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident, models.keep)
     with closing(repository):  # also where a model cannot be loaded: what was decrypted must not stay
         application = Application(config, recorder, crew.is_complete, repository, models)
         server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
@@ -121,7 +110,7 @@ async def serve(
         if loading.done():
             loading.result()
             metrics.load.set(time.monotonic() - began_at)
-            _take_up(application, metrics, crew)
+            _take_up(application, crew)
             if crew.joins_late:
                 await server.start(listener)
             metrics.cold_start.set(seconds_since_start())
@@ -144,14 +133,13 @@ async def serve(
             management.close()
 
 
-def _take_up(application: Application, metrics: HandlerMetrics, crew: Crew) -> None:
+def _take_up(application: Application, crew: Crew) -> None:
     """The models are loaded: they answer from now on."""
     from kfunc.handlers.memory import keep_freed_memory  # it comes with the models
 
     keep_memory()
     keep_freed_memory()
     application.start()
-    metrics.show_accelerators(application.repository.slots)
     crew.report_loaded()
 
 

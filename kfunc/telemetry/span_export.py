@@ -82,7 +82,7 @@ class SpanExport:
     async def _run(self) -> None:
         while True:
             while self._waiting:
-                if not await self._send_one() and self._closing:
+                if not await self._send_one():
                     return
                 if len(self._waiting) < self._batch and not self._closing:
                     break
@@ -101,7 +101,7 @@ class SpanExport:
                 pass
 
     async def _send_one(self) -> bool:
-        """Send a batch until it is taken, refused or given up; False where it was not taken."""
+        """Send a batch until it is taken, refused or given up; False where the collector is away at the end."""
         count = min(len(self._waiting), self._batch)
         body = await self._encode(count)
         pause_s, outcome = FIRST_PAUSE_S, Outcome(False)
@@ -119,10 +119,10 @@ class SpanExport:
         if outcome.taken:
             self._sent.add(0, count - outcome.rejected)
             self._drop("refused", outcome.rejected)
-            return True
-        self._drop("failed" if outcome.again else "refused", count)
-        self._say(f"{outcome.reason}; {count} spans are lost")
-        return False
+        else:
+            self._drop("failed" if outcome.again else "refused", count)
+            self._say(f"{outcome.reason}; {count} spans are lost")
+        return True
 
     async def _rest(self, seconds: float) -> None:
         """Wait for the next try; the end of the process is not kept waiting."""

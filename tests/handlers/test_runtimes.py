@@ -28,8 +28,6 @@ from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.onnx_providers import require_started
 from kfunc.handlers.opening import load_handler
 from kfunc.handlers.registry import RUNTIMES, RuntimeEntry, create, missing_packages
-from kfunc.handlers.serving import HandlerMetrics
-from kfunc.handlers.slots import Slot
 from kfunc.handlers.warmup import warm_up
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
@@ -579,16 +577,6 @@ def test_the_accelerator_that_was_chosen_is_in_the_metadata(configured: Configur
     config = configured(accelerator="auto")
     model = LoadedModel(config, load_handler(config))
     assert model.metadata.parameters == {"accelerator": "cpu"}
-
-
-def test_the_accelerator_of_each_model_is_a_metric(configured: Configured) -> None:
-    config = configured(accelerator="auto")
-    slot = Slot("iris", "1")
-    slot.fill("1", LoadedModel(config, load_handler(config)))
-    metrics = HandlerMetrics(1)
-    metrics.show_accelerators([slot, Slot("other", "1")])
-    series = 'kfunc_model_accelerator{component="handler",model="iris",version="1",accelerator="cpu",device=""} 1'
-    assert series in metrics.metrics.exposition()
 
 
 def test_an_accelerator_that_this_onnxruntime_has_not_is_told_with_the_way_to_get_it(

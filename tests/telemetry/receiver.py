@@ -99,9 +99,10 @@ def points_of(body: bytes) -> list[Point]:
 
 
 class Collector:
-    """Listens on `port` of `host`; a context manager. `status` is what it answers to all that comes."""
+    """Listens on `port` of `host`; a context manager. `status` is what it answers to all that comes, `statuses` to the next."""
 
     def __init__(self, status: int = 200, answer: bytes = b"", host: str = "127.0.0.1") -> None:
+        self.statuses: list[int] = []
         self.status, self.answer = status, answer
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         collector = self
@@ -114,7 +115,7 @@ class Collector:
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
                 collector.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(collector.status)
+                self.send_response(collector.statuses.pop(0) if collector.statuses else collector.status)
                 self.send_header("content-length", str(len(collector.answer)))
                 self.end_headers()
                 self.wfile.write(collector.answer)

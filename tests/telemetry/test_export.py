@@ -135,3 +135,37 @@ def test_deltas_add_up() -> None:
         values = [point.value for point in collector.points if point.name == "kfunc_spans_exported_total"]
     assert len(values) > 2
     assert sum(values) == 5
+
+
+@pytest.mark.parametrize("preference", ["delta", "cumulative"])
+def test_a_worker_in_anothers_place_does_not_send_what_that_one_has_sent(preference: str) -> None:
+    metrics = Metrics("handler", slabs=2)
+    counter = metrics.counter("t_total", "T.")
+    histogram = metrics.histogram("h", "H.", (1.0,))
+
+    async def live(count: int) -> None:
+        metrics.attach(0)
+        telemetry = Telemetry(PodConfig(function="iris"), metrics, environ, outermost=True)
+        for _ in range(count):
+            counter.add()
+            histogram.observe(2)
+        await telemetry.close(1.0)
+
+    with Collector() as collector:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference,
+        }
+        for count in (5, 1):
+            asyncio.run(live(count))
+        points = collector.points
+    assert [point.value for point in points if point.name == "t_total"] == [5, 1]
+    assert [(point.value, point.sum) for point in points if point.name == "h"] == [(5, 10), (1, 2)]
+
+
+def test_one_batch_that_is_refused_at_the_end_loses_no_other() -> None:
+    with Collector() as collector:
+        collector.statuses = [400]
+        found = send(adding(6), collector.url, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"})
+    assert (found[series("kfunc_spans_exported_total")], dropped(found, "refused"), dropped(found, "lost")) == (4, 2, 0)
