@@ -154,8 +154,8 @@ class Events:
         except KfuncError as failure:
             error = failure
         except Exception:
-            log.exception("an event of a batch failed")
-            error = KfuncError("internal error; the log of the handler says more")
+            log.exception("an event of a batch failed", extra={"exchange": exchange})
+            error = KfuncError("internal error; the log of the server says more")
         attributes = self._attributes(ERROR_TYPE, endpoint.slot)
         if call is not None:
             attributes["correlationid"] = correlation(call.event)

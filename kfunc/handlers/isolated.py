@@ -21,6 +21,7 @@ from kfunc.handlers.steps import explainer, explains, pipeline
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.business import BusinessMetrics, Update
+from kfunc.telemetry.current import CURRENT
 
 log = logging.getLogger("kfunc.model")
 
@@ -62,9 +63,10 @@ def main(descriptor: int, ready_descriptor: int) -> None:
     threading.Thread(target=_tell_ready, args=(handler.ready, page), daemon=True).start()
     while True:
         try:
-            verb, inputs = receive_frame(connection)
+            verb, inputs, request = receive_frame(connection)
         except (EOFError, OSError):
             return
+        CURRENT.set(request)
         send_bytes(connection, answer(calls[verb], inputs, business.take))
 
 
@@ -78,7 +80,7 @@ def answer(call: Callable[[Any], Any], inputs: Any, updates: Callable[[], list[U
     except InvalidRequest as error:
         return pickle.dumps(("invalid", error.message, updates()))
     except Exception as error:
-        failure = failure_of(error)
+        failure = failure_of(error, CURRENT.get())
         return pickle.dumps(("unavailable" if isinstance(failure, Unavailable) else "failed", failure.message, updates()))
 
 

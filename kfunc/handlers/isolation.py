@@ -22,6 +22,7 @@ from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailabl
 from kfunc.handlers.contract import Choice, Handler
 from kfunc.protocol.messages import TensorSpec
 from kfunc.telemetry.business import BusinessMetrics
+from kfunc.telemetry.current import passed
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -148,7 +149,7 @@ class WorkerProcess:
 
     def call(self, verb: str, inputs: "Arrays") -> "Arrays":
         """Run `predict` or `explain` in the child. Raises what it raised, or Unavailable where the child is lost."""
-        request = pickle.dumps((verb, inputs), pickle.HIGHEST_PROTOCOL)
+        request = pickle.dumps((verb, inputs, passed()), pickle.HIGHEST_PROTOCOL)
         with self._lock:
             connection, process = self._connection, self._process
             if connection is None or process is None:

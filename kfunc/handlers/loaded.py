@@ -119,7 +119,7 @@ class LoadedModel:
         except KfuncError:
             raise
         except Exception as error:
-            raise failure_of(error) from error
+            raise failure_of(error, context) from error
         return to_response(request, self.metadata, outputs)
 
     def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
@@ -150,7 +150,7 @@ class LoadedModel:
             except KfuncError:
                 raise
             except Exception as error:
-                raise failure_of(error) from error
+                raise failure_of(error, context) from error
         return to_response(request, self.metadata, outputs)
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
@@ -187,7 +187,7 @@ class LoadedModel:
             except KfuncError:
                 raise
             except Exception as error:
-                raise failure_of(error) from error
+                raise failure_of(error, context) from error
             finally:
                 await stream.aclose()
 
@@ -247,15 +247,16 @@ def seconds_left(context: Context, most: float) -> float:
     return most
 
 
-def failure_of(error: Exception) -> KfuncError:
-    """The error of the caller; the log gets the model's own."""
+def failure_of(error: Exception, request: object) -> KfuncError:
+    """The error of the caller; the log gets the model's own, with the ids of the request."""
     from kfunc.handlers.accelerators.memory import is_out_of_memory, release_memory  # start-up time
 
     if is_out_of_memory(error):
-        log.warning("out of the accelerator's memory: %s", str(error).strip().partition("\n")[0])
+        reason = str(error).strip().partition("\n")[0]
+        log.warning("out of the accelerator's memory: %s", reason, extra={"exchange": request})
         release_memory()
         return Unavailable("the accelerator's memory is full; try again later, or with fewer rows")
-    log.exception("the model failed")
+    log.exception("the model failed", extra={"exchange": request})
     return ModelFailed("the model failed; the log of the handler says more")
 
 

@@ -178,7 +178,8 @@ class _Asker:
         except KfuncError as error:
             self._exchange.fail(error)
         except Exception:  # it would end the connection to the server, and its caller would wait for ever
-            log.exception("an answer could not be translated: %s", self._exchange.target.decode("latin-1"))
+            target = self._exchange.target.decode("latin-1")
+            log.exception("an answer could not be translated: %s", target, extra={"exchange": self._exchange})
             self._exchange.fail(KfuncError("internal error; the log of the server says more"))
 
     def broken_off(self) -> None:

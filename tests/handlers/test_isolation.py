@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import KfuncError, ModelLoadError
+from kfunc.errors import KfuncError, ModelFailed, ModelLoadError
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
@@ -35,6 +36,7 @@ ANSWER, DIE, HANG, HOLD_THE_GIL, REFUSE, FAIL = range(6)
 
 class Surroundings:
     headers: dict[bytes, bytes] = {}
+    request_id = b""
     deadline = queue_s = compute_s = compute_at = 0.0
     cancelled = False
 
@@ -183,6 +185,30 @@ def test_explanations_come_from_the_child(load: Callable[..., LoadedModel]) -> N
 
     answer = asyncio.run(explain())
     assert [(each.name, list(each.data)) for each in answer.outputs] == [("explanation", [-1.0, -2.0])]
+
+
+LOGS = """
+import json, kfunc, logging
+class Logging(kfunc.Handler):
+    def predict(self, x):
+        logging.getLogger("shop").warning("mine %s", json.dumps(self.trace_headers(), sort_keys=True))
+        raise RuntimeError("broken")
+"""
+
+
+def test_log_lines_of_the_child_have_the_ids_of_the_request(
+    load: Callable[..., LoadedModel], capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = load(LOGS, execution="process", log_format="json")
+    about = Surroundings()
+    about.headers = {b"traceparent": b"00-%b-%b-01" % (b"a" * 32, b"b" * 16), b"host": b"x"}
+    about.request_id = b"7"
+    with pytest.raises(ModelFailed):
+        asyncio.run(model.infer(InferRequest([Tensor("x", [1], "INT64", [0])]), about))  # type: ignore[arg-type]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert [line["logger"] for line in lines] == ["shop", "kfunc.model"]
+    assert [(line["request_id"], line["trace_id"]) for line in lines] == [("7", "a" * 32)] * 2
+    assert json.loads(lines[0]["message"].removeprefix("mine ")) == {"traceparent": about.headers[b"traceparent"].decode()}
 
 
 UNSENDABLE = """

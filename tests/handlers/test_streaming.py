@@ -132,6 +132,34 @@ def test_a_part_goes_when_it_is_there(streamer: Callable[..., Streamer]) -> None
     assert second - first > 0.2
 
 
+SLOW = "import time\ndef predict(n):\n    for index in range(3):\n        time.sleep(0.05)\n        yield n\n"
+SLOW_ASYNC = SLOW.replace("time.sleep", "await asyncio.sleep").replace("import time\ndef", "import asyncio\nasync def")
+SLOW_AFTER = """
+import time, kfunc
+class Steps(kfunc.Handler):
+    def predict(self, inputs):
+        for index in range(3):
+            yield {"y": inputs["x"]}
+    async def postprocess(self, outputs):
+        time.sleep(0.05)
+        return outputs
+"""
+
+
+@pytest.mark.parametrize("text", [SLOW, SLOW_ASYNC, SLOW_AFTER], ids=["plain", "async", "steps"])
+def test_the_models_time_is_that_of_all_parts(streamer: Callable[..., Streamer], text: str) -> None:
+    async def run() -> Exchange:
+        exchange, _ = streamer(text).begin()
+        exchange.started_at = time.perf_counter()
+        while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(waiting)
+        return exchange
+
+    exchange = asyncio.run(run())
+    assert 0.15 <= exchange.compute_s < 0.5
+    assert 0 <= exchange.compute_at - exchange.started_at < 0.05
+
+
 def test_a_model_that_answers_at_once_gives_one_part(streamer: Callable[..., Streamer]) -> None:
     assert data(streamer("def predict(n): return n").ask()[1]) == [[3]]
 
