@@ -122,6 +122,14 @@ class Unavailable(KfuncError):
     retry_after: int | None = 1
 
 
+class NoConnection(Unavailable):
+    """The upstream cannot be reached. `reason`, for a log, says more than callers are told: where it is, and why."""
+
+    def __init__(self, where: str, cause: Exception) -> None:
+        super().__init__("the upstream does not accept connections; try again later")
+        self.reason = f"no connection to {where}: {str(cause) or type(cause).__name__}"
+
+
 class Loading(Unavailable):
     """The model is on its way; `details` say how far it is."""
 

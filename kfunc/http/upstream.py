@@ -8,14 +8,14 @@ from typing import Protocol, cast
 
 import httptools
 
-from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, Unavailable
+from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, NoConnection, Unavailable
 from kfunc.http.address import Address, connect_unix
 from kfunc.http.head_lines import read_status_line
 from kfunc.http.plain import PlainHead, PlainHeads
 from kfunc.http.wire import END_OF_HEAD, HOP_BY_HOP, Headers, forwarded_headers, header_lines
 
 SMALL_BODY = 64 * 1024
-SWEEP_S = 0.5
+CONNECT_S, SWEEP_S = 5.0, 0.5
 FOREVER = float("inf")
 # Many servers close an idle connection after five seconds; a call sent at that moment would be lost.
 IDLE_S = 4.0
@@ -338,20 +338,20 @@ class UpstreamPool:
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(CONNECT_S):
                 if self.address.path:
                     own = connect_unix(self.address.path)
                     _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), sock=own)
                 else:
                     host, port = self.address.host, self.address.port
                     _, connection = await loop.create_connection(lambda: UpstreamConnection(self), host, port, ssl=self._tls)
-        except (OSError, TimeoutError):
+        except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: a name that no resolver is asked for
             # What fails now may send the next call at once: that one needs a try of its own.
             self._connecting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if not self._connecting and not self.connections:  # nothing else could serve those who wait
                 waiting, self.waiting = self.waiting, deque()
                 for call in waiting:
-                    call.on_failure(Unavailable("the upstream does not accept connections; try again later"))
+                    call.on_failure(NoConnection(str(self.address), error))
             return
         self.connections.add(connection)
         self.release(connection)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kfunc.config.logger import Shadow
-from kfunc.errors import KfuncError, StartupError
+from kfunc.errors import KfuncError, NoConnection, StartupError
 from kfunc.http.address import Address
 from kfunc.http.coding import inflate
 from kfunc.http.exchange import Exchange
@@ -228,7 +228,7 @@ class ShadowCall:
 
     def on_failure(self, error: KfuncError) -> None:
         """No answer."""
-        self._traffic.failed(self._call, error.message)
+        self._traffic.failed(self._call, error.reason if isinstance(error, NoConnection) else error.message)
 
     def on_pressure(self, paused: bool) -> None:
         """What is written is bounded by what waits."""

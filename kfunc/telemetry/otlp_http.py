@@ -6,7 +6,7 @@ import zlib
 
 from msgspec import Struct
 
-from kfunc.errors import InvalidRequest, KfuncError
+from kfunc.errors import InvalidRequest, KfuncError, NoConnection
 from kfunc.http.address import Address
 from kfunc.http.head_lines import LENGTH as DIGITS
 from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
@@ -86,7 +86,7 @@ class _Post:
             self._end(outcome_of(self._head, b"".join(self._parts)))
 
     def on_failure(self, error: KfuncError) -> None:
-        self._end(Outcome(False, again=True, reason=error.message))
+        self._end(Outcome(False, again=True, reason=error.reason if isinstance(error, NoConnection) else error.message))
 
     def on_pressure(self, paused: bool) -> None:
         """The body is in memory already."""

@@ -169,3 +169,31 @@ def test_one_batch_that_is_refused_at_the_end_loses_no_other() -> None:
         collector.statuses = [400]
         found = send(adding(6), collector.url, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"})
     assert (found[series("kfunc_spans_exported_total")], dropped(found, "refused"), dropped(found, "lost")) == (4, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://collector..svc:4318", "no connection to collector..svc:4318: "),
+        ("http://127.0.0.1:1", "no connection to 127.0.0.1:1: "),
+    ],
+)
+def test_a_collector_that_cannot_be_reached_is_named_with_the_cause(
+    url: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(telemetry: Telemetry) -> None:
+        await adding(1)(telemetry)
+        await asyncio.sleep(0.2)
+
+    send(work, url, {})
+    assert reason in caplog.text
+
+
+def test_a_collector_of_http_behind_https_is_told_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(telemetry: Telemetry) -> None:
+        await adding(1)(telemetry)
+        await asyncio.sleep(0.5)
+
+    with Collector() as collector:
+        send(work, collector.url.replace("http:", "https:"), {})
+    assert "SSL" in caplog.text
