@@ -14,6 +14,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from kfunc.config.pod import PodConfig
@@ -22,6 +23,7 @@ from kfunc.http.address import listen
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, exit_now, run
 from kfunc.process.watcher import STOP_SIGNALS
+from kfunc.telemetry import log_lines
 
 log = logging.getLogger("kfunc.handlers")
 
@@ -52,7 +54,7 @@ class ArbiterHeartbeat:
     def promise(self, silent_s: float) -> None:
         """Renew it; `silent_s` of 0 says that the worker is stuck: it ends here, and is replaced."""
         if silent_s <= 0:
-            sys.stderr.write("error: a model call is stuck for longer than hang_timeout_s; ending the worker\n")
+            sys.stderr.write(log_lines.error_line("a model call is stuck for longer than hang_timeout_s; ending the worker"))
             exit_now(1)
         at = max(0.0, monotonic() + silent_s - self._timeout_s)
         os.utime(self._descriptor, (at, at))
@@ -60,6 +62,16 @@ class ArbiterHeartbeat:
     def orphaned(self) -> bool:
         """Whether the arbiter is gone."""
         return os.getppid() != self._arbiter
+
+
+class PassingLogger(Logger):  # type: ignore[misc]
+    """What gunicorn says goes the way of what we say, in the same form."""
+
+    def setup(self, cfg: Any) -> None:
+        """Let the root's handler write it."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class HandlerWorker(Worker):  # type: ignore[misc]
@@ -114,6 +126,7 @@ class Workers(BaseApplication):  # type: ignore[misc]
             "timeout": max(1, round(config.hang_timeout_s)),
             "graceful_timeout": ceil(config.grace_s) + 1,  # the worker itself drains within grace_s
             "loglevel": "warning",
+            "logger_class": PassingLogger,
             # One path for all functions of a user, and nobody asked for it.
             "control_socket_disable": True,
             "pre_fork": self._take_slab,
@@ -158,6 +171,7 @@ def _own(listener: socket.socket) -> socket.socket:
 
 def manage_workers(config: PodConfig, arguments: Arguments) -> int:
     """Run the arbiter; the exit status, 2 where the workers cannot start. Raises StartupError."""
+    log_lines.configure()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the watcher left them blocked for a loop to take
     try:
         HandlerArbiter(Workers(Shared(config, arguments))).run()

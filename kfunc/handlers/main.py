@@ -7,9 +7,8 @@ from kfunc.errors import StartupError
 from kfunc.handlers.serving import LOAD_HANG_S, Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import parse_arguments
-from kfunc.process.lifecycle import Life, report, run
+from kfunc.process.lifecycle import Life, report, run, use_form
 from kfunc.process.settings import environment
-from kfunc.telemetry import log_lines
 
 if TYPE_CHECKING:
     from kfunc.process.watcher import Heartbeat
@@ -23,7 +22,7 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
     try:
         arguments = parse_arguments(PROGRAM, argv, upstream=False, manage=MANAGE)
         config = pod.decode(environment())
-        log_lines.use(config.log_format)
+        use_form(config.log_format, heartbeat)
         if config.workers > 1:
             from kfunc.handlers.gunicorn import manage_workers
 

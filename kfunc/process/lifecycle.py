@@ -13,7 +13,7 @@ import uvloop
 
 from kfunc.errors import ConfigError, StartupError
 from kfunc.http.server import HttpServer
-from kfunc.process.watcher import STOP_SIGNALS
+from kfunc.process.watcher import STOP_SIGNALS, Heartbeat
 from kfunc.telemetry import log_lines
 
 BEAT_S = 0.5
@@ -93,6 +93,13 @@ def exit_now(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def use_form(form: str, heartbeat: Heartbeat) -> None:
+    """From now on this process and its watcher write lines as `text` or `json`."""
+    log_lines.use(form)
+    if log_lines.is_json():
+        heartbeat.use_json()
 
 
 def report(error: StartupError) -> None:

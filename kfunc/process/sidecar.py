@@ -12,12 +12,11 @@ from kfunc.http.exchange import Application
 from kfunc.http.server import HttpServer
 from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import access_log_share, parse_arguments
-from kfunc.process.lifecycle import Life, keep_memory, report, run, wind_down
+from kfunc.process.lifecycle import Life, keep_memory, report, run, use_form, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry, traced
 from kfunc.process.page import with_page
 from kfunc.process.settings import environment
-from kfunc.telemetry import log_lines
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -67,7 +66,7 @@ def start_sidecar(
     try:
         arguments = parse_arguments(f"kfunc.{component}_sidecar", argv, upstream=True, manage=manage)
         config = pod.decode(environment(), needs_model=False)
-        log_lines.use(config.log_format)
+        use_form(config.log_format, heartbeat)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
         upstream, shown = arguments.upstream or Address(), access_log_share(arguments, config)

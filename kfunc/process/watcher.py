@@ -12,6 +12,7 @@ import struct
 import sys
 import time
 
+FORM = 8  # where the page says in which form lines are; the promise stands before it
 CHECK_S = 0.25
 BROKEN_CHECKS = 4
 STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT))
@@ -33,6 +34,18 @@ class Heartbeat:
         """Whether a promise was broken."""
         (expires_at,) = struct.unpack_from("d", self._page, 0)
         return bool(expires_at and time.monotonic() > expires_at)
+
+    def use_json(self) -> None:
+        """What the watcher says is to be JSON too."""
+        self._page[FORM] = 1
+
+    def say(self, message: str) -> None:
+        """Say why the child ended, in the form that it has chosen; nothing of that is imported before."""
+        from kfunc.telemetry import log_lines
+
+        log_lines.use("json" if self._page[FORM] else "text")
+        sys.stderr.write(log_lines.error_line(message))
+        sys.stderr.flush()
 
     def orphaned(self) -> bool:
         """Whether the watcher is gone, so that nobody would notice if this process hung."""
@@ -64,20 +77,19 @@ def _watch(child: int, heartbeat: Heartbeat) -> int:
         received = signal.sigtimedwait(PASSED_SIGNALS | {signal.SIGCHLD}, CHECK_S)
         if received is not None and received.si_signo != signal.SIGCHLD:
             os.kill(child, received.si_signo)
-        status = _reap(child)
+        status = _reap(child, heartbeat)
         if status is not None:
             return status
         # More than once: after a freeze of both processes the child must get its turn to renew the promise.
         broken = broken + 1 if heartbeat.expired() else 0
         if broken >= BROKEN_CHECKS:
-            sys.stderr.write("error: the event loop or a model call is stuck for longer than hang_timeout_s; ending it\n")
-            sys.stderr.flush()
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+            heartbeat.say("the event loop or a model call was stuck for longer than hang_timeout_s; it has been ended")
             return 1
 
 
-def _reap(child: int) -> int | None:
+def _reap(child: int, heartbeat: Heartbeat) -> int | None:
     """The exit status of `child`, None while it lives; as PID 1, orphans are reaped too."""
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -86,5 +98,5 @@ def _reap(child: int) -> int | None:
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             if code < 0:
-                sys.stderr.write(f"error: ended by {signal.Signals(-code).name}\n")
+                heartbeat.say(f"ended by {signal.Signals(-code).name}")
             return code if code >= 0 else 128 - code

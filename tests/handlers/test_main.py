@@ -114,6 +114,32 @@ def test_a_sealed_model_that_is_broken_leaves_nothing_decrypted(configured: Call
     assert list(Path("/dev/shm").glob(f"kfunc-model-*/{name}")) == []
 
 
+KILLED = "import os, signal\ndef predict(x):\n    os.kill(os.getpid(), signal.SIGSEGV)\n    return x\n"
+STUCK = "import ctypes\ndef predict(x): ctypes.PyDLL(None).usleep(20_000_000)\n"
+
+
+@pytest.mark.parametrize("text", [KILLED, STUCK], ids=["killed", "stuck"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_why_a_process_ended_is_one_object_where_lines_are_json(
+    configured: Callable[..., PodConfig], tmp_path: Path, text: str, workers: int
+) -> None:
+    (tmp_path / "handler.py").write_text(text)
+    config = configured(str(tmp_path), "python", hang_timeout_s=1.0, workers=workers, log_format="json")
+    with handler(config) as (process, port):
+        wait_until_ready(port)
+        with pytest.raises(OSError, match=r"closed|reset"):
+            ask(port, "POST", "/v2/models/iris/infer", V2)
+        if workers > 1:
+            time.sleep(1.0)
+            process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert {line["level"] for line in lines} <= {"error", "critical", "warning"}
+    assert [
+        line for line in lines if "SIGSEGV" in line["message"] or "stuck" in line["message"] or "TIMEOUT" in line["message"]
+    ]
+
+
 def test_liveness_is_answered_while_the_model_loads(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("import time\ntime.sleep(1)\ndef predict(x): return x")
     with handler(configured(str(tmp_path), "python")) as (_, port):
