@@ -128,28 +128,27 @@ class SinkDelivery:
         except Exception as error:  # a sink's library may raise anything; the events are kept
             await self._close_sink()
             outcomes = [Retry(f"{type(error).__name__}: {error}", answered=False)] * len(items)
-        if self.tracer is not None:
-            self.tracer.delivered(events, outcomes, began_at)
-        await self._take_up(items, outcomes)
+        await self._take_up(items, outcomes, began_at)
 
-    async def _take_up(self, items: list[Item], outcomes: list[Outcome]) -> None:
+    async def _take_up(self, items: list[Item], outcomes: list[Outcome], began_at: float) -> None:
         """Count, bury and keep for another try, as the sink has said."""
         if outcomes.count(None) == len(items):
             self._pending = []
             self._metrics.delivered(len(items))
+            self._trace(items, outcomes, began_at)
             self._settle(items)
             return
         done: list[Item] = []
+        ends: list[Outcome] = []
         left: list[Item] = []
         failure: Retry | None = None
         delivered = 0
         for number, outcome in enumerate(outcomes):
             item = items[number]
-            if outcome is None:
-                delivered += 1
+            delivered += outcome is None
+            if outcome is None or await self._give_up(item, outcome):
                 done.append(item)
-            elif await self._give_up(item, outcome):
-                done.append(item)
+                ends.append(outcome)
             else:
                 left.append(item)
                 failure = outcome if isinstance(outcome, Retry) else Retry("the dead letters are not taken", BURY_PAUSE_S)
@@ -157,6 +156,7 @@ class SinkDelivery:
         self._metrics.delivered(delivered)
         self._pending = left
         if done:
+            self._trace(done, ends, began_at)
             self._settle(done)
         if failure is not None:
             self._metrics.retried(len(left))
@@ -164,6 +164,11 @@ class SinkDelivery:
                 f"sink {self.name}", "the sink %s takes no events: %s; they wait in the spool", self.name, failure.reason
             )
             await self._pause(self.backoff.failure(failure.after_s, urandom(1)[0] / 255))
+
+    def _trace(self, done: list[Item], ends: list[Outcome], began_at: float) -> None:
+        """A span for each event that is not tried again: a sink that is away makes none with each try."""
+        if self.tracer is not None:
+            self.tracer.delivered([item.event for item in done], ends, began_at)
 
     def _settle(self, done: list[Item]) -> None:
         for item in done:

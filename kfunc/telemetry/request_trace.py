@@ -122,9 +122,10 @@ class Traced:
         event = event_parent(exchange)
         kept = self._sample(parent or event)
         if kept is None or is_probe(exchange):
-            if parent is not None and parent.sampled:
-                pass_on(exchange, traceparent(parent.trace_id, parent.span_id, sampled=False), parent.state)
-            elif self._declares and given is None:
+            above = parent or event
+            if above is not None and (above.sampled or (self._declares and parent is None)):  # those behind would keep it
+                pass_on(exchange, traceparent(above.trace_id, above.span_id, sampled=False), above.state)
+            elif above is None and self._declares:
                 pass_on(exchange, traceparent(new_trace_id(), new_span_id(), sampled=False), b"")
             return None
         links = ((event.trace_id, event.span_id),) if event is not None and parent is not None else ()

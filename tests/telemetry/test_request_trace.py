@@ -122,8 +122,16 @@ def test_those_behind_are_told_what_a_sampler_decides_against_the_caller() -> No
     assert exchange.headers[b"traceparent"] == NOT_KEPT
 
 
-def test_somebody_elses_server_is_told_that_a_new_trace_is_not_kept() -> None:
-    exchange = exchange_of({})
+def test_those_behind_are_told_what_a_sampler_decides_against_an_event() -> None:
+    exchange = exchange_of({b"ce-traceparent": KEPT, b"ce-tracestate": b"a=b"})
+    assert passed(exchange, ratio_sampler(0.0, by_parent=False)) == []
+    assert (exchange.headers[b"traceparent"], exchange.headers[b"tracestate"]) == (NOT_KEPT, b"a=b")
+    assert passed(exchange, ratio_sampler(0.0, by_parent=True)) == []
+
+
+@pytest.mark.parametrize("headers", [{}, {b"traceparent": b"nonsense"}])
+def test_somebody_elses_server_is_told_that_a_new_trace_is_not_kept(headers: dict[bytes, bytes]) -> None:
+    exchange = exchange_of(headers)
     assert passed(exchange, NONE, declares=True) == []
     assert exchange.headers[b"traceparent"].endswith(b"-00")
 
