@@ -1,7 +1,7 @@
 """What the batcher tells of its work: metrics, and all that a span of a request or of a batch is made of.
 
 Each request that was collected is a `Member` and each batch a number; `RequestRecorder` gets the member as the note of
-its exchange. A tracer needs nothing more: `queued_at`, `sent_at`, `batches` of the member, and its traceparent.
+its exchange. A tracer needs nothing more: `sent_at` and `batches` of the member, and its exchange.
 """
 
 from collections.abc import Callable

@@ -20,11 +20,12 @@ MAX_LINKS = 128  # OpenTelemetry's own bound
 
 
 class BatchSpan(Struct):
-    """A merged call in flight: its ids and those of its requests' spans."""
+    """A merged call in flight: its ids and those of its requests' spans; `number` is the batch's own."""
 
     parent: Link
     links: tuple[Link, ...]
     state: bytes
+    number: int
     requests: int
     rows: int
     span_id: bytes
@@ -49,16 +50,19 @@ class BatchTracer:
             return None
         links = tuple([(trace.trace_id, trace.span_id) for trace in traces[:MAX_LINKS]])
         rows = sum(part.rows for part in parts)
-        span = BatchSpan(links[0], links, traces[0].state, len(parts), rows, new_span_id(), perf_counter())
+        number = parts[0].ticket.item.batches[-1]
+        span = BatchSpan(links[0], links, traces[0].state, number, len(parts), rows, new_span_id(), perf_counter())
         own = ((span.parent[0], span.span_id),)
         for trace in traces:
-            trace.links += own
+            if len(trace.links) < MAX_LINKS:
+                trace.links += own
         return span
 
     def end(self, span: BatchSpan, status: int, error: str = "") -> None:
         """The call was answered, or has failed; 0: nobody waits for it any more."""
         failed = error or (f"HTTP {status}" if status >= 500 else "" if status else "every client went away")
         parts = [
+            attribute_once("kfunc.batch.id", span.number),
             attribute("kfunc.batch.requests", span.requests),
             attribute("kfunc.batch.rows", span.rows),
             attribute("http.request.method", "POST"),

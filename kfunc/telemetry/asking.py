@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-ASKING = (
-    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
-    *("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"),
-)
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
     """Whether traces or metrics are to be sent."""
-    return any(environ.get(name) for name in ASKING) and environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+    named = any(environ.get(name, "").strip() not in ("", "none") for name in EXPORTERS)
+    return (named or any(environ.get(name) for name in ENDPOINTS)) and environ.get(
+        "OTEL_SDK_DISABLED", ""
+    ).strip().lower() != "true"

@@ -179,6 +179,7 @@ def test_merged_requests_and_their_batch_know_each_other(run: Run, collector: Co
     servers = {(span.trace_id, span.span_id): span for span in seen() if span.kind == "server"}
     assert len(largest.links) >= 2
     assert largest.attributes["kfunc.batch.requests"] == len(largest.links)
+    assert {servers[link].attributes["kfunc.batch.id"] for link in largest.links} == {largest.attributes["kfunc.batch.id"]}
     assert largest.kind == "client"
     for link in largest.links:
         member = servers[link]

@@ -11,6 +11,8 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 def test_nothing_is_sent_where_nothing_is_asked() -> None:
     assert not wanted({})
     assert not wanted({ENDPOINT: "http://c:4318", "OTEL_SDK_DISABLED": "true"})
+    assert not wanted({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"})
+    assert wanted({"OTEL_METRICS_EXPORTER": "otlp"})
     assert read({}).traces is None
 
 
