@@ -18,8 +18,7 @@ log = logging.getLogger("kfunc.telemetry")
 OUTCOMES = ("2xx", "3xx", "4xx", "5xx")
 
 
-REQUESTS, COMPUTE, QUEUE = "kfunc_model_requests_total", "kfunc_model_compute_seconds", "kfunc_model_queue_seconds"
-LOAD, ACCELERATOR = "kfunc_model_version_load_seconds", "kfunc_model_accelerator"
+OF_REQUESTS = ("kfunc_model_requests_", "kfunc_model_compute_", "kfunc_model_queue_")
 
 Key = tuple[str, str]
 """A model's name, and a version."""
@@ -33,9 +32,11 @@ class _Series:
     def __init__(self, metrics: Metrics, key: Key) -> None:
         about = _labels(key)
         text = "Requests to a model, by kind of status."
-        self.outcomes = [metrics.counter(REQUESTS, text, {**about, "status": each}) for each in OUTCOMES]
-        self.compute = metrics.histogram(COMPUTE, "Time in the model's own code.", LATENCY_BUCKETS, about)
-        self.queue = metrics.histogram(QUEUE, "Time that a request waited for a thread.", LATENCY_BUCKETS, about)
+        self.outcomes = [metrics.counter("kfunc_model_requests_total", text, {**about, "status": each}) for each in OUTCOMES]
+        text = "Time in the model's own code."
+        self.compute = metrics.histogram("kfunc_model_compute_seconds", text, LATENCY_BUCKETS, about)
+        text = "Time that a request waited for a thread."
+        self.queue = metrics.histogram("kfunc_model_queue_seconds", text, LATENCY_BUCKETS, about)
 
 
 class ModelMetrics:
@@ -87,13 +88,14 @@ class ModelMetrics:
 
     def _show_load(self, key: Key, seconds: float, model: Loaded) -> None:
         about = _labels(key)
-        self._metrics.level(LOAD, "Time that loading a version took.", about, combine="max").set(seconds)
-        self._forget(lambda name, of: name == ACCELERATOR and of == key)  # it may have run on another one
+        text = "Time that loading a version took."
+        self._metrics.level("kfunc_model_version_load_seconds", text, about, combine="max").set(seconds)
+        self._forget(lambda name, of: name == "kfunc_model_accelerator" and of == key)  # it may have run on another one
         told = getattr(told_of(model), "parameters", None)
         if told:
             labels = about | {name: told.get(name, "") for name in ("accelerator", "device")}
             text = "The accelerator and the device that a model runs on."
-            self._metrics.level(ACCELERATOR, text, labels, combine="max").set(1)
+            self._metrics.level("kfunc_model_accelerator", text, labels, combine="max").set(1)
 
     def _make(self, slot: Slot, key: Key) -> _Series | None:
         if key in self._series or slot.model is None:
@@ -102,7 +104,7 @@ class ModelMetrics:
         try:
             series = _Series(self._metrics, key)
         except ValueError as error:
-            self._forget(lambda name, of: name in (REQUESTS, COMPUTE, QUEUE) and of == key)  # all of them, or none
+            self._forget(lambda name, of: name.startswith(OF_REQUESTS) and of == key)  # all of them, or none
             self._complain(error)
         self._series[key] = series
         return series
