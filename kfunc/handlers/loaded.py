@@ -44,6 +44,7 @@ class LoadedModel:
         self._pool: Executor | None = None
         self._in_flight = InFlight(config.limits.max_concurrency)
         self._files: list[LocalFiles] = []
+        self._closed = False
         self._timeout_s = config.timeout_s
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
@@ -86,6 +87,9 @@ class LoadedModel:
             isolated = load_isolated(self._config, self._handler.metrics)
         except (OSError, ModelLoadError) as error:
             log.warning("the model stays in the handler's process: %s", error)
+            return
+        if self._closed:  # meanwhile
+            isolated.close()
             return
         self._handler = isolated
         if self._explain is not None:
@@ -206,6 +210,7 @@ class LoadedModel:
 
     def close(self) -> None:
         """Let go of threads, processes and files. Waits for no thread; one that is stuck must not keep the process."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._handler, IsolatedHandler):

@@ -173,9 +173,10 @@ OnPlace = Callable[[ResidentModel], None]
 class Shelf:
     """What is in memory of all models, and the one that is being loaded."""
 
-    def __init__(self, config: Residency, loader: Loader, on_place: OnPlace = lambda model: None) -> None:
+    def __init__(self, config: Residency, loader: Loader, on_place: OnPlace, on_failure: Callable[[], None]) -> None:
         self._loader = loader
         self._on_place = on_place
+        self._on_failure = on_failure
         self._max_models = config.max_models
         self._max_bytes = config.max_bytes or int(memory.memory_limit() * PART_OF_LIMIT)
         self.wait_s = config.wait_s
@@ -238,10 +239,10 @@ class Shelf:
     async def _load_later(self, model: ResidentModel) -> None:
         try:
             await self.bring(model)
-        except ModelLoadError as error:
-            log.error("model %s: cannot be loaded: %s", model.name, error.message)
-        except Exception:
-            log.exception("model %s: cannot be loaded", model.name)
+        except Exception as error:
+            self._on_failure()
+            told = isinstance(error, ModelLoadError)
+            log.error("model %s: cannot be loaded%s", model.name, f": {error}" if told else "", exc_info=not told)
         finally:
             model.loading = None
 
@@ -264,7 +265,8 @@ class Shelf:
                 finally:
                     files.let_go()
         except Exception:
-            model.failed_at = monotonic()
+            if model.loaded is None:
+                model.failed_at = monotonic()
             raise
 
     async def _load(self, model: ResidentModel, settings: PodConfig, files: LocalFiles) -> None:

@@ -123,5 +123,5 @@ class OnDemand:
         if self._shelf is None:
             from kfunc.handlers.residents import Shelf
 
-            self._shelf = Shelf(self._residency, self._loader, self._on_place)
+            self._shelf = Shelf(self._residency, self._loader, self._on_place, self._on_failure)
         return self._shelf

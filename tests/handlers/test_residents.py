@@ -65,14 +65,20 @@ def loads() -> SlowLoads:
 def make(configured: Callable[..., PodConfig], tmp_path: Path, loads: Loads) -> Make:
     """A repository over files; `residency` and others are fields of the configuration, the rest of its model."""
 
-    def make(*files: str, residency: Residency | None = None, timeout_s: float = 5.0, **changes: Any) -> Repository:
+    def make(
+        *files: str,
+        residency: Residency | None = None,
+        timeout_s: float = 5.0,
+        on_failure: Callable[[], None] = lambda: None,
+        **changes: Any,
+    ) -> Repository:
         import msgspec
 
         for file in files:
             put(tmp_path / file)
         config = configured(str(tmp_path), "auto", **changes)
         config = msgspec.structs.replace(config, residency=residency, timeout_s=timeout_s)
-        return Repository(config, loads)
+        return Repository(config, loads, on_failure)
 
     return make
 
@@ -253,7 +259,7 @@ def test_readiness_of_a_model_is_what_its_next_request_meets(make: Make, loads: 
 
 def test_what_keeps_a_model_from_loading_is_for_the_log(make: Make, loads: SlowLoads, caplog: pytest.LogCaptureFixture) -> None:
     async def play() -> None:
-        repository = make(*THREE, residency=Residency(wait_s=5))
+        repository = make(*THREE, residency=Residency(wait_s=5), on_failure=lambda: failures.append(None))
         await repository.open()
         loads.fault = KeyError("internal: /etc/x")
         with pytest.raises(Unavailable) as raised:
@@ -266,8 +272,9 @@ def test_what_keeps_a_model_from_loading_is_for_the_log(make: Make, loads: SlowL
             "cannot be loaded; the log of the handler says why"
         ]
 
+    failures: list[None] = []
     asyncio.run(play())
-    assert "internal: /etc/x" in caplog.text
+    assert ("internal: /etc/x" in caplog.text, len(failures)) == (True, 1)
 
 
 def test_a_model_that_is_loaded_again_has_its_metrics_once(
