@@ -72,13 +72,9 @@ class ImageModel:
         """The model's explanation of a picture; labels are not put in."""
         request = self._typed(request)
         pictures = self._pictures(request)
-        return self._model.explain(request, context) if pictures is None else self._explain(request, pictures, context)
-
-    async def _explain(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
-        with self._in_flight:
-            arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, self._open(pictures))
-            answer = self._model.explain(self._with(request, arrays), context)
-            return answer if isinstance(answer, InferResponse) else await answer
+        if pictures is None:
+            return self._model.explain(request, context)
+        return self._answer(request, pictures, context, explained=True)
 
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """One part."""
@@ -129,24 +125,29 @@ class ImageModel:
 
     # ---- the way through
 
-    async def _answer(self, request: InferRequest, pictures: list[bytes], context: Context) -> InferResponse:
+    async def _answer(
+        self, request: InferRequest, pictures: list[bytes], context: Context, *, explained: bool = False
+    ) -> InferResponse:
         with self._in_flight:
             images = await asyncio.get_running_loop().run_in_executor(None, self._open, pictures)
             chosen = self._chosen(images)
             if chosen is self:
-                return await self._answer_opened(request, images, context)
-            return await chosen.answer_opened(request, images, context)
+                return await self._answer_opened(request, images, context, explained)
+            return await chosen.answer_opened(request, images, context, explained)
 
-    async def answer_opened(self, request: InferRequest, images: list[Any], context: Context) -> InferResponse:
+    async def answer_opened(self, request: InferRequest, images: list[Any], context: Context, explained: bool) -> InferResponse:
         """The answer to pictures whose heads another model has read."""
         with self._in_flight:
-            return await self._answer_opened(request, images, context)
+            return await self._answer_opened(request, images, context, explained)
 
-    async def _answer_opened(self, request: InferRequest, images: list[Any], context: Context) -> InferResponse:
+    async def _answer_opened(
+        self, request: InferRequest, images: list[Any], context: Context, explained: bool
+    ) -> InferResponse:
         arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, images)
-        answer = self._model.infer(self._with(request, arrays), context)
+        ask = self._model.explain if explained else self._model.infer
+        answer = ask(self._with(request, arrays), context)
         response = answer if isinstance(answer, InferResponse) else await answer
-        return replace(response, outputs=self._named(response.outputs)) if self._labels else response
+        return replace(response, outputs=self._named(response.outputs)) if self._labels and not explained else response
 
     def _open(self, pictures: list[bytes]) -> list[Any]:
         return [self._pixels.opened(data, number, self._settings) for number, data in enumerate(pictures)]
@@ -238,6 +239,7 @@ def _read_labels(file: str) -> list[str]:
     if not file:
         return []
     try:
-        return Path(file).read_text(encoding="utf-8").splitlines()
+        text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
         raise ModelLoadError(f"inference.images.labels: {file} cannot be read") from None
+    return text.removesuffix("\n").split("\n")  # and at nothing else: a label may hold any other character

@@ -53,8 +53,11 @@ class OnnxHandler(Handler):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session, self.choice = self._choose(path, options)
-        self.inputs = [_spec(each) for each in self._session.get_inputs()]
-        self.outputs = [_spec(each) for each in self._session.get_outputs()]
+        try:
+            self.inputs = [_spec(each) for each in self._session.get_inputs()]
+            self.outputs = [_spec(each) for each in self._session.get_outputs()]
+        except ValueError as error:
+            raise ModelLoadError(f"{path}: {error}") from None
         self._output_names = [each.name for each in self.outputs]
         self._text_inputs = [each.name for each in self.inputs if each.datatype == "BYTES"]
         # The session under the session: the outer one checks again what InputCheck has checked, at a microsecond a call.
@@ -136,8 +139,8 @@ def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
         # A session that would run on the CPU instead is a failure: what is tried next is not onnxruntime's to decide.
         return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).splitlines()[0]
-        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason}") from None
+        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).partition("\n")[0]
+        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason or type(error).__name__}") from None
 
 
 def try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -153,13 +156,15 @@ def try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def _spec(argument: Any) -> TensorSpec:
-    """onnxruntime's description of an input or output; named dimensions are of any size."""
+    """onnxruntime's description of an input or output; named dimensions are of any size. Raises ValueError."""
     kind = str(argument.type)
-    element = re.findall(r"tensor\((\w+)\)", kind)
+    element = re.findall(r"tensor\((\w+)\)", kind)[-1:]
+    if not element or element[0] not in DATATYPES:
+        raise ValueError(f"{argument.name} is a {kind}, which the protocols cannot carry: they have {', '.join(DATATYPES)}")
     if kind.startswith("seq("):  # rows of a map from class to probability, as skl2onnx makes by default
-        return TensorSpec(argument.name, DATATYPES.get(element[-1] if element else "", "BYTES"), [-1, -1])
+        return TensorSpec(argument.name, DATATYPES[element[0]], [-1, -1])
     shape = [size if isinstance(size, int) else -1 for size in argument.shape or ()]
-    return TensorSpec(argument.name, DATATYPES.get(element[0] if element else "", "BYTES"), shape)
+    return TensorSpec(argument.name, DATATYPES[element[0]], shape)
 
 
 def _array(value: Any) -> Any:

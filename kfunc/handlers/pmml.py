@@ -11,6 +11,7 @@ import numpy as np
 
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.tabular import wanted_outputs
 from kfunc.handlers.tensors import texts_of
 from kfunc.protocol.messages import TensorSpec
 
@@ -49,13 +50,11 @@ class PmmlHandler(Handler):
             raise ModelLoadError(f"{path}: JPMML cannot use it: {_reason(error)}") from None
         self._java = evaluator.javaEvaluator
         self._evaluate_all = jpype.JClass(UTILITY).evaluateAll
+        self._failures = jpype.JClass("java.lang.Error")
         self.inputs = [TensorSpec(each.name, _datatype(each), [-1]) for each in evaluator.getInputFields()]
         self._take_numbers()
         there = {each.name: _datatype(each) for each in (*evaluator.getTargetFields(), *evaluator.getOutputFields())}
-        wanted = self.config.model.outputs or list(there)
-        unknown = [name for name in wanted if name not in there]
-        if unknown:
-            raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")
+        wanted = wanted_outputs(path, self.config.model.outputs, list(there)) or list(there)
         self.outputs = [TensorSpec(name, there[name], [-1]) for name in wanted]
 
     def _take_numbers(self) -> None:
@@ -76,6 +75,8 @@ class PmmlHandler(Handler):
         try:
             answer = pickle.loads(self._evaluate_all(self._java, question, None, -1))  # noqa: S301  (of our own virtual machine)
         except jpype.JException as error:
+            if isinstance(error, self._failures):
+                raise  # as OutOfMemoryError: not the caller's
             raise InvalidRequest(f"the model cannot be evaluated: {_reason(error)}") from None
         wrong = next((each for each in answer["errors"] or () if each), None)
         if wrong is not None:

@@ -41,10 +41,7 @@ class TabularHandler(Handler):
         """Take the outputs of `model.outputs`, or `predict`, from what there is. Raises ModelLoadError."""
         self.is_table = len(self.inputs) > 1
         there = {each.spec.name: each for each in offers}
-        wanted = self.config.model.outputs or [PREDICT if PREDICT in there else offers[0].spec.name]
-        unknown = [name for name in wanted if name not in there]
-        if unknown:
-            raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")
+        wanted = wanted_outputs(path, self.config.model.outputs, list(there)) or [next(iter(there))]
         self.offered = tuple(there)
         self.outputs = [there[name].spec for name in wanted]
         self._calls = [(name, there[name].call) for name in wanted]
@@ -72,6 +69,14 @@ class TabularHandler(Handler):
         from kfunc.handlers.caller_faults import refuse  # start-up time
 
         refuse(self.platform, error, inputs)
+
+
+def wanted_outputs(path: Path, wanted: list[str], there: list[str]) -> list[str]:
+    """Those of `model.outputs`. Raises ModelLoadError for one that the model has not."""
+    unknown = [name for name in wanted if name not in there]
+    if unknown:
+        raise ModelLoadError(f"{path}: has no output {unknown[0]} (inference.model.outputs); it has {', '.join(there)}")
+    return wanted
 
 
 def features(count: int, datatype: str = "FP32") -> list[TensorSpec]:

@@ -48,8 +48,7 @@ def picture(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (16, 8),
 class Means:
     """A fake model: the mean of each channel of what it gets, and what it got."""
 
-    explains = False
-    ready = True
+    explains = ready = True
 
     def __init__(self, name: str = "iris", shape: tuple[int, ...] = (-1, 3, 8, 4), datatype: str = "FP32") -> None:
         self.metadata = ModelMetadata(
@@ -160,7 +159,14 @@ def test_a_small_picture_goes_to_the_model_for_small_ones(wrap: Callable[..., Im
     model = wrap(find=lambda name: small, choose=[Choice(max_side=20, model="small")])
     assert ask(model, INFER, picture(size=(20, 10)), content_type="image/png")[1]["model_name"] == "small"
     assert ask(model, INFER, picture(size=(21, 10)), content_type="image/png")[1]["model_name"] == "iris"
-    assert len(inner.got) == 1
+    assert ask(model, "/v2/models/iris/explain", picture(size=(20, 10)), content_type="image/png")[1]["model_name"] == "small"
+    assert len(inner.got) == 2
+
+
+def test_a_label_is_a_line_whatever_it_holds(wrap: Callable[..., ImageModel], tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("a\u2028b\x85c\r\nd\ne".encode())
+    status, answer = ask(wrap(labels=str(tmp_path / "labels.txt")), PREDICT, {"instances": [b64(picture())]})
+    assert (status, sorted(answer["predictions"][0]["label"])) == (200, ["a\u2028b\x85c", "d", "e"])
 
 
 @pytest.mark.parametrize(

@@ -181,19 +181,28 @@ def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Co
         load_handler(configured(accelerator="cuda"))
 
 
+def identity(path: Path, element: int) -> str:
+    """A model that answers with what it gets."""
+    x, y = (onnx.helper.make_tensor_value_info(name, element, [None]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "same", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9), path)
+    return str(path)
+
+
 def test_bytes_that_are_no_text_are_the_callers_fault(
     configured: Configured, tmp_path: Path, caller: Callable[..., Any]
 ) -> None:
-    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.STRING, [None]) for name in "xy")
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "same", [x], [y])
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx"
-    )
-    config = configured(str(tmp_path / "m.onnx"))
+    config = configured(identity(tmp_path / "m.onnx", onnx.TensorProto.STRING))
     model = caller(LoadedModel(config, load_handler(config)))
     assert model.infer(tensor(["a"], "x", "BYTES"))[0] == 200
     status, told = model.ask("POST", "/v1/models/iris:predict", {"instances": [{"b64": "/w=="}]})
     assert (status, told) == (400, {"error": "input 'x': texts expected, BYTES in UTF-8"})
+
+
+def test_a_type_that_the_protocols_have_not_is_refused(configured: Configured, tmp_path: Path) -> None:
+    path = identity(tmp_path / "m.onnx", onnx.TensorProto.FLOAT8E4M3FN)
+    with pytest.raises(ModelLoadError, match=r"m\.onnx: x is a tensor\(float8e4m3fn\), which the protocols cannot carry"):
+        load_handler(configured(path))
 
 
 # ---- sklearn

@@ -156,6 +156,32 @@ def test_an_explainer_that_cannot_explain_the_model_is_refused_at_start(
         serve(tmp_path / "m.skops", explain=Explain(**settings), trust=True, digest=digest(tmp_path / "m.skops"))
 
 
+PREDICT = """
+from kfunc import Handler, TensorSpec
+class Sums(Handler):
+    inputs = [TensorSpec("x", "{datatype}", [-1, 3])]
+    outputs = [TensorSpec("y", "FP64", [-1])]
+    {how}def predict(self, inputs): return {{"y": inputs["x"].sum(axis=1)}}
+"""
+
+
+@pytest.mark.parametrize("method", ["shap-kernel", "lime"])
+@pytest.mark.parametrize(
+    ("datatype", "how", "reason"),
+    [
+        ("INT64", "", "needs a model with one input, a matrix of FP16, FP32"),
+        ("FP64", "async ", "asks the model in a thread"),
+    ],
+)
+def test_a_handler_that_cannot_be_asked_about_changed_rows_is_refused_at_start(
+    serve: Serve, tmp_path: Path, method: Any, datatype: str, how: str, reason: str
+) -> None:
+    np.save(tmp_path / "usual.npy", ROWS)
+    (tmp_path / "handler.py").write_text(PREDICT.format(datatype=datatype, how=how))
+    with pytest.raises(ModelLoadError, match=reason):
+        serve(tmp_path, "python", explain=Explain(method=method, background=str(tmp_path / "usual.npy")))
+
+
 def test_a_background_that_is_a_pickle_is_not_opened(serve: Serve, tmp_path: Path) -> None:
     np.save(tmp_path / "usual.npy", np.array([{"a": 1}], object), allow_pickle=True)
     skops_io.dump(LinearRegression().fit(ROWS, VALUES), tmp_path / "m.skops")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jpype
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,3 +111,14 @@ def test_a_missing_value_is_one_for_the_model_too(serve: Serve, tmp_path: Path) 
     (tmp_path / "m.pmml").write_text(document("4.4"))
     answer: Any = serve(tmp_path / "m.pmml").binary({"input": ("FP64", [[float("nan")]])})
     assert np.isnan(np.frombuffer(answer["y"], "<f8")).all()
+
+
+def test_a_virtual_machine_without_memory_is_not_the_callers_fault(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "m.pmml").write_text(document("4.4"))
+    model = serve(tmp_path / "m.pmml")
+
+    def full(*arguments: Any) -> Any:
+        raise jpype.JClass("java.lang.OutOfMemoryError")("Java heap space")
+
+    model.handler._evaluate_all = full  # type: ignore[attr-defined]
+    assert model.v1([[1.0]])[0] == 500

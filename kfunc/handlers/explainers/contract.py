@@ -1,5 +1,6 @@
 """What an explainer implements, and what it is given: the loaded handler and its settings."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ import numpy as np
 from kfunc.config.explain import Explain
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.parts import yields
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
 
     Array = np.ndarray[Any, Any]
 
+FLOATS = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
 VALUES, BASE, NAMES = "shap_values", "base_values", "feature_names"
 
 
@@ -37,14 +40,18 @@ class Explainer:
 
 
 class AskingExplainer(Explainer):
-    """One that asks any model about changed rows: the model has one input, a matrix of numbers."""
+    """One that asks any model about changed rows: the model has one input, a matrix of floating numbers."""
 
     def check(self, path: Path) -> None:
-        """One input of two dimensions, the background's width."""
-        inputs = self.handler.inputs
-        if len(inputs) != 1 or inputs[0].datatype == "BYTES" or len(inputs[0].shape) != 2:
+        """One input of two dimensions, the background's width; between two rows there are fractions."""
+        inputs, method = self.handler.inputs, self.settings.method
+        if len(inputs) != 1 or inputs[0].datatype not in FLOATS or len(inputs[0].shape) != 2:
             raise ModelLoadError(
-                f"{path}: explain.method {self.settings.method} needs a model with one input, a matrix of numbers"
+                f"{path}: explain.method {method} needs a model with one input, a matrix of {', '.join(FLOATS)}"
+            )
+        if inspect.iscoroutinefunction(self.handler.predict) or yields(self.handler):
+            raise ModelLoadError(
+                f"{path}: explain.method {method} asks the model in a thread: its predict must not be async, nor yield"
             )
         width, known = inputs[0].shape[1], self.background
         if known is not None and width not in (-1, known.shape[1]):
@@ -54,7 +61,7 @@ class AskingExplainer(Explainer):
     def asked(self) -> "Callable[[Array], Array]":
         """The model as a function of a matrix: its chosen output, one or several numbers for each row."""
         spec, name = self.handler.inputs[0], self.output()
-        dtype = {"FP32": np.float32, "FP16": np.float16}.get(spec.datatype, np.float64)
+        dtype = FLOATS[spec.datatype]
 
         def ask(rows: "Array") -> "Array":
             answer = self.handler.predict({spec.name: np.ascontiguousarray(rows, dtype)})
