@@ -12,7 +12,7 @@ from kfunc.protocol.messages import TensorSpec
 
 
 def of_program(program: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs of an exported program; symbolic sizes are -1."""
+    """Inputs and outputs of an exported program; symbolic sizes are -1. Raises ValueError for a type that no protocol has."""
     nodes = {node.name: node for node in program.graph.nodes}
     signature = program.graph_signature
     inputs = [_spec(name, nodes[name].meta.get("val")) for name in signature.user_inputs if name in nodes]
@@ -27,8 +27,10 @@ def of_program(program: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
 def _spec(name: str, value: Any) -> TensorSpec:
     if not isinstance(value, torch.Tensor):
         return TensorSpec(name, "FP32", [])
+    if value.dtype not in DATATYPES:
+        raise ValueError(f"{name} is of {value.dtype}, which the protocols cannot carry")
     shape = [size if isinstance(size, int) else -1 for size in value.shape]
-    return TensorSpec(name, DATATYPES.get(value.dtype, "FP32"), shape)
+    return TensorSpec(name, DATATYPES[value.dtype], shape)
 
 
 def parameters(script: Any) -> list[str]:

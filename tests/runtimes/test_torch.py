@@ -228,6 +228,19 @@ def test_texts_for_a_module_of_numbers_are_the_callers_fault(net: Net, ask: Ask,
     assert (status, answer["error"]) == (400, "this model takes numbers: PyTorch has no tensors of strings")
 
 
+class Waves(torch.nn.Module):  # type: ignore[misc]
+    """Answers with complex numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.complex(x, x)
+
+
+def test_a_type_that_the_protocols_have_not_is_refused(configured: Configured, tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Waves(), (torch.ones(2),)), tmp_path / "m.pt2")
+    with pytest.raises(ModelLoadError, match=r"output-0 is of torch\.complex64, which the protocols cannot carry"):
+        load_handler(configured(str(tmp_path / "m.pt2"), "torch"))
+
+
 # ---- what is refused
 
 
