@@ -150,6 +150,65 @@ def test_a_request_can_be_written_as_json(browser: Browser, iris: str) -> None:
     assert '"label"' in curl_answer(browser)
 
 
+FETCHING = """
+const before = window.fetch;
+let asked = 0;
+window.fetch = async (path, ...more) => {
+  if (String(path).endsWith("/versions/1") && ++asked) { ANSWER }
+  return before(path, ...more);
+};
+const chosen = (value) => {
+  const version = document.getElementById("version");
+  version.value = value;
+  version.dispatchEvent(new Event("change"));
+};
+"""
+
+
+def choose(browser: Browser, answer: str, *versions: str) -> None:
+    """Choose versions quickly; of the first one the metadata are answered as `answer` does."""
+    chosen = "".join(f"chosen({json.dumps(version)});" for version in versions)
+    browser.evaluate(f"{{{FETCHING.replace('ANSWER', answer)}{chosen}}} 0")
+
+
+def test_of_two_quick_choices_the_last_one_counts(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    choose(browser, "await new Promise((resolve) => setTimeout(resolve, 300));", "1", "")
+    browser.evaluate("new Promise((resolve) => setTimeout(resolve, 600))")
+    send(browser)
+    assert "/versions/" not in snippets(browser)[0]
+
+
+def test_a_choice_that_fails_leaves_the_form_and_what_is_chosen(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    choose(browser, "throw new Error('no such luck');", "1")
+    browser.wait_for("document.getElementById('problem').textContent")
+    assert browser.evaluate("document.getElementById('problem').textContent") == "iris stays as it is: no such luck"
+    assert browser.evaluate("document.getElementById('version').value") == ""
+
+
+def test_a_request_in_json_is_of_the_model_that_was_chosen_last(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    browser.evaluate("document.querySelector('[value=json]').click()")
+    browser.wait_for("document.getElementById('body').value")
+    browser.evaluate("document.getElementById('body').value = 'old'")
+    choose(browser, "", "1")
+    browser.wait_for("document.getElementById('body').value.includes('inputs')")
+
+
+def test_a_number_past_all_bounds_is_said(browser: Browser, iris: str) -> None:
+    ready(browser, iris)
+    browser.evaluate("document.querySelector('#fields input').value = '1e400'")
+    send(browser)
+    assert "a smaller number is expected" in browser.evaluate("document.getElementById('problem').textContent")
+
+
+def test_the_code_of_a_request_without_a_picture_opens_none(browser: Browser, url: str) -> None:
+    ready(browser, url)
+    send(browser)
+    assert "Image.open" not in snippets(browser)[1]
+
+
 def test_the_code_beside_the_answer_gives_the_same_answer(browser: Browser, iris: str) -> None:
     ready(browser, iris)
     browser.evaluate("[...document.querySelectorAll('#fields button')].find(each => each.textContent === 'Add a row').click()")

@@ -139,8 +139,8 @@ function imageField(spec, id) {
     const sizes = wanted.channelsFirst ? [wanted.channels, height, width] : [height, width, wanted.channels];
     const made = drawn ? image.numbersOf(canvas, wanted, scale.value) : new Array(product(sizes)).fill(0);
     const values = spec.datatype === "UINT8" ? made.map((value) => Math.max(0, Math.min(255, Math.round(value)))) : made;
-    const code = { picture: drawn ? file.files[0].name : "picture.jpg", scale: scale.value, height, width, ...wanted };
-    return { ...head(spec), shape: batched ? [1, ...sizes] : sizes, values, code: { ...code, height, width } };
+    const code = drawn && { ...wanted, picture: file.files[0].name, scale: scale.value, height, width };
+    return { ...head(spec), shape: batched ? [1, ...sizes] : sizes, values, code };
   };
   const controls = [
     el("label", { htmlFor: id }, "Picture"),

@@ -12,7 +12,7 @@ import { curl, pythonCode } from "./snippets.js";
 const EACH_MS = 1000;
 const READY_MS = 3000;
 const { v2, batcher, logger, model: configured } = document.body.dataset;
-const state = { model: configured, version: "", metadata: null, fields: [], moment: "" };
+const state = { model: configured, version: "", metadata: null, fields: [], moment: "", choices: 0 };
 
 async function getJson(path) {
   const response = await fetch(path, { cache: "no-store" });
@@ -21,7 +21,8 @@ async function getJson(path) {
   return document;
 }
 
-const modelPath = () => `/v2/models/${encodeURIComponent(state.model)}${state.version ? `/versions/${encodeURIComponent(state.version)}` : ""}`;
+const pathOf = (model, version) => `/v2/models/${encodeURIComponent(model)}${version ? `/versions/${encodeURIComponent(version)}` : ""}`;
+const modelPath = () => pathOf(state.model, state.version);
 
 // ---- what the function is
 
@@ -48,14 +49,23 @@ async function learn() {
   }
 }
 
+// Of two quick choices the last one counts; one that fails leaves the form, and the choice, as they were.
 async function choose(model, version) {
-  Object.assign(state, { model, version });
-  const metadata = await getJson(modelPath());
+  const number = (state.choices += 1);
+  let metadata;
+  try {
+    metadata = await getJson(pathOf(model, version));
+  } catch (error) {
+    if (number === state.choices) [byId("model").value, byId("version").value] = [state.model, state.version];
+    throw error;
+  }
+  if (number !== state.choices) return;
+  Object.assign(state, { model, version, metadata });
   if (!version) fill(byId("version"), [["", "newest"], ...(metadata.versions || []).map((each) => [each, each])], "");
   setText(byId("platform"), metadata.platform || "–");
-  state.metadata = metadata;
   setText(byId("problem"), "");
   makeForm(metadata);
+  if (mode() === "json") await changeMode();
 }
 
 function fill(select, choices, chosen) {
@@ -176,7 +186,7 @@ async function repeat(step, eachMs, failed) {
 if (v2 === "True") {
   byId("form").addEventListener("submit", submit);
   for (const radio of document.querySelectorAll("[name=mode]")) radio.addEventListener("change", changeMode);
-  const again = (version) => choose(byId("model").value, version).catch((error) => setText(byId("problem"), error.message));
+  const again = (version) => choose(byId("model").value, version).catch((error) => setText(byId("problem"), `${byId("model").value} stays as it is: ${error.message}`));
   byId("model").addEventListener("change", () => again(""));
   byId("version").addEventListener("change", () => again(byId("version").value));
 }

@@ -9,14 +9,16 @@ const LOOKS = { "wait for batch": "part-0", queue: "part-1", model: "part-2", de
 export function showRequests(body, requests) {
   const keys = requests.map((request) => `${request.request_id} ${request.at_s}`);
   const added = requests.map((request, at) => [keys[at], request]).filter(([key]) => !shown.has(key));
-  if (!added.length) return;
+  const gone = [...shown].filter(([key]) => !keys.includes(key)); // pushed out, or the function was started again
+  if (!added.length && !gone.length) return;
   if (!shown.size) body.replaceChildren();
-  for (const [key, element] of [...shown].filter(([key]) => !keys.includes(key))) {
+  for (const [key, element] of gone) {
     shown.delete(key);
     element.remove();
   }
   for (const [key, request] of added) shown.set(key, row(request));
   body.prepend(...added.map(([key]) => shown.get(key)));
+  if (!shown.size) body.replaceChildren(el("tr", {}, el("td", { colSpan: 7 }, "none yet")));
 }
 
 function row(request) {

@@ -48,6 +48,7 @@ export function readNumber(text, datatype) {
   }
   const form = isFloat(datatype) ? /^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/ : /^-?\d+$/;
   if (!form.test(value)) return { problem: isFloat(datatype) ? "a number is expected" : "a whole number is expected" };
+  if (isFloat(datatype) && !Number.isFinite(Number(value))) return { problem: "a smaller number is expected" };
   // JSON has no leading zero, point or sign of its own kind; a whole number keeps all its digits.
   return { text: isFloat(datatype) ? String(Number(value)) : String(BigInt(value)) };
 }
