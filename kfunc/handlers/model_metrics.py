@@ -30,7 +30,7 @@ class _Series:
     __slots__ = ("compute", "outcomes", "queue")
 
     def __init__(self, metrics: Metrics, key: Key) -> None:
-        about = _labels(key)
+        about = {"model": key[0], "version": key[1]}
         text = "Requests to a model, by kind of status."
         self.outcomes = [metrics.counter("kfunc_model_requests_total", text, {**about, "status": each}) for each in OUTCOMES]
         text = "Time in the model's own code."
@@ -87,13 +87,13 @@ class ModelMetrics:
         return load
 
     def _show_load(self, key: Key, seconds: float, model: Loaded) -> None:
-        about = _labels(key)
+        about = {"model": key[0], "version": key[1]}
         text = "Time that loading a version took."
         self._metrics.level("kfunc_model_version_load_seconds", text, about, combine="max").set(seconds)
         self._forget(lambda name, of: name == "kfunc_model_accelerator" and of == key)  # it may have run on another one
         told = getattr(told_of(model), "parameters", None)
         if told:
-            labels = about | {name: told.get(name, "") for name in ("accelerator", "device")}
+            labels = {**about, **{name: told.get(name, "") for name in ("accelerator", "device")}}
             text = "The accelerator and the device that a model runs on."
             self._metrics.level("kfunc_model_accelerator", text, labels, combine="max").set(1)
 
@@ -122,7 +122,3 @@ class ModelMetrics:
         if not self._full:
             log.warning("not every model has metrics of its own, as many as there are: %s", error)
         self._full = True
-
-
-def _labels(key: Key) -> dict[str, str]:
-    return {"model": key[0], "version": key[1]}
