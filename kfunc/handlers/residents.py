@@ -84,11 +84,10 @@ class ResidentModel:
     @property
     def metadata(self) -> ModelMetadata:
         """The model's, also when it has left memory. Raises Unavailable, and begins to load it, where it was never there."""
-        if self.loaded is not None:
-            self._told = self.loaded.metadata
-        if self._told is None:
+        told = self.told
+        if told is None:
             raise self._shelf.absent(self)
-        return self._told
+        return told
 
     def coming(self) -> Coroutine[Any, Any, Loaded] | None:
         """What waits for metadata that nobody has seen yet, where `wait_s` lets requests wait."""
@@ -153,6 +152,13 @@ class ResidentModel:
     def stuck(self) -> bool:
         """Whether a call hangs."""
         return self.loaded is not None and self.loaded.stuck()
+
+    def leave(self) -> Loaded | None:
+        """What was in memory, for the caller to end; the model's metadata stay known."""
+        loaded, self.loaded = self.loaded, None
+        if loaded is not None:
+            self._told = loaded.metadata
+        return loaded
 
     def retire(self) -> None:
         """It is not served any more."""
@@ -314,7 +320,7 @@ class Shelf:
         await loop.run_in_executor(None, memory.give_back)
 
     def _leave(self, model: ResidentModel) -> None:
-        loaded, model.loaded = model.loaded, None
+        loaded = model.leave()
         if loaded is not None:
             model.evictions += 1
             progress_log.info("model %s: leaves memory (%d bytes)", model.name, model.size)
@@ -325,5 +331,4 @@ class Shelf:
         if not model.gone:
             model.gone = True
             self.models.remove(model)
-        loaded, model.loaded = model.loaded, None
-        return loaded
+        return model.leave()

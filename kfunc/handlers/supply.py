@@ -76,7 +76,7 @@ class OnDemand:
         self._placed: dict[tuple[str, str], ResidentModel] = {}
 
     async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
-        """Found in a thread and placed; of those in memory, the ones that have changed are loaded again.
+        """Found in a thread and placed; those in memory that have changed are loaded again, and `only` in any case.
 
         One that cannot be loaded again stays as it is, and keeps no other from it.
         """
@@ -93,9 +93,9 @@ class OnDemand:
         for name, versions in placed.items():
             for model in versions.values():
                 try:
-                    await self._bring(model)
+                    await self._bring(model, must=bool(only))
                 except ModelLoadError as error:
-                    if only or model.loaded is None:
+                    if only or (model.pinned and model.loaded is None):
                         raise
                     self._on_failure()
                     log.error("model %s: stays as it is: %s", name, error.message)
@@ -112,12 +112,14 @@ class OnDemand:
             shelf.renew(model, settings)
         return model
 
-    async def _bring(self, model: "ResidentModel") -> None:
-        if model.loaded is None:
-            if model.pinned:
-                await self._open().bring(model)
-        elif await asyncio.get_running_loop().run_in_executor(None, self._loader.changed, model.settings.model):
-            await self._open().bring(model, again=True)
+    async def _bring(self, model: "ResidentModel", *, must: bool) -> None:
+        shelf, there = self._open(), model.loaded is not None
+        if must or (
+            there and await asyncio.get_running_loop().run_in_executor(None, self._loader.changed, model.settings.model)
+        ):
+            await shelf.bring(model, again=True)
+        elif model.pinned and not there:
+            await shelf.bring(model)
 
     def _open(self) -> "Shelf":
         if self._shelf is None:

@@ -236,6 +236,21 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_is_let_go_and_who_waits_is_
     asyncio.run(play())
 
 
+def test_who_asks_for_a_load_is_told_whether_it_can_be_loaded(make: Make, tmp_path: Path, loads: SlowLoads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency())
+        await repository.open()
+        await repository.load("a")
+        assert await ask(repository, "a") == "1"
+        loads.fault = ModelLoadError("is broken")
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match="the model a cannot be loaded: is broken"):
+                await repository.load("a")
+        assert await ask(repository, "a") == "1"
+
+    asyncio.run(play())
+
+
 def test_readiness_of_a_model_is_what_its_next_request_meets(make: Make, loads: SlowLoads) -> None:
     async def play() -> None:
         repository = make(*THREE, residency=Residency())
