@@ -26,9 +26,10 @@ def page() -> str:
         "tables are made of; `kfunc validate` names every problem of a file, with line and column. A variable `KFUNC_…` "
         "overrides a field of the pod's settings: `KFUNC_BATCHER_MAX_BATCH_SIZE=64`.",
     ]
-    for block, rows in blocks.items():
+    for block, sentence in {"": "", **sentences}.items():
         head = "| Field | Type | Default | |\n|---|---|---|---|"
-        parts += [f"## {block or 'The file'}", *([sentences[block]] if block in sentences else []), "\n".join([head, *rows])]
+        table = [] if block not in blocks else ["\n".join([head, *blocks[block]])]
+        parts += [f"## {block or 'The file'}", *([sentence] if sentence else []), *table]
     return "\n\n".join(parts) + "\n"
 
 

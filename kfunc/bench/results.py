@@ -7,6 +7,7 @@ from kfunc.bench.histogram import Histogram
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 BUSY = 0.9  # of a core: the client had no time left for what else it could have asked
 LATE_S = 0.002
+LAG_S = 0.005  # the event loop's own times are exact to a millisecond
 LONGEST_WORDS = 200  # characters
 
 
@@ -47,6 +48,7 @@ class Recorder:
         self.said: dict[str, str] = {}
         self.service = Histogram()  # from when it was sent
         self.late = Histogram()  # from when it was due until it was sent, though a connection was free
+        self.lag = Histogram()  # of the client itself: how late it was where nothing but itself could be the cause
         self.bytes = 0
 
     def answered(self, due_at: float, sent_at: float, now: float, size: int) -> None:
@@ -87,6 +89,7 @@ class Result(Struct):
     service_ms: dict[str, float]
     seconds: list[Second]
     client_cpu: float
+    client_lag_p90_ms: float
     late_p99_ms: float
     unsent: int
     bottleneck: str
@@ -98,7 +101,7 @@ def summarize(plan: Plan, recorder: Recorder, cpu_s: float, unsent: int = 0) -> 
     for second in recorder.seconds:
         latencies.merge(second)
     span = recorder.ends_at - recorder.begins_at
-    cpu, late = cpu_s / span, recorder.late.percentile(99)
+    cpu, late, lag = cpu_s / span, recorder.late.percentile(99), recorder.lag.percentile(90)
     result = Result(
         plan=plan,
         requests=latencies.count,
@@ -113,19 +116,22 @@ def summarize(plan: Plan, recorder: Recorder, cpu_s: float, unsent: int = 0) -> 
             for length, each, failed in zip(recorder.lengths, recorder.seconds, recorder.failed, strict=True)
         ],
         client_cpu=round(cpu, 3),
+        client_lag_p90_ms=round(lag * 1e3, 4),
         late_p99_ms=round(late * 1e3, 4),
         unsent=unsent,
-        bottleneck=bottleneck(plan, cpu, late),
+        bottleneck=bottleneck(plan, cpu, late, lag),
     )
     return result, latencies
 
 
-def bottleneck(plan: Plan, cpu: float, late_s: float) -> str:
+def bottleneck(plan: Plan, cpu: float, late_s: float, lag_s: float = 0.0) -> str:
     """Why the figures are the client's and not the server's; empty where they are the server's."""
     if cpu >= BUSY:
         return f"the client used {cpu:.0%} of a core: it could not ask faster, and measured its own waiting too"
     if plan.rate is not None and late_s > LATE_S:
         return f"the client sent 1 % of the requests more than {late_s * 1e3:.1f} ms late"
+    if lag_s > LAG_S:
+        return f"the client itself woke {lag_s * 1e3:.1f} ms late or more, one time in ten: give it a core of its own (taskset)"
     return ""
 
 

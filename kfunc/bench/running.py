@@ -81,7 +81,9 @@ class Run:
     async def _until(self, at: float, wanted: Callable[[], bool] = lambda: True) -> None:
         """Until that time, as long as it is `wanted`; who gets no answer in time gives up meanwhile."""
         while wanted() and (left_s := at - perf_counter()) > 0:
-            await asyncio.sleep(min(CHECK_S, left_s))
+            due_at = perf_counter() + min(CHECK_S, left_s)
+            await asyncio.sleep(due_at - perf_counter())
+            self.recorder.lag.add(perf_counter() - due_at)
             too_old = perf_counter() - self._plan.timeout_s
             self._give_up([each for each in self._all if each.sent_at <= too_old])
 

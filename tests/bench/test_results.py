@@ -48,16 +48,17 @@ def test_the_last_second_has_what_is_left(duration_s: float, lengths: list[float
 
 
 @pytest.mark.parametrize(
-    ("plan", "cpu", "late_s", "words"),
+    ("plan", "cpu", "late_s", "lag_s", "words"),
     [
-        (CLOSED, 0.5, 0.0, ""),
-        (CLOSED, 0.97, 0.0, "the client used 97% of a core"),
-        (OPEN, 0.2, 0.0001, ""),
-        (OPEN, 0.2, 0.02, "more than 20.0 ms late"),
-        (CLOSED, 0.2, 0.02, ""),
+        (CLOSED, 0.5, 0.0, 0.001, ""),
+        (CLOSED, 0.97, 0.0, 0.0, "the client used 97% of a core"),
+        (OPEN, 0.2, 0.0001, 0.0, ""),
+        (OPEN, 0.2, 0.02, 0.0, "more than 20.0 ms late"),
+        (CLOSED, 0.2, 0.02, 0.0, ""),
+        (CLOSED, 0.4, 0.0, 0.012, "woke 12.0 ms late"),
     ],
 )
-def test_a_client_that_was_the_bottleneck_says_so(plan: Plan, cpu: float, late_s: float, words: str) -> None:
-    told = bottleneck(plan, cpu, late_s)
+def test_a_client_that_was_the_bottleneck_says_so(plan: Plan, cpu: float, late_s: float, lag_s: float, words: str) -> None:
+    told = bottleneck(plan, cpu, late_s, lag_s)
     assert words in told
     assert bool(told) is bool(words)
