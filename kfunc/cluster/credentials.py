@@ -7,11 +7,12 @@ import re
 
 HIDDEN = "<redacted>"
 KEYS = (
-    "access|account|api|encryption|functions|hmac|license|master|private|secret|service|shared|signing|ssh|storage|subscription"
+    "access account api encryption functions hmac license master private secret service shared signing ssh storage subscription"
 )
+# Each alternative begins with a letter: so the search passes quickly over all other letters.
 NAME = (
-    rf"(?:pass(?:word|wd|phrase|code)|(?<!by)(?<!com)pass(?![a-z])|pwd|secret|token(?!iz)|credentials?|(?:{KEYS})[-_ ]?key"
-    r"|auth(?![a-z])|dsn|connection[-_]?string)"
+    r"(?:pass(?:word|wd|phrase|code)|pass(?<!bypass)(?<!compass)(?![a-z])|pwd|secret|token(?!iz)|credentials?|auth(?![a-z])|dsn"
+    rf"|connection[-_]?string|{'|'.join(f'{word}[-_ ]?key' for word in KEYS.split())})"
 )
 """A name that ends so has a credential as its value."""
 WHOLE_LINE = r"(?:authorization|cookie|[-_]headers)"
@@ -26,7 +27,9 @@ QUOTED = rf"(?P<quote>{OPEN})(?:[^\n]*?)(?:(?<!\\)(?P=quote)|(?=\n)|\Z)"
 AFTER = r"""(?=[\s,;:&})\]"']|\\+["']|[\w.$-]{1,64}=|\Z)"""  # what follows a mark that ends a value: else it is a part of it
 PLAIN = rf"""(?:[^\s"'\\,;&}})\]]|\\+(?!["'\\])|(?:[,;&}})\]]|{OPEN})(?!{AFTER}))+"""
 NOTHING = r"""(?!(?:null|none|true|false)(?:[\s,;})\]"']|\Z))"""
-IS = rf"(?:{OPEN})?\s*[:=]{{1,2}}>?\s*(?:b(?={OPEN}))?"  # what stands between a name and its value
+WITHIN = rf"(?:\[\s*(?={OPEN})|\{{\s*{OPEN}(?:exact|prefix|regex){OPEN}\s*:\s*)?"  # a list of texts, what a text must match
+IS = rf"(?:{OPEN})?\s*[:=]{{1,2}}>?\s*{WITHIN}(?:b(?={OPEN}))?"  # what stands between a name and its value
+STRUCTURE = rf"(?![\[{{]\s*(?:{OPEN}|[\[\]{{}}\n]))"  # what is in it has names of its own
 FLAG = rf"(?<![\w-])--?[\w-]*?(?:{NAME}|{WHOLE_LINE})(?:{OPEN}\s*,)?\s+(?!-)"
 
 QUOTED_AGAIN = rf"\1\g<quote>{HIDDEN}\g<quote>"  # what was JSON still is
@@ -34,10 +37,11 @@ QUOTED_AGAIN = rf"\1\g<quote>{HIDDEN}\g<quote>"  # what was JSON still is
 IN_TEXT = tuple(
     (re.compile(pattern), shown)
     for pattern, shown in (
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", HIDDEN),
-        (rf"(?i)({WHOLE_LINE}{IS})(?:{QUOTED}|[^\n]+)", QUOTED_AGAIN),
-        (rf"(?i)({NAME}{IS}){NOTHING}(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", HIDDEN),
+        (rf"(?i)({WHOLE_LINE}{IS}){STRUCTURE}(?:{QUOTED}|[^\n]+)", QUOTED_AGAIN),
+        (rf"(?i)({NAME}{IS}){NOTHING}{STRUCTURE}(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
         (rf"(?i)({FLAG})(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
+        (rf"(?i)(<[\w:.-]{{0,64}}{NAME}>)[^<\s][^<]*(?=</)", rf"\1{HIDDEN}"),
         (r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", rf"\1{HIDDEN}"),
         (r"(?i)([?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature)=)[^\s&\"']+", rf"\1{HIDDEN}"),
         (r"(://[^\s/:@\"'\[]*:)(?!\d{1,5}[/?#])(?:(?!://)[^\s\"'])+(@)", rf"\1{HIDDEN}\2"),  # a password may hold / and @

@@ -8,6 +8,7 @@ from kfunc.manifests.plan import Manifest
 
 LONGEST_PUBLIC = 3
 """A secret of fewer characters cannot be told from other words."""
+MATCHES = {"exact", "prefix", "regex"}  # as Istio's routes ask for header fields
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -47,10 +48,17 @@ class Redactor:
         # A variable of a container, a header: its name says what its value is.
         if isinstance(value.get("value"), str) and SECRET_NAME.search(str(value.get("name", ""))):
             value = {**value, "value": HIDDEN}
-        return {
-            key: HIDDEN if isinstance(each, str) and each and is_secret(key) else self.value(each)
-            for key, each in value.items()
-        }
+        return {key: self._secret(each) if is_secret(key) else self.value(each) for key, each in value.items()}
+
+    def _secret(self, value: Any) -> Any:
+        """What a field holds whose name says that it is secret: a text, some, or what a text must match."""
+        if isinstance(value, str):
+            return HIDDEN if value else value
+        if isinstance(value, list):
+            return [self._secret(each) if isinstance(each, str) else self.value(each) for each in value]
+        if isinstance(value, dict) and value.keys() <= MATCHES:
+            return {key: self._secret(each) for key, each in value.items()}
+        return self.value(value)
 
     def _items(self, items: list[Any]) -> Iterator[Any]:
         """The arguments of a command may be among them: a flag, and what is meant for it."""

@@ -43,6 +43,9 @@ TEXTS = [
     ("with sk-proj-abcdefghijklmnop1234 it is", ["abcdefghijklmnop1234"]),
     ("github_pat_11ABCDEFG0abcdefghijklmnop", ["11ABCDEFG0"]),
     ("git clone https://t0kent0ken@host/x", ["t0ken"]),
+    ('{"X-Api-Key":["abc123"],"Host":["a"]}', ["abc123"]),
+    ('{"headers":{"x-api-key":{"exact":"abc123"}}}', ["abc123"]),
+    ("<password>hunter 2</password>", ["hunter", " 2"]),
     ("postgres://u:pa/ss@host/db", ["pa/", "ss@"]),
     ("postgres://u:p@ss/word@host/db", ["p@ss", "word"]),
 ]
@@ -64,6 +67,8 @@ def test_a_credential_in_a_text_is_hidden(text: str, secrets: list[str]) -> None
         "http://host:8080?mail=ann@example.com",
         "prompt tokens: 128, max_tokens=5, tokenizer: bert, author: ann, bypass: on",
         'secrets "db" not found',
+        '{"secret":{"name":"db","key":"a"},"authorization":{"rules":[{"to":"x"}]},"tls_headers":[]}',
+        "token: [{'name': 'a'}], secret: {}",
         '{"token": null, "secret": false}',
         'kfunc_requests_total{model="iris",code="200"} 1',
         "pod sk-iris-00001-deployment-5bd6c7d8f9-abcde",

@@ -50,6 +50,19 @@ def test_what_follows_a_flag_of_a_secret_is_hidden() -> None:
     assert Redactor(set()).value(arguments) == ["serve", "--api-key", HIDDEN, "--token", "--port", "80", f"--api-key={HIDDEN}"]
 
 
+def test_header_fields_that_a_route_asks_for_are_hidden_and_lists_too() -> None:
+    rules = {
+        "headers": {"x-api-key": {"exact": "abc"}, "end-user": {"exact": "ann"}},
+        "tokens": ["abc"],
+        "secrets": [{"name": "db"}],
+    }
+    assert Redactor(set()).value(rules) == {
+        "headers": {"x-api-key": {"exact": HIDDEN}, "end-user": {"exact": "ann"}},
+        "tokens": [HIDDEN],
+        "secrets": [{"name": "db"}],
+    }
+
+
 def test_fields_named_as_secrets_lose_their_values_but_not_names_of_secrets() -> None:
     data = {"client_secret": "x", "clientSecret": "x", "secret": "x", "DB_SECRET": "x", "x-api-key": "x"}
     kept = {"secretName": "db", "imagePullSecret": "pull"}
