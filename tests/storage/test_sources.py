@@ -255,6 +255,27 @@ def test_an_identity_token_of_the_secret_s_config_is_given_to_the_token_server(
     assert [(verb, path) for verb, path, _ in registry.web.asked if "token" in path] == [("POST", "/token")]
 
 
+def test_a_registry_that_wants_a_password_gets_that_of_docker_s_config(
+    registry: Registry, fetch: FetchWith, tmp_path: Path
+) -> None:
+    manifest = as_json({"layers": [registry.blob(MODEL, "application/octet-stream", "model.onnx")]})
+
+    def guarded(handler: Handler) -> None:
+        if handler.headers.get("authorization") == "Basic bWU6c2VjcmV0":
+            digest = handler.path.rpartition("/")[2]
+            handler.send(200, manifest) if digest == "1" else handler.send_file(handler.path)
+        else:
+            handler.send(401, b"", {"www-authenticate": 'Basic realm="registry"'})
+
+    for path in (*registry.web.files, "/v2/team/iris/manifests/1"):
+        registry.web.answers[path] = guarded
+    uri = f"oci://{registry.host}/team/iris:1"
+    with pytest.raises(ModelLoadError, match="the registry needs credentials: DOCKER_CONFIG"):
+        fetch(uri)
+    (tmp_path / "config.json").write_bytes(as_json({"auths": {registry.host: {"auth": "bWU6c2VjcmV0"}}}))
+    assert fetch(uri, DOCKER_CONFIG=str(tmp_path)).path.read_bytes() == MODEL
+
+
 def test_a_registry_may_not_name_the_cloud_s_own_addresses_as_its_token_server(registry: Registry, fetch: FetchWith) -> None:
     registry.realm = "http://169.254.169.254/latest/token"
     with pytest.raises(ModelLoadError, match=r"169\.254\.169\.254, which is more private"):
