@@ -113,13 +113,13 @@ class OnDemand:
         return model
 
     async def _bring(self, model: "ResidentModel", *, must: bool) -> None:
-        shelf, there = self._open(), model.loaded is not None
-        if must or (
-            there and await asyncio.get_running_loop().run_in_executor(None, self._loader.changed, model.settings.model)
-        ):
-            await shelf.bring(model, again=True)
-        elif model.pinned and not there:
-            await shelf.bring(model)
+        version = ""
+        if model.loaded is not None and not must:
+            version = await asyncio.get_running_loop().run_in_executor(None, self._loader.changed, model.settings.model)
+        if must or version:
+            await self._open().bring(model, again=True)
+        elif model.pinned and model.loaded is None:
+            await self._open().bring(model)
 
     def _open(self) -> "Shelf":
         if self._shelf is None:
