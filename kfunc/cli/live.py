@@ -44,8 +44,9 @@ class Live:
                 self._miss()
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop asking, and show nothing."""
         self._close(None)
+        self._show("")
 
     def _close(self, due: float | None) -> None:
         self.due = due

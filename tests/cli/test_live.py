@@ -66,7 +66,7 @@ def test_it_asks_each_second_and_shows_what_happened_between() -> None:
                 selector.select(5)
                 live.step(now)
         live.close()
-    assert lines == ["20/s · p50 50 ms · p99 99 ms"]
+    assert lines == ["20/s · p50 50 ms · p99 99 ms", ""]
 
 
 def test_a_process_that_does_not_answer_is_asked_again_and_keeps_nobody_waiting() -> None:
@@ -78,8 +78,8 @@ def test_a_process_that_does_not_answer_is_asked_again_and_keeps_nobody_waiting(
         assert live.due == 3.0
         live.step(3.0)
         assert live.due == 4.0
+        assert lines == []
         live.close()
-    assert lines == []
 
 
 def test_old_figures_do_not_stay_when_nothing_runs_any_more() -> None:
@@ -97,4 +97,4 @@ def test_old_figures_do_not_stay_when_nothing_runs_any_more() -> None:
         for now in 2.0, 3.0:
             live.step(now)
         live.close()
-    assert lines == ["idle, 10 requests so far", f"no figures: http://{host}:{port}/metrics does not answer"]
+    assert lines == ["idle, 10 requests so far", f"no figures: http://{host}:{port}/metrics does not answer", ""]

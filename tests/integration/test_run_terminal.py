@@ -166,6 +166,28 @@ def test_an_edit_is_served_at_the_same_port_and_no_caller_is_refused(folder: Pat
     assert run.end() == 0
 
 
+def test_events_in_the_functions_own_folder_start_nothing_again_and_the_line_follows_a_change(
+    folder: Path, started: Callable[..., Run]
+) -> None:
+    with_file = FUNC_YAML.replace("logger: {}", "logger: {sink: 'file:events.jsonl'}")
+    (folder / "func.yaml").write_text(with_file)
+    run = started("--reload", terminal=True)
+    url = base(run)
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert infer(url) == [6.0]
+        run.read(0.1)
+    assert (folder / "events.jsonl").stat().st_size > 0
+    run.read(1.0)
+    assert "changed" not in run.text
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("  logger: {}\n", ""))
+    run.wait_for("func.yaml changed, starting again", "serving again", "idle, ")
+    run.text = ""
+    run.wait_for("idle, ")
+    assert "events" not in run.text
+    assert run.end() == 0
+
+
 def test_a_broken_edit_is_said_and_the_next_one_is_served(folder: Path, started: Callable[..., Run]) -> None:
     run = started("--reload", "--quiet")
     url = base(run)
