@@ -29,19 +29,26 @@ class FigureHistory:
 
     def __init__(self) -> None:
         self._taken: dict[str, Snapshot] = {}
+        self._shown: dict[str, Shown] = {}  # of the last moment, by the moment since which
         self._number = 0
 
-    def take(self, exposition: str, now: float) -> str:
-        """Read the pod's metrics at `now` (seconds, monotonic); the moment's name."""
+    def take(self, exposition: str, now: float) -> None:
+        """Read the pod's metrics at `now` (seconds, monotonic)."""
+        self._shown.clear()
         self._number += 1
         moment = str(self._number)
         self._taken[moment] = read(exposition, now)
         while len(self._taken) > MOST:
             del self._taken[next(iter(self._taken))]
-        return moment
 
-    def shown(self, moment: str, since: str) -> Shown:
-        """What a viewer sees at a moment, who came last at the moment `since`."""
+    def shown(self, since: str) -> Shown:
+        """What a viewer sees at the last moment, who came before at the moment `since`."""
+        known = since if since in self._taken else ""
+        if known not in self._shown:
+            self._shown[known] = self._show(str(self._number), known)
+        return self._shown[known]
+
+    def _show(self, moment: str, since: str) -> Shown:
         snapshot = self._taken[moment]
         before = None if since == moment else self._taken.get(since)
         labels = [each.labels for each in snapshot.select("kfunc_model_accelerator")]

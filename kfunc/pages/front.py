@@ -40,7 +40,7 @@ class FrontPage:
         self._config = config
         self._pod = pod
         self._history = FigureHistory()
-        self._moment = Shared(self._take)
+        self._looks = Shared(self._look)
         self._requests = Shared(self._join)
         self._thread: ThreadPoolExecutor | None = None
         self._application: Callable[[dict[str, Any]], Answer] | None = None
@@ -78,10 +78,11 @@ class FrontPage:
 
     async def _figures(self, exchange: Exchange) -> None:
         since = exchange.target.partition(b"?since=")[2].decode("latin-1")
-        exchange.respond(200, msgspec.json.encode(self._history.shown(await self._moment.get(), since)), JSON, NO_STORE)
+        await self._looks.get()
+        exchange.respond(200, msgspec.json.encode(self._history.shown(since)), JSON, NO_STORE)
 
-    async def _take(self) -> str:
-        return self._history.take(await self._pod.exposition(), time.monotonic())
+    async def _look(self) -> None:
+        self._history.take(await self._pod.exposition(), time.monotonic())
 
     async def _recent(self, exchange: Exchange) -> None:
         exchange.respond(200, await self._requests.get(), JSON, NO_STORE)

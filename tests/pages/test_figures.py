@@ -21,7 +21,8 @@ class Looked:
         self.history = FigureHistory()
 
     def take(self, exposition: str, now: float, since: str) -> Shown:
-        return self.history.shown(self.history.take(exposition, now), since)
+        self.history.take(exposition, now)
+        return self.history.shown(since)
 
 
 def test_the_first_look_has_no_figures_yet() -> None:
@@ -47,8 +48,17 @@ def test_two_viewers_do_not_shorten_each_others_time() -> None:
 
 def test_who_comes_back_before_there_is_another_snapshot_sees_no_figures_of_no_time() -> None:
     history = FigureHistory()
-    moment = history.take(scrape(1), 1.0)
-    assert history.shown(moment, moment).figures is None
+    history.take(scrape(1), 1.0)
+    assert history.shown(history.shown("").moment).figures is None
+
+
+def test_viewers_who_come_together_see_the_same_and_it_is_made_once() -> None:
+    history = FigureHistory()
+    history.take(scrape(1), 1.0)
+    first = history.shown("")
+    history.take(scrape(2), 2.0)
+    assert history.shown(first.moment) is history.shown(first.moment)
+    assert history.shown("17") is history.shown("")
 
 
 def test_a_moment_of_a_process_that_is_gone_is_as_none() -> None:
