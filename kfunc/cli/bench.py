@@ -37,7 +37,9 @@ LONGEST_S = 86_400.0
 @click.option("--rate", type=click.FloatRange(0.1, 1e6), help="Open loop: requests/s that arrive whatever happens.")
 @click.option("--duration", type=click.FloatRange(0.1, LONGEST_S), default=10.0, show_default=True, help="Seconds that count.")
 @click.option("--warmup", type=click.FloatRange(0, LONGEST_S), default=1.0, show_default=True, help="Seconds before them.")
-@click.option("--timeout", type=click.FloatRange(0.01, LONGEST_S), default=30.0, show_default=True, help="For one answer.")
+@click.option(
+    "--timeout", type=click.FloatRange(0.01, LONGEST_S), default=30.0, show_default=True, help="Seconds for one answer."
+)
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with charts.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: the result.")
 def bench(
