@@ -70,10 +70,15 @@ def _claim_is_named(where: FieldPath, name: str, path: str) -> Iterator[Finding]
 
 def pickles_are_trusted(function: Function) -> Iterator[Finding]:
     """Opening a pickle runs whatever is in it, so that it needs both consent and identity."""
-    inference = function.inference
-    yield from _trusted(inference.model, ("inference", "model"))
-    for number, model in enumerate(inference.models):
-        yield from _trusted(model, ("inference", "models", number))
+    for model, where in _sources(function):
+        yield from _trusted(model, where)
+
+
+def _sources(function: Function) -> Iterator[tuple[ModelSource, FieldPath]]:
+    """All models, each with its place in func.yaml."""
+    yield function.inference.model, ("inference", "model")
+    for number, model in enumerate(function.inference.models):
+        yield model, ("inference", "models", number)
 
 
 def _trusted(model: ModelSource, where: FieldPath) -> Iterator[Finding]:
@@ -104,8 +109,7 @@ def models_have_names(function: Function) -> Iterator[Finding]:
 
 def versions_can_change(function: Function) -> Iterator[Finding]:
     """A digest names one version: nothing new can be found under the URI."""
-    for number, model in enumerate((function.inference.model, *function.inference.models)):
-        where: FieldPath = ("inference", "model") if number == 0 else ("inference", "models", number - 1)
+    for model, where in _sources(function):
         if model.refresh_s and model.digest is not UNSET:
             yield Finding((*where, "refresh_s"), "with a digest there is no other version", "remove one of them", at_key=True)
 
@@ -124,6 +128,12 @@ def explanations_have_their_rows(function: Function) -> Iterator[Finding]:
     if explain.method in NEED_ROWS and not explain.background:
         yield Finding((*where, "method"), f"{explain.method} needs usual rows", "add background: FILE.npy, or .csv")
     yield from _travels(explain.background, (*where, "background"))
+
+
+def warm_ups_travel(function: Function) -> Iterator[Finding]:
+    """A request that is asked before the model is ready travels with the function."""
+    for model, where in _sources(function):
+        yield from _travels(model.warmup.file, (*where, "warmup", "file"))
 
 
 def pictures_are_whole(function: Function) -> Iterator[Finding]:
@@ -167,8 +177,8 @@ UNSERVED_WAYS = {
 
 def runtimes_are_served(function: Function) -> Iterator[Finding]:
     """What kfunc knows and does not serve, with the way to what it serves; a version is said once."""
-    for number, model in enumerate((function.inference.model, *function.inference.models)):
-        where = (*(("inference", "model") if number == 0 else ("inference", "models", number - 1)), "runtime")
+    for model, source in _sources(function):
+        where = (*source, "runtime")
         name, _, version = model.runtime.partition(PINNED)
         if name in UNSERVED_WAYS:
             yield Finding(where, *UNSERVED_WAYS[name])
@@ -219,6 +229,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     models_have_names,
     versions_can_change,
     memory_is_for_several,
+    warm_ups_travel,
     pictures_are_whole,
     explanations_have_their_rows,
     protocols_are_single,

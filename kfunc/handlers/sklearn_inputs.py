@@ -15,15 +15,18 @@ DATATYPES = {"O": TEXTS, "U": TEXTS, "S": TEXTS, "T": TEXTS, "i": "INT64", "u": 
 BLANKS: dict[str, Any] = {TEXTS: "", NUMBERS: 0.0, "INT64": 0, "BOOL": False}
 
 
-# Where an estimator that searches, calibrates or transforms the target keeps the fitted one that sees the rows.
-INNER = ("best_estimator_", "estimator_", "regressor_")
+# Where an estimator that searches, thresholds, transforms the target, calibrates, votes or stacks has what sees the rows.
+INNER = ("best_estimator_", "estimator_", "regressor_", "calibrated_classifiers_", "estimators_", "estimator")
 
 
 def first_step(estimator: Any) -> Any:
     """What sees the rows as they come; of several beside one another, the first."""
-    inner = next((getattr(estimator, name) for name in INNER if hasattr(estimator, name)), None)
-    if inner is not None:
-        return first_step(inner)
+    for name in INNER:
+        inner = getattr(estimator, name, None)
+        if isinstance(inner, list) and inner:
+            inner = inner[0]
+        if hasattr(inner, "get_params") or hasattr(inner, "estimator"):
+            return first_step(inner)
     steps = (*getattr(estimator, "steps", ()), *getattr(estimator, "transformer_list", ()))
     return next((first_step(step) for _, step in steps if step not in (None, "passthrough", "drop")), estimator)
 

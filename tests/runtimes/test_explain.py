@@ -10,7 +10,7 @@ import pytest
 import xgboost as xgb
 from skl2onnx import to_onnx
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -139,6 +139,8 @@ def test_nothing_is_explained_where_nothing_asks_for_it(serve: Serve, tmp_path: 
         (RandomForestRegressor(2), {"method": "shap-linear", **USUAL}, "a RandomForestRegressor is not linear"),
         (LinearRegression(), {"method": "shap-tree"}, "a LinearRegression is not made of trees: use shap-linear"),
         (make_pipeline(StandardScaler(), LinearRegression()), {"method": "shap-tree"}, "a LinearRegression is not made of"),
+        (VotingRegressor([("a", RandomForestRegressor(2)), ("b", RandomForestRegressor(2))]), {"method": "shap-tree"},
+         "a VotingRegressor is not made of trees: use shap-linear"),
         (LinearRegression(), {"method": "captum"}, "explain.method captum explains models of the runtime torch"),
         (LinearRegression(), {"method": "lime", "background": "narrow.npy"},
          "explain.background has 2 columns, and the model takes 3"),

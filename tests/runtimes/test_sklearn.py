@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingRegressor, VotingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
@@ -170,9 +172,8 @@ def test_a_table_with_mixed_columns_has_an_input_for_each_that_is_used(serve: Se
     assert np.allclose(np.frombuffer(model.binary(inputs)["predict"], "<f8"), expected)
 
 
-PLACES = make_pipeline(
-    ColumnTransformer([("c", OneHotEncoder(), ["city"]), ("n", StandardScaler(), ["age"])]), LinearRegression()
-)
+MIXED = ColumnTransformer([("c", OneHotEncoder(), ["city"]), ("n", StandardScaler(), ["age"])])
+PLACES = make_pipeline(MIXED, LinearRegression())
 WORDS = make_pipeline(TfidfVectorizer(), LogisticRegression())
 UNION = make_pipeline(FeatureUnion([("a", TfidfVectorizer()), ("b", TfidfVectorizer(analyzer="char"))]), LogisticRegression())
 COLUMNS = {"age": ("FP64", [-1]), "city": ("BYTES", [-1])}
@@ -183,6 +184,11 @@ COLUMNS = {"age": ("FP64", [-1]), "city": ("BYTES", [-1])}
     [
         (GridSearchCV(PLACES, {"linearregression__fit_intercept": [True, False]}, cv=2), ["age", "city"], COLUMNS),
         (TransformedTargetRegressor(PLACES), ["age", "city"], COLUMNS),
+        (VotingRegressor([("a", PLACES), ("b", PLACES)]), ["age", "city"], COLUMNS),
+        (StackingRegressor([("a", PLACES)]), ["age", "city"], COLUMNS),
+        (CalibratedClassifierCV(make_pipeline(MIXED, LogisticRegression()), cv=2), ["age", "city"], COLUMNS),
+        (CalibratedClassifierCV(WORDS, cv=2), "note", {"input": ("BYTES", [-1])}),
+        (OneVsRestClassifier(WORDS), "note", {"input": ("BYTES", [-1])}),
         (make_pipeline(OneHotEncoder(), LinearRegression()), ["city", "rooms"],
          {"city": ("BYTES", [-1]), "rooms": ("INT64", [-1])}),
         (make_pipeline(SimpleImputer(), LinearRegression()), ["age"], {"input": ("FP64", [-1, 1])}),

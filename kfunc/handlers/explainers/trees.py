@@ -19,11 +19,26 @@ OF_TREES = ("tree_", "_predictors", "get_booster", "booster_", "calc_leaf_indexe
 """What trees, histogram boosting, and the estimators of XGBoost, LightGBM and CatBoost have."""
 
 
+OTHERS = (
+    "AdaBoost",
+    "Bagging",
+    "Voting",
+    "Stacking",
+    "MultiOutput",
+    "OneVs",
+    "OutputCode",
+    "RegressorChain",
+    "ClassifierChain",
+)
+"""Ensembles that shap does not know, though their members may be trees."""
+
+
 def has_trees(estimator: Any) -> bool:
     """Whether shap knows an estimator as trees. It is not asked: its import takes seconds."""
-    if type(estimator).__name__.startswith(("AdaBoost", "Bagging")):
+    if type(estimator).__name__.startswith(OTHERS):
         return False
-    members = np.asarray(getattr(estimator, "estimators_", ()), object).ravel()
+    found = getattr(estimator, "estimators_", ())
+    members = found.ravel() if isinstance(found, np.ndarray) else list(found)
     return any(hasattr(estimator, name) for name in OF_TREES) or (
         len(members) > 0 and all(hasattr(each, "tree_") for each in members)
     )
