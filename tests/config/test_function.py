@@ -237,7 +237,7 @@ inference:
     gpu_memory_mb: 2048
     files: ["*.joblib"]
     sealed: true
-    warmup: {requests: 3, shapes: {input: [1, 4]}}
+    warmup: {requests: 3, shapes: {input: [1, 4]}, file: request.json}
     lazy: true
   models:
     - {uri: "s3://bucket/wine.onnx", name: wine, refresh_s: 60}
