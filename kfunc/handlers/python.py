@@ -55,8 +55,8 @@ class PythonHandler(Handler):
         self.inputs = list(getattr(user, "inputs", ()))
         self.outputs = list(getattr(user, "outputs", ()))
         self.optional_inputs = list(getattr(user, "optional_inputs", ()))
-        self.exact_datatypes = getattr(user, "exact_datatypes", True)
-        self.platform = getattr(user, "platform", "python")
+        for name in ("exact_datatypes", "is_table", "platform"):
+            setattr(self, name, getattr(user, name, getattr(self, name)))
         for name in ("preprocess", "postprocess"):
             if hasattr(user, name):
                 setattr(self, name, getattr(user, name))

@@ -481,6 +481,21 @@ def test_a_handlers_optional_inputs_may_be_left_out(python: Callable[..., Loaded
     model.close()
 
 
+TABLE = """
+from kfunc import Handler, TensorSpec
+class Sums(Handler):
+    is_table = True
+    inputs = [TensorSpec("a", "FP64", [-1]), TensorSpec("b", "FP64", [-1])]
+    def predict(self, inputs): return inputs["a"] + inputs["b"]
+"""
+
+
+def test_a_handlers_table_has_one_number_of_rows(asked: Callable[..., Any]) -> None:
+    uneven = asked(TABLE, tensor([1, 2], "a"), tensor([1], "b"))
+    assert uneven == (400, {"error": "the columns do not all have the same number of rows"})
+    assert asked(TABLE, tensor([1, 2], "a"), tensor([1, 2], "b"))[0] == 200
+
+
 def test_a_handler_that_yields_is_warmed_up_too(python: Callable[..., LoadedModel]) -> None:
     model = python("asked = []\ndef predict(a):\n  asked.append(a)\n  yield a")
     asyncio.run(warm_up(model, Warmup(requests=2, shapes={"a": [1]})))
