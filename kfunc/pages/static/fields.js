@@ -139,7 +139,7 @@ function imageField(spec, id) {
     const sizes = wanted.channelsFirst ? [wanted.channels, height, width] : [height, width, wanted.channels];
     const made = drawn ? image.numbersOf(canvas, wanted, scale.value) : new Array(product(sizes)).fill(0);
     const values = spec.datatype === "UINT8" ? made.map((value) => Math.max(0, Math.min(255, Math.round(value)))) : made;
-    const code = drawn && { ...wanted, picture: file.files[0].name, scale: scale.value, height, width };
+    const code = drawn ? { ...wanted, picture: file.files[0].name, scale: scale.value, height, width } : { zeros: true };
     return { ...head(spec), shape: batched ? [1, ...sizes] : sizes, values, code };
   };
   const controls = [

@@ -60,6 +60,7 @@ function arrayCode(input, at, lines) {
     return `np.array([Path(${python(input.code.file)}).read_bytes()], object).reshape(${shape})`;
   }
   if (input.code?.picture) return pictureCode(input, at, lines);
+  if (input.code?.zeros) return `np.zeros(${shape}, np.${DTYPES[input.datatype]})`;
   if (input.texts) return `np.array(${JSON.stringify(input.texts)}, object).reshape(${shape})`;
   if (input.values.length * 4 > LONGEST) {
     lines.push(`array_${at} = np.zeros(${shape}, np.${DTYPES[input.datatype]})  # your numbers`);
