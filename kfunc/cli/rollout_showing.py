@@ -26,6 +26,7 @@ def report(record: Record, now: float) -> str:
     if not rollout.has_ended:
         there = record.driver.is_there(now)
         lines.append(f"driven by: {record.driver.holder}" if there else "driven by: nobody; `kfunc rollout resume` goes on")
+        lines += [f"waits for: {rollout.why}"] if rollout.why else []
     lines += ["", shares(rollout)]
     if rollout.checks and not rollout.has_ended:
         lines += ["", "checks of this step:", *(f"  {check.verdict:<7} {check.text}" for check in rollout.checks)]
@@ -127,6 +128,7 @@ def document(record: Record, now: float) -> dict[str, Any]:
         "step": rollout.step if rollout.strategy == "canary" else None,
         "steps": rollout.settings.steps if rollout.strategy == "canary" else None,
         "reason": rollout.reason,
+        "why": rollout.why,
         "winner": rollout.winner,
         "driver": record.driver.holder if record.driver.is_there(now) else "",
         "began_at": rollout.began_at,

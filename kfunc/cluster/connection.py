@@ -33,6 +33,15 @@ class Reply(Struct, frozen=True):
     status: int
     body: bytes
 
+    def refused(self, about: str) -> str:
+        """Why the API did not pass the request on, behind what was asked; empty where the pod itself answered."""
+        if self.status < 400 or b'"kind":"Status"' not in self.body:
+            return ""
+        try:
+            return refusal(self.status, msgspec.json.decode(self.body), about).message
+        except msgspec.DecodeError:
+            return ""
+
 
 class Cluster:
     """The API of one cluster. Threads may share it.

@@ -7,15 +7,20 @@ what is neither waits for more requests.
 from collections.abc import Iterator
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from kfunc.config.analysis import Analysis, Query
 from kfunc.rollout.state import Check, Pod, Rollout, Verdict, Window
 from kfunc.rollout.statistics import Z_SURE, Sample, added, difference, grown, proportion, quantile
 
+REQUESTS = "requests"
+"""The check of how many there were."""
 FEWEST = 10
 """Requests below which nothing is broken, however it looks."""
 LEAST_GAP_S = 0.005
 """Times that differ by less are the same: buckets are no finer."""
+STALE_S = 15.0
+"""Figures that are older say nothing of now: three looks of Prometheus."""
 MOST_BAD_LOOKS = 3
 """A query that is out of its bounds so often in a row ends the rollout."""
 
@@ -26,6 +31,7 @@ def extended(window: Window, pods: dict[str, list[Pod]], now: float, exclude_sta
     A pod begins to count when it was ready for `exclude_start_s`: what it answered before, with a cold model, is left out.
     """
     samples, last = dict(window.samples), dict[str, Sample]()
+    read_at = window.read_at | {tag: now for tag, listed in pods.items() if any(pod.counters is not None for pod in listed)}
     for tag, listed in pods.items():
         for pod in listed:
             before = window.last.get(pod.name)
@@ -37,7 +43,17 @@ def extended(window: Window, pods: dict[str, list[Pod]], now: float, exclude_sta
                 last[pod.name] = pod.counters
             elif pod.ready_at and now - pod.ready_at >= exclude_start_s:
                 last[pod.name] = pod.counters
-    return Window(window.since, samples, last)
+    return Window(window.since, samples, last, read_at)
+
+
+def dated(check: Check, window: Window, now: float) -> Check:
+    """The check as it stands now: what was not read in this step, or not of late, is not passed."""
+    at = window.read_at.get(check.tag)
+    is_fresh = at is not None and now - at <= STALE_S
+    if is_fresh or (check.verdict != "pass" and check.name != REQUESTS):
+        return check
+    text = f"{check.text}, {'not read so far' if at is None else 'not read of late'}"
+    return replace(check, verdict="unsure", text=text)
 
 
 def judge(rollout: Rollout, tag: str, needed: int) -> list[Check]:
@@ -52,7 +68,7 @@ def judge(rollout: Rollout, tag: str, needed: int) -> list[Check]:
 
 def _verdicts(analysis: Analysis, sample: Sample, stable: Sample, needed: int) -> Iterator[tuple[str, Verdict, str]]:
     enough = sample.requests >= needed
-    yield "requests", "pass" if enough else "unsure", f"{sample.requests:.0f} requests, {needed} are needed"
+    yield REQUESTS, "pass" if enough else "unsure", f"{sample.requests:.0f} requests, {needed} are needed"
     if sample.requests > 0:
         yield _errors(analysis, sample)
         if analysis.p99_ms is not UNSET:

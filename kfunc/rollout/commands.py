@@ -58,7 +58,7 @@ def aborted(rollout: Rollout, reason: str, now: float) -> Rollout:
     _under_way(rollout)
     if rollout.phase == "rolling-back":
         return rollout
-    if rollout.phase == "promoting" and rollout.stage != "shift":
+    if rollout.phase == "promoting" and rollout.stage == "clean":
         raise RolloutRefused("the promotion is nearly done: `kfunc rollout undo` takes it back afterwards")
     return roll_back(rollout, reason, now)
 

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from kfunc.rollout.analysis import extended, judge, judge_query, percent
-from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, next_stage
+from kfunc.rollout.analysis import REQUESTS, dated, extended, judge, judge_query, percent
+from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, layout, next_stage
 from kfunc.rollout.state import MOST_EVENTS, Check, Event, Rollout, Seen, Window
 
 SOON_S, LOOK_S = 1.0, 5.0
+BARE_S = 20.0
+"""How long a revision with traffic may have no ready pod: what it gets meanwhile is lost, or waits."""
+WAVES = 4
+"""A Deployment that is replaced goes so a quarter of its pods at a time, each of which may take as long as a new one."""
 
 
 class Decision(Struct, frozen=True):
@@ -32,6 +36,12 @@ def decide(rollout: Rollout, seen: Seen, now: float) -> Decision:
 def noted(rollout: Rollout, text: str, now: float) -> Rollout:
     """The rollout with an event more."""
     return replace(rollout, events=[*rollout.events, Event(now, text)][-MOST_EVENTS:])
+
+
+def taken_up(rollout: Rollout, now: float) -> Rollout:
+    """The rollout in the hands of another driver: nobody has looked for a while, so what lasts lasts from now on."""
+    since = now if rollout.phase == "promoting" else rollout.since
+    return replace(rollout, unready_since=now, bare_since=0.0, since=since)
 
 
 def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -77,7 +87,7 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
     passed = all(check.verdict == "pass" for check in rollout.checks)
     elapsed = now - rollout.settled_at
     due = elapsed >= rollout.settings.interval_s
-    few = any(check.name == "requests" and check.verdict != "pass" for check in rollout.checks)
+    few = any(check.name == REQUESTS and check.verdict != "pass" for check in rollout.checks)
     load = few and rollout.settings.analysis.load is not UNSET
     if rollout.paused:
         return Decision(rollout, LOOK_S, load)
@@ -85,8 +95,8 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return _passed(rollout, now, load)
     most = rollout.settings.analysis.max_step_s
     if elapsed >= max(most, rollout.settings.interval_s) and rollout.strategy != "ab":
-        unsure = "; ".join(check.text for check in rollout.checks if check.verdict != "pass")
-        return Decision(roll_back(rollout, f"{_where(rollout)}: not passed within {most:g} s: {unsure}{_because(seen)}", now))
+        reason = f"{_where(rollout)}: not passed within {most:g} s: {_unsure(rollout)}{_because(seen)}"
+        return Decision(roll_back(rollout, reason, now))
     return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
 
 
@@ -105,7 +115,7 @@ def _passed(rollout: Rollout, now: float, load: bool) -> Decision:
     stable = rollout.window.samples.get(rollout.stable.tag)
     if stable is not None and stable.requests >= rollout.settings.analysis.min_requests:
         rollout = replace(rollout, reference=stable)
-    summary = "; ".join(check.text for check in rollout.checks if check.name != "requests")
+    summary = "; ".join(check.text for check in rollout.checks if check.name != REQUESTS)
     rollout = noted(rollout, f"{_where(rollout)} passed{': ' if summary else ''}{summary}", now)
     if rollout.step + 1 < len(rollout.settings.steps):
         rollout = _entered(replace(rollout, step=rollout.step + 1), now)
@@ -118,18 +128,28 @@ def _switched(rollout: Rollout, seen: Seen, now: float) -> Decision:
     rollout, trouble = _looked(rollout, seen, now)
     if trouble:
         return Decision(roll_back(rollout, f"after the switch: {trouble}", now))
-    if rollout.settled_at and not rollout.paused and now - rollout.settled_at >= rollout.settings.keep_s:
-        return Decision(promote(rollout, rollout.candidates[0].tag, f"{rollout.settings.keep_s:g} s have passed", now))
-    return Decision(rollout, min(LOOK_S, rollout.settings.keep_s / 4 + 0.1))
+    keep_s, elapsed = rollout.settings.keep_s, now - rollout.settled_at
+    if rollout.settled_at and not rollout.paused and elapsed >= keep_s:
+        unsure = _unsure(rollout)
+        if not unsure:
+            return Decision(promote(rollout, rollout.candidates[0].tag, f"{keep_s:g} s have passed", now))
+        most = max(rollout.settings.analysis.max_step_s, keep_s)
+        if elapsed >= most:
+            return Decision(roll_back(rollout, f"after the switch: not sure within {most:g} s: {unsure}{_because(seen)}", now))
+    return Decision(rollout, min(LOOK_S, keep_s / 4 + 0.1))
+
+
+def _unsure(rollout: Rollout) -> str:
+    """What keeps the rollout from going on; empty where every check is passed."""
+    return "; ".join(check.text for check in rollout.checks if check.verdict != "pass")
 
 
 def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     """The rollout with what was seen taken up, and what must end it."""
     analysis = rollout.settings.analysis
-    if all(seen.ready.get(share.tag) for share in rollout.candidates):
-        rollout = replace(rollout, unready_since=now)
-    elif now - rollout.unready_since >= analysis.ready_timeout_s:
-        return rollout, f"no pod of {_unready(rollout, seen)} was ready for {analysis.ready_timeout_s:g} s{_because(seen)}"
+    rollout, trouble = _pods_looked(rollout, seen, now)
+    if trouble:
+        return rollout, trouble
     for share in rollout.candidates:
         pods = seen.pods.get(share.tag, [])
         again = sum(max(pod.restarts - rollout.restarts.get(pod.name, 0), 0) for pod in pods)
@@ -143,11 +163,32 @@ def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
         rollout = replace(rollout, settled_at=now, window=Window(now, {}, rollout.window.last))
     window = extended(rollout.window, seen.pods, now, analysis.exclude_start_s)
     if seen.samples is not None:
-        window = replace(window, samples=seen.samples)
-    return _judged(replace(rollout, window=window), seen)
+        window = replace(window, samples=seen.samples, read_at={share.tag: now for share in rollout.shares})
+    return _judged(replace(rollout, window=window), seen, now)
 
 
-def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
+def _pods_looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
+    """Whether each candidate has its pods, and what must end it where one has none, or too few for too long."""
+    bare = [share for share in rollout.candidates if not any(pod.ready_at for pod in seen.pods.get(share.tag, []))]
+    for share in bare:
+        if share.tag in seen.broken:
+            return rollout, f"{share.revision} has no ready pod: {seen.broken[share.tag]}"
+    rollout = replace(rollout, bare_since=(rollout.bare_since or now) if bare else 0.0)
+    weights = layout(rollout).weights
+    asked = [share for share in bare if weights.get(share.tag)]
+    if asked and now - rollout.bare_since >= BARE_S:
+        return rollout, f"no pod of {asked[0].revision} was ready for {BARE_S:g} s{_because(seen)}"
+    short = [share for share in rollout.candidates if not seen.ready.get(share.tag)]
+    if not short:
+        return replace(rollout, unready_since=now), ""
+    most = rollout.settings.analysis.ready_timeout_s
+    if now - rollout.unready_since < most:
+        return rollout, ""
+    what, was = ("no pod", "was") if short[0] in bare else (f"fewer than {rollout.settings.warm} pods", "were")
+    return rollout, f"{what} of {short[0].revision} {was} ready for {most:g} s{_because(seen)}"
+
+
+def _judged(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     analysis = rollout.settings.analysis
     needed = analysis.min_requests
     if rollout.phase == "switched" or (rollout.strategy == "blue-green" and analysis.load is UNSET):
@@ -168,6 +209,7 @@ def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
             verdict, text = judge_query(query, value, stable, looks.get(key, 0) + 1)
             looks[key] = 0 if verdict == "pass" or value is None else looks.get(key, 0) + 1
             checks.append(Check(query.name, share.tag, verdict, text))
+    checks = [dated(check, rollout.window, now) for check in checks]
     failed = "; ".join(check.text for check in checks if check.verdict == "fail")
     return replace(rollout, checks=checks, bad_looks=looks), failed
 
@@ -175,6 +217,9 @@ def _judged(rollout: Rollout, seen: Seen) -> tuple[Rollout, str]:
 def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
     """Stage after stage, each when the one before is in place and known to all gateways."""
     if not seen.settled:
+        if rollout.phase == "promoting" and rollout.stage in ("shift", "adopt") and now - rollout.since >= _longest(rollout):
+            reason = f"the promotion did not take effect within {_longest(rollout):g} s{_because(seen)}"
+            return Decision(roll_back(rollout, reason, now))
         return Decision(replace(rollout, settled_at=0.0) if rollout.settled_at else rollout)
     if not rollout.settled_at:
         rollout = replace(rollout, settled_at=now)
@@ -183,11 +228,17 @@ def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return Decision(rollout)
     stage = next_stage(rollout)
     if stage is not None:
-        return Decision(replace(rollout, stage=stage, settled_at=0.0))
+        return Decision(replace(rollout, stage=stage, since=now, settled_at=0.0))
     winner = rollout.share(rollout.winner) or rollout.stable
     if rollout.phase == "promoting":
         return Decision(noted(replace(rollout, phase="promoted", ended_at=now), f"promoted: {winner.revision} has all", now))
     return Decision(noted(replace(rollout, phase="rolled-back", ended_at=now), f"rolled back to {winner.revision}", now))
+
+
+def _longest(rollout: Rollout) -> float:
+    """How long a stage of a promotion may take before there is nothing but the new revision."""
+    waves = WAVES if rollout.mode == "raw" and rollout.stage == "adopt" else 1
+    return waves * rollout.settings.analysis.ready_timeout_s
 
 
 def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -219,10 +270,6 @@ def _where(rollout: Rollout) -> str:
     if rollout.strategy == "canary":
         return f"step {current_step(rollout)} %"
     return "before the switch" if rollout.strategy == "blue-green" else "comparison"
-
-
-def _unready(rollout: Rollout, seen: Seen) -> str:
-    return next((share.revision for share in rollout.candidates if not seen.ready.get(share.tag)), "the candidate")
 
 
 def _because(seen: Seen) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.rollout.commands import RolloutRefused
-from kfunc.rollout.deciding import Decision, decide
+from kfunc.rollout.deciding import Decision, decide, taken_up
 from kfunc.rollout.history import advanced
 from kfunc.rollout.record import LEASE_S, Driver, Record
 from kfunc.rollout.state import Rollout, Seen
@@ -107,10 +107,13 @@ class Drive:
         """One look and what comes of it. Raises Conflict where the record was changed meanwhile."""
         record = self._mine()
         now = self._clock()
+        if record.driver.holder != self._holder:
+            record = replace(record, rollout=taken_up(record.rollout, now))
         seen = self._world.look(record, now)
         if self._refused and not seen.settled:
             seen = replace(seen, why=self._refused)
         decision = decide(record.rollout, seen, now)
+        decision = replace(decision, rollout=replace(decision.rollout, why="" if decision.rollout.has_ended else seen.why))
         if self._is_worth_keeping(record, decision.rollout, now):
             driver = Driver(self._holder, now + LEASE_S)
             record = self._store.write(replace(advanced(record, decision.rollout), driver=driver))
@@ -145,7 +148,8 @@ class Drive:
         before = record.rollout
         if before.window.last.keys() != rollout.window.last.keys():
             return True
-        return replace(before, window=rollout.window, checks=rollout.checks, unready_since=rollout.unready_since) != rollout
+        counts = {name: getattr(rollout, name) for name in ("window", "checks", "unready_since", "why")}
+        return replace(before, **counts) != rollout
 
     def leave(self) -> None:
         """Let the next driver begin at once."""

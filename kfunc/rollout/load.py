@@ -68,12 +68,15 @@ class Sender:
         self._turn, self._number = itertools.count(), itertools.count()
         self._lock = threading.Lock()
         self._next_at = 0.0
+        self.failure = ""
+        """Why the last request could not be sent; empty where it could."""
 
     def send(self, places: dict[str, list[Place]], wanted: bool) -> None:
         """Begin or stop; `places` are the ready pods of each revision, by tag."""
         self._places = {tag: listed for tag, listed in places.items() if listed}
         if not wanted or not self._places:
             self._wanted.clear()
+            self.failure = ""
             return
         if not self._threads:
             self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(PARALLEL)]
@@ -102,8 +105,9 @@ class Sender:
             listed = places[tags[turn % len(tags)]]
             try:
                 self._send_one(listed[turn // len(tags) % len(listed)])
-            except KfuncError:
-                continue  # the pod is gone, or does not answer: its own counters say what there was
+                self.failure = ""
+            except KfuncError as error:  # the pod may be gone, or not answer: its own counters say what there was
+                self.failure = f"requests cannot be sent: {error.message}"
 
     def _wait_for_turn(self) -> None:
         pause_s = 1 / (self._settings.rate * max(1, len(self._places)))
@@ -120,17 +124,25 @@ class Sender:
                 self._requests = itertools.cycle([self._synthetic(place)])
             request = next(self._requests)
         fields = request.headers | {"x-request-id": f"rollout-{os.getpid()}-{next(self._number)}"}
-        self._cluster.post_to_pod(self._namespace, pod, port, request.path, request.body, fields, TIMEOUT_S)
+        reply = self._cluster.post_to_pod(self._namespace, pod, port, request.path, request.body, fields, TIMEOUT_S)
+        if refused := reply.refused(pod):
+            raise ClusterError(refused, reply.status)
 
     def _synthetic(self, place: Place) -> Request:
         """A request of plausible values. Raises ClusterError where the model does not say what it takes."""
         path = f"/v2/models/{quote(self._model)}"
         reply = self._cluster.ask_pod(self._namespace, *place, path)
         if reply.status != 200:
-            raise ClusterError(f"the model's metadata could not be read: {reply.status}", reply.status)
+            raise ClusterError(
+                f"the metadata of {self._model}, from which requests are made, cannot be read ({path} answers {reply.status}); "
+                "analysis.load.source can name a log instead",
+                reply.status,
+            )
         try:
             specs = msgspec.json.decode(reply.body, type=Inputs).inputs
         except msgspec.MsgspecError:
-            raise ClusterError("the model's metadata is not that of protocol V2") from None
+            raise ClusterError(
+                f"what {path} answers is not protocol V2's metadata: name a log as analysis.load.source"
+            ) from None
         body = msgspec.json.encode(sample_request(specs, "v2"))
         return Request("POST", f"{path}/infer", {"content-type": "application/json"}, body, TIMEOUT_S)

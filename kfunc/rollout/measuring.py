@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from msgspec import Struct
+
 from kfunc.client.connections import Connections
 from kfunc.client.errors import ClientError
 from kfunc.client.wire import Request, parse_url
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.observed import name_of
 from kfunc.errors import ClusterError, StartupError
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.exposition import read_exposition
@@ -27,22 +30,35 @@ EVERY_S = 5.0
 Ask = Callable[[str], tuple[int, bytes]]
 
 
-def scrape(cluster: Cluster, namespace: str, pods: list[Manifest], port: int) -> dict[str, Sample]:
-    """The counters of pods that are ready, by name; those that do not answer are left out."""
+class Scraped(Struct, frozen=True):
+    """The counters of pods that answered, by name, and why a pod of a revision of which none did has none."""
 
-    def ask(pod: Manifest) -> tuple[str, Sample | None]:
-        name = pod["metadata"]["name"]
+    counters: dict[str, Sample] = {}
+    failure: str = ""
+
+
+def scrape(cluster: Cluster, namespace: str, pods: dict[str, list[Manifest]], port: int) -> Scraped:
+    """What ready pods have counted; `pods` by tag. Of each revision the newest are asked, whose requests are fewest."""
+
+    def ask(pod: Manifest) -> Sample | str:
+        about = f"the metrics of {name_of(pod)} cannot be read"
         try:
-            reply = cluster.ask_pod(namespace, name, port, "/metrics", ASK_S)
-        except ClusterError:
-            return name, None
-        return name, read_exposition(reply.body.decode(errors="replace")) if reply.status == 200 else None
+            reply = cluster.ask_pod(namespace, name_of(pod), port, "/metrics", ASK_S)
+        except ClusterError as error:
+            return f"{about}: {error.message}"
+        if reply.status != 200:
+            return reply.refused(about) or f"{about}: port {port} answers {reply.status}"
+        return read_exposition(reply.body.decode(errors="replace"))
 
-    ready = [pod for pod in pods if ready_at(pod)][:MOST_PODS]
-    if not ready or not port:
-        return {}
-    with ThreadPoolExecutor(min(AT_ONCE, len(ready))) as pool:
-        return {name: counters for name, counters in pool.map(ask, ready) if counters is not None}
+    ready = {tag: sorted(filter(ready_at, own), key=ready_at, reverse=True)[:MOST_PODS] for tag, own in pods.items()}
+    asked = [pod for own in ready.values() for pod in own]
+    if not asked or not port:
+        return Scraped()
+    with ThreadPoolExecutor(min(AT_ONCE, len(asked))) as pool:
+        found = dict(zip(map(name_of, asked), pool.map(ask, asked), strict=True))
+    counters = {name: one for name, one in found.items() if isinstance(one, Sample)}
+    silent = [found[name_of(own[0])] for own in ready.values() if own and not any(name_of(pod) in counters for pod in own)]
+    return Scraped(counters, "; ".join(map(str, silent)))
 
 
 class Prometheus:

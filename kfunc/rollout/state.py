@@ -45,11 +45,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Window(Struct, frozen=True):
-    """What was counted since a step began; `last` has the counters of each pod that counts, as they were last seen."""
+    """What was counted since a step began; `last` has the counters of each pod that counts, as they were last seen.
+
+    `read_at`: by tag, when the figures of a revision were last read in this step.
+    """
 
     since: float = 0.0
     samples: dict[str, Sample] = {}
     last: dict[str, Sample] = {}
+    read_at: dict[str, float] = {}
 
 
 class Check(Struct, frozen=True):
@@ -72,7 +76,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     """A rollout: the first share had all requests when it began.
 
     `since` is when its phase, or the step within it, began; `settled_at` when the cluster was first seen as the phase,
-    or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready.
+    or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready;
+    `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen.
     `scales` are the revisions' own min-scales, as text, for the time after it.
     """
 
@@ -91,6 +96,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     since: float
     settled_at: float = 0.0
     unready_since: float = 0.0
+    bare_since: float = 0.0
     began_at: float
     ended_at: float = 0.0
     is_split: bool = False
@@ -98,6 +104,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     stage: Stage = "shift"
     winner: str = ""
     reason: str = ""
+    why: str = ""
     window: Window = Window()
     reference: Sample | None = None
     restarts: dict[str, int] = {}
@@ -140,7 +147,8 @@ class Seen(Struct, frozen=True):
     """What the cluster is like: whether all is as the layout wants it, the pods by tag, and what Prometheus says.
 
     `settled`: so it is, and requests go that way; `why`: what is waited for; `broken`: by tag, why a revision
-    cannot become ready. `samples` are Prometheus' since the window began; `values` are those of queries by name and tag.
+    cannot become ready. `samples` are Prometheus' since the window began, `values` those of queries by name and tag;
+    both None where it was not asked, or did not answer.
     """
 
     settled: bool = False

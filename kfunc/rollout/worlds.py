@@ -42,27 +42,29 @@ class ClusterWorld:
         """The pods of each share, what they have counted, and why one that is not ready is not; `pods`, `ready` by tag."""
         self._places = {tag: [(name_of(pod), request_port(pod)) for pod in own if ready_at(pod)] for tag, own in pods.items()}
         port = rollout.settings.metrics_port if self._prometheus is None and rollout.phase in ("running", "switched") else 0
-        counters = scrape(self.cluster, rollout.namespace, [pod for own in pods.values() for pod in own], port)
+        scraped = scrape(self.cluster, rollout.namespace, pods, port)
         read: dict[str, list[Pod]] = {
-            tag: [read_pod(found, pod, counters.get(name_of(pod))) for pod in own] for tag, own in pods.items()
+            tag: [read_pod(found, pod, scraped.counters.get(name_of(pod))) for pod in own] for tag, own in pods.items()
         }
         unready = [share for share in rollout.candidates if not ready[share.tag]] if rollout.phase in WATCHED else []
         kept_back = self._hindrances.look(found, {share.revision: pods[share.tag] for share in unready}, now)
         broken = {share.tag: why.text for share in unready if (why := kept_back[share.revision]).is_final}
-        whys = dict.fromkeys(why.text for why in kept_back.values())
-        return self._with_values(rollout, Seen(why="; ".join(whys), pods=read, broken=broken, ready=ready), now)
+        unsent = self._sender.failure if self._sender is not None else ""
+        whys = dict.fromkeys([*(why.text for why in kept_back.values()), scraped.failure, unsent])
+        seen = Seen(why="; ".join(filter(None, whys)), pods=read, broken=broken, ready=ready)
+        return self._with_values(rollout, seen, now)
 
     def _with_values(self, rollout: Rollout, seen: Seen, now: float) -> Seen:
         if self._prometheus is None or rollout.phase not in ("running", "switched") or not rollout.settled_at:
             return seen
         if not self._prometheus.is_due(rollout):
-            return replace(seen, samples=rollout.window.samples)
+            return seen
         try:
             values = self._prometheus.values(rollout, now)
             samples = self._prometheus.samples(rollout, now) if rollout.settings.component else {}
             return replace(seen, samples=samples, values=values)
         except (Unanswered, ClusterError) as error:
-            return replace(seen, samples=rollout.window.samples, why=f"Prometheus: {error.message}")
+            return replace(seen, why=f"{seen.why}{'; ' if seen.why else ''}Prometheus: {error.message}")
 
     def load(self, record: Record, wanted: bool) -> None:
         """Send requests of our own from now on, or no more."""

@@ -74,10 +74,19 @@ def test_the_errors_that_stable_has_as_well_are_nobodys_fault() -> None:
     assert ended.phase == "promoted"
 
 
-def test_requests_of_a_pods_first_seconds_do_not_count() -> None:
+@pytest.mark.parametrize(("exclude_start_s", "phase"), [(8.0, "promoted"), (0.0, "rolled-back")])
+def test_requests_of_a_pods_first_seconds_do_not_count(exclude_start_s: float, phase: str) -> None:
     world = FakeWorld(Health(), Health())
-    world.counts["candidate"] = [500.0, 500.0]
-    assert drive(world, FakeStore(record(rollout()))).phase == "promoted"
+    sleep = world.sleep
+
+    def cold(seconds: float) -> None:
+        if world.layout.is_split and world.now < world.began + 8.0:
+            world.counts["candidate"][0] += 20.0
+            world.counts["candidate"][1] += 20.0
+        sleep(seconds)
+
+    world.sleep = cold  # type: ignore[method-assign]
+    assert drive(world, FakeStore(record(rollout(exclude_start_s=exclude_start_s)))).phase == phase
 
 
 def test_blue_green_waits_at_its_preview_until_it_is_promoted() -> None:
