@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from kfunc.errors import KfuncError
-from kfunc.rollout.deciding import noted, promote, roll_back, switch
+from kfunc.rollout.deciding import noted, promote, roll_back
 from kfunc.rollout.state import Rollout
 
 
@@ -49,7 +49,8 @@ def promoted(rollout: Rollout, variant: str, now: float) -> Rollout:
     if variant and variant != rollout.candidates[0].tag:
         raise RolloutRefused("only an A/B test has variants: leave out --variant")
     if rollout.strategy == "blue-green" and rollout.phase == "running":
-        return switch(rollout, now)
+        asked = replace(rollout, asked_at=now, paused=False)
+        return rollout if rollout.asked_at else noted(asked, "the switch is asked for", now)
     return promote(rollout, rollout.candidates[0].tag, "asked for", now)
 
 

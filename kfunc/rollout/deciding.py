@@ -12,6 +12,8 @@ from kfunc.rollout.state import MOST_EVENTS, Check, Event, Rollout, Seen, Window
 SOON_S, LOOK_S = 1.0, 5.0
 BARE_S = 20.0
 """How long a revision with traffic may have no ready pod: what it gets meanwhile is lost, or waits."""
+UNDO_S = 60.0
+"""An undo waits so long for as many pods as have to take over, and then takes those that there are: what it leaves is worse."""
 WAVES = 4
 """A Deployment that is replaced goes so a quarter of its pods at a time, each of which may take as long as a new one."""
 
@@ -41,7 +43,7 @@ def noted(rollout: Rollout, text: str, now: float) -> Rollout:
 def taken_up(rollout: Rollout, now: float) -> Rollout:
     """The rollout in the hands of another driver: nobody has looked for a while, so what lasts lasts from now on."""
     since = now if rollout.phase == "promoting" else rollout.since
-    return replace(rollout, unready_since=now, bare_since=0.0, since=since)
+    return replace(rollout, unready_since=now, bare_since=0.0, since=since, asked_at=now if rollout.asked_at else 0.0)
 
 
 def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -50,8 +52,10 @@ def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
         if share.tag in seen.broken:
             reason = f"{share.revision} did not become ready: {seen.broken[share.tag]}"
             return Decision(roll_back(rollout, reason, now))
+    rollout = _counted(rollout, seen)
     waiting = [share for share in rollout.candidates if not seen.ready.get(share.tag)]
-    if waiting or not seen.settled:
+    late = rollout.strategy == "undo" and now - rollout.since >= UNDO_S
+    if waiting or not (seen.settled or late):
         left = rollout.settings.analysis.ready_timeout_s
         if now - rollout.since >= left:
             what = f"{waiting[0].revision} was not ready" if waiting else "the cluster did not take up the new revision"
@@ -84,7 +88,9 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return Decision(roll_back(rollout, f"{_where(rollout)}: {trouble}", now))
     if not rollout.settled_at:
         return Decision(rollout)
-    passed = all(check.verdict == "pass" for check in rollout.checks)
+    if rollout.asked_at:
+        return _asked(rollout, seen, now)
+    passed = not _unsure(rollout) and (seen.settled or rollout.strategy != "blue-green")
     elapsed = now - rollout.settled_at
     due = elapsed >= rollout.settings.interval_s
     few = any(check.name == REQUESTS and check.verdict != "pass" for check in rollout.checks)
@@ -95,9 +101,18 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return _passed(rollout, now, load)
     most = rollout.settings.analysis.max_step_s
     if elapsed >= max(most, rollout.settings.interval_s) and rollout.strategy != "ab":
-        reason = f"{_where(rollout)}: not passed within {most:g} s: {_unsure(rollout)}{_because(seen)}"
+        reason = f"{_where(rollout)}: not passed within {most:g} s{_with(_unsure(rollout))}{_because(seen)}"
         return Decision(roll_back(rollout, reason, now))
     return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
+
+
+def _asked(rollout: Rollout, seen: Seen, now: float) -> Decision:
+    """Somebody wants the switch: it is made when the candidate has the pods for it."""
+    if seen.settled:
+        return Decision(switch(rollout, now))
+    if now - rollout.asked_at >= rollout.settings.analysis.ready_timeout_s:
+        return Decision(noted(replace(rollout, asked_at=0.0), f"not switched{_because(seen)}", now))
+    return Decision(rollout)
 
 
 def _passed(rollout: Rollout, now: float, load: bool) -> Decision:
@@ -147,7 +162,7 @@ def _unsure(rollout: Rollout) -> str:
 def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     """The rollout with what was seen taken up, and what must end it."""
     analysis = rollout.settings.analysis
-    rollout, trouble = _pods_looked(rollout, seen, now)
+    rollout, trouble = _pods_looked(_counted(rollout, seen), seen, now)
     if trouble:
         return rollout, trouble
     for share in rollout.candidates:
@@ -165,6 +180,12 @@ def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     if seen.samples is not None:
         window = replace(window, samples=seen.samples, read_at={share.tag: now for share in rollout.shares})
     return _judged(replace(rollout, window=window), seen, now)
+
+
+def _counted(rollout: Rollout, seen: Seen) -> Rollout:
+    """The rollout that knows how many pods the stable revision has, as long as it has requests."""
+    pods = sum(pod.ready_at > 0 for pod in seen.pods.get(rollout.stable.tag, []))
+    return replace(rollout, kept_pods=pods) if layout(rollout).weights[rollout.stable.tag] else rollout
 
 
 def _pods_looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
@@ -247,7 +268,7 @@ def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:
 
 def switch(rollout: Rollout, now: float) -> Rollout:
     """Blue/green: the candidate gets everything."""
-    rollout = _entered(replace(rollout, phase="switched", paused=False), now)
+    rollout = _entered(replace(rollout, phase="switched", paused=False, asked_at=0.0), now)
     return noted(rollout, f"switched: {percent(1)} of the requests go to {rollout.candidates[0].revision}", now)
 
 
@@ -273,7 +294,11 @@ def _where(rollout: Rollout) -> str:
 
 
 def _because(seen: Seen) -> str:
-    return f": {seen.why}" if seen.why else ""
+    return _with(seen.why)
+
+
+def _with(text: str) -> str:
+    return f": {text}" if text else ""
 
 
 PHASES: dict[str, Callable[[Rollout, Seen, float], Decision]] = {

@@ -148,7 +148,7 @@ class Drive:
         before = record.rollout
         if before.window.last.keys() != rollout.window.last.keys():
             return True
-        counts = {name: getattr(rollout, name) for name in ("window", "checks", "unready_since", "why")}
+        counts = {name: getattr(rollout, name) for name in ("window", "checks", "unready_since", "kept_pods", "why")}
         return replace(before, **counts) != rollout
 
     def leave(self) -> None:

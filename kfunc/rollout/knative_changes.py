@@ -27,7 +27,7 @@ from kfunc.rollout.objects import (
 from kfunc.rollout.record import Objects, Record
 from kfunc.rollout.state import Layout, Rollout, Share
 
-MIN_SCALE = "autoscaling.knative.dev/min-scale"
+MIN_SCALE, MAX_SCALE = "autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale"
 
 
 class Live(Struct, frozen=True):
@@ -40,11 +40,23 @@ class Live(Struct, frozen=True):
 
 
 def difference(record: Record, live: Live) -> Difference:
-    """What is to be done next, in order."""
+    """What is to be done next, in order. Where there is a winner, requests are turned to it before anything else is changed."""
     rollout, wanted = record.rollout, layout(record.rollout)
+    first: list[Change] = []
+    if wanted.winner and rollout.via == "istio" and is_split(live.others.get(main_key(rollout))):
+        first = [*_traffic(record, live, wanted, service_waits=False)]
+        if first and not wanted.tagged:  # tags stay as long as requests are sent to their hosts
+            return Difference([change for change in first if not isinstance(change, Delete)])
+    rest = _rest(record, live, wanted, is_turned=bool(first))
+    return Difference([*first, *rest.changes], rest.waiting)
+
+
+def _rest(record: Record, live: Live, wanted: Layout, is_turned: bool) -> Difference:
+    """What is to be done of the Service, its revisions and, where they are not turned yet, of where requests go."""
+    rollout = record.rollout
     service = _service(record, live.service, wanted)
     if service["spec"]["template"]["metadata"]["name"] != _template(live.service) and not is_bound(live.service):
-        return _pinning(rollout, live.service)
+        return _pinning(rollout, live.service, wanted)
     changes: list[Change] = []
     if not is_as_wanted(service, live.service):
         others = [one for one in record.objects.candidate if key_of(one)[0] != "KnativeService"] if wanted.tagged else []
@@ -52,20 +64,30 @@ def difference(record: Record, live: Live) -> Difference:
         changes.append(Apply(with_version(service, live.service)))
     waiting = "" if changes else route_waiting(live.service, service["spec"]["traffic"])
     changes += _scales(rollout, live, wanted)
-    if rollout.via == "istio":
+    if rollout.via == "istio" and not is_turned:
         changes += _traffic(record, live, wanted, bool(changes or waiting))
-    return Difference(changes, waiting)
+    return Difference(changes, waiting or _too_few(rollout, live, wanted))
 
 
-def _pinning(rollout: Rollout, live: Manifest) -> Difference:
-    """First the traffic is bound to the stable revision by name.
+def _too_few(rollout: Rollout, live: Live, wanted: Layout) -> str:
+    """What the revision that is to take over at once lacks of the pods for that; empty where it has them."""
+    for share in rollout.candidates if rollout.phase in ("warming", "running") else ():
+        fewest, ready = _fewest(rollout, share, live, wanted), live.ready_pods.get(share.revision, 0)
+        if _takes_over(rollout, share, wanted) and ready < fewest:
+            return f"{ready} of {fewest} pods of {share.revision} are ready"
+    return ""
+
+
+def _pinning(rollout: Rollout, live: Manifest, wanted: Layout) -> Difference:
+    """First the traffic is bound by name to the revision that has it, and to the tags that requests are sent to.
 
     A new template makes Knative look for the latest revision that is ready, which may be another than the one with the traffic.
     """
-    traffic = [{"revisionName": rollout.stable.revision, "percent": 100}]
+    plain = rollout.share(wanted.plain) or rollout.stable
+    traffic = service_traffic(rollout, wanted) if wanted.is_split else [{"revisionName": plain.revision, "percent": 100}]
     pinned = stated(live) | {"spec": live["spec"] | {"traffic": traffic}}
     if holds(traffic, live["spec"].get("traffic")):
-        return Difference(waiting="Knative binds the traffic to the stable revision")
+        return Difference(waiting=f"Knative binds the traffic to {plain.revision}")
     return Difference([Apply(with_version(pinned, live))])
 
 
@@ -156,10 +178,21 @@ def _scales(rollout: Rollout, live: Live, wanted: Layout) -> Iterator[Change]:
 
 
 def _fewest(rollout: Rollout, share: Share, live: Live, wanted: Layout) -> int:
-    """How many pods a share keeps: as many as have to take over at once, where that is so."""
-    takes_over = rollout.strategy in ("blue-green", "undo") and share != rollout.stable and not wanted.winner
-    running = live.ready_pods.get(rollout.stable.revision, 0) if takes_over else 0
-    return max(wanted.warm, running, int(rollout.scales.get(share.revision) or 0))
+    """How many pods a share keeps: as many as have to take over at once, where that is so, and no more than it may have."""
+    needed = 0
+    if share == rollout.stable and not wanted.weights[share.tag]:
+        needed = rollout.kept_pods  # for the way back
+    elif _takes_over(rollout, share, wanted):
+        needed = live.ready_pods.get(rollout.stable.revision, 0)
+    revision = live.revisions.get(share.revision, {"metadata": {}})
+    most = int((revision["metadata"].get("annotations") or {}).get(MAX_SCALE) or 0)
+    wished = max(wanted.warm, needed)
+    return max(min(wished, most) if most else wished, int(rollout.scales.get(share.revision) or 0))
+
+
+def _takes_over(rollout: Rollout, share: Share, wanted: Layout) -> bool:
+    """Whether the share is to get everything at once."""
+    return rollout.strategy in ("blue-green", "undo") and share != rollout.stable and not wanted.winner
 
 
 def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) -> Iterator[Change]:
@@ -178,10 +211,17 @@ def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) ->
     if not wanted.winner:
         return  # before the split nothing is touched
     final = final_traffic(record)
-    for key, manifest in final.items():
+    for key, manifest in sorted(final.items(), key=lambda item: item[0] != main_key(rollout)):
         yield from _applied(key, manifest, live)
     if not wanted.tagged:
-        yield from (Delete(key) for key in split if key not in final and key in live.others)
+        yield from (Delete(key) for key in left_over(record) if key not in final and key in live.others)
+
+
+def left_over(record: Record) -> set[Key]:
+    """What a rollout may leave behind: its split, and what a promotion had brought that was taken back; not what pods read."""
+    objects = record.objects
+    made = {key for key in by_key(objects.promoted) if key[0] != "KnativeService"} if record.rollout.winner else set()
+    return (set(by_key(objects.split)) | made) - set(by_key(objects.candidate))
 
 
 def main_key(rollout: Rollout) -> Key:

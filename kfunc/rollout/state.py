@@ -78,7 +78,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     `since` is when its phase, or the step within it, began; `settled_at` when the cluster was first seen as the phase,
     or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready;
     `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen.
-    `scales` are the revisions' own min-scales, as text, for the time after it.
+    `scales` are the revisions' own min-scales, as text, for the time after it; `kept_pods`: how many ready pods the
+    stable revision had when it last had requests. `asked_at`: when somebody asked for the switch (0: nobody).
     """
 
     id: str
@@ -97,6 +98,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     settled_at: float = 0.0
     unready_since: float = 0.0
     bare_since: float = 0.0
+    kept_pods: int = 0
+    asked_at: float = 0.0
     began_at: float
     ended_at: float = 0.0
     is_split: bool = False

@@ -14,7 +14,7 @@ from kfunc.rollout.driver import World
 from kfunc.rollout.hindrances import Hindrances
 from kfunc.rollout.load import Place, Sender
 from kfunc.rollout.measuring import Prometheus, scrape
-from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, Key, by_key, condition
+from kfunc.rollout.objects import Annotate, Apply, Change, Delete, Difference, Key, by_key, condition
 from kfunc.rollout.pods import read_pod, ready_at, request_port
 from kfunc.rollout.prometheus import Unanswered
 from kfunc.rollout.record import Record
@@ -76,21 +76,34 @@ class ClusterWorld:
         found = {(kind, namespace, name): self.cluster.get(kind, name, namespace) for kind, namespace, name in sorted(keys)}
         return {key: manifest for key, manifest in found.items() if manifest is not None}
 
-    def change(self, difference: Difference, namespace: str) -> None:
-        """Make the changes; what somebody else changed since it was looked at waits for the next look. Raises ClusterError."""
-        try:
-            for change in difference.changes:
-                if isinstance(change, Apply):
-                    self.cluster.apply(change.manifest, force=True)
-                elif isinstance(change, Delete):
-                    kind, place, name = change.key
-                    self.cluster.delete(kind, name, place)
-                elif isinstance(change, Annotate):
-                    about = {"resourceVersion": change.version, "annotations": change.annotations}
-                    self.cluster.patch("Revision", change.revision, namespace, {"metadata": about})
-        except ClusterError as error:
+    def change(self, difference: Difference, rollout: Rollout) -> None:
+        """Make the changes; what somebody else changed since it was looked at waits for the next look. Raises ClusterError.
+
+        On the way to a winner one that is refused does not keep back the others, of which only the last delete anything.
+        """
+        refused: list[ClusterError] = []
+        for change in difference.changes:
+            if refused and (not rollout.winner or isinstance(change, Delete)):
+                break
+            try:
+                self._make(change, rollout.namespace)
+            except ClusterError as error:
+                if not 400 <= error.code < 500:
+                    raise
+                refused.append(error)
+        for error in refused:
             if error.code != CONFLICT:
-                raise
+                raise error
+
+    def _make(self, change: Change, namespace: str) -> None:
+        if isinstance(change, Apply):
+            self.cluster.apply(change.manifest, force=True)
+        elif isinstance(change, Delete):
+            kind, place, name = change.key
+            self.cluster.delete(kind, name, place)
+        elif isinstance(change, Annotate):
+            about = {"resourceVersion": change.version, "annotations": change.annotations}
+            self.cluster.patch("Revision", change.revision, namespace, {"metadata": about})
 
 
 class KnativeWorld(ClusterWorld):
@@ -108,7 +121,9 @@ class KnativeWorld(ClusterWorld):
         by_revision: dict[str, list[Manifest]] = {}
         for pod in self.cluster.objects("Pod", namespace, of_service):
             by_revision.setdefault(pod["metadata"]["labels"].get(REVISION_LABEL, ""), []).append(pod)
-        keys = set(by_key(record.objects.split)) | set(knative_changes.final_traffic(record))
+        keys = (
+            knative_changes.left_over(record) | set(knative_changes.final_traffic(record)) | set(by_key(record.objects.split))
+        )
         self._live = knative_changes.Live(
             service,
             revisions,
@@ -128,7 +143,7 @@ class KnativeWorld(ClusterWorld):
 
     def arrange(self, record: Record) -> None:
         """Change what differs. Raises ClusterError."""
-        self.change(knative_changes.difference(record, self._live), record.rollout.namespace)
+        self.change(knative_changes.difference(record, self._live), record.rollout)
 
 
 class RawWorld(ClusterWorld):
@@ -153,7 +168,7 @@ class RawWorld(ClusterWorld):
 
     def arrange(self, record: Record) -> None:
         """Change what differs. Raises ClusterError."""
-        self.change(raw_changes.difference(record, self._live), record.rollout.namespace)
+        self.change(raw_changes.difference(record, self._live), record.rollout)
 
 
 def world_of(cluster: Cluster, rollout: Rollout) -> World:

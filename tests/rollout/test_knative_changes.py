@@ -4,9 +4,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kfunc.rollout.knative_changes import MIN_SCALE, Live, difference, service_traffic
+from kfunc.rollout.knative_changes import MAX_SCALE, MIN_SCALE, Live, difference, left_over, service_traffic
 from kfunc.rollout.layout import layout
-from kfunc.rollout.objects import Annotate, Apply, Delete, Key, by_key, split_of
+from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, Key, by_key, split_of, with_weights
 from kfunc.rollout.record import Objects, Record, from_config_map, to_config_map
 from kfunc.rollout.state import Rollout
 from tests.rollout.worlds import rollout
@@ -86,7 +86,7 @@ def test_the_traffic_is_bound_to_the_stable_revision_before_there_is_a_new_one()
 
 def test_the_new_template_waits_until_that_is_in_effect() -> None:
     found = difference(record(rollout()), live(service("iris-a", PINNED, LATEST)))
-    assert (found.changes, found.waiting) == ([], "Knative binds the traffic to the stable revision")
+    assert (found.changes, found.waiting) == ([], "Knative binds the traffic to iris-a")
 
 
 def test_then_the_new_revision_comes_with_its_tag_and_without_traffic() -> None:
@@ -105,6 +105,34 @@ def test_blue_green_keeps_as_many_pods_as_have_to_take_over() -> None:
     there = replace(live(service("iris-b", TAGGED)), ready_pods={"iris-a": 4})
     found = difference(record(rollout("blue-green")), there).changes
     assert found == [Annotate("iris-b", {MIN_SCALE: "4"}, "5")]
+
+
+def of_switch(phase: Any, ready: dict[str, int], scale: str = "1", **fields: Any) -> Difference:
+    """What blue/green lacks with so many ready pods, where both revisions have this min-scale."""
+    one = rollout("blue-green", phase=phase, is_split=phase != "warming", **fields)
+    split = SPLIT if phase != "warming" else SINGLE
+    if phase == "switched":
+        split = with_weights(SPLIT, {"stable": 0, "candidate": 100}, matches=True)
+    return difference(record(one), replace(live(service("iris-b", TAGGED), split, scale), ready_pods=ready))
+
+
+def test_the_switch_waits_until_the_pods_that_take_over_are_ready() -> None:
+    assert of_switch("warming", {"iris-a": 4, "iris-b": 3}, "4").waiting == "3 of 4 pods of iris-b are ready"
+    assert of_switch("running", {"iris-a": 4, "iris-b": 3}, "4").waiting == "3 of 4 pods of iris-b are ready"
+    assert of_switch("running", {"iris-a": 4, "iris-b": 4}, "4").is_none
+    assert of_switch("switched", {"iris-a": 4, "iris-b": 3}, "4").is_none
+
+
+def test_after_the_switch_the_old_revision_keeps_the_pods_that_it_had() -> None:
+    found = of_switch("switched", {"iris-a": 10, "iris-b": 10}, "1", kept_pods=10).changes
+    assert Annotate("iris-a", {MIN_SCALE: "10"}, "5") in found
+
+
+def test_no_revision_is_asked_for_more_pods_than_it_may_have() -> None:
+    one = rollout("blue-green", phase="running", is_split=True)
+    there = replace(live(service("iris-b", TAGGED), SPLIT), ready_pods={"iris-a": 9, "iris-b": 1})
+    there.revisions["iris-b"]["metadata"]["annotations"][MAX_SCALE] = "4"
+    assert difference(record(one), there).changes == [Annotate("iris-b", {MIN_SCALE: "4"}, "5")]
 
 
 def test_nothing_is_split_before_the_new_revision_is_ready() -> None:
@@ -130,6 +158,39 @@ def test_on_the_way_back_weights_do_not_wait_for_knative() -> None:
     (change,) = difference(record(back), live(service("iris-b", TAGGED, PINNED), SPLIT | {"spec": {"http": heavy()}})).changes
     assert isinstance(change, Apply)
     assert [part["weight"] for part in change.manifest["spec"]["http"][0]["route"]] == [100, 0]
+
+
+def test_on_the_way_back_requests_are_turned_before_anything_else_is_changed() -> None:
+    back = rollout(phase="rolling-back", winner="stable", stage="shift", is_split=True)
+    edited = live(service("iris-b", LATEST, TAGGED), SPLIT | {"spec": {"http": heavy()}}, scale=None)
+    first, *others = difference(record(back), edited).changes
+    assert isinstance(first, Apply)
+    assert first.manifest["kind"] == "VirtualService"
+    assert [type(one) for one in others] == [Apply, Annotate, Annotate]
+
+
+def test_tags_stay_as_long_as_requests_are_sent_to_their_hosts() -> None:
+    ended = rollout(phase="rolling-back", winner="stable", stage="clean", is_split=True)
+    (change,) = difference(record(ended), live(service("iris-b", TAGGED), SPLIT)).changes
+    assert isinstance(change, Apply)
+    assert change.manifest["spec"] == SINGLE["spec"]
+
+
+def test_what_a_promotion_had_brought_goes_when_it_is_taken_back() -> None:
+    rule = SINGLE | {"kind": "AuthorizationPolicy", "metadata": {"name": "iris", "namespace": "default"}}
+    key: Key = ("AuthorizationPolicy", "default", "iris")
+    objects = replace(OBJECTS, promoted=[*OBJECTS.promoted, rule])
+    ended = rollout(phase="rolling-back", winner="stable", stage="clean", is_split=True)
+    there = replace(live(service("iris-a", PINNED), scale=None), others={MAIN: SINGLE, key: rule})
+    assert difference(Record(ended, objects), there).changes == [Delete(key)]
+    assert key in left_over(Record(ended, objects))
+
+
+def test_a_service_that_others_have_changed_gets_its_tags_back_before_its_template() -> None:
+    one = rollout(phase="running", is_split=True)
+    (change,) = difference(record(one), live(service("iris-x", LATEST), SPLIT)).changes
+    assert isinstance(change, Apply)
+    assert (change.manifest["spec"]["template"]["metadata"]["name"], change.manifest["spec"]["traffic"]) == ("iris-x", TAGGED)
 
 
 def heavy() -> list[dict[str, Any]]:
