@@ -91,9 +91,9 @@ class ClusterWorld:
                 if not 400 <= error.code < 500:
                     raise
                 refused.append(error)
-        for error in refused:
-            if error.code != CONFLICT:
-                raise error
+        final = [error for error in refused if error.code != CONFLICT]
+        if final:
+            raise final[0]
 
     def _make(self, change: Change, namespace: str) -> None:
         if isinstance(change, Apply):
