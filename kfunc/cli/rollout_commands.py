@@ -38,10 +38,14 @@ def pause(function: str, namespace: str, context: str, output: str) -> int:
 @click.argument("function", metavar="[NAME|DIR]", default=".")
 @cluster_options
 def resume(function: str, namespace: str, context: str, output: str) -> int:
-    """Go on after a pause; where nobody drives the rollout any more, drive it from here."""
+    """Go on after a pause; where nobody drives the rollout any more, drive it from here.
+
+    A comparison that has shown its result is counted on until it is ended; Ctrl-C leaves it.
+    """
     from kfunc.rollout import commands
 
-    return _follow(*_told(function, namespace, context, commands.resume), output == "json")
+    cluster, store, record = _told(function, namespace, context, commands.resume)
+    return _follow(cluster, store, record, output == "json", stay=commands.is_shown(record.rollout))
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout promote iris\n  kfunc rollout promote iris --variant treatment")
@@ -128,8 +132,8 @@ def _told(function: str, namespace: str, context: str, command: Command) -> tupl
     raise Conflict("the rollout is changed by others all the time; try again")
 
 
-def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_json: bool) -> int:
-    """Drive it where nobody does, else say what its driver does, until it ends or rests."""
+def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_json: bool, stay: bool = False) -> int:
+    """Drive it where nobody does, else say what its driver does, until it ends or (unless we `stay`) rests."""
     from kfunc.cli.rollout_driving import drive as run
     from kfunc.cli.rollout_driving import finish
     from kfunc.cli.rollout_status import follow
@@ -138,8 +142,8 @@ def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_js
         return finish(store, as_json)
     told = max(0, len(record.rollout.events) - 1)
     if not record.driver.is_there(time.time()):
-        return run(cluster, record, holder_name(), as_json=as_json, told=told)
+        return run(cluster, record, holder_name(), as_json=as_json, stay=stay, told=told)
     lost = follow(store, record.rollout.events[:told], as_json)
     if lost is not None:
-        return run(cluster, lost, holder_name(), as_json=as_json, told=len(lost.rollout.events))
+        return run(cluster, lost, holder_name(), as_json=as_json, stay=stay, told=len(lost.rollout.events))
     return finish(store, as_json)

@@ -13,6 +13,11 @@ from kfunc.config.traffic import Traffic
 
 TRAFFIC: FieldPath = ("inference", "traffic")
 ANALYSIS: FieldPath = (*TRAFFIC, "analysis")
+BUCKETS_MS = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0),
+    *(100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0, 60_000.0, 300_000.0),
+)
+"""The bounds of kfunc's metrics of times: what took longer than one of them is known, what is between two is not."""
 PROMETHEUS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[^\s?#]*)?|service:[a-z0-9-]+/[a-z0-9-]+:[0-9]{1,5}")
 
 
@@ -69,4 +74,37 @@ def _queries(analysis: Analysis) -> Iterator[Finding]:
         seen.add(query.name)
 
 
-RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (times_fit, queries_can_be_judged)
+def bounds_can_be_judged(function: Function) -> Iterator[Finding]:
+    """p99 is read from buckets, and what is compared needs requests of both revisions."""
+    traffic = _traffic(function)
+    if traffic is None:
+        return
+    analysis = traffic.analysis
+    if analysis.p99_ms is not UNSET and analysis.p99_ms not in BUCKETS_MS:
+        below = max((bound for bound in BUCKETS_MS if bound < analysis.p99_ms), default=None)
+        above = min((bound for bound in BUCKETS_MS if bound > analysis.p99_ms), default=None)
+        message = f"times are counted in buckets, and {analysis.p99_ms:g} is the bound of none"
+        yield Finding((*ANALYSIS, "p99_ms"), message, " or ".join(f"{each:g}" for each in (below, above) if each is not None))
+    if traffic.strategy == "canary" and traffic.steps[:1] == [100]:
+        for key in "error_rate_over_stable", "p99_over_stable":
+            if getattr(analysis, key) is not UNSET:
+                message = f"{key} compares two revisions, and with steps: [100] the stable one has no requests"
+                yield Finding((*ANALYSIS, key), message, "remove it, or let a step come before: steps: [50, 100]", at_key=True)
+
+
+def kept_pods_are_allowed(function: Function) -> Iterator[Finding]:
+    """What a rollout keeps is the min-scale of a revision, which Knative refuses above its max-scale."""
+    traffic, most = _traffic(function), function.deploy.options.scale.max
+    if traffic is None or function.inference.mode == "raw" or most is UNSET:
+        return
+    if 0 < most < traffic.warm:
+        message = f"expected at most deploy.options.scale.max, {most}, found {traffic.warm}"
+        yield Finding((*TRAFFIC, "warm"), message, "raise max or lower warm")
+
+
+RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
+    times_fit,
+    queries_can_be_judged,
+    bounds_can_be_judged,
+    kept_pods_are_allowed,
+)

@@ -1,6 +1,6 @@
 """Judges what the candidates answered in a step, by func.yaml's bounds and beside the stable revision. Pure.
 
-A bound is broken when it is so by more than chance explains, and kept when the estimate keeps it;
+A bound is broken when even the interval that holds at all looks (`sure`) is beyond it, and kept when the estimate keeps it;
 what is neither waits for more requests.
 """
 
@@ -11,16 +11,18 @@ from msgspec.structs import replace
 
 from kfunc.config.analysis import Analysis, Query
 from kfunc.rollout.state import Check, Pod, Rollout, Verdict, Window
-from kfunc.rollout.statistics import Z_SURE, Sample, added, difference, grown, proportion, quantile
+from kfunc.rollout.statistics import Sample, added, between, grown, half_sure, proportion, quantile, sure, sure_difference
 
 REQUESTS = "requests"
 """The check of how many there were."""
 FEWEST = 10
 """Requests below which nothing is broken, however it looks."""
 LEAST_GAP_S = 0.005
-"""Times that differ by less are the same: buckets are no finer."""
+"""Times that differ by less are the same."""
 STALE_S = 15.0
 """Figures that are older say nothing of now: three looks of Prometheus."""
+ROUNDING = 1e-9
+"""A bound in milliseconds and a bucket's in seconds that differ by less are the same."""
 MOST_BAD_LOOKS = 3
 """A query that is out of its bounds so often in a row ends the rollout."""
 
@@ -43,7 +45,7 @@ def extended(window: Window, pods: dict[str, list[Pod]], now: float, exclude_sta
                 last[pod.name] = pod.counters
             elif pod.ready_at and now - pod.ready_at >= exclude_start_s:
                 last[pod.name] = pod.counters
-    return Window(window.since, samples, last, read_at)
+    return replace(window, samples=samples, last=last, read_at=read_at)
 
 
 def dated(check: Check, window: Window, now: float) -> Check:
@@ -56,61 +58,85 @@ def dated(check: Check, window: Window, now: float) -> Check:
     return replace(check, verdict="unsure", text=text)
 
 
-def judge(rollout: Rollout, tag: str, needed: int) -> list[Check]:
+def counted(rollout: Rollout, tag: str, needed: int) -> Check:
+    """Whether a revision has answered enough."""
+    seen = rollout.window.samples.get(tag, Sample()).requests
+    whose = f"{tag}: " if rollout.strategy == "ab" else ""
+    return Check(REQUESTS, tag, "pass" if seen >= needed else "unsure", f"{whose}{seen:.0f} requests, {needed} are needed")
+
+
+def judge(rollout: Rollout, tag: str, needed: int) -> Iterator[Check]:
     """The checks of one candidate, of whose requests `needed` must have been seen."""
-    analysis, samples = rollout.settings.analysis, rollout.window.samples
-    sample = samples.get(tag, Sample())
-    stable = samples.get(rollout.stable.tag, Sample())
-    if stable.requests < analysis.min_requests and rollout.reference is not None:
-        stable = rollout.reference
-    return [Check(name, tag, verdict, text) for name, verdict, text in _verdicts(analysis, sample, stable, needed)]
-
-
-def _verdicts(analysis: Analysis, sample: Sample, stable: Sample, needed: int) -> Iterator[tuple[str, Verdict, str]]:
-    enough = sample.requests >= needed
-    yield REQUESTS, "pass" if enough else "unsure", f"{sample.requests:.0f} requests, {needed} are needed"
+    yield counted(rollout, tag, needed)
+    sample = rollout.window.samples.get(tag, Sample())
     if sample.requests > 0:
-        yield _errors(analysis, sample)
-        if analysis.p99_ms is not UNSET:
-            yield _p99(analysis.p99_ms / 1000, sample)
-    if min(sample.requests, stable.requests) < min(FEWEST, analysis.min_requests):
-        return
+        for name, verdict, text in _verdicts(rollout, sample, needed):
+            yield Check(name, tag, verdict, text)
+
+
+def _verdicts(rollout: Rollout, sample: Sample, needed: int) -> Iterator[tuple[str, Verdict, str]]:
+    analysis, stable = rollout.settings.analysis, _stable(rollout)
+    few = sample.requests < min(FEWEST, analysis.min_requests)
+    bare = f"nothing of {rollout.stable.revision} to compare with: it has answered no requests since the rollout began"
+    yield _errors(analysis, sample, few)
     if analysis.error_rate_over_stable is not UNSET:
-        yield _errors_over(analysis.error_rate_over_stable, sample, stable)
+        name, bound = "error rate over stable", analysis.error_rate_over_stable
+        yield _errors_over(bound, sample, stable, few) if stable.requests else (name, "unsure", f"{name}: {bare}")
+    if not sample.timed and not needed:  # nothing but other requests than inferences: they have no bound
+        return
+    if analysis.p99_ms is not UNSET:
+        yield _p99(analysis.p99_ms / 1000, sample)
     if analysis.p99_over_stable is not UNSET:
-        yield _p99_over(analysis.p99_over_stable, sample, stable)
+        name, factor = "p99 over stable", analysis.p99_over_stable
+        yield _p99_over(factor, sample, stable) if stable.timed else (name, "unsure", f"{name}: {bare}")
 
 
-def _errors(analysis: Analysis, sample: Sample) -> tuple[str, Verdict, str]:
-    found = proportion(sample.errors, sample.requests, Z_SURE)
-    shown = proportion(sample.errors, sample.requests)
+def _stable(rollout: Rollout) -> Sample:
+    """What the stable revision answered in this step, or in an earlier one where it has too little of its own."""
+    now, before = rollout.window.samples.get(rollout.stable.tag, Sample()), rollout.reference
+    if before is None or now.requests >= min(rollout.settings.analysis.min_requests, before.requests):
+        return now
+    return before
+
+
+def _errors(analysis: Analysis, sample: Sample, few: bool) -> tuple[str, Verdict, str]:
+    found, shown = sure(sample.errors, sample.requests), proportion(sample.errors, sample.requests)
     text = (
         f"error rate {percent(found.value)} of {sample.requests:.0f} requests "
         f"({percent(shown.low)} to {percent(shown.high)}), at most {percent(analysis.error_rate)}"
     )
-    few = sample.requests < min(FEWEST, analysis.min_requests)
     return "error rate", _verdict(found.value, found.low, analysis.error_rate, few), text
 
 
 def _p99(bound_s: float, sample: Sample) -> tuple[str, Verdict, str]:
-    found = quantile(sample, 0.99, Z_SURE)
-    text = f"p99 {milliseconds(found.value)} of {sample.timed:.0f} answers, at most {milliseconds(bound_s)}"
-    return "p99", _verdict(found.value, found.low, bound_s, sample.timed < FEWEST), text
+    """Of times there are only buckets: the answers above one are counted against the 1 % that may be."""
+    if sample.timed <= 0:
+        return "p99", "unsure", "p99: no inference was answered"
+    found, (start, end) = quantile(sample, 0.99, sure), between(sample, 0.99)
+    near = milliseconds(found.value)
+    if start < bound_s * (1 - ROUNDING) and end > bound_s * (1 + ROUNDING):
+        near = f"between {milliseconds(start)} and {milliseconds(end)}"
+    text = f"p99 {near} of {sample.timed:.0f} answers, at most {milliseconds(bound_s)}"
+    if found.low >= bound_s * (1 - ROUNDING) and sample.timed >= FEWEST:
+        return "p99", "fail", text
+    return "p99", "pass" if end <= bound_s * (1 + ROUNDING) else "unsure", text
 
 
-def _errors_over(bound: float, sample: Sample, stable: Sample) -> tuple[str, Verdict, str]:
-    gap = difference(sample.errors, sample.requests, stable.errors, stable.requests, Z_SURE)
+def _errors_over(bound: float, sample: Sample, stable: Sample, few: bool) -> tuple[str, Verdict, str]:
+    gap = sure_difference(sample.errors, sample.requests, stable.errors, stable.requests)
     rate, other = proportion(sample.errors, sample.requests).value, proportion(stable.errors, stable.requests).value
     text = f"error rate {percent(rate)}, stable {percent(other)}: at most {percent(bound)} more"
-    return "error rate over stable", _verdict(gap.value, gap.low, bound, False), text
+    return "error rate over stable", _verdict(gap.value, gap.low, bound, few), text
 
 
 def _p99_over(factor: float, sample: Sample, stable: Sample) -> tuple[str, Verdict, str]:
-    found, other = quantile(sample, 0.99, Z_SURE), quantile(stable, 0.99, Z_SURE)
+    if sample.timed <= 0:
+        return "p99 over stable", "unsure", "p99 over stable: no inference was answered"
+    found, other = quantile(sample, 0.99, half_sure), quantile(stable, 0.99, half_sure)
     bound = max(factor * other.value, other.value + LEAST_GAP_S)
-    sure = max(factor * other.high, other.high + LEAST_GAP_S)
+    most = max(factor * other.high, other.high + LEAST_GAP_S)
     text = f"p99 {milliseconds(found.value)}, stable {milliseconds(other.value)}: at most {factor:g} times as long"
-    verdict: Verdict = "fail" if found.low > sure else "pass" if found.value <= bound else "unsure"
+    verdict: Verdict = "fail" if found.low > most and sample.timed >= FEWEST else "pass" if found.value <= bound else "unsure"
     return "p99 over stable", verdict, text
 
 
@@ -120,21 +146,23 @@ def _verdict(value: float, low: float, bound: float, few: bool) -> Verdict:
     return "pass" if value <= bound else "unsure"
 
 
-def judge_query(query: Query, value: float | None, stable: float | None, looks: int) -> tuple[Verdict, str]:
-    """A query's value; `looks` is how often in a row it was out of bounds, this time included."""
+def judge_query(query: Query, value: float | None, stable: float | None) -> tuple[bool | None, str]:
+    """Whether a query's value is within its bounds; None where that cannot be known."""
     if value is None:
-        return "unsure", f"{query.name}: Prometheus has no value"
-    bounds = []
+        return None, f"{query.name}: Prometheus has no value"
+    bounds, is_known = [], True
     if query.max is not UNSET:
         bounds.append((value <= query.max, f"at most {query.max:g}"))
     if query.min is not UNSET:
         bounds.append((value >= query.min, f"at least {query.min:g}"))
-    if query.over_stable is not UNSET and stable is not None:
-        bounds.append((value <= query.over_stable * stable, f"at most {query.over_stable:g} times the stable {stable:g}"))
-    text = f"{query.name} {value:g}, {' and '.join(text for _, text in bounds) or 'nothing to compare with'}"
-    if all(good for good, _ in bounds):
-        return "pass", text
-    return ("fail" if looks >= MOST_BAD_LOOKS else "unsure"), text
+    if query.over_stable is not UNSET:
+        is_known = stable is not None
+        shown = "the stable one's, which has none" if stable is None else f"the stable {stable:g}"
+        good = stable is None or value <= query.over_stable * stable
+        bounds.append((good, f"at most {query.over_stable:g} times {shown}"))
+    text = f"{query.name} {value:g}, {' and '.join(text for _, text in bounds)}"
+    is_good = all(good for good, _ in bounds)
+    return (None if is_good and not is_known else is_good), text
 
 
 def percent(value: float) -> str:

@@ -29,6 +29,11 @@ def resume(rollout: Rollout, now: float) -> Rollout:
     return noted(replace(rollout, paused=False, settled_at=settled_at), "resumed", now)
 
 
+def is_shown(rollout: Rollout) -> bool:
+    """Whether a comparison has its result, and goes on only because somebody wants more of it."""
+    return rollout.strategy == "ab" and rollout.phase == "running" and bool(rollout.reason)
+
+
 def promoted(rollout: Rollout, variant: str, now: float) -> Rollout:
     """Give everything to the candidate, or to the variant of a comparison, without waiting for analysis."""
     _under_way(rollout)

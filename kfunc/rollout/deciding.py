@@ -5,9 +5,10 @@ from collections.abc import Callable
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from kfunc.rollout.analysis import REQUESTS, dated, extended, judge, judge_query, percent
+from kfunc.rollout.analysis import REQUESTS, extended, percent
+from kfunc.rollout.judging import judged, remembered
 from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, layout, next_stage
-from kfunc.rollout.state import MOST_EVENTS, Check, Event, Rollout, Seen, Window
+from kfunc.rollout.state import MOST_EVENTS, Event, Rollout, Seen, Window
 
 SOON_S, LOOK_S = 1.0, 5.0
 BARE_S = 20.0
@@ -127,9 +128,7 @@ def _passed(rollout: Rollout, now: float, load: bool) -> Decision:
         return Decision(switch(rollout, now))
     if rollout.settings.promotion == "manual" and rollout.step == len(rollout.settings.steps) - 1:
         return Decision(rollout, LOOK_S, load, rests=True)
-    stable = rollout.window.samples.get(rollout.stable.tag)
-    if stable is not None and stable.requests >= rollout.settings.analysis.min_requests:
-        rollout = replace(rollout, reference=stable)
+    rollout = remembered(rollout)
     summary = "; ".join(check.text for check in rollout.checks if check.name != REQUESTS)
     rollout = noted(rollout, f"{_where(rollout)} passed{': ' if summary else ''}{summary}", now)
     if rollout.step + 1 < len(rollout.settings.steps):
@@ -179,7 +178,7 @@ def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     window = extended(rollout.window, seen.pods, now, analysis.exclude_start_s)
     if seen.samples is not None:
         window = replace(window, samples=seen.samples, read_at={share.tag: now for share in rollout.shares})
-    return _judged(replace(rollout, window=window), seen, now)
+    return judged(replace(rollout, window=window), seen, now)
 
 
 def _counted(rollout: Rollout, seen: Seen) -> Rollout:
@@ -207,32 +206,6 @@ def _pods_looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str
         return rollout, ""
     what, was = ("no pod", "was") if short[0] in bare else (f"fewer than {rollout.settings.warm} pods", "were")
     return rollout, f"{what} of {short[0].revision} {was} ready for {most:g} s{_because(seen)}"
-
-
-def _judged(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
-    analysis = rollout.settings.analysis
-    needed = analysis.min_requests
-    if rollout.phase == "switched" or (rollout.strategy == "blue-green" and analysis.load is UNSET):
-        needed = 0
-    checks, looks = [], dict(rollout.bad_looks)
-    for share in rollout.candidates:
-        if rollout.settings.component:
-            checks += judge(rollout, share.tag, needed)
-        for query in analysis.queries:
-            values = (seen.values or {}).get(query.name)
-            if values is None:  # not asked this time
-                checks += [check for check in rollout.checks if (check.name, check.tag) == (query.name, share.tag)] or [
-                    Check(query.name, share.tag, "unsure", f"{query.name}: not asked yet")
-                ]
-                continue
-            key = f"{query.name} {share.tag}"
-            value, stable = values.get(share.tag), values.get(rollout.stable.tag)
-            verdict, text = judge_query(query, value, stable, looks.get(key, 0) + 1)
-            looks[key] = 0 if verdict == "pass" or value is None else looks.get(key, 0) + 1
-            checks.append(Check(query.name, share.tag, verdict, text))
-    checks = [dated(check, rollout.window, now) for check in checks]
-    failed = "; ".join(check.text for check in checks if check.verdict == "fail")
-    return replace(rollout, checks=checks, bad_looks=looks), failed
 
 
 def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -268,7 +241,7 @@ def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:
 
 def switch(rollout: Rollout, now: float) -> Rollout:
     """Blue/green: the candidate gets everything."""
-    rollout = _entered(replace(rollout, phase="switched", paused=False, asked_at=0.0), now)
+    rollout = _entered(replace(remembered(rollout), phase="switched", paused=False, asked_at=0.0), now)
     return noted(rollout, f"switched: {percent(1)} of the requests go to {rollout.candidates[0].revision}", now)
 
 

@@ -48,12 +48,14 @@ class Window(Struct, frozen=True):
     """What was counted since a step began; `last` has the counters of each pod that counts, as they were last seen.
 
     `read_at`: by tag, when the figures of a revision were last read in this step.
+    `values`: the stable revision's of queries, as they were last read while it had traffic.
     """
 
     since: float = 0.0
     samples: dict[str, Sample] = {}
     last: dict[str, Sample] = {}
     read_at: dict[str, float] = {}
+    values: dict[str, float] = {}
 
 
 class Check(Struct, frozen=True):
@@ -80,6 +82,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen.
     `scales` are the revisions' own min-scales, as text, for the time after it; `kept_pods`: how many ready pods the
     stable revision had when it last had requests. `asked_at`: when somebody asked for the switch (0: nobody).
+    `reference`, `stable_values`: what the stable revision showed in earlier steps, for those in which it gets next to nothing.
     """
 
     id: str
@@ -110,6 +113,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     why: str = ""
     window: Window = Window()
     reference: Sample | None = None
+    stable_values: dict[str, float] = {}
     restarts: dict[str, int] = {}
     bad_looks: dict[str, int] = {}
     checks: list[Check] = []

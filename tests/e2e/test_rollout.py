@@ -14,7 +14,7 @@ from bench.rollouts import TRAFFIC, through_rollouts
 from tests.e2e.cluster import Json, Namespace, wait_until
 from tests.e2e.rolling import HERE, VARIANT, Rolling
 
-ANALYSIS = {"min_requests": 20, "max_step_s": 120, "ready_timeout_s": 40, "exclude_start_s": 1, "p99_ms": 200}
+ANALYSIS = {"min_requests": 20, "max_step_s": 120, "ready_timeout_s": 40, "exclude_start_s": 1, "p99_ms": 250}
 CANARY: Json = {"steps": [10, 50, 100], "interval_s": 5, "propagation_s": 2, "analysis": ANALYSIS}
 BLUE_GREEN: Json = {"strategy": "blue-green", "interval_s": 2, "propagation_s": 2, "keep_s": 20, "analysis": ANALYSIS}
 CLEAN = {"tags": [], "routes": ["all"], "scales": {"0"}}

@@ -3,7 +3,21 @@
 import pytest
 
 from kfunc.rollout.exposition import read_exposition
-from kfunc.rollout.statistics import Sample, added, difference, grown, holm, mean, p_value, proportion, quantile
+from kfunc.rollout.statistics import (
+    CHANCE,
+    Sample,
+    added,
+    between,
+    difference,
+    grown,
+    holm,
+    mean,
+    p_value,
+    proportion,
+    quantile,
+    sure,
+    sure_difference,
+)
 
 BOUNDS = [0.1, 0.2, 0.4]
 
@@ -26,7 +40,8 @@ def test_a_quantile_is_read_between_the_bounds_of_its_bucket() -> None:
     sample = Sample(100, 0, BOUNDS, [50, 40, 10, 0], 12.0)
     assert quantile(sample, 0.5).value == pytest.approx(0.1)
     assert quantile(sample, 0.7).value == pytest.approx(0.15)
-    assert quantile(sample, 0.7).low < 0.15 < quantile(sample, 0.7).high
+    assert (quantile(sample, 0.7).low, quantile(sample, 0.7).high) == (0.1, 0.2)
+    assert between(sample, 0.7) == (0.1, 0.2)
 
 
 def test_times_above_the_last_bound_count_as_it() -> None:
@@ -37,10 +52,47 @@ def test_a_quantile_of_nothing_can_be_anything() -> None:
     assert quantile(Sample(), 0.99).high == float("inf")
 
 
+@pytest.mark.parametrize(("bound", "most"), [(0.01, 1000), (0.001, 3000), (0.05, 500), (0.3, 300)])
+def test_a_bound_that_is_kept_is_found_broken_at_any_of_all_looks_less_often_than_promised(bound: float, most: int) -> None:
+    left, broken, first = [1.0], 0.0, 1  # the chance of so many errors, and of having been over the bound
+    for total in range(1, most + 1):
+        left = [was * (1 - bound) + fewer * bound for was, fewer in zip([*left, 0.0], [0.0, *left], strict=True)]
+        while first <= total and sure(first, total).low <= bound:
+            first += 1
+        broken += sum(left[first:])
+        left = left[:first]
+    assert 0 < broken < CHANCE
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "bound", "is_over"),
+    [(10, 20, 0.01, True), (4, 10, 0.01, True), (3, 10, 0.01, False), (1, 10, 0.001, False), (1, 10, 0.0, True),
+     (28, 1000, 0.01, True), (20, 1000, 0.01, False), (10, 10, 1.0, False)],
+)  # fmt: skip
+def test_a_rate_is_surely_over_a_bound_or_not(hits: int, total: int, bound: float, is_over: bool) -> None:
+    assert (sure(hits, total).low > bound) is is_over
+
+
+def test_what_is_sure_is_within_what_is_possible() -> None:
+    assert (sure(0, 0).low, sure(0, 0).high) == (0.0, 1.0)
+    assert (sure(0, 50).low, sure(50, 50).high) == (0.0, 1.0)
+    assert sure(3.5, 50.2).low < 3.5 / 50.2 < sure(3.5, 50.2).high  # Prometheus extrapolates
+    gap = sure_difference(60, 100, 5, 100)
+    assert 0 < gap.low < gap.value == pytest.approx(0.55)
+
+
 def test_the_chance_of_a_difference_is_that_of_two_proportions() -> None:
     assert p_value(45, 1000, 30, 1000) == pytest.approx(0.0775, abs=1e-4)
     assert p_value(0, 10, 0, 10) == 1.0
     assert p_value(1, 0, 1, 5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "chance"),
+    [((1, 50, 0, 900), 50 / 950), ((3, 10, 0, 10), 0.2105), ((8, 10, 1, 6), 0.0350), ((3, 4, 1, 4), 0.4857)],
+)
+def test_of_few_errors_it_is_fishers(counts: tuple[int, int, int, int], chance: float) -> None:
+    assert p_value(*counts) == pytest.approx(chance, abs=1e-4)
 
 
 def test_several_comparisons_at_once_are_corrected() -> None:
