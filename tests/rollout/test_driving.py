@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from kfunc.config.analysis import Load, Query
-from kfunc.rollout.commands import RolloutRefused, aborted, pause, promoted, resume
+from kfunc.rollout.commands import RolloutRefused, aborted, is_shown, pause, promoted, resume
 from kfunc.rollout.driver import Drive, Taken
 from kfunc.rollout.record import Driver
 from kfunc.rollout.state import Rollout, Share
@@ -128,6 +128,8 @@ def test_a_comparison_rests_with_its_requests_and_ends_with_the_variant_that_is_
     store = FakeStore(record(rollout("ab", shares=shares)))
     resting = drive(world, store)
     assert (resting.phase, world.layout.weights) == ("running", {"stable": 50, "candidate": 50})
+    assert is_shown(resting)
+    assert not is_shown(replace(resting, reason=""))
     with pytest.raises(RolloutRefused, match="stable, candidate"):
         promoted(resting, "", world.now)
     assert store.record is not None

@@ -64,7 +64,7 @@ def test_without_figures_of_the_stable_revision_a_comparison_is_not_sure() -> No
 
 
 def test_of_nothing_but_other_requests_p99_is_judged_only_where_requests_are_needed() -> None:
-    asked = {"p99_ms": 100, "p99_over_stable": 2.0}
+    asked: dict[str, Any] = {"p99_ms": 100, "p99_over_stable": 2.0}
     assert {"p99", "p99 over stable"} <= verdicts(running(candidate=Sample(60, 0), **asked)).keys()
     assert not {"p99", "p99 over stable"} & verdicts(running(candidate=Sample(60, 0), phase="switched", **asked)).keys()
 
@@ -79,7 +79,7 @@ def test_blue_green_is_compared_with_the_stable_revision_after_the_switch(fields
 
 def test_a_canary_that_begins_with_all_requests_is_not_passed_without_the_comparison_that_is_asked_for() -> None:
     world = FakeWorld(Health(), Health(error_rate=0.5))
-    asked = {"steps": [100], "error_rate": 1.0, "error_rate_over_stable": 0.05, "max_step_s": 120}
+    asked: dict[str, Any] = {"steps": [100], "error_rate": 1.0, "error_rate_over_stable": 0.05, "max_step_s": 120}
     ended = drive(world, FakeStore(record(rollout(**asked))))
     assert ended.phase == "rolled-back"
 
