@@ -7,7 +7,7 @@ from msgspec import Struct
 from kfunc.cluster.binding import holds, is_bound, with_template_kept
 from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
-from kfunc.rollout.layout import layout
+from kfunc.rollout.layout import layout, takes_over
 from kfunc.rollout.objects import (
     Annotate,
     Apply,
@@ -73,7 +73,7 @@ def _too_few(rollout: Rollout, live: Live, wanted: Layout) -> str:
     """What the revision that is to take over at once lacks of the pods for that; empty where it has them."""
     for share in rollout.candidates if rollout.phase in ("warming", "running") else ():
         fewest, ready = _fewest(rollout, share, live, wanted), live.ready_pods.get(share.revision, 0)
-        if _takes_over(rollout, share, wanted) and ready < fewest:
+        if takes_over(rollout, share) and ready < fewest:
             return f"{ready} of {fewest} pods of {share.revision} are ready"
     return ""
 
@@ -182,17 +182,12 @@ def _fewest(rollout: Rollout, share: Share, live: Live, wanted: Layout) -> int:
     needed = 0
     if share == rollout.stable and not wanted.weights[share.tag]:
         needed = rollout.kept_pods  # for the way back
-    elif _takes_over(rollout, share, wanted):
+    elif takes_over(rollout, share):
         needed = live.ready_pods.get(rollout.stable.revision, 0)
     revision = live.revisions.get(share.revision, {"metadata": {}})
     most = int((revision["metadata"].get("annotations") or {}).get(MAX_SCALE) or 0)
     wished = max(wanted.warm, needed)
     return max(min(wished, most) if most else wished, int(rollout.scales.get(share.revision) or 0))
-
-
-def _takes_over(rollout: Rollout, share: Share, wanted: Layout) -> bool:
-    """Whether the share is to get everything at once."""
-    return rollout.strategy in ("blue-green", "undo") and share != rollout.stable and not wanted.winner
 
 
 def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) -> Iterator[Change]:

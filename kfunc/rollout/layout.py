@@ -1,6 +1,6 @@
 """What the cluster should be like at each point of a rollout, and which ends follow one another. Pure."""
 
-from kfunc.rollout.state import Layout, Rollout, Stage
+from kfunc.rollout.state import Layout, Rollout, Share, Stage
 
 STAGES: dict[str, tuple[Stage, ...]] = {"istio": ("shift", "adopt", "merge", "clean"), "knative": ("shift", "clean")}
 """How a rollout ends, by who splits the traffic. Requests go to the winner before anything of another's is removed.
@@ -32,6 +32,11 @@ def weights(rollout: Rollout) -> dict[str, int]:
         return {share.tag: share.weight for share in rollout.shares}
     percent = 100 if rollout.phase == "switched" else current_step(rollout)
     return {rollout.stable.tag: 100 - percent, rollout.candidates[0].tag: percent}
+
+
+def takes_over(rollout: Rollout, share: Share) -> bool:
+    """Whether the share is to get everything at once, and needs the pods for that."""
+    return rollout.strategy in ("blue-green", "undo") and share != rollout.stable and not rollout.winner
 
 
 def current_step(rollout: Rollout) -> int:

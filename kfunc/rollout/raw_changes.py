@@ -13,7 +13,7 @@ from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw import INSTANCE
 from kfunc.manifests.split import CANDIDATE
 from kfunc.rollout.knative_changes import main_key
-from kfunc.rollout.layout import layout
+from kfunc.rollout.layout import layout, takes_over
 from kfunc.rollout.objects import (
     Apply,
     Change,
@@ -23,10 +23,13 @@ from kfunc.rollout.objects import (
     by_key,
     condition,
     is_observed,
+    is_split,
     with_version,
     with_weights,
 )
+from kfunc.rollout.raw_sizes import FLOORS, available, floor, free, sized
 from kfunc.rollout.record import Record
+from kfunc.rollout.state import Layout, Rollout, Share
 
 
 class RawLive(Struct, frozen=True):
@@ -36,36 +39,81 @@ class RawLive(Struct, frozen=True):
 
 
 def difference(record: Record, live: RawLive) -> Difference:
-    """What is to be done next, in order."""
-    rollout, wanted = record.rollout, layout(record.rollout)
-    made = record.rollout.phase in ("promoting", "promoted") and wanted.winner != rollout.stable.tag
-    final = by_key(record.objects.promoted if made else record.objects.before)
-    changes: list[Change] = []
-    if wanted.tagged:
-        changes += _missing(by_key(record.objects.candidate), live)
-    if wanted.is_split:
-        main = main_key(rollout)
-        for key, manifest in by_key(record.objects.split).items():
-            edited = with_weights(manifest, wanted.weights, matches=not wanted.winner) if key == main else manifest
-            changes += _applied(key, edited, live)
+    """What is to be done next, in order. Where there is a winner, requests are turned to it before anything else is changed."""
+    rollout, wanted, objects = record.rollout, layout(record.rollout), record.objects
+    turned = list(_split(record, live, wanted)) if wanted.is_split else []
+    changes: list[Change] = turned if wanted.winner else []
     waiting = ""
-    if wanted.winner and wanted.plain == wanted.winner:
-        running = {key: manifest for key, manifest in final.items() if key[0] == "Deployment"}
-        for key, manifest in running.items():
-            changes += _applied(key, manifest, live)
-        waiting = "" if changes else _rolling_out([live.objects[key] for key in running if key in live.objects])
-        if not wanted.is_split and not waiting:
-            for key, manifest in final.items():
-                changes += _applied(key, manifest, live)
+    if wanted.tagged:
+        beside = _beside(record, live)
+        changes += _missing(beside, live)
+        waiting = next(
+            filter(None, (_too_few(beside, live, one.revision) for one in rollout.candidates if _waits(rollout, one))), ""
+        )
+    if not wanted.winner:
+        return Difference([*changes, *turned], waiting)
+    made = rollout.phase in ("promoting", "promoted") and wanted.winner != rollout.stable.tag
+    stated_so = free(by_key(objects.promoted if made else objects.before))
+    final = sized(stated_so, rollout.function, _other(record, live), live.objects) if wanted.tagged else stated_so
+    main = main_key(rollout)
+    if not wanted.tagged and is_split(live.objects.get(main)) and main in final:
+        return Difference(list(_applied(main, final[main], live)))  # pods stay as long as requests are sent to them
+    if wanted.plain == wanted.winner:
+        running = {key: manifest for key, manifest in final.items() if key[0] in ("Deployment", *FLOORS)}
+        changes += _missing(running, live)
+        waiting = _rolling_out([live.objects[key] for key in running if key[0] == "Deployment" and key in live.objects])
+        if not waiting and wanted.tagged and rollout.phase == "promoting":
+            waiting = _too_few(running, live, rollout.function)
+        if not wanted.is_split and not (changes or waiting):
+            changes += _missing(dict(sorted(final.items(), key=lambda item: item[0] != main)), live)
     if not wanted.tagged:
-        ours = {**by_key(record.objects.candidate), **by_key(record.objects.split)}
+        ours = {**by_key(objects.candidate), **by_key(objects.split), **by_key(objects.promoted)}
         changes += [Delete(key) for key in ours if key not in final and key in live.objects]
     return Difference(changes, waiting if not changes else "")
+
+
+def _split(record: Record, live: RawLive, wanted: Layout) -> Iterator[Change]:
+    main = main_key(record.rollout)
+    for key, manifest in by_key(record.objects.split).items():
+        edited = with_weights(manifest, wanted.weights, matches=not wanted.winner) if key == main else manifest
+        yield from _applied(key, edited, live)
+
+
+def _beside(record: Record, live: RawLive) -> dict[Key, Manifest]:
+    """The candidate with the pods to take over where it has to at once, and the stable one with those for the way back."""
+    rollout, stable = record.rollout, record.rollout.stable
+    made = free(by_key(record.objects.candidate))
+    for share in rollout.candidates if rollout.strategy in ("blue-green", "undo") else ():
+        needed = available(live.objects, rollout.namespace, stable.revision) if takes_over(rollout, share) else 0
+        made = sized(made, share.revision, needed, live.objects)
+    if rollout.winner or layout(rollout).weights[stable.tag]:
+        return made
+    before = {key: one for key, one in free(by_key(record.objects.before)).items() if key[0] in ("Deployment", *FLOORS)}
+    return made | sized(before, stable.revision, rollout.kept_pods, live.objects)
+
+
+def _other(record: Record, live: RawLive) -> int:
+    """How many ready pods the Deployments have from which the function's own takes over."""
+    rollout = record.rollout
+    others = {share.revision for share in rollout.shares} - {rollout.function}
+    return max((available(live.objects, rollout.namespace, name) for name in others), default=0)
 
 
 def _missing(wanted: dict[Key, Manifest], live: RawLive) -> Iterator[Change]:
     for key, manifest in wanted.items():
         yield from _applied(key, manifest, live)
+
+
+def _too_few(wanted: dict[Key, Manifest], live: RawLive, name: str) -> str:
+    """What a Deployment lacks of the pods that it is to have at least; empty where it has them."""
+    namespace = next(key[1] for key in wanted)
+    fewest, ready = floor(wanted, name), available(live.objects, namespace, name)
+    return f"{ready} of {fewest} pods of {name} are ready" if ready < fewest else ""
+
+
+def _waits(rollout: Rollout, share: Share) -> bool:
+    """Whether the share's pods are waited for before it gets everything."""
+    return takes_over(rollout, share) and rollout.phase in ("warming", "running")
 
 
 def _applied(key: Key, manifest: Manifest, live: RawLive) -> Iterator[Change]:

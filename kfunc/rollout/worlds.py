@@ -114,7 +114,7 @@ class KnativeWorld(ClusterWorld):
         rollout, namespace = record.rollout, record.rollout.namespace
         service = self.cluster.get("KnativeService", rollout.function, namespace)
         if service is None:
-            raise RolloutRefused(f"{rollout.function} is not in {namespace} any more: kfunc delete removes what is left of it")
+            raise _gone(rollout)
         of_service = {SERVICE_LABEL: rollout.function}
         revisions = {one["metadata"]["name"]: one for one in self.cluster.objects("Revision", namespace, of_service)}
         found = Observed(rollout.function, namespace, service=service, revisions=list(revisions.values()))
@@ -150,10 +150,12 @@ class RawWorld(ClusterWorld):
     """Deployments, without Knative."""
 
     def look(self, record: Record, now: float) -> Seen:
-        """What there is. Raises ClusterError."""
+        """What there is. Raises ClusterError, and RolloutRefused where the function is gone."""
         rollout, objects = record.rollout, record.objects
         wanted = [*objects.candidate, *objects.split, *objects.promoted, *objects.before]
         self._live = raw_changes.RawLive(self.read(set(by_key(wanted))))
+        if ("Deployment", rollout.namespace, rollout.function) not in self._live.objects:
+            raise _gone(rollout)
         by_instance: dict[str, list[Manifest]] = {}
         for pod in self.cluster.objects("Pod", rollout.namespace, {NAME: rollout.function}):
             by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
@@ -169,6 +171,12 @@ class RawWorld(ClusterWorld):
     def arrange(self, record: Record) -> None:
         """Change what differs. Raises ClusterError."""
         self.change(raw_changes.difference(record, self._live), record.rollout)
+
+
+def _gone(rollout: Rollout) -> RolloutRefused:
+    return RolloutRefused(
+        f"{rollout.function} is not in {rollout.namespace} any more: kfunc delete {rollout.function} removes what is left of it"
+    )
 
 
 def world_of(cluster: Cluster, rollout: Rollout) -> World:
