@@ -86,8 +86,9 @@ def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[s
     function = load_function(file)
     runtime, _ = runtime_of(function, file.parent)
     config = complete(function, runtime)
-    variant = variant_of(function, config.accelerator, order.asked.variant)
-    target = _target(Plan(function, config, Release(order.image)), variant, order)
+    plan = Plan(function, config, Release(order.image))
+    variant = variant_of(plan, order.asked.variant)
+    target = _target(plan, variant, order)
     recipe = function_recipe(function, config.function, file.parent, variant, order.asked)
     return _deliver(recipe, target, order, function, reporter, environ)
 

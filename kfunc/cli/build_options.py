@@ -7,7 +7,6 @@ from msgspec import UNSET, Struct
 
 from kfunc.cli.build_extras import extras, named_files, pinned
 from kfunc.cli.function import model_file, runtime_of
-from kfunc.config.deployment import Gpu
 from kfunc.config.function import Function
 from kfunc.config.locations import claim
 from kfunc.config.model_addresses import is_remote
@@ -16,7 +15,8 @@ from kfunc.handlers.layout import find_models
 from kfunc.images.platforms import PLATFORMS, Platform
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.requirements import REQUIREMENTS, WHEELS
-from kfunc.manifests.images import OF_ACCELERATORS
+from kfunc.manifests.images import variant, with_variant
+from kfunc.manifests.plan import Plan
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DEFAULT_BASE = f"docker.io/library/python:{PYTHON}-slim"
@@ -33,14 +33,16 @@ class Asked(Struct, frozen=True):
     weights_only: bool = False
 
 
-def variant_of(function: Function, accelerator: str, asked: str) -> str:
-    """`cpu` or `cuda`: what is asked for, else what the function needs. Raises StartupError."""
-    if asked:
-        return asked
-    gpu = function.inference.gpu
-    if isinstance(gpu, Gpu) and gpu.vendor != "nvidia":
-        raise StartupError(f"there is no image for GPUs of {gpu.vendor} yet: make it by hand, or give --variant cpu")
-    return "cuda" if gpu is not UNSET or OF_ACCELERATORS.get(accelerator) == "cuda" else "cpu"
+def variant_of(plan: Plan, asked: str) -> str:
+    """`cpu` or `cuda`: what is asked for, else what the function needs. Raises StartupError for what nobody builds."""
+    needed = asked or variant(plan) or "cpu"
+    if needed not in ("cpu", "cuda"):
+        name = with_variant(f"{plan.name}:TAG", needed)
+        raise StartupError(
+            f"kfunc build makes images for CPUs and CUDA, and this one needs {needed}: make one by hand (render and deploy "
+            f"take it as {name}), or give --variant cpu"
+        )
+    return needed
 
 
 def function_recipe(function: Function, name: str, folder: Path, variant: str, asked: Asked) -> Recipe:

@@ -21,6 +21,7 @@ class Source(Struct, frozen=True):
     digest: str = ""
     base: str = ""
     insecure: bool = False
+    authorities: str = ""
     no_build: bool = False
 
     @property
@@ -40,6 +41,7 @@ OPTIONS = (
         "--base", metavar="IMAGE", default="", help="Base image of the build; else func.yaml's, else python:VERSION-slim."
     ),
     click.option("--insecure", is_flag=True, help="The registry may have any certificate, or speak plain HTTP."),
+    click.option("--ca", "authorities", metavar="FILE", default="", help="Certificates of authorities of the registry, PEM."),
     click.option("--no-build", is_flag=True, help="Take the image that func.yaml names as it is in its registry."),
 )
 
@@ -48,8 +50,10 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that brings an image to the cluster; it gets a Source made of them."""
 
     @wraps(command)
-    def with_source(image: str, image_digest: str, base: str, insecure: bool, no_build: bool, **others: Any) -> Any:
-        return command(source=Source(image, image_digest, base, insecure, no_build), **others)
+    def with_source(
+        image: str, image_digest: str, base: str, insecure: bool, authorities: str, no_build: bool, **others: Any
+    ) -> Any:
+        return command(source=Source(image, image_digest, base, insecure, authorities, no_build), **others)
 
     made: Callable[..., Any] = with_source
     for option in reversed(OPTIONS):
@@ -62,15 +66,15 @@ def with_image(plan: Plan, directory: Path, source: Source) -> Plan:
     named = source.image or source.digest or source.no_build
     if named or plan.function.inference.server is not UNSET:
         return plan
-    return replace(plan, release=built(directory, source.base, source.insecure))
+    return replace(plan, release=built(directory, source))
 
 
-def built(directory: Path, base: str, insecure: bool) -> Release:
+def built(directory: Path, source: Source) -> Release:
     """The image of the folder as it is now, in its registry; what is there already is not sent again."""
     from kfunc.cli.build import Order, build_image
     from kfunc.cli.build_options import Asked
     from kfunc.cli.build_progress import Lines
 
-    order = Order(asked=Asked(base), insecure=insecure)
+    order = Order(asked=Asked(source.base), insecure=source.insecure, authorities=source.authorities)
     made = build_image(directory, order, Lines(), os.environ)
     return Release(made.image, made.digest)

@@ -79,6 +79,15 @@ def test_the_variant_with_cuda_has_its_own_tag_and_packages(kfunc: Command, fold
 GPU = {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
 
 
+@pytest.mark.parametrize("block", ["gpu: {count: 1, vendor: amd}", "accelerator: migraphx"])
+def test_an_image_that_nobody_builds_is_named_as_render_takes_it(kfunc: Command, folder: Path, base: str, block: str) -> None:
+    with (folder / "func.yaml").open("a") as file:
+        file.write(f"  {block}\n")
+    result = kfunc("build", folder, "--base", base, "--output", "oci:out")
+    assert (result.status, "this one needs rocm: make one by hand" in result.err) == (2, True)
+    assert "iris:TAG-rocm" in result.err
+
+
 @pytest.mark.parametrize(("variant", "variables"), [("cuda", GPU), ("cpu", set())])
 def test_only_an_image_for_cuda_asks_nvidias_runtime_for_gpus(
     kfunc: Command, folder: Path, base: str, tmp_path: Path, variant: str, variables: set[str]
