@@ -43,6 +43,10 @@ def pod_spec(service: Json) -> Any:
     return service["spec"]["template"]["spec"]
 
 
+LOGGER = "logger: {mode: all, spool: memory}"
+"""The root example's line of the logger, for tests to replace."""
+
+
 def changed(folder: Path, old: str, new: str) -> Path:
     """The root example in another folder, with another line in its func.yaml."""
     (folder / "examples/iris").mkdir(parents=True)

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.cluster import Json, Namespace, wait_until
-from tests.e2e.functions import FLOWERS, INFER, changed, render_service
+from tests.e2e.functions import FLOWERS, INFER, LOGGER, changed, render_service
 from tests.e2e.load import Load
 from tests.e2e.test_life import keep
 
@@ -59,13 +61,19 @@ def sink(image: str) -> tuple[Json, Json]:
     return pod, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "sink"}, "spec": spec}
 
 
+@pytest.mark.parametrize("spool", ["memory", "volume"])
 def test_all_events_of_all_requests_arrive_though_the_logger_is_killed(
-    namespace: Namespace, iris_image: str, kfunc: Callable[..., str], tmp_path: Path, figure: Callable[[str, str], None]
+    namespace: Namespace,
+    iris_image: str,
+    kfunc: Callable[..., str],
+    tmp_path: Path,
+    figure: Callable[[str, str], None],
+    spool: str,
 ) -> None:
     namespace.apply(*sink(iris_image))
     wait_until(lambda: namespace.get("pod", "sink")["status"]["phase"] == "Running", "the sink runs", 60)
     address = f"http://sink.{namespace.name}.svc.cluster.local/"
-    folder = changed(tmp_path, "logger: {mode: all}", f'logger: {{mode: all, sink: "{address}"}}')
+    folder = changed(tmp_path, LOGGER, f'logger: {{mode: all, spool: {spool}, sink: "{address}"}}')
     namespace.apply(keep(render_service(kfunc, iris_image, namespace.name, folder), 1))
     namespace.wait_ready("iris")
     pod = namespace.pods("iris")[0]["metadata"]["name"]
@@ -88,7 +96,7 @@ def test_all_events_of_all_requests_arrive_though_the_logger_is_killed(
     kept = json.loads(read(namespace, ip))
     twice = sum(count - 1 for ids in kept.values() for count in Counter(event_id for _, event_id in ids).values())
     figure(
-        "events at a sink in the cluster, logger killed once",
+        f"events at a sink in the cluster, spool: {spool}, logger killed once",
         f"{len(answered)} requests, none missing, {twice} sent twice, all there {time.monotonic() - begin:.1f} s after",
     )
     assert restarts["logger"] >= 1

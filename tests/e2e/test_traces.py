@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.cluster import Namespace, wait_until
-from tests.e2e.functions import FLOWERS, INFER, changed, render_service
+from tests.e2e.functions import FLOWERS, INFER, LOGGER, changed, render_service
 from tests.e2e.test_life import keep
 from tests.telemetry.receiver import Collector
 
@@ -17,9 +17,8 @@ def test_the_spans_of_a_request_arrive_with_the_attributes_of_its_knative_servic
 ) -> None:
     host = namespace.cluster.host_ip
     with Collector(host=host) as collector:
-        line = "logger: {mode: all}"
-        traced = f'{line}\n  telemetry: {{otlp_endpoint: "{collector.url}"}}'
-        folder = changed(tmp_path, line, traced)
+        telemetry = f'telemetry: {{otlp_endpoint: "{collector.url}"}}'
+        folder = changed(tmp_path, LOGGER, f"{telemetry}\n  {LOGGER}")
         text = (folder / "func.yaml").read_text()
         (folder / "func.yaml").write_text(text.replace("namespace: default", f"namespace: {namespace.name}"))
         namespace.apply(keep(render_service(kfunc, iris_image, namespace.name, folder), 1))
