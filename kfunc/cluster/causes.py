@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kfunc.cluster.log_text import last_lines, startup_error
 from kfunc.cluster.observed import (
@@ -26,8 +27,10 @@ QUOTA = re.compile(r"exceeded quota: (.*)", re.DOTALL)
 LACK = re.compile(r"Insufficient ([\w./-]+)")
 MISSING_OBJECT = re.compile(r'(secret|configmap|persistentvolumeclaim|serviceaccount) "([^"]+)" not found')
 POD_NAME = re.compile(r" \(pod: .*\)$")
-DENIED = ("unauthorized", "401", "403", "denied", "authentication required")
-ABSENT = ("not found", "404", "manifest unknown", "name unknown")
+DENIED = re.compile(r"unauthorized|\b40[13]\b|denied|authentication required")
+ABSENT = re.compile(r"not found|\b404\b|(manifest|name) unknown")
+ADDRESS = re.compile(r'https?://[^\s"]+|\b[0-9a-f]{32,}\b')
+"""Parts of a message in which a number means nothing."""
 
 
 class Cause(Struct, frozen=True):
@@ -51,10 +54,10 @@ def in_a_line(cause: Cause) -> str:
 
 def image_cause(image: str, message: str) -> Cause:
     """An image that cannot be had; `message` is the registry's or the network's."""
-    said = message.lower()
-    if any(word in said for word in ABSENT):
+    said = ADDRESS.sub("", message.replace(image, "")).lower()
+    if ABSENT.search(said):
         return Cause("image-pull", f"the image {image} is not in its registry", "kfunc build pushes it", [], SOON)
-    if any(word in said for word in DENIED):
+    if DENIED.search(said):
         advice = "name a Secret with its credentials in deploy.imagePullSecret"
         return Cause("image-pull", f"the registry does not let the cluster pull {image}", advice, [], SOON)
     if "server gave http response to https" in said:
@@ -126,7 +129,8 @@ def container_cause(observed: Observed, container: Container) -> Cause | None:
         return Cause("container-refused", f"the container {container.name} cannot be made: {said}", "", [], SOON)
     if not ended or (ended.get("exitCode") == 0 and not waiting):
         return None
-    return _ended_cause(observed, container)
+    cause = _ended_cause(observed, container)
+    return replace(cause, patience_s=None) if container.running else cause  # it has another chance
 
 
 def unschedulable_cause(scheduled: Condition, reasons: list[str]) -> Cause:
@@ -168,7 +172,7 @@ def _ended_cause(observed: Observed, container: Container) -> Cause:
         return Cause(said.code, f"the {name} refuses to start: {said.text}", said.advice, lines, AT_ONCE)
     how = "was killed (exit status 137)" if code == KILLED else f"ended with exit status {code}"
     text = f"the container {name} {how}, {_times(container.restarts)}"
-    patience = AT_ONCE if container.restarts > 1 else LATER
+    patience = AT_ONCE if container.restarts > 1 else None
     return Cause(CRASH_LOOP, text, "its last lines are below; kfunc logs shows all of them", lines, patience)
 
 

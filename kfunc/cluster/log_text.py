@@ -47,14 +47,14 @@ def startup_error(lines: list[str]) -> StartupFault | None:
     if not errors:
         return None
     text = "; ".join(dict.fromkeys(errors))
-    if STORAGE.search(text):
-        return StartupFault("bad-storage", text, "check inference.model.uri, and that its credentials are in inference.storage")
     if "pip install" in text:
         return StartupFault("missing-package", text, "kfunc build puts what the runtime needs into the image")
     if "KFUNC_CONFIG" in text or any(error.startswith(("inference.", "func.yaml")) for error in errors):
         return StartupFault(
             "invalid-config", text, "kfunc validate checks func.yaml; run.envs may override it by KFUNC_… variables"
         )
+    if STORAGE.search(text):
+        return StartupFault("bad-storage", text, "check inference.model.uri, and that its credentials are in inference.storage")
     if "model" in text or any(FILE.match(error) for error in errors):
         return StartupFault("bad-model", text, LOCAL)
     return StartupFault("invalid-config", text, LOCAL)

@@ -61,9 +61,9 @@ class Container(Struct, frozen=True):
 
     @property
     def restarts(self) -> int:
-        """How often it ended, the last time included."""
+        """How often it ended, the last time included: it was started again once less, unless it runs."""
         count: int = self.status.get("restartCount", 0)
-        return count + ("terminated" in self.status.get("state", {}))
+        return count + (bool(self.ended) and not self.running)
 
 
 class Condition(Struct, frozen=True):

@@ -21,6 +21,7 @@ def recorded(name: str) -> Observed:
     return Observed(**value)
 
 
+DIGEST = "sha256:" + "9ae3f0c1" * 6 + "b404a1c2" + "77aa0011"
 CASES = [
     ("noimage", "accepted", "image-pull", "the image 10.230.0.2:5000/deploy/none:1 is not in its registry"),
     ("noregistry", "accepted", "image-pull", "the image nowhere.example.test/x/y:1 cannot be pulled"),
@@ -167,10 +168,34 @@ def test_a_pod_that_no_node_takes_has_a_way_out(message: str, advice: str) -> No
         ("pull access denied, repository does not exist or may require authorization", "does not let the cluster pull"),
         ("failed to authorize: 401 Unauthorized", "does not let the cluster pull"),
         ("dial tcp 10.0.0.1:443: i/o timeout", "cannot be pulled"),
+        (
+            f'failed to do request: Head "https://r:4013/v2/iris/manifests/404": example.com/iris@{DIGEST}: EOF',
+            "cannot be pulled",
+        ),
+        ("unexpected status from HEAD request to https://r/v2/iris/manifests/1: 403 Forbidden", "does not let the cluster"),
+        ("example.com/iris:404: i/o timeout", "cannot be pulled"),
     ],
 )
-def test_an_image_that_cannot_be_pulled_is_explained(message: str, text: str) -> None:
-    assert text in image_cause("example.com/iris:1", message).text
+@pytest.mark.parametrize("image", ["example.com/iris:1", "example.com/iris:404", f"example.com/iris@{DIGEST}"])
+def test_an_image_that_cannot_be_pulled_is_explained(image: str, message: str, text: str) -> None:
+    assert text in image_cause(image, message.replace("example.com/iris:404", image)).text
+
+
+def test_a_container_that_runs_again_after_its_end_has_another_chance() -> None:
+    again = pod()
+    (status,) = again["status"]["containerStatuses"]
+    for restarts, end in (1, {"exitCode": 1}), (2, {"exitCode": 1}), (2, {"exitCode": 137, "reason": "OOMKilled"}):
+        status |= {"restartCount": restarts, "lastState": {"terminated": end}}
+        found = diagnose(Observed("iris", "team", service=ksvc("Unknown"), pods=[again]))
+        assert [cause.patience_s for cause in found.causes] == [None]
+
+
+@pytest.mark.parametrize(("restarts", "patience"), [(0, None), (1, 0.0)])
+def test_a_container_that_ended_twice_will_go_on_so(restarts: int, patience: float | None) -> None:
+    ended = pod({"waiting": {"reason": "CrashLoopBackOff"}})
+    ended["status"]["containerStatuses"][0] |= {"restartCount": restarts, "lastState": {"terminated": {"exitCode": 1}}}
+    found = diagnose(Observed("iris", "team", service=ksvc("Unknown"), pods=[ended]))
+    assert [cause.patience_s for cause in found.causes] == [patience]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +220,10 @@ def test_pods_that_are_not_made_are_explained(message: str, code: str) -> None:
         (['{"time":"…","level":"error","logger":"kfunc","message":"the model x does not exist"}'], "bad-model"),
         (["error: weights.onnx: onnxruntime cannot open it: Protobuf parsing failed"], "bad-model"),
         (["error: runtime onnx needs onnxruntime: pip install 'kfunc[onnx]'"], "missing-package"),
+        (["error: inference.images needs Pillow: pip install 'kfunc[images]'"], "missing-package"),
         (["error: port 8080 is in use"], "invalid-config"),
+        (["error: KFUNC_CONFIG: inference.tracing.endpoint: http://collector:99999 has no such port"], "invalid-config"),
+        (["error: inference.logger.sink: https://sink.example.com cannot be used"], "invalid-config"),
     ],
 )
 def test_the_errors_at_the_start_of_a_process_are_understood(lines: list[str], code: str) -> None:

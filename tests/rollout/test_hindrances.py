@@ -26,13 +26,13 @@ def crashing(restarts: int) -> dict[str, Any]:
 
 def test_a_container_that_ends_again_and_again_is_told_with_its_last_line(cluster: Cluster, api: ApiServer) -> None:
     api.objects.logs["iris-b-1/handler/previous"] = "first\nno model at /models\n"
-    found = Hindrances(cluster).look(FOUND, {"iris-b": [crashing(3)]}, 0.0)
+    found = Hindrances(cluster).look(FOUND, {"iris-b": [crashing(2)]}, 0.0)
     text = "the container handler ended with exit status 3, 3 times: no model at /models"
     assert found == {"iris-b": Hindrance(text, is_final=True)}
 
 
 def test_the_first_end_is_not_the_last_word(cluster: Cluster) -> None:
-    found = Hindrances(cluster).look(FOUND, {"iris-b": [crashing(1)]}, 0.0)["iris-b"]
+    found = Hindrances(cluster).look(FOUND, {"iris-b": [crashing(0)]}, 0.0)["iris-b"]
     assert (found.is_final, found.text) == (False, "the container handler ended with exit status 3, once")
 
 
