@@ -14,7 +14,7 @@ from kfunc import __version__
 from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.on_cluster import cluster_options, connect, named
 from kfunc.cli.sink_causes import sink_causes
-from kfunc.cli.status import described, lines, traffic
+from kfunc.cli.status import described, lines, rollout_record, traffic
 from kfunc.cluster.collection import Collection
 from kfunc.cluster.diagnosis import diagnose
 from kfunc.cluster.observing import observe
@@ -44,7 +44,8 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     observed = observe(cluster, asked.name, asked.namespace, asked.mode)
     if observed.service is None:
         raise KfuncError(f"there is no function {asked.name} in the namespace {asked.namespace}")
-    told = described(observed) | traffic(cluster, observed)
+    record = rollout_record(cluster, observed)
+    told = described(observed, record) | traffic(cluster, observed, record)
     place = file or unused(Path(f"{asked.name}-debug.tar"))
     collection = Collection(cluster, observed, asked.gateway_namespace)
     contents = dict(collection.files())

@@ -69,6 +69,11 @@ def named(argument: str, namespace: str, cluster: "Cluster") -> Named:
     file = path / FILE_NAME if path.is_dir() else path
     function = _described(file, argument)
     if function is not None:
+        if is_service_name(argument) and function.name != argument:
+            raise StartupError(
+                f"{argument} is a folder here, whose function is {function.name}: write ./{argument} for that one; "
+                f"for a function called {argument} ask from another folder"
+            )
         traffic = Traffic() if function.inference.traffic is UNSET else function.inference.traffic
         there = where(function, namespace, cluster)
         return Named(function.name, there, function.inference.mode, traffic.gateway_namespace, function)

@@ -84,7 +84,7 @@ def undo(function: str, revision: str, namespace: str, context: str, output: str
 
     def make() -> "Record":
         last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
-        return plan_undo(cluster, last, revision, time.time())
+        return plan_undo(cluster, meant.name, meant.namespace, last, revision, time.time())
 
     return Run(cluster, meant.name, meant.namespace, as_json=output == "json").begun(make, "undo")
 

@@ -17,6 +17,7 @@ from kfunc.cluster.revisions import revisions
 from kfunc.cluster.split import live_name, read_split
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.manifests.plan import Manifest
+from kfunc.rollout.record import from_config_map, record_name
 
 EPILOG = """\b
 Example:
@@ -38,7 +39,8 @@ def status(function: str, namespace: str, context: str, output: str) -> int:
     cluster = connect(context)
     asked = named(function, namespace, cluster)
     observed = observe(cluster, asked.name, asked.namespace, asked.mode)
-    told = described(observed) | traffic(cluster, observed)
+    record = rollout_record(cluster, observed)
+    told = described(observed, record) | traffic(cluster, observed, record)
     if output == "json":
         click.echo(msgspec.json.encode(told))
     else:
@@ -46,8 +48,18 @@ def status(function: str, namespace: str, context: str, output: str) -> int:
     return 0 if told["ready"] else FAILED
 
 
-def described(observed: Observed) -> dict[str, Any]:
-    """Everything that the command says, for programs."""
+def rollout_record(cluster: Cluster, observed: Observed) -> Manifest | None:
+    """The ConfigMap of its rollouts; None where there is none, or where it may not be read."""
+    try:
+        return cluster.get("ConfigMap", record_name(observed.name), observed.namespace)
+    except ClusterError as error:
+        if error.code != FORBIDDEN:
+            raise
+        return None
+
+
+def described(observed: Observed, record: Manifest | None) -> dict[str, Any]:
+    """Everything that the command says of the function's own objects, for programs."""
     diagnosis = diagnose(observed)
     return {
         "name": observed.name,
@@ -59,38 +71,37 @@ def described(observed: Observed) -> dict[str, Any]:
             {"type": each.type, "status": each.status, "reason": each.reason, "message": each.message}
             for each in conditions(observed.service)
         ],
-        "revisions": [msgspec.to_builtins(row) for row in revisions(observed)],
+        "revisions": [msgspec.to_builtins(row) for row in revisions(observed, record)],
         "pods": [pod_json(observed, pod) for pod in observed.pods],
     }
 
 
-def traffic(cluster: Cluster, observed: Observed) -> dict[str, Any]:
+def traffic(cluster: Cluster, observed: Observed, record: Manifest | None) -> dict[str, Any]:
     """How Istio splits the requests, and the rollout that is under way: `split`, `rollout`; None where there is none.
 
     What may not be read is not shown: neither is needed to know how the function is.
     """
     try:
         split = read_split(observed, cluster.get("VirtualService", live_name(observed.name), observed.namespace))
-        return {"split": msgspec.to_builtins(split), "rollout": _rollout(cluster, observed)}
     except ClusterError as error:
         if error.code != FORBIDDEN:
             raise
-        return {"split": None, "rollout": None}
+        split = None
+    return {"split": msgspec.to_builtins(split), "rollout": _rollout(record)}
 
 
-def _rollout(cluster: Cluster, observed: Observed) -> dict[str, Any] | None:
+def _rollout(manifest: Manifest | None) -> dict[str, Any] | None:
     """A rollout that has not ended: what it is in one line, who drives it (empty: nobody), and whether it is paused."""
     from kfunc.cli.rollout_showing import headline
-    from kfunc.rollout.store import ConfigMapStore
 
+    if manifest is None:
+        return None
     now = time.time()
     try:
-        record = ConfigMapStore(cluster, observed.name, observed.namespace).read()
-    except ClusterError:
-        raise
+        record = from_config_map(manifest)
     except KfuncError as error:  # not this version's: the function is shown all the same
         return {"text": str(error), "phase": "", "paused": False, "driver": ""}
-    if record is None or record.rollout.has_ended:
+    if record.rollout.has_ended:
         return None
     rollout, driver = record.rollout, record.driver
     holder = driver.holder if driver.is_there(now) else ""

@@ -84,14 +84,16 @@ def unused(rows: list[Revision], keep: int, record: Manifest | None = None) -> l
     """Those that can go: neither traffic, tag, undo nor a rollout under way needs them, and newer ones are kept.
 
     `keep` is how many that are ready stay beside those that are needed; one that never became ready is not counted, and goes.
+    One that is kept from Knative's collector was ready when that was decided, whatever is the matter with it now.
     """
     said = _under_way(record)
     free = [
         row for row in rows if not (row.percent or row.tags or row.latest or row.undo or row.pods or f'"{row.name}"' in said)
     ]
     needed_for_undo = sum(row.undo for row in rows)
-    ready = [row for row in free if row.ready][max(0, keep - needed_for_undo) :]
-    return [row for row in free if not row.ready or row in ready]
+    good = [row for row in free if row.ready or row.kept]
+    surplus = good[max(0, keep - needed_for_undo) :]
+    return [row for row in free if row in surplus or row not in good]
 
 
 def serving(observed: Observed) -> list[str]:

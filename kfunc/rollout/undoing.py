@@ -5,8 +5,8 @@ import secrets
 from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
-from kfunc.cluster.observed import SERVICE_LABEL, name_of
-from kfunc.cluster.revisions import served_before
+from kfunc.cluster.observed import SERVICE_LABEL, Observed
+from kfunc.cluster.revisions import undo_target
 from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
@@ -15,45 +15,66 @@ from kfunc.rollout.deciding import noted
 from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, for_revision, key_of, own_annotations, split_of, stated
 from kfunc.rollout.raw_changes import as_candidate
-from kfunc.rollout.record import Objects, Record
-from kfunc.rollout.state import Rollout, Share
+from kfunc.rollout.record import Objects, Record, to_config_map
+from kfunc.rollout.state import Rollout, Settings, Share
 
 
-def plan_undo(cluster: Cluster, last: Record | None, to: str, now: float) -> Record:
+def plan_undo(cluster: Cluster, function: str, namespace: str, last: Record | None, to: str, now: float) -> Record:
     """The record of a rollout back to the revision that had the traffic before, or to `to`. Raises RolloutRefused."""
-    if last is None:
-        raise RolloutRefused("there was no rollout that could be undone; `kfunc revisions` lists what there is")
-    if last.rollout.mode == "raw":
+    if last is not None and last.rollout.mode == "raw":
         return _raw_undo(cluster, last, to, now)
-    before = last.rollout
-    service = cluster.get("KnativeService", before.function, before.namespace)
+    service = cluster.get("KnativeService", function, namespace)
     if service is None:
-        raise RolloutRefused(f"{before.function} is not in {before.namespace} any more")
+        raise RolloutRefused(
+            f"there is no Knative Service {function} in {namespace} that could go back; `kfunc status` shows what there is"
+        )
     serving = [part["revisionName"] for part in service.get("status", {}).get("traffic", []) if part.get("percent")]
     if len(serving) != 1:
         raise RolloutRefused(f"{len(serving)} revisions share the traffic: give one all of it first")
-    target = to or _served_before(cluster, last, serving[0])
+    target = to or _served_before(cluster, service, last, serving[0])
     if target == serving[0]:
         raise RolloutRefused(f"{target} has the traffic already")
-    revision = cluster.get("Revision", target, before.namespace)
+    revision = cluster.get("Revision", target, namespace)
     if revision is None:
         raise RolloutRefused(f"there is no revision {target}; `kfunc revisions` lists those that are left")
-    rollout = _undoing(before, [Share(STABLE, serving[0]), Share(CANDIDATE, target)], now)
+    last = last or _deployed(cluster, service, serving[0], now)
+    rollout = _undoing(last.rollout, [Share(STABLE, serving[0]), Share(CANDIDATE, target)], now)
     rollout = replace(rollout, scales=own_scales(cluster, rollout))
     return Record(rollout, _objects(_live(cluster, last), service, revision, rollout))
 
 
-def _served_before(cluster: Cluster, last: Record, serving: str) -> str:
-    """The revision that had the traffic before the present one. Raises RolloutRefused where none is left."""
-    rollout = last.rollout
-    revisions = cluster.objects("Revision", rollout.namespace, {SERVICE_LABEL: rollout.function})
-    found = served_before(last.served, serving, [name_of(one) for one in revisions])
+def _served_before(cluster: Cluster, service: Manifest, last: Record | None, serving: str) -> str:
+    """The revision that `kfunc revisions` marks. Raises RolloutRefused where none is left."""
+    _, namespace, function = key_of(service)
+    revisions = cluster.objects("Revision", namespace, {SERVICE_LABEL: function})
+    observed = Observed(function, namespace, service=service, revisions=revisions)
+    found = undo_target(observed, None if last is None else to_config_map(last))
     if not found:
         raise RolloutRefused(
             f"none of the revisions that had the traffic before {serving} is left: name another one, --to REVISION "
             "(kfunc revisions lists them)"
         )
     return found
+
+
+def _deployed(cluster: Cluster, service: Manifest, serving: str, now: float) -> Record:
+    """What a function is that was never rolled out: as if its revision had just been promoted."""
+    _, namespace, function = key_of(service)
+    traffic = cluster.get("VirtualService", live_name(function), namespace)
+    rule = cluster.get("DestinationRule", serving, namespace) if traffic is not None else None
+    rollout = Rollout(
+        id="",
+        function=function,
+        namespace=namespace,
+        via="knative" if traffic is None else "istio",
+        strategy="canary",
+        shares=[Share(STABLE, serving)],
+        settings=Settings(steps=[]),
+        rendered=serving,
+        since=now,
+        began_at=now,
+    )
+    return Record(rollout, Objects(before=[stated(one) for one in (service, traffic, rule) if one is not None]))
 
 
 def _objects(live: list[Manifest], service: Manifest, revision: Manifest, rollout: Rollout) -> Objects:

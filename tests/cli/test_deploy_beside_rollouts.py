@@ -12,6 +12,7 @@ from kfunc.rollout.history import with_served
 from kfunc.rollout.record import Record
 from kfunc.rollout.state import Phase
 from kfunc.rollout.store import ConfigMapStore
+from kfunc.rollout.undoing import plan_undo
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
@@ -148,6 +149,37 @@ def test_what_deploy_brings_is_part_of_the_history_that_undo_goes_back_along(
     assert told.served == ["iris-0", first, second]
     rows = msgspec.json.decode(kfunc("revisions", "iris", "--output", "json").out)
     assert [row["name"] for row in rows if row["undo"]] == [first]
+
+
+@pytest.mark.parametrize("way", [(), ("--to",)], ids=["the marked one", "a named one"])
+def test_what_was_only_deployed_so_far_can_be_undone(
+    kfunc: Command, folder: Path, api: ApiServer, knative: SlowKnative, way: tuple[str, ...]
+) -> None:
+    write(folder, 1, "")
+    kfunc("deploy", folder, *ARGUMENTS)
+    write(folder, 2, "")
+    kfunc("deploy", folder, *ARGUMENTS)
+    first, second = revisions(api)
+    rows = msgspec.json.decode(kfunc("revisions", "iris", "--output", "json").out)
+    assert [row["name"] for row in rows if row["undo"]] == [first]
+    begun = plan_undo(connect(), "iris", "default", None, first if way else "", time.time())
+    assert [share.revision for share in begun.rollout.shares] == [second, first]
+    assert begun.rollout.via == "knative"
+
+
+def test_status_marks_the_same_revision_for_the_undo(
+    kfunc: Command, folder: Path, api: ApiServer, knative: SlowKnative
+) -> None:
+    for number in 1, 2, 3:
+        write(folder, number, "")
+        kfunc("deploy", folder, *ARGUMENTS)
+    first, _, third = revisions(api)
+    kept("promoted", first, third)
+    marks = []
+    for command in (("revisions", "iris"), ("status", "iris")):
+        told = msgspec.json.decode(kfunc(*command, "--output", "json").out)
+        marks.append([row["name"] for row in (told["revisions"] if "status" in command else told) if row["undo"]])
+    assert marks == [[first], [first]]
 
 
 def test_undo_says_what_there_is_to_do_where_nothing_is_left(

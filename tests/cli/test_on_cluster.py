@@ -127,6 +127,19 @@ def test_a_folder_stands_for_its_function(kfunc: Command, deployed: ApiServer, f
     assert kfunc("status", folder).out.startswith("default/iris: ready")
 
 
+def test_a_folder_whose_function_has_another_name_has_to_be_written_as_one(
+    kfunc: Command, deployed: ApiServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = folder / "flowers"
+    beside.mkdir()
+    (beside / "func.yaml").write_text((folder / "func.yaml").read_text())
+    monkeypatch.chdir(folder)
+    result = kfunc("delete", "flowers")
+    assert result.status == 2
+    assert "flowers is a folder here, whose function is iris: write ./flowers for that one" in result.err
+    assert kfunc("status", "./flowers").status == 0
+
+
 def test_what_is_no_name_and_no_folder_is_refused(kfunc: Command, api: ApiServer) -> None:
     result = kfunc("status", "No_Name")
     assert result == (2, "", "error: No_Name is neither a function's name nor a folder with a func.yaml\n")

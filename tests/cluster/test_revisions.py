@@ -85,6 +85,16 @@ def test_one_that_never_became_ready_can_go_and_is_not_counted() -> None:
     assert names(unused(revisions(observed("a", "b", "c", "d", failed=("b",))), 2)) == ["b"]
 
 
+def test_one_that_was_ready_stays_though_it_is_not_for_a_moment() -> None:
+    rows = [
+        Revision("c", "3", ready=True, percent=100, latest=True),
+        Revision("b", "2", ready=False, kept=True),
+        Revision("a", "1", ready=False, kept=True),
+    ]
+    assert names(unused(rows, 5)) == []
+    assert names(unused(rows, 1)) == ["a"]
+
+
 def test_one_with_traffic_stays_however_old_it_is() -> None:
     traffic = [{"revisionName": "a", "percent": 50}, {"revisionName": "e", "percent": 50}]
     assert "a" not in names(unused(revisions(observed("a", "b", "c", "d", "e", traffic=traffic)), 1))
