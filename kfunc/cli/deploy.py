@@ -102,7 +102,10 @@ def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
     if plan.mode != "knative" or plan.function.inference.traffic is UNSET or traffic_of(plan).strategy == "ab":
         return
     if is_split(before):
-        raise _under_way(plan)
+        raise KfuncError(
+            f"revisions of {plan.name} have tags, and requests may be split between them: kfunc rollout abort {plan.name} "
+            "gives everything to one, then deploy again"
+        )
     stable = [name for name in serving(before) if name != revision(plan)]
     if stable and not all_at_once:
         raise KfuncError(

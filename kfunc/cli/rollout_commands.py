@@ -67,16 +67,32 @@ def promote(function: str, variant: str, namespace: str, context: str, output: s
 @click.option("--reason", default="asked for", show_default=True, help="Kept with the rollout.")
 @cluster_options
 def abort(function: str, reason: str, namespace: str, context: str, output: str) -> int:
-    """Give everything back to the stable revision. Exit status 0 when that is done."""
+    """Give everything back to the stable revision. Exit status 0 when that is done.
+
+    Where requests are split and no rollout is under way, everything goes to the revision with the plain address.
+    """
     from kfunc.rollout import commands
 
-    def command(rollout: "Rollout", now: float) -> "Rollout":
-        return commands.aborted(rollout, reason, now)
-
-    cluster, store, record = _told(function, namespace, context, command)
-    _follow(cluster, store, record, output == "json")
+    cluster, store = _store(function, namespace, context)
+    record = store.read()
+    found = _recovered(cluster, store) if record is None or record.rollout.has_ended else None
+    if found is None:
+        found = _changed(store, lambda rollout, now: commands.aborted(rollout, reason, now))
+    _follow(cluster, store, found, output == "json")
     ended = store.read()
     return 0 if ended is not None and ended.rollout.phase == "rolled-back" else 1
+
+
+def _recovered(cluster: "Cluster", store: "ConfigMapStore") -> "Record | None":
+    """The record of a way back that has just begun, where requests are split and no record says why. Raises Locked."""
+    from kfunc.cluster.lock import Lock
+    from kfunc.rollout.recovering import recovered
+    from kfunc.rollout.starting import begin
+
+    holder = holder_name()
+    with Lock(cluster, store.function, store.namespace, f"kfunc rollout abort ({holder})"):
+        found = recovered(cluster, store.function, store.namespace, time.time())
+        return None if found is None else begin(store, found, "", time.time())
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout drive iris --stay")
@@ -114,19 +130,24 @@ def _record(store: "ConfigMapStore") -> "Record":
 
 
 def _told(function: str, namespace: str, context: str, command: Command) -> tuple["Cluster", "ConfigMapStore", "Record"]:
+    """The record as the command changes it. Raises RolloutRefused."""
+    cluster, store = _store(function, namespace, context)
+    return cluster, store, _changed(store, command)
+
+
+def _changed(store: "ConfigMapStore", command: Command) -> "Record":
     """Change the state as the command says; a driver that writes at the same time is let before. Raises RolloutRefused."""
     from msgspec.structs import replace
 
     from kfunc.rollout.driver import Conflict
 
-    cluster, store = _store(function, namespace, context)
     for _ in range(TRIES):
         record = _record(store)
         changed = command(record.rollout, time.time())
         if changed == record.rollout:
-            return cluster, store, record
+            return record
         try:
-            return cluster, store, store.write(replace(record, rollout=changed))
+            return store.write(replace(record, rollout=changed))
         except Conflict:
             continue
     raise Conflict("the rollout is changed by others all the time; try again")

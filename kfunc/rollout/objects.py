@@ -5,7 +5,7 @@ from msgspec import Struct
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.virtual_service import VARIANT_HEADER
 
-SPLIT_ROUTE = "split"
+SPLIT_ROUTE, PLAIN_ROUTE = "split", "all"
 OF_OTHERS = ("serving.knative.dev/", "kubectl.kubernetes.io/", "deployment.kubernetes.io/", "client.knative.dev/")
 """Prefixes of annotations that their own programs write."""
 Key = tuple[str, str, str]
@@ -122,6 +122,28 @@ def split_of(virtual_service: Manifest, function: str, tags: list[str]) -> Manif
     return virtual_service | {"spec": virtual_service["spec"] | {"http": routes}}
 
 
+def split_tags(virtual_service: Manifest | None) -> list[str]:
+    """The tags that a VirtualService sends requests to; none where it has one destination."""
+    if virtual_service is None or not is_split(virtual_service):
+        return []
+    parts = [part for route in virtual_service["spec"]["http"] for part in route["route"]]
+    return list(dict.fromkeys(filter(None, map(_tag, parts))))
+
+
+def unsplit(virtual_service: Manifest, function: str, tag: str) -> Manifest:
+    """A VirtualService whose requests all go the way of `tag`, with Knative to the function's plain address; else as it is."""
+    if not is_split(virtual_service):
+        return virtual_service
+    route = next(route for route in virtual_service["spec"]["http"] if route.get("name") == SPLIT_ROUTE)
+    part = next((part for part in route["route"] if _tag(part) == tag), route["route"][0])
+    target: Manifest = {"destination": part["destination"]}
+    if "request" in (part.get("headers") or {}):
+        host = f"{function}.{virtual_service['metadata']['namespace']}.svc.cluster.local"
+        target["headers"] = {"request": {"set": {"Host": host}}}
+    routes = [route | {"name": PLAIN_ROUTE, "route": [target]}]
+    return virtual_service | {"spec": virtual_service["spec"] | {"http": routes}}
+
+
 def for_revision(rule: Manifest, revision: str) -> Manifest:
     """A DestinationRule of one revision as that of another."""
     about = rule["metadata"] | {"name": revision}
@@ -130,8 +152,8 @@ def for_revision(rule: Manifest, revision: str) -> Manifest:
 
 
 def _tag(destination: Manifest) -> str:
-    tag: str = destination["headers"]["response"]["set"][VARIANT_HEADER]
-    return tag
+    told = ((destination.get("headers") or {}).get("response") or {}).get("set") or {}
+    return str(told.get(VARIANT_HEADER, ""))
 
 
 def condition(live: Manifest, kind: str) -> tuple[str, str]:

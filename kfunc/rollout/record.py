@@ -84,4 +84,7 @@ def from_config_map(manifest: Manifest) -> Record:
             msgspec.json.decode(data.get("served", "[]"), type=list[str]),
         )
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
-        raise KfuncError(f"the ConfigMap {name} is not a rollout's ({error}); kubectl delete configmap {name}") from None
+        raise KfuncError(
+            f"the ConfigMap {name} is not a rollout's ({error}): kubectl delete configmap {name}, then kfunc rollout abort "
+            f"{name.removesuffix('-rollout')} gives everything to the revision with the plain address"
+        ) from None

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kfunc.cluster.binding import holds
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.split import live_name
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.config.traffic import Traffic
 from kfunc.errors import KfuncError, StartupError
@@ -15,17 +16,20 @@ from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
 from kfunc.manifests.queries import queries
 from kfunc.manifests.raw import deployment_name
-from kfunc.manifests.split import split, traffic_of
+from kfunc.manifests.split import STABLE, split, traffic_of
 from kfunc.manifests.volumes import sidecars_of
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.deciding import noted
 from kfunc.rollout.driver import Conflict, Store
 from kfunc.rollout.history import begun
 from kfunc.rollout.knative_changes import MIN_SCALE
-from kfunc.rollout.objects import by_key, key_of, stated
+from kfunc.rollout.objects import by_key, key_of, stated, unsplit
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
 from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.tags import refuse_split
 from kfunc.rollout.undoing import own_scales
+
+OTHER_WAYS = " (kfunc deploy brings changes of access, monitoring and hosts)"
 
 
 class NothingToDo(KfuncError):
@@ -41,13 +45,16 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
     stable = serving_revision(cluster, plan)
     plan = replace(plan, release=replace(plan.release, stable=stable, weight=None if _is_ab(plan) else 0))
     if plan.mode == "knative" and not _is_ab(plan) and stable == knative.revision(plan):
-        raise NothingToDo(f"{stable} has the traffic, and is what func.yaml describes: there is nothing to roll out")
+        raise NothingToDo(
+            f"{stable} has the traffic, and is what func.yaml describes: there is nothing to roll out{OTHER_WAYS}"
+        )
     shares = _shares(plan)
+    refuse_split(cluster, plan.name, plan.namespace, shares)
     _check_revisions(cluster, plan, shares)
     rendered = next(share.revision for share in shares if _is_rendered(plan, share))
     objects = _objects(cluster, plan)
     if plan.mode == "raw" and _is_deployed(plan, objects):
-        raise NothingToDo(f"the Deployment {stable} is what func.yaml describes: there is nothing to roll out")
+        raise NothingToDo(f"the Deployment {stable} is what func.yaml describes: there is nothing to roll out{OTHER_WAYS}")
     rollout = _rollout(plan, shares, rendered, now)
     if plan.mode == "knative":
         rollout = replace(rollout, scales=own_scales(cluster, rollout) | {rendered: _rendered_scale(plan)})
@@ -87,6 +94,8 @@ def serving_revision(cluster: Cluster, plan: Plan) -> str:
     if plan.mode == "raw":
         return plan.name
     shares = [part for part in live.get("status", {}).get("traffic", []) if part.get("percent")]
+    if not shares:
+        raise RolloutRefused(f"no revision of {plan.name} has been ready so far: kfunc status {plan.name} says why")
     if len(shares) != 1:
         raise RolloutRefused(
             f"{len(shares)} revisions share the traffic of {plan.name}: give one of them all, "
@@ -182,7 +191,7 @@ def _objects(cluster: Cluster, plan: Plan) -> Objects:
     service = by_key(candidate).get(("KnativeService", plan.namespace, plan.name))
     if service is not None:  # its traffic names revisions, of which one is not there yet
         cluster.apply(service, dry_run=True, force=True)
-    return replace(objects, before=_before(cluster, objects))
+    return replace(objects, before=_before(cluster, plan, objects))
 
 
 def _is_service(path: str) -> bool:
@@ -196,14 +205,14 @@ def _without_variants(plan: Plan) -> Plan:
     return replace(plan, function=replace(plan.function, inference=inference))
 
 
-def _before(cluster: Cluster, objects: Objects) -> list[Manifest]:
-    """The live objects that the rollout will change, as they were stated."""
+def _before(cluster: Cluster, plan: Plan, objects: Objects) -> list[Manifest]:
+    """The live objects that the rollout will change, as they were stated; a split is none to go back to."""
     wanted = by_key([*objects.candidate, *objects.split, *objects.promoted])
     found = []
     for kind, namespace, name in wanted:
         live = cluster.get(kind, name, namespace)
         if live is not None:
-            found.append(stated(live))
+            found.append(unsplit(stated(live), plan.name, STABLE) if name == live_name(plan.name) else stated(live))
     return found
 
 

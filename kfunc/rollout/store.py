@@ -13,11 +13,11 @@ class ConfigMapStore:
     """The record of one function."""
 
     def __init__(self, cluster: Cluster, function: str, namespace: str) -> None:
-        self._cluster, self._function, self._namespace = cluster, function, namespace
+        self._cluster, self.function, self.namespace = cluster, function, namespace
 
     def read(self) -> Record | None:
         """The record, or None. Raises ClusterError, and KfuncError for a ConfigMap that is none."""
-        found = self._cluster.get(KIND, record_name(self._function), self._namespace)
+        found = self._cluster.get(KIND, record_name(self.function), self.namespace)
         return None if found is None else from_config_map(found)
 
     def write(self, record: Record) -> Record:
@@ -25,13 +25,13 @@ class ConfigMapStore:
         manifest = to_config_map(record)
         if not record.version:
             if not self._cluster.create(manifest):
-                raise Conflict(f"somebody else has begun a rollout of {self._function}")
+                raise Conflict(f"somebody else has begun a rollout of {self.function}")
             return self.read() or record
         try:
             body = {"metadata": manifest["metadata"], "data": manifest["data"]}
-            written = self._cluster.patch(KIND, record_name(self._function), self._namespace, body)
+            written = self._cluster.patch(KIND, record_name(self.function), self.namespace, body)
         except ClusterError as error:
             if error.code == CONFLICT:
-                raise Conflict(f"the rollout of {self._function} was changed meanwhile") from None
+                raise Conflict(f"the rollout of {self.function} was changed meanwhile") from None
             raise
         return from_config_map(written)

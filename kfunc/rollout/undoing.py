@@ -17,10 +17,12 @@ from kfunc.rollout.objects import by_key, for_revision, key_of, own_annotations,
 from kfunc.rollout.raw_changes import as_candidate
 from kfunc.rollout.record import Objects, Record, to_config_map
 from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.tags import refuse_split
 
 
 def plan_undo(cluster: Cluster, function: str, namespace: str, last: Record | None, to: str, now: float) -> Record:
     """The record of a rollout back to the revision that had the traffic before, or to `to`. Raises RolloutRefused."""
+    refuse_split(cluster, function, namespace, [])
     if last is not None and last.rollout.mode == "raw":
         return _raw_undo(cluster, last, to, now)
     service = cluster.get("KnativeService", function, namespace)

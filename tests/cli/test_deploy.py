@@ -134,13 +134,14 @@ def test_traffic_that_moves_in_steps_does_not_jump(kfunc: Command, folder: Path,
     assert len(api.objects.of_kind("Revision")) == 2
 
 
-def test_a_rollout_that_is_under_way_is_not_overrun(kfunc: Command, folder: Path, api: ApiServer) -> None:
+def test_a_split_is_not_overrun(kfunc: Command, folder: Path, api: ApiServer) -> None:
     (folder / "func.yaml").write_text(CANARY)
     kfunc("deploy", folder, *ARGUMENTS)
     (service,) = api.objects.of_kind("KnativeService")
     shares = [{"revisionName": "iris-1", "percent": 100, "tag": "stable"}]
     api.objects.put(service | {"spec": service["spec"] | {"traffic": shares}})
-    assert "a rollout of iris is under way" in kfunc("deploy", folder, *ARGUMENTS, "--all-at-once").err
+    result = kfunc("deploy", folder, *ARGUMENTS, "--all-at-once")
+    assert "requests may be split between them: kfunc rollout abort iris gives everything to one" in result.err
 
 
 def test_revisions_beyond_the_policy_are_collected(kfunc: Command, folder: Path, api: ApiServer) -> None:

@@ -135,6 +135,25 @@ def test_while_deploy_runs_others_are_told_to_wait(
     assert len(revisions(api)) == 1
 
 
+def test_a_split_that_no_rollout_knows_is_ended_by_abort(
+    kfunc: Command, folder: Path, api: ApiServer, knative: SlowKnative
+) -> None:
+    write(folder, 1)
+    kfunc("deploy", folder, *ARGUMENTS)
+    live = service(api)
+    (first,) = revisions(api)
+    tagged = [{"revisionName": first, "percent": 100, "tag": "control"}]
+    api.objects.put(live | {"spec": live["spec"] | {"traffic": tagged}})
+    knative(api.objects, service(api))
+    for command in (("deploy",), ("rollout", "start", "--detach")):
+        write(folder, 2)
+        result = kfunc(*command, folder, "--no-build")
+        assert (result.status, "kfunc rollout abort iris gives everything to one" in result.err) == (1, True)
+    assert kfunc("rollout", "abort", "iris", "-n", "default").status == 0
+    assert service(api)["spec"]["traffic"] == [{"revisionName": first, "percent": 100}]
+    assert kfunc("rollout", "start", folder, "--no-build", "--detach").status == 0
+
+
 def test_what_deploy_brings_is_part_of_the_history_that_undo_goes_back_along(
     kfunc: Command, folder: Path, api: ApiServer, knative: SlowKnative
 ) -> None:

@@ -49,12 +49,16 @@ class SlowKnative:
         shares = [{**share, "revisionName": share.get("revisionName") or latest} for share in service["spec"]["traffic"]]
         self.served += [share["revisionName"] for share in shares if share["revisionName"] not in self.served[-1:]]
         status = service["status"] | {
+            "observedGeneration": 1,
             "latestCreatedRevisionName": wanted,
             "latestReadyRevisionName": latest,
-            "conditions": [{"type": "Ready", "status": "True" if wanted in ready else "Unknown"}],
+            "conditions": [
+                {"type": "Ready", "status": "True" if wanted in ready else "Unknown"},
+                {"type": "RoutesReady", "status": "True"},
+            ],
             "traffic": shares,
         }
-        objects.put(copy.deepcopy(service) | {"status": status})
+        objects.put(copy.deepcopy(service) | {"metadata": service["metadata"] | {"generation": 1}, "status": status})
 
 
 def _is_ready(revision: Manifest) -> bool:
