@@ -82,8 +82,8 @@ def deploy(
         refuse_rollout(cluster, plan)
         before = _observed(cluster, plan)
         refuse_bypass(plan, before, all_at_once)
-        deployment = Deployment(cluster, plan, say, force)
-        return deployment.done(lock, timeout, serving(before)) if wait else deployment.begun()
+        deployment = Deployment(cluster, plan, say, force, lock)
+        return deployment.done(timeout, serving(before)) if wait else deployment.begun()
 
 
 def _observed(cluster: Cluster, plan: Plan) -> Observed:
@@ -122,16 +122,16 @@ def _under_way(plan: Plan) -> KfuncError:
 
 
 class Deployment:
-    """One plan on its way to the cluster."""
+    """One plan on its way to the cluster; the lock is kept while it is waited for."""
 
-    def __init__(self, cluster: Cluster, plan: Plan, say: Speaker, force: bool) -> None:
-        self._cluster, self._plan, self._say, self._force = cluster, plan, say, force
+    def __init__(self, cluster: Cluster, plan: Plan, say: Speaker, force: bool, lock: Lock | None = None) -> None:
+        self._cluster, self._plan, self._say, self._force, self._lock = cluster, plan, say, force, lock
         rendered = render(plan)
         say.needs(needed_settings(cluster, rendered.notes))
         say.lacks(broker_findings(cluster, plan))
         self._manifests = [manifest for group in rendered.files.values() for manifest in group]
         service = next((each for each in self._manifests if kind_of(each) == KIND), None)
-        self._move = service and Move(cluster, service, force, time.monotonic, time.sleep)
+        self._move = service and Move(cluster, service, force, time.monotonic, self._pause)
 
     def tried(self) -> int:
         """Only ask the cluster; the exit status."""
@@ -149,19 +149,19 @@ class Deployment:
             )
         return self._say.end(self._plan, self._applied(), None, "")
 
-    def done(self, lock: Lock, timeout_s: float, served: list[str]) -> int:
+    def done(self, timeout_s: float, served: list[str]) -> int:
         """Apply, wait until the new revision has the traffic, and tidy up; `served` had it before."""
         began_at = time.monotonic()
         if self._move:
             self._move.bind()
         outcomes = self._applied()
-        ending = self._await_ready(lock, timeout_s)
+        ending = self._await_ready(timeout_s)
         if self._move and self._move.by_name and not ending.causes:
             self._move.finish()
             self._say.moved(revision(self._plan), served)
-            ending = self._await_ready(lock, max(1.0, timeout_s - (time.monotonic() - began_at)))
+            ending = self._await_ready(max(1.0, timeout_s - (time.monotonic() - began_at)))
         if not ending.causes:
-            lock.renew()
+            self._keep_lock()
             outcomes += self._tidied(served)
         address = url(_observed(self._cluster, self._plan))
         return self._say.end(self._plan, outcomes, ending, address, time.monotonic() - began_at)
@@ -175,12 +175,20 @@ class Deployment:
     def _to_apply(self) -> list[Manifest]:
         return [self._move.service if self._move and kind_of(each) == KIND else each for each in self._manifests]
 
-    def _await_ready(self, lock: Lock, timeout_s: float) -> Ending:
-        """Watch the new revision come up, and keep the lock."""
+    def _keep_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.renew()
+
+    def _pause(self, seconds: float) -> None:
+        self._keep_lock()
+        time.sleep(seconds)
+
+    def _await_ready(self, timeout_s: float) -> Ending:
+        """Watch the new revision come up."""
         plan = self._plan
 
         def report(diagnosis: Diagnosis) -> None:
-            lock.renew()
+            self._keep_lock()
             self._say.progress(diagnosis)
 
         return wait_ready(self._cluster, plan.name, plan.namespace, plan.mode, timeout_s, report, time.monotonic, time.sleep)

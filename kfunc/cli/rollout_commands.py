@@ -1,6 +1,5 @@
 """`kfunc rollout pause`, `resume`, `promote`, `abort`, `drive`: what people tell a rollout that is under way."""
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -143,7 +142,7 @@ def _changed(store: "ConfigMapStore", command: Command) -> "Record":
 
     for _ in range(TRIES):
         record = _record(store)
-        changed = command(record.rollout, time.time())
+        changed = command(record.rollout, store.now())
         if changed == record.rollout:
             return record
         try:
@@ -162,7 +161,7 @@ def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_js
     if record.rollout.has_ended:
         return finish(store, as_json)
     told = max(0, len(record.rollout.events) - 1)
-    if not record.driver.is_there(time.time()):
+    if not record.driver.is_there(store.now()):
         return run(cluster, record, holder_name(), as_json=as_json, stay=stay, told=told)
     lost = follow(store, record.rollout.events[:told], as_json)
     if lost is not None:

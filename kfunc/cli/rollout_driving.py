@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import click
@@ -26,7 +27,8 @@ PROGRESS_S = 10.0
 class Teller:
     """Says each event once, and now and then how far it is."""
 
-    def __init__(self, as_json: bool, known: list[Event]) -> None:
+    def __init__(self, as_json: bool, known: list[Event], clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._as_json = as_json
         self._last = known[-1] if known else None
         self._at = time.monotonic()
@@ -49,7 +51,7 @@ class Teller:
         if rollout.has_ended:
             return self._clear()
         details = "; ".join([*(check.text for check in rollout.checks), *([seen.why] if seen.why else [])])
-        line = f"{headline(rollout, time.time())}{': ' if details else ''}{details}"
+        line = f"{headline(rollout, self._clock())}{': ' if details else ''}{details}"
         if self._live:
             self._clear()
             self._line = in_a_row(line, sys.stdout)
@@ -76,10 +78,10 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     """Drive until it ends or rests; the exit status. `told`: how many events were said already."""
     rollout = record.rollout
     store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
-    driver = Drive(store, world_of(cluster, rollout), holder, stay=stay)
+    driver = Drive(store, world_of(cluster, rollout), holder, cluster.now, stay=stay)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        ended = driver.run(Teller(as_json, rollout.events[:told]))
+        ended = driver.run(Teller(as_json, rollout.events[:told], cluster.now))
     except KeyboardInterrupt:
         driver.leave()
         if not as_json:
@@ -114,7 +116,7 @@ def finish(store: ConfigMapStore, as_json: bool) -> int:
     record = store.read()
     if record is None:
         return FAILED
-    now = time.time()
+    now = store.now()
     if as_json:
         click.echo(msgspec.json.encode(document(record, now)))
     elif not record.rollout.has_ended:

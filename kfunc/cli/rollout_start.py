@@ -1,6 +1,5 @@
 """`kfunc rollout start` and `undo`: a new rollout begins, and is driven from here or by a Job."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +12,11 @@ from kfunc.cli.planning import plan_for
 from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.render import parse_image
 from kfunc.errors import StartupError
+from kfunc.manifests.split import traffic_of
 
 if TYPE_CHECKING:
     from kfunc.cluster.connection import Cluster
+    from kfunc.manifests.plan import Plan
     from kfunc.rollout.record import Record
 
 START = """\b
@@ -56,11 +57,12 @@ def start(
 
     cluster = connect(context)
     plan = plan_for(directory, source.release, namespace, cluster)
-    refuse_early(cluster, plan, ConfigMapStore(cluster, plan.name, plan.namespace), time.time())
+    refuse_early(cluster, plan, ConfigMapStore(cluster, plan.name, plan.namespace), cluster.now())
+    check_load(plan, detach or bool(job_image))
     plan = with_image(plan, directory, source)
 
     def make() -> "Record":
-        return plan_rollout(cluster, plan, time.time())
+        return plan_rollout(cluster, plan, cluster.now())
 
     run = Run(cluster, plan.name, plan.namespace, detach=detach, job_image=job_image, as_json=output == "json")
     try:
@@ -84,7 +86,7 @@ def undo(function: str, revision: str, namespace: str, context: str, output: str
 
     def make() -> "Record":
         last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
-        return plan_undo(cluster, meant.name, meant.namespace, last, revision, time.time())
+        return plan_undo(cluster, meant.name, meant.namespace, last, revision, cluster.now())
 
     return Run(cluster, meant.name, meant.namespace, as_json=output == "json").begun(make, "undo")
 
@@ -110,10 +112,10 @@ class Run(Struct, frozen=True):
         store = ConfigMapStore(self.cluster, self.function, self.namespace)
         elsewhere = self.detach or bool(self.job_image)
         holder = holder_name()
-        with Lock(self.cluster, self.function, self.namespace, f"kfunc rollout {command} ({holder})"):
+        with Lock(self.cluster, self.function, self.namespace, f"kfunc rollout {command} ({holder})") as lock:
             record = make()
-            check_load(record, elsewhere)
-            begun = begin(store, record, "" if elsewhere else holder, time.time())
+            lock.renew()  # where planning took longer than the lock lasts, somebody else may have it
+            begun = begin(store, record, "" if elsewhere else holder, store.now())
         if not elsewhere:
             return drive(self.cluster, begun, holder, as_json=self.as_json)
         if self.job_image:
@@ -123,11 +125,11 @@ class Run(Struct, frozen=True):
         return finish(store, self.as_json)
 
 
-def check_load(record: "Record", elsewhere: bool) -> None:
+def check_load(plan: "Plan", elsewhere: bool) -> None:
     """The log to be sent again is there, and where the rollout is driven. Raises StartupError."""
     from kfunc.rollout.load import SYNTHETIC, replayed
 
-    load = record.rollout.settings.analysis.load
+    load = traffic_of(plan).analysis.load
     if load is UNSET or load.source == SYNTHETIC:
         return
     if elsewhere and "://" not in load.source:

@@ -27,8 +27,8 @@ def status(function: str, namespace: str, context: str, output: str) -> int:
     """Show the rollout that is under way, or the last one."""
     from kfunc.cli.rollout_showing import document, report
 
-    record = _record(function, namespace, context)[1]
-    now = time.time()
+    store, record = _record(function, namespace, context)
+    now = store.now()
     click.echo(msgspec.json.encode(document(record, now)) if output == "json" else report(record, now))
     return 0
 
@@ -47,7 +47,7 @@ def watch(function: str, namespace: str, context: str, output: str) -> int:
     shown: object = None
     said: list[Event] = []
     while True:
-        now = time.time()
+        now = store.now()
         if output == "json":
             if record.rollout != shown:
                 click.echo(msgspec.json.encode(document(record, now)))
@@ -81,7 +81,7 @@ def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Rec
                     click.echo(event_line(event))
         if record.rollout.has_ended:
             return None
-        if not record.driver.is_there(time.time()):
+        if not record.driver.is_there(store.now()):
             return record
 
 

@@ -1,6 +1,5 @@
 """`kfunc status`: how a function is, and what keeps it from being well."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,16 +86,15 @@ def traffic(cluster: Cluster, observed: Observed, record: Manifest | None) -> di
         if error.code != FORBIDDEN:
             raise
         split = None
-    return {"split": msgspec.to_builtins(split), "rollout": _rollout(record)}
+    return {"split": msgspec.to_builtins(split), "rollout": _rollout(record, cluster.now())}
 
 
-def _rollout(manifest: Manifest | None) -> dict[str, Any] | None:
+def _rollout(manifest: Manifest | None, now: float) -> dict[str, Any] | None:
     """A rollout that has not ended: what it is in one line, who drives it (empty: nobody), and whether it is paused."""
     from kfunc.cli.rollout_showing import headline
 
     if manifest is None:
         return None
-    now = time.time()
     try:
         record = from_config_map(manifest)
     except KfuncError as error:  # not this version's: the function is shown all the same

@@ -8,6 +8,7 @@ from kfunc.cluster.applying import RENDERED, owned
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.kinds import kind_of
 from kfunc.cluster.observed import Observed, containers, name_of
+from kfunc.cluster.observing import events_about
 from kfunc.cluster.pod_references import named_by, values_of
 from kfunc.cluster.redaction import Redactor
 from kfunc.config.places import MANAGEMENT_PORTS
@@ -39,13 +40,17 @@ class Collection:
     def files(self) -> Iterator[tuple[str, str]]:
         """Path and text of each file."""
         yield from self._manifests()
-        yield "events.txt", self.redactor.text("\n".join(map(_event, self._observed.events))) + "\n"
+        yield "events.txt", self.redactor.text("\n".join(map(_event, self._events()))) + "\n"
         for pod in self._observed.pods:
             yield from self._logs(pod)
             yield from self._metrics(pod)
         yield from self._settings()
         if self.unread:
             yield "unread.txt", "\n".join(self.unread) + "\n"
+
+    def _events(self) -> list[Manifest]:
+        observed = self._observed
+        return self._read("events", lambda: events_about(self._cluster, observed.name, observed.namespace))
 
     def _manifests(self) -> Iterator[tuple[str, str]]:
         observed, namespace = self._observed, self._observed.namespace

@@ -4,6 +4,7 @@ The kubernetes client reads the kubeconfig and does authentication, TLS and prox
 """
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,12 @@ class Cluster:
         """The kubeconfig's own, empty where it names none."""
         self.server = login.server
         self._login = login
+
+    def now(self) -> float:
+        """Seconds since 1970 by the cluster's clock, which is the same for all who ask it."""
+        if not self._login.clock.is_set:
+            self._login.request("GET", "/version")
+        return time.time() + self._login.clock.correction
 
     # ---- objects
 

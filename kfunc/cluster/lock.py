@@ -3,7 +3,6 @@
 `kfunc deploy` holds it while it works, `kfunc rollout start` and `undo` until their record is kept, which others respect.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -26,13 +25,16 @@ class Locked(KfuncError):
 
 
 class Lock:
-    """The lock as a context; `holder` is a name for people that no two processes share. Raises Locked, ClusterError."""
+    """The lock as a context; `holder` is a name for people that no two processes share. Raises Locked, ClusterError.
+
+    Its times are the cluster's, unless there is another `clock`: machines' own need not agree.
+    """
 
     def __init__(
-        self, cluster: Cluster, function: str, namespace: str, holder: str, clock: Callable[[], float] = time.time
+        self, cluster: Cluster, function: str, namespace: str, holder: str, clock: Callable[[], float] | None = None
     ) -> None:
         self._cluster, self._function, self._namespace = cluster, function, namespace
-        self._holder, self._clock = holder, clock
+        self._holder, self._clock = holder, clock or cluster.now
         self._renewed_at = 0.0
 
     def __enter__(self) -> Self:

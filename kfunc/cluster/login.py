@@ -2,9 +2,11 @@
 
 import os
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kfunc.cluster.clock import ServerClock
 from kfunc.cluster.faults import refusal
 from kfunc.errors import ClusterError, NoCluster, StartupError
 
@@ -23,6 +25,7 @@ class Login:
 
         self.server: str = configuration.host
         self.namespace = namespace
+        self.clock = ServerClock()
         self._configuration = configuration
         self._pool = RESTClientObject(configuration).pool_manager
 
@@ -92,8 +95,9 @@ class Login:
         headers = (
             {"Accept": "application/json", "Content-Type": form, "User-Agent": "kfunc"} | dict(fields or {}) | self.headers()
         )
+        sent = time.time()
         try:
-            return self._pool.request(
+            answer = self._pool.request(
                 method,
                 self.server + path,
                 body=body,
@@ -104,6 +108,8 @@ class Login:
             )
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(self.server, error) from None
+        self.clock.heard(answer.headers.get("Date", ""), sent, time.time())
+        return answer
 
 
 def log_in(context: str = "") -> Login:

@@ -1,6 +1,7 @@
 """Reads what a function has on the cluster; what its pods say is asked only of those that are not ready."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -23,6 +24,8 @@ NAME_LABEL = "app.kubernetes.io/name"
 READY = "/v2/health/ready"
 LINES = 20
 ANSWER_S = 2.0
+MOST_ASKED = 3
+"""Of pods that are not ready so many are asked, the newest: those of a revision have the same to say."""
 
 
 def observe(cluster: Cluster, name: str, namespace: str, mode: Mode | None = None) -> Observed:
@@ -36,10 +39,12 @@ def observe(cluster: Cluster, name: str, namespace: str, mode: Mode | None = Non
 
 
 def with_words(cluster: Cluster, found: Observed) -> Observed:
-    """The same with the events, and with what its pods that are not ready say. Raises ClusterError."""
-    said = {name_of(pod): answer for pod in found.pods if (answer := _asked(cluster, pod)) is not None}
-    events = _events(cluster, found.name, found.namespace)
-    return msgspec.structs.replace(found, events=events, said=said, ended=dict(_ended(cluster, found.pods)))
+    """The same with what is told of its pods that are not ready, and what they say themselves. Raises ClusterError."""
+    waiting = sorted((pod for pod in found.pods if not is_ready(pod)), key=_created, reverse=True)
+    if not waiting:
+        return found
+    events = events_about(cluster, found.name, found.namespace, "involvedObject.kind=Pod")
+    return msgspec.structs.replace(found, events=events, said=_said(cluster, waiting), ended=dict(_ended(cluster, waiting)))
 
 
 def _knative(cluster: Cluster, name: str, namespace: str, service: Manifest | None) -> Observed:
@@ -69,30 +74,49 @@ def _raw(cluster: Cluster, name: str, namespace: str) -> Observed:
     )
 
 
-def _events(cluster: Cluster, name: str, namespace: str) -> list[Manifest]:
-    """Of everything whose name begins with the function's."""
-    found = cluster.objects("Event", namespace)
+def events_about(cluster: Cluster, name: str, namespace: str, fields: str = "") -> list[Manifest]:
+    """The events about everything whose name begins with the function's. Raises ClusterError."""
+    found = cluster.objects("Event", namespace, fields=fields)
     return [event for event in found if event["involvedObject"].get("name", "").startswith(name)]
+
+
+def _created(pod: Manifest) -> str:
+    return str(pod["metadata"].get("creationTimestamp", ""))
 
 
 def _belongs(deployment: Manifest, name: str) -> bool:
     return label(deployment, REVISION_LABEL).startswith(name)
 
 
-def _asked(cluster: Cluster, pod: Manifest) -> bytes | None:
-    """What a pod that runs and is not ready answers to the question whether it is; None for no answer."""
-    if is_ready(pod) or "deletionTimestamp" in pod["metadata"]:
-        return None
-    for each in containers(pod):
-        if each.running and (port := _port(each.spec)):
-            try:
-                reply = cluster.ask_pod(pod["metadata"]["namespace"], name_of(pod), port, READY, ANSWER_S)
-            except ClusterError:
-                return None
-            # 503 with a JSON body is the function's; the API's own 503 says that nothing listens.
-            own = reply.status in (200, 503) and b'"kind":"Status"' not in reply.body
-            return reply.body if own else None
-    return None
+def _said(cluster: Cluster, pods: list[Manifest]) -> dict[str, bytes]:
+    """What pods that run answer to the question whether they are ready, by name; the newest come first.
+
+    A few are asked, at once: one that is silent costs seconds, and the others of a revision do the same.
+    """
+    asked = [(pod, port) for pod in pods if (port := _port_to_ask(pod))][:MOST_ASKED]
+    if not asked:
+        return {}
+
+    def ask(each: tuple[Manifest, int]) -> bytes | None:
+        pod, port = each
+        try:
+            reply = cluster.ask_pod(pod["metadata"]["namespace"], name_of(pod), port, READY, ANSWER_S)
+        except ClusterError:
+            return None
+        # 503 with a JSON body is the function's; the API's own 503 says that nothing listens.
+        own = reply.status in (200, 503) and b'"kind":"Status"' not in reply.body
+        return reply.body if own else None
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = zip(asked, pool.map(ask, asked), strict=True)
+        return {name_of(pod): answer for (pod, _), answer in answers if answer is not None}
+
+
+def _port_to_ask(pod: Manifest) -> int:
+    """The port of the function in a pod that runs; 0 where there is nobody to ask."""
+    if "deletionTimestamp" in pod["metadata"]:
+        return 0
+    return next((port for each in containers(pod) if each.running and (port := _port(each.spec))), 0)
 
 
 def _port(spec: Manifest) -> int:
@@ -103,9 +127,10 @@ def _port(spec: Manifest) -> int:
 
 
 def _ended(cluster: Cluster, pods: list[Manifest]) -> Iterator[tuple[str, list[str]]]:
-    """The last lines of each container that ended and whose pod is not ready."""
-    for pod in pods:
-        for each in containers(pod) if not is_ready(pod) else ():
+    """The last lines of containers that ended, of a few pods."""
+    fallen = [pod for pod in pods if any(each.ended for each in containers(pod))]
+    for pod in fallen[:MOST_ASKED]:
+        for each in containers(pod):
             if not each.ended:
                 continue
             lines = _last_log(cluster, pod, each.name, previous="terminated" not in each.status.get("state", {}))

@@ -34,12 +34,16 @@ def wait_ready(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Ending:
-    """Wait for the newest revision; `report` gets each diagnosis. Raises ClusterError where the API stays away."""
+    """Wait for the newest revision; `report` gets each diagnosis, and may ask the API itself.
+
+    Raises ClusterError where the API stays away.
+    """
     patience = Patience(clock(), timeout_s)
     away_since: float | None = None
     while True:
         try:
             diagnosis = diagnose(observe(cluster, name, namespace, mode))
+            report(diagnosis)
             away_since = None
         except ClusterError as error:
             away_since = clock() if away_since is None else away_since
@@ -47,7 +51,6 @@ def wait_ready(
                 raise
             sleep(INTERVAL_S)
             continue
-        report(diagnosis)
         causes = patience.judge(diagnosis, clock())
         if causes is not None:
             return Ending(diagnosis, causes)

@@ -64,14 +64,17 @@ Told = Callable[[Rollout, Seen], None]
 
 
 class Drive:
-    """One driver; `clock` is seconds since 1970. `stay`: wait for people as well, and leave only when the rollout has ended."""
+    """One driver; `clock` is seconds since 1970, the same for all drivers.
+
+    `stay`: wait for people as well, and leave only when the rollout has ended.
+    """
 
     def __init__(
         self,
         store: Store,
         world: World,
         holder: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
         stay: bool = False,
     ) -> None:
@@ -115,7 +118,7 @@ class Drive:
         decision = decide(record.rollout, seen, now)
         decision = replace(decision, rollout=replace(decision.rollout, why="" if decision.rollout.has_ended else seen.why))
         if self._is_worth_keeping(record, decision.rollout, now):
-            driver = Driver(self._holder, now + LEASE_S)
+            driver = Driver(self._holder, self._clock() + LEASE_S)  # a look takes its time
             record = self._store.write(replace(advanced(record, decision.rollout), driver=driver))
             self._kept_at = now
         self._arrange(replace(record, rollout=decision.rollout))

@@ -15,6 +15,10 @@ class ConfigMapStore:
     def __init__(self, cluster: Cluster, function: str, namespace: str) -> None:
         self._cluster, self.function, self.namespace = cluster, function, namespace
 
+    def now(self) -> float:
+        """The time by the cluster's clock, which the record's times are of. Raises ClusterError."""
+        return self._cluster.now()
+
     def read(self) -> Record | None:
         """The record, or None. Raises ClusterError, and KfuncError for a ConfigMap that is none."""
         found = self._cluster.get(KIND, record_name(self.function), self.namespace)

@@ -2,6 +2,7 @@
 
 import secrets
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
@@ -142,6 +143,8 @@ def _raw_undo(cluster: Cluster, last: Record, to: str, now: float) -> Record:
 
 
 def _undoing(before: Rollout, shares: list[Share], now: float) -> Rollout:
+    """The way back, for which nothing is measured and no requests are sent."""
+    settings = replace(before.settings, analysis=replace(before.settings.analysis, load=UNSET))
     rollout = Rollout(
         id=secrets.token_hex(4),
         function=before.function,
@@ -150,7 +153,7 @@ def _undoing(before: Rollout, shares: list[Share], now: float) -> Rollout:
         via=before.via,
         strategy="undo",
         shares=shares,
-        settings=before.settings,
+        settings=settings,
         rendered="",
         since=now,
         began_at=now,

@@ -3,6 +3,7 @@
 import copy
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Objects:
     refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    ahead_s: float = 0.0
     missing: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)
     writes: list[str] = field(default_factory=list)
@@ -85,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The cluster's clock."""
+        return super().date_time_string(time.time() + self.objects.ahead_s if timestamp is None else timestamp)
 
     def refuse(self, code: int, message: str) -> None:
         self.answer(code, {"kind": "Status", "status": "Failure", "message": message, "code": code})

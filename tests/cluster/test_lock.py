@@ -1,10 +1,13 @@
 """One command at a time changes a function."""
 
+import time
+from datetime import datetime
+
 import pytest
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import LEASE_S, RENEW_S, Lock, Locked
-from tests.cluster.api_server import ApiServer
+from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
 from tests.cluster.conftest import cluster as cluster
 
@@ -78,6 +81,15 @@ def test_one_that_was_away_for_too_long_is_told_that_another_has_taken_over(clus
         late.__exit__(None, None, None)
         with pytest.raises(Locked, match="bob is changing iris"), lock(cluster, "cid", clock):
             pass
+
+
+def test_its_times_are_the_clusters_whatever_the_machines_clock_says(cluster: Cluster, api: ApiServer) -> None:
+    api.objects.ahead_s = 3600.0
+    with Lock(cluster, "iris", "default", "ann"), pytest.raises(Locked), Lock(connect(), "iris", "default", "bob"):
+        pass
+    (lease,) = api.objects.of_kind("Lease")
+    renewed = datetime.fromisoformat(lease["spec"]["renewTime"]).timestamp()
+    assert renewed - time.time() == pytest.approx(3600.0, abs=2.0)
 
 
 def test_another_function_has_a_lock_of_its_own(cluster: Cluster, clock: Clock, api: ApiServer) -> None:

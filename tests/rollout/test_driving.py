@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from kfunc.config.analysis import Load, Query
 from kfunc.rollout.commands import RolloutRefused, aborted, is_shown, pause, promoted, resume
 from kfunc.rollout.driver import Drive, Taken
-from kfunc.rollout.record import Driver
-from kfunc.rollout.state import Rollout, Share
+from kfunc.rollout.record import LEASE_S, Driver, Record
+from kfunc.rollout.state import Rollout, Seen, Share
 from tests.rollout.worlds import FakeStore, FakeWorld, Health, drive, record, rollout
 
 
@@ -170,6 +170,20 @@ def test_a_second_driver_is_refused_while_the_first_is_heard_of() -> None:
         drive(world, store, "second")
     world.now += 60
     assert drive(world, store, "second").phase == "promoted"
+
+
+def test_a_look_that_takes_long_leaves_the_driver_its_whole_time() -> None:
+    world = FakeWorld(Health(), Health())
+    store, look = FakeStore(record(rollout())), world.look
+
+    def slow(record: Record, now: float) -> Seen:
+        world.now += 40
+        return look(record, now)
+
+    world.look = slow  # type: ignore[method-assign]
+    Drive(store, world, "me", world.clock, world.sleep).tick(lambda rollout, seen: None)
+    assert store.record is not None
+    assert store.record.driver.until - world.now == LEASE_S
 
 
 def test_a_driver_that_was_overtaken_changes_nothing_any_more() -> None:
