@@ -90,8 +90,8 @@ def _recovered(cluster: "Cluster", store: "ConfigMapStore") -> "Record | None":
 
     holder = holder_name()
     with Lock(cluster, store.function, store.namespace, f"kfunc rollout abort ({holder})"):
-        found = recovered(cluster, store.function, store.namespace, time.time())
-        return None if found is None else begin(store, found, "", time.time())
+        found = recovered(cluster, store.function, store.namespace, store.now())
+        return None if found is None else begin(store, found, "", store.now())
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout drive iris --stay")
