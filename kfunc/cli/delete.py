@@ -5,8 +5,9 @@ import time
 import click
 import msgspec
 
-from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.cluster.applying import remove_all, wait_gone
+from kfunc.cluster.lock import Lock
 from kfunc.errors import KfuncError
 
 EPILOG = """\b
@@ -30,10 +31,13 @@ def delete(function: str, wait: bool, timeout: float, namespace: str, context: s
     cluster = connect(context)
     asked = named(function, namespace, cluster)
     removed = []
-    for outcome in remove_all(cluster, asked.name, asked.namespace, asked.gateway_namespace):
-        removed.append(outcome)
-        if output == "text":
-            click.echo(outcome)
+    with Lock(cluster, asked.name, asked.namespace, f"kfunc delete ({holder_name()})") as lock:
+        for outcome in remove_all(cluster, asked.name, asked.namespace, asked.gateway_namespace):
+            removed.append(outcome)
+            lock.renew()
+            if output == "text":
+                click.echo(outcome)
+        lock.remove()
     left = wait_gone(cluster, asked.name, asked.namespace, timeout, time.monotonic, time.sleep) if wait and removed else []
     if output == "json":
         objects = [{"kind": each.manifest["kind"], "name": each.manifest["metadata"]["name"]} for each in removed]

@@ -14,6 +14,7 @@ from kfunc.cli.planning import needed_settings, plan_for
 from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.status import url
 from kfunc.cluster.applying import Outcome, apply_all, remove_unused
+from kfunc.cluster.binding import holds
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.diagnosis import Diagnosis
@@ -29,6 +30,7 @@ from kfunc.manifests.images import function_image
 from kfunc.manifests.knative import revision
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan
+from kfunc.manifests.raw import deployment
 from kfunc.manifests.split import traffic_of
 from kfunc.rollout.driver import Conflict
 from kfunc.rollout.history import with_served
@@ -99,7 +101,11 @@ def refuse_rollout(cluster: Cluster, plan: Plan) -> None:
 
 def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
     """Traffic that somebody has split is left alone, and traffic that should move in steps does not jump. Raises KfuncError."""
-    if plan.mode != "knative" or plan.function.inference.traffic is UNSET or traffic_of(plan).strategy == "ab":
+    if plan.function.inference.traffic is UNSET or traffic_of(plan).strategy == "ab":
+        return
+    if plan.mode == "raw":
+        if before.service is not None and not all_at_once and not holds(_template(plan), before.service["spec"]["template"]):
+            raise _jumps(plan, f"the Deployment {plan.name} runs something else")
         return
     if is_split(before):
         raise KfuncError(
@@ -108,11 +114,21 @@ def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
         )
     stable = [name for name in serving(before) if name != revision(plan)]
     if stable and not all_at_once:
-        raise KfuncError(
-            f"{stable[0]} has the traffic, and inference.traffic says {traffic_of(plan).strategy}: "
-            f"kfunc rollout start --image {function_image(plan)} moves it in steps, "
-            "--all-at-once gives the new revision everything now"
-        )
+        raise _jumps(plan, f"{stable[0]} has the traffic")
+
+
+def _jumps(plan: Plan, there: str) -> KfuncError:
+    return KfuncError(
+        f"{there}, and inference.traffic says {traffic_of(plan).strategy}: "
+        f"kfunc rollout start --image {function_image(plan)} moves the traffic in steps, "
+        "--all-at-once gives the new revision everything now"
+    )
+
+
+def _template(plan: Plan) -> Manifest:
+    """What the pods of the function's own Deployment are made from."""
+    made: Manifest = deployment(plan, plan.name)["spec"]["template"]
+    return made
 
 
 def _under_way(plan: Plan) -> KfuncError:

@@ -3,8 +3,11 @@
 import click
 import msgspec
 
-from kfunc.cli.on_cluster import cluster_options, connect, named, table
+from kfunc.cli.on_cluster import Named, cluster_options, connect, holder_name, named, table
+from kfunc.cluster.applying import Outcome
 from kfunc.cluster.collecting import collect
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.lock import Lock
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import revisions
 from kfunc.config.deployment import Revisions
@@ -15,6 +18,14 @@ Example:
   kfunc revisions iris
   kfunc revisions iris --prune --keep 2
 """
+
+
+def _pruned(cluster: Cluster, asked: Named, keep: int, dry_run: bool) -> list[Outcome]:
+    """What goes beyond `keep`, while nobody begins to need any of it. Raises Locked."""
+    if dry_run:
+        return collect(cluster, asked.name, asked.namespace, keep, dry_run=True)
+    with Lock(cluster, asked.name, asked.namespace, f"kfunc revisions --prune ({holder_name()})"):
+        return collect(cluster, asked.name, asked.namespace, keep)
 
 
 @click.command("revisions", epilog=EPILOG)
@@ -39,7 +50,7 @@ def revisions_command(
         raise KfuncError(f"{asked.name} runs without Knative (mode: raw): its Deployment keeps no revisions that could answer")
     if prune:
         policy = Revisions() if asked.function is None else asked.function.inference.revisions
-        gone = collect(cluster, asked.name, asked.namespace, keep or policy.keep, dry_run=dry_run)
+        gone = _pruned(cluster, asked, keep or policy.keep, dry_run)
         names = [outcome.manifest["metadata"]["name"] for outcome in gone]
         if output == "json":
             click.echo(msgspec.json.encode({"removed": names, "dry_run": dry_run}))

@@ -146,7 +146,7 @@ def _changed(store: "ConfigMapStore", command: Command) -> "Record":
         if changed == record.rollout:
             return record
         try:
-            return store.write(replace(record, rollout=changed))
+            return store.write(replace(record, rollout=replace(changed, rests=False)))
         except Conflict:
             continue
     raise Conflict("the rollout is changed by others all the time; try again")
@@ -163,7 +163,7 @@ def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_js
     told = max(0, len(record.rollout.events) - 1)
     if not record.driver.is_there(store.now()):
         return run(cluster, record, holder_name(), as_json=as_json, stay=stay, told=told)
-    lost = follow(store, record.rollout.events[:told], as_json)
+    lost = follow(store, record.rollout.events[:told], as_json, stay)
     if lost is not None:
         return run(cluster, lost, holder_name(), as_json=as_json, stay=stay, told=len(lost.rollout.events))
     return finish(store, as_json)

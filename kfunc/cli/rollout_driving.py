@@ -8,9 +8,11 @@ from types import FrameType
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from kfunc.cli.console import in_a_row
 from kfunc.cli.rollout_showing import document, event_line, headline, report
+from kfunc.cluster.applying import Outcome, remove_unused
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
 from kfunc.errors import ClusterError
@@ -89,22 +91,42 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    if ended.has_ended and ended.mode == "knative":
-        tidy(cluster, ended, as_json)
+    if ended.has_ended:
+        tidy(cluster, replace(record, rollout=ended), as_json)
     return finish(store, as_json)
 
 
-def tidy(cluster: Cluster, rollout: Rollout, as_json: bool) -> None:
-    """Remove the revisions beyond inference.revisions.keep; a rollout that is done does not fail for them."""
-    try:
-        removed = collect(cluster, rollout.function, rollout.namespace, rollout.settings.keep_revisions)
-    except ClusterError as error:
-        way = f"kfunc revisions {rollout.function} --prune"
-        click.echo(f"revisions that nothing needs may be left: {error.message}; {way} removes them", err=True)
-        return
-    if not as_json:
-        for outcome in removed:
-            click.echo(outcome)
+def tidy(cluster: Cluster, record: Record, as_json: bool) -> None:
+    """Remove what nothing asks for any more, and revisions by their policy; a rollout that is done does not fail for them."""
+    for remove in (_unused, _old_revisions):
+        try:
+            removed = remove(cluster, record)
+        except ClusterError as error:
+            way = "kfunc deploy" if remove is _unused else f"kfunc revisions {record.rollout.function} --prune"
+            click.echo(f"something that nothing needs may be left: {error.message}; {way} removes it", err=True)
+            continue
+        if not as_json:
+            for outcome in removed:
+                click.echo(outcome)
+
+
+def _unused(cluster: Cluster, record: Record) -> list[Outcome]:
+    """What an earlier func.yaml asked for and the promoted one does not."""
+    rollout = record.rollout
+    winner = rollout.share(rollout.winner)
+    if rollout.phase != "promoted" or winner is None or winner.revision != rollout.rendered:
+        return []
+    gateway = rollout.settings.gateway_namespace or rollout.namespace
+    if gateway != rollout.namespace and not cluster.may("list", "AuthorizationPolicy", gateway):
+        gateway = rollout.namespace  # a Job has no right there unless the function has something there
+    return list(remove_unused(cluster, rollout.function, rollout.namespace, gateway, record.objects.promoted))
+
+
+def _old_revisions(cluster: Cluster, record: Record) -> list[Outcome]:
+    rollout = record.rollout
+    if rollout.mode != "knative":
+        return []
+    return collect(cluster, rollout.function, rollout.namespace, rollout.settings.keep_revisions)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

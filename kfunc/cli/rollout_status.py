@@ -62,24 +62,35 @@ def watch(function: str, namespace: str, context: str, output: str) -> int:
         shown = record.rollout
         if record.rollout.has_ended:
             return 1 if record.rollout.phase == "rolled-back" else 0
-        record = patient_read(store) or record
+        record = _still_there(store)
 
 
-def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool) -> "Record | None":
-    """Say what another driver does until it ends or rests; the record where that driver is lost."""
+def _still_there(store: "ConfigMapStore") -> "Record":
+    """The record, a moment later. Raises RolloutRefused where it is gone, as when somebody deletes the function."""
+    from kfunc.rollout.commands import RolloutRefused
+
+    record = patient_read(store)
+    if record is None:
+        raise RolloutRefused(f"the rollout of {store.function} is gone: somebody has deleted the function, or its record")
+    return record
+
+
+def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool, stay: bool) -> "Record | None":
+    """Say what another driver does until it ends or (unless we `stay`) rests; the record where that driver is lost.
+
+    Raises RolloutRefused where the rollout is gone.
+    """
     from kfunc.cli.rollout_showing import event_line
 
     said = list(known)
     while True:
-        record = patient_read(store)
-        if record is None:
-            return None
+        record = _still_there(store)
         for event in record.rollout.events:
             if event not in said:
                 said.append(event)
                 if not as_json:
                     click.echo(event_line(event))
-        if record.rollout.has_ended:
+        if record.rollout.has_ended or (record.rollout.rests and not stay):
             return None
         if not record.driver.is_there(store.now()):
             return record

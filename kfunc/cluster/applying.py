@@ -17,8 +17,8 @@ RENDERED = (
     "PeerAuthentication", "PodMonitor", "ServiceMonitor", "PrometheusRule", "Service", "ConfigMap",
 )  # fmt: skip
 """The kinds that `kfunc render` makes, those that bring requests after those that answer them."""
-OF_COMMANDS = ("Job", "RoleBinding", "Role", "ServiceAccount", "Lease")
-"""What rollouts and the lock need."""
+OF_ROLLOUTS = ("Job", "RoleBinding", "Role", "ServiceAccount")
+"""What drives a rollout from within the cluster."""
 AT_GATEWAY = ("AuthorizationPolicy", "RequestAuthentication")
 """Kinds that are in the gateway's namespace, where the namespace is part of their name."""
 FIRST = ("ConfigMap", "SinkBinding")
@@ -88,9 +88,15 @@ def remove_unused(
 
 
 def remove_all(cluster: Cluster, name: str, namespace: str, gateway_namespace: str) -> Iterator[Outcome]:
-    """Delete everything that a function has."""
-    for manifest in list(owned(cluster, name, namespace, gateway_namespace, (*RENDERED, *OF_COMMANDS))):
+    """Delete everything that a function has, first what could make some of it again: a rollout with its driver."""
+    found = list(owned(cluster, name, namespace, gateway_namespace, (*OF_ROLLOUTS, *RENDERED)))
+    for manifest in sorted(found, key=lambda each: not _is_rollout(each, name)):
         yield from _delete(cluster, manifest)
+
+
+def _is_rollout(manifest: Manifest, function: str) -> bool:
+    record = manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == f"{function}-rollout"
+    return record or manifest["kind"] in OF_ROLLOUTS
 
 
 def _delete(cluster: Cluster, manifest: Manifest) -> Iterator[Outcome]:

@@ -1,6 +1,7 @@
 """One command at a time changes a function: a Lease of its own in the function's namespace.
 
-`kfunc deploy` holds it while it works, `kfunc rollout start` and `undo` until their record is kept, which others respect.
+`kfunc deploy`, `delete` and `revisions --prune` hold it while they work, `kfunc rollout start`, `undo` and `abort` until their
+record is kept, which others respect.
 """
 
 from collections.abc import Callable
@@ -59,6 +60,10 @@ class Lock:
         if now - self._renewed_at >= RENEW_S:
             self._write(self._own(), self._holder, now)
             self._renewed_at = now
+
+    def remove(self) -> None:
+        """End it, and leave nothing of it. Raises ClusterError."""
+        self._cluster.delete(KIND, lock_name(self._function), self._namespace)
 
     def _live(self) -> Manifest | None:
         return self._cluster.get(KIND, lock_name(self._function), self._namespace)

@@ -116,7 +116,8 @@ class Drive:
         if self._refused and not seen.settled:
             seen = replace(seen, why=self._refused)
         decision = decide(record.rollout, seen, now)
-        decision = replace(decision, rollout=replace(decision.rollout, why="" if decision.rollout.has_ended else seen.why))
+        waiting = "" if decision.rollout.has_ended else seen.why
+        decision = replace(decision, rollout=replace(decision.rollout, why=waiting, rests=decision.rests))
         if self._is_worth_keeping(record, decision.rollout, now):
             driver = Driver(self._holder, self._clock() + LEASE_S)  # a look takes its time
             record = self._store.write(replace(advanced(record, decision.rollout), driver=driver))

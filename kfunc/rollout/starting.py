@@ -172,6 +172,7 @@ def settings_of(plan: Plan, traffic: Traffic) -> Settings:
         model=plan.config.model.name,
         analysis=traffic.analysis,
         keep_revisions=plan.function.inference.revisions.keep,
+        gateway_namespace=traffic.gateway_namespace,
     )
 
 

@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     model: str = ""
     analysis: Analysis = Analysis()
     keep_revisions: int = 5
+    gateway_namespace: str = ""
 
 
 class Window(Struct, frozen=True):
@@ -79,7 +80,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
 
     `since` is when its phase, or the step within it, began; `settled_at` when the cluster was first seen as the phase,
     or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready;
-    `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen.
+    `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen;
+    `rests`: nothing happens until somebody says so.
     `scales` are the revisions' own min-scales, as text, for the time after it; `kept_pods`: how many ready pods the
     stable revision had when it last had requests. `asked_at`: when somebody asked for the switch (0: nobody).
     `reference`, `stable_values`: what the stable revision showed in earlier steps, for those in which it gets next to nothing.
@@ -107,6 +109,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     ended_at: float = 0.0
     is_split: bool = False
     paused: bool = False
+    rests: bool = False
     stage: Stage = "shift"
     winner: str = ""
     reason: str = ""

@@ -5,10 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kfunc.cluster.lock import Lock
+from kfunc.rollout.store import ConfigMapStore
 from tests.cli.conftest import FUNC_YAML, Command
-from tests.cluster.api_server import ApiServer
+from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
 from tests.cluster.controllers import fail_with, make_ready, pod
+from tests.rollout.worlds import record as rollout_record
+from tests.rollout.worlds import rollout
 
 pytestmark = pytest.mark.integration
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: example.com/iris:1")
@@ -128,10 +132,21 @@ def test_traffic_that_moves_in_steps_does_not_jump(kfunc: Command, folder: Path,
     (folder / "func.yaml").write_text(CANARY.replace("iris:1", "iris:2"))
     result = kfunc("deploy", folder, *ARGUMENTS)
     assert result.status == 1
-    assert "kfunc rollout start --image example.com/iris:2 moves it in steps, --all-at-once gives the new" in result.err
+    assert "kfunc rollout start --image example.com/iris:2 moves the traffic in steps, --all-at-once gives" in result.err
     assert len(api.objects.of_kind("Revision")) == 1
     assert kfunc("deploy", folder, *ARGUMENTS, "--all-at-once").status == 0
     assert len(api.objects.of_kind("Revision")) == 2
+
+
+def test_without_knative_the_traffic_does_not_jump_either(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    raw = CANARY + "  mode: raw\n"
+    (folder / "func.yaml").write_text(raw)
+    assert kfunc("deploy", folder, *ARGUMENTS, "--wait=false").err == ""
+    assert kfunc("deploy", folder, *ARGUMENTS, "--wait=false").err == ""
+    (folder / "func.yaml").write_text(raw.replace("iris:1", "iris:2"))
+    result = kfunc("deploy", folder, *ARGUMENTS, "--wait=false")
+    assert "the Deployment iris runs something else, and inference.traffic says canary: kfunc rollout start" in result.err
+    assert kfunc("deploy", folder, *ARGUMENTS, "--wait=false", "--all-at-once").status == 0
 
 
 def test_a_split_is_not_overrun(kfunc: Command, folder: Path, api: ApiServer) -> None:
@@ -198,6 +213,17 @@ def test_delete_without_a_name_takes_the_folders_function(
 
 def test_delete_of_nothing_says_so(kfunc: Command) -> None:
     assert kfunc("delete", "other") == (0, "there is nothing of other in the namespace default\n", "")
+
+
+def test_delete_takes_the_rollout_first_and_is_not_done_beside_others(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, *ARGUMENTS)
+    ConfigMapStore(connect(), "iris", "default").write(rollout_record(rollout(phase="promoted")))
+    with Lock(connect(), "iris", "default", "kfunc deploy (ann:1)"):
+        result = kfunc("delete", "iris")
+        assert (result.status, "kfunc deploy (ann:1) is changing iris" in result.err) == (1, True)
+        prune = kfunc("revisions", "iris", "--prune")
+        assert (prune.status, "kfunc deploy (ann:1) is changing iris" in prune.err) == (1, True)
+    assert kfunc("delete", "iris").out.splitlines()[0] == "ConfigMap iris-rollout removed"
 
 
 def test_delete_says_which_pods_do_not_end(kfunc: Command, folder: Path, api: ApiServer) -> None:

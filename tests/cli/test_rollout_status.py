@@ -1,10 +1,16 @@
 """`kfunc rollout watch`: an API that is away for a moment."""
 
-import pytest
+import time
+from typing import cast
 
-from kfunc.cli.rollout_status import OUTAGE_S, patient_read
+import pytest
+from msgspec.structs import replace
+
+from kfunc.cli.rollout_status import OUTAGE_S, follow, patient_read
 from kfunc.errors import ClusterError
-from kfunc.rollout.record import Record
+from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.record import Driver, Record
+from kfunc.rollout.store import ConfigMapStore
 from tests.rollout.worlds import FakeStore, record, rollout
 
 
@@ -25,6 +31,27 @@ class Away(FakeStore):
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+class Gone(FakeStore):
+    """A record that somebody deletes."""
+
+    function = "iris"
+
+
+def test_a_rollout_that_was_deleted_is_not_followed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    store = cast(ConfigMapStore, Gone(None))
+    with pytest.raises(RolloutRefused, match="the rollout of iris is gone"):
+        follow(store, [], False, stay=True)
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_a_rollout_that_rests_is_left_though_its_driver_stays(rests: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfunc.cli.rollout_status.LOOK_S", 0.0)
+    driven = replace(record(rollout(phase="running", rests=rests)), driver=Driver("job", time.time() + 0.3))
+    left = follow(cast(ConfigMapStore, FakeStore(driven)), [], True, stay=False)
+    assert (left is None) == rests
 
 
 @pytest.mark.parametrize("code", [0, 503])

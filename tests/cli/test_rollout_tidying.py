@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from kfunc.cli.rollout_driving import tidy
+from kfunc.rollout.record import Objects, Record
 from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
-from tests.rollout.worlds import rollout, settings
+from tests.rollout.worlds import record, rollout, settings
 
 pytestmark = pytest.mark.integration
 LABELS = {"serving.knative.dev/service": "iris"}
@@ -35,7 +36,7 @@ def put(api: ApiServer, namespace: str, *names: str) -> None:
 def test_as_many_stay_as_func_yaml_said_when_it_began(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=2))
     put(api, ended.namespace, "iris-1", "iris-2", "iris-3", "iris-4")
-    tidy(connect(), ended, as_json=False)
+    tidy(connect(), record(ended), as_json=False)
     left = [each["metadata"]["name"] for each in api.objects.of_kind("Revision")]
     assert left == ["iris-2", "iris-3", "iris-4"]
     assert "iris-1 removed" in capsys.readouterr().out
@@ -45,5 +46,30 @@ def test_without_the_right_it_says_what_removes_them(api: ApiServer, capsys: pyt
     ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=1))
     put(api, ended.namespace, "iris-1", "iris-2", "iris-3")
     api.objects.refusals[("DELETE", "/apis/serving.knative.dev/")] = (403, "forbidden")
-    tidy(connect(), ended, as_json=False)
-    assert "kfunc revisions iris --prune removes them" in capsys.readouterr().err
+    tidy(connect(), record(ended), as_json=False)
+    assert "kfunc revisions iris --prune removes it" in capsys.readouterr().err
+
+
+def policy(name: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": "iris", "app.kubernetes.io/managed-by": "kfunc"}
+    about = {"name": name, "namespace": "default", "labels": labels}
+    return {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": about, "spec": {}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "left"),
+    [
+        ({"phase": "promoted", "winner": "candidate"}, ["new"]),
+        ({"phase": "rolled-back", "winner": "stable"}, ["old", "new"]),
+        ({"phase": "promoted", "winner": "candidate", "strategy": "undo", "rendered": ""}, ["old", "new"]),
+    ],
+    ids=["promoted", "rolled back", "undone"],
+)
+def test_what_only_the_old_func_yaml_asked_for_goes(api: ApiServer, fields: dict[str, Any], left: list[str]) -> None:
+    put(api, "default", "iris-b")
+    api.objects.put(policy("old"))
+    api.objects.put(policy("new"))
+    ended = rollout(**({"strategy": "canary"} | fields))
+    promoted = [*api.objects.of_kind("KnativeService"), policy("new")]
+    tidy(connect(), Record(ended, Objects(promoted=promoted)), as_json=True)
+    assert [each["metadata"]["name"] for each in api.objects.of_kind("AuthorizationPolicy")] == left
