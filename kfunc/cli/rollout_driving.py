@@ -80,7 +80,8 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     """Drive until it ends or rests; the exit status. `told`: how many events were said already."""
     rollout = record.rollout
     store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
-    driver = Drive(store, world_of(cluster, rollout), holder, cluster.now, stay=stay)
+    world = world_of(cluster, rollout)
+    driver = Drive(store, world, holder, cluster.now, stay=stay)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         ended = driver.run(Teller(as_json, rollout.events[:told], cluster.now))
@@ -90,6 +91,7 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
             click.echo(f"\nthe rollout stays as it is: kfunc rollout resume {rollout.function} goes on, abort takes it back")
         raise
     finally:
+        world.close()
         signal.signal(signal.SIGTERM, before)
     if ended.has_ended:
         tidy(cluster, replace(record, rollout=ended), as_json)

@@ -1,5 +1,6 @@
 """`kfunc rollout job`: the objects that let a rollout be driven from within the cluster."""
 
+import secrets
 from pathlib import Path
 
 import click
@@ -20,6 +21,8 @@ from kfunc.manifests.yaml_text import write
 def job(directory: Path, image: str, namespace: str) -> int:
     """Print a Job with its ServiceAccount and its rights, which drives the rollout of the function in DIR.
 
+    Each Job has a name of its own: an earlier one that has ended stays for a day, and does not start again.
+
     `kfunc rollout start --detach` begins a rollout for it; `start --job-image` does both.
     """
     function = load_function(find(directory))
@@ -29,6 +32,6 @@ def job(directory: Path, image: str, namespace: str) -> int:
         more.append(traffic.gateway_namespace)
     if traffic is not UNSET and traffic.analysis.prometheus.startswith("service:"):
         more.append(traffic.analysis.prometheus.removeprefix("service:").partition("/")[0])
-    manifests = rollout_job(function.name, namespace or namespace_of(function), image, "", sorted(set(more)))
+    manifests = rollout_job(function.name, namespace or namespace_of(function), image, secrets.token_hex(4), sorted(set(more)))
     click.echo("---\n".join(write(manifest) for manifest in manifests), nl=False)
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from msgspec import UNSET, Struct
 
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
@@ -68,7 +69,8 @@ def start(
     try:
         return run.begun(make, "start")
     except NothingToDo as nothing:
-        click.echo(nothing.message, err=output == "json")
+        told = {"function": plan.name, "namespace": plan.namespace, "phase": None, "reason": nothing.message}
+        click.echo(msgspec.json.encode(told) if output == "json" else nothing.message)
         return 0
 
 

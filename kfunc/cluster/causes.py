@@ -21,6 +21,8 @@ from kfunc.manifests.plan import Manifest
 
 AT_ONCE, SOON, LATER, ROUTE_S = 0.0, 10.0, 30.0, 60.0
 MISUSED, START_FAILED, KILLED = 2, (126, 127, 128), 137
+NODE_COMES = {"TriggeredScaleUp", "Nominated"}
+"""What Kubernetes' autoscaler and Karpenter say of a pod for which they add a node."""
 HANDLER = "handler"
 CRASH_LOOP = "crash-loop"
 QUOTA = re.compile(r"exceeded quota: (.*)", re.DOTALL)
@@ -136,7 +138,7 @@ def container_cause(observed: Observed, container: Container) -> Cause | None:
 def unschedulable_cause(scheduled: Condition, reasons: list[str]) -> Cause:
     """A pod that fits on no node; `reasons` are those of its events."""
     message = scheduled.message.partition(" preemption:")[0].removesuffix(" no new claims to deallocate,").rstrip(" .,")
-    patience = None if "TriggeredScaleUp" in reasons else LATER
+    patience = None if NODE_COMES & set(reasons) else LATER
     lacking = LACK.findall(message)
     devices = [name for name in lacking if "/" in name]
     if devices:

@@ -147,8 +147,12 @@ class Cluster:
         follow: bool = False,
         timestamps: bool = False,
         since_s: int | None = None,
+        since: str = "",
     ) -> Iterator[str]:
-        """Lines of a container's log; with `follow` until it ends. `previous`: of the one before the last restart."""
+        """Lines of a container's log; with `follow` until it ends. `previous`: of the one before the last restart.
+
+        `since`: those from this time on (RFC 3339), which the API rounds down to a second.
+        """
         query = {
             "container": container,
             "previous": str(previous).lower(),
@@ -156,6 +160,7 @@ class Cluster:
             "timestamps": str(timestamps).lower(),
             "tailLines": tail,
             "sinceSeconds": since_s,
+            "sinceTime": since or None,
         }
         where = path("Pod", namespace, pod, "log", query=query)
         yield from self._login.lines(where, f"no log of {pod}", None if follow else ANSWER_S)

@@ -90,7 +90,8 @@ class Following:
         last, tail = "", self._tail
         while not self._stopped.is_set():
             try:
-                for text in self._cluster.logs(self._namespace, pod, container, tail=tail, follow=True, timestamps=True):
+                found = self._cluster.logs(self._namespace, pod, container, tail=tail, follow=True, timestamps=True, since=last)
+                for text in found:
                     line = _line(pod, container, text)
                     if line.at > last:
                         last = line.at

@@ -49,7 +49,7 @@ ROLLED_BACK = 1
 
 
 def rollout_job(function: str, namespace: str, image: str, identity: str, elsewhere: list[str]) -> list[Manifest]:
-    """ServiceAccount, Roles, RoleBindings and the Job; `elsewhere` are other namespaces that it has to do with."""
+    """ServiceAccount, Roles, RoleBindings and the Job `identity`; `elsewhere` are other namespaces that it has to do with."""
     name = f"{function}-rollout"
     made: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(function, name, namespace)}]
     for place in [namespace, *elsewhere]:
@@ -65,7 +65,7 @@ def rollout_job(function: str, namespace: str, image: str, identity: str, elsewh
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
         )
-    return [*made, _job(function, namespace, image, f"{name}-{identity}" if identity else name)]
+    return [*made, _job(function, namespace, image, f"{name}-{identity}")]
 
 
 def _metadata(function: str, name: str, namespace: str) -> Manifest:

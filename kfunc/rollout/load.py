@@ -88,8 +88,9 @@ class Sender:
         """Stop for good."""
         self._ended = True
         self._wanted.set()
+        ends_at = time.monotonic() + 1.0
         for thread in self._threads:
-            thread.join(1.0)
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _work(self) -> None:
         while True:

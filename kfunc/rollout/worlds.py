@@ -10,7 +10,6 @@ from kfunc.manifests.plan import Manifest
 from kfunc.manifests.raw import INSTANCE, NAME
 from kfunc.rollout import knative_changes, raw_changes
 from kfunc.rollout.commands import RolloutRefused
-from kfunc.rollout.driver import World
 from kfunc.rollout.hindrances import Hindrances
 from kfunc.rollout.load import Place, Sender
 from kfunc.rollout.measuring import Prometheus, scrape
@@ -65,6 +64,13 @@ class ClusterWorld:
             return replace(seen, samples=samples, values=values)
         except (Unanswered, ClusterError) as error:
             return replace(seen, why=f"{seen.why}{'; ' if seen.why else ''}Prometheus: {error.message}")
+
+    def close(self) -> None:
+        """Send no more requests, and close connections."""
+        if self._sender is not None:
+            self._sender.close()
+        if self._prometheus is not None:
+            self._prometheus.close()
 
     def load(self, record: Record, wanted: bool) -> None:
         """Send requests of our own from now on, or no more."""
@@ -179,6 +185,6 @@ def _gone(rollout: Rollout) -> RolloutRefused:
     )
 
 
-def world_of(cluster: Cluster, rollout: Rollout) -> World:
+def world_of(cluster: Cluster, rollout: Rollout) -> RawWorld | KnativeWorld:
     """The world that a rollout is of. Raises StartupError for settings that cannot be used."""
     return RawWorld(cluster, rollout) if rollout.mode == "raw" else KnativeWorld(cluster, rollout)

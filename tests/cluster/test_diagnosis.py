@@ -144,7 +144,8 @@ def test_a_raw_deployment_of_which_pods_are_missing_is_not_ready() -> None:
 
 def test_a_pod_for_which_a_node_is_being_added_is_waited_for() -> None:
     scheduled = Condition("False", "Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
-    assert unschedulable_cause(scheduled, ["FailedScheduling", "TriggeredScaleUp"]).patience_s is None
+    for adding in "TriggeredScaleUp", "Nominated":
+        assert unschedulable_cause(scheduled, ["FailedScheduling", adding]).patience_s is None
     assert unschedulable_cause(scheduled, ["FailedScheduling"]).patience_s == 30
 
 

@@ -26,6 +26,23 @@ class Talking:
             yield f"2026-11-25T14:00:00.{number:06}Z line"
 
 
+class Ended:
+    """A cluster with a container that has ended and is not started again."""
+
+    def __init__(self) -> None:
+        self.since = list[str]()
+        self.twice = threading.Event()
+
+    def objects(self, *_: Any) -> list[Manifest]:
+        return [pod("iris-1")]
+
+    def logs(self, *_: Any, since: str, **__: Any) -> Iterator[str]:
+        self.since.append(since)
+        if len(self.since) > 1:
+            self.twice.set()
+        yield from ("2026-11-25T14:00:00.000001Z first", "2026-11-25T14:00:09.000001Z last")
+
+
 def following(cluster: Any) -> Following:
     return Following(cluster, "team", {}, set(), None)
 
@@ -41,6 +58,17 @@ def test_a_reader_that_goes_while_more_is_written_than_fits_is_not_kept() -> Non
     stopping.join(5)
     assert not stopping.is_alive()
     assert list(lines) == []
+
+
+def test_of_a_log_that_was_read_only_what_is_new_is_asked_for() -> None:
+    ended = Ended()
+    found = following(ended)
+    lines = found.lines()
+    assert [next(lines).text, next(lines).text] == ["first", "last"]
+    assert ended.twice.wait(5)
+    found.stop()
+    assert list(lines) == []
+    assert ended.since[:2] == ["", "2026-11-25T14:00:09.000001Z"]
 
 
 def test_a_log_that_may_not_be_read_is_said() -> None:
