@@ -138,6 +138,10 @@ def config(base: Json, platform: Platform, layers: Iterable[tuple[str, str]], se
         made["ExposedPorts"] = {f"{port}/tcp": {} for port in settings.ports}
     kept = {key: value for key, value in own.items() if key not in ("ExposedPorts", "Entrypoint", "Cmd", "Healthcheck")}
     roots = base.get("rootfs") or {}
+    before = list(base.get("history") or [])
+    nameless = len(roots.get("diff_ids") or []) - sum(1 for each in before if not each.get("empty_layer"))
+    # Podman counts: an entry for each layer, also where the base's maker left them out.
+    before += [{"created": EPOCH, "created_by": "base image"}] * nameless
     history = [{"created": EPOCH, "created_by": f"kfunc build: {text}"} for _, text in added]
     result: Json = {
         "created": EPOCH,
@@ -145,7 +149,7 @@ def config(base: Json, platform: Platform, layers: Iterable[tuple[str, str]], se
         "os": platform.os,
         "config": kept | made,
         "rootfs": {"type": "layers", "diff_ids": [*(roots.get("diff_ids") or []), *(diff for diff, _ in added)]},
-        "history": [*(base.get("history") or []), *history],
+        "history": [*before, *history],
     }
     if base.get("variant"):
         result["variant"] = base["variant"]

@@ -66,7 +66,8 @@ def write_base_image(folder: Path) -> None:
 
 def _config(architecture: str, variables: list[str], layers: list[Layer]) -> Json:
     roots = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
-    return {"architecture": architecture, "os": "linux", "config": {"Env": variables}, "rootfs": roots}
+    history = [{"created_by": layer.created_by} for layer in layers]  # podman wants an entry for each layer
+    return {"architecture": architecture, "os": "linux", "config": {"Env": variables}, "rootfs": roots, "history": history}
 
 
 def _entries(python: Path, libraries: set[Path]) -> list[Entry]:

@@ -77,6 +77,7 @@ def write_base(
                     "os": "linux",
                     "config": {"Env": list(variables), "Entrypoint": ["/bin/sh"], "Labels": {"of": "base"}},
                     "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+                    "history": [{"created_by": "base"}],
                 }
             ),
             CONFIG,
