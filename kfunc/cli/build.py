@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kfunc.cli.build_foreign import build_by
+from kfunc.cli.build_foreign import ForeignOrder, build_by
 from kfunc.cli.build_options import Asked, function_recipe, insecure_hosts, sidecar_recipe, variant_of
 from kfunc.cli.build_progress import Lines
 from kfunc.cli.function import find, runtime_of
@@ -21,7 +21,7 @@ from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.errors import StartupError
 from kfunc.images.building import Product, build
-from kfunc.images.foreign import Builder
+from kfunc.images.foreign import PACK_BUILDER, Builder
 from kfunc.images.layouts import Loadable, write_docker_archive, write_layout
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.pushing import Push, Pushed
@@ -108,15 +108,21 @@ def _deliver(
     recipe: Recipe, target: Reference, order: Order, function: Function | None, reporter: Reporter, environ: Mapping[str, str]
 ) -> Built:
     target = replace(target, digest="", tag=target.tag or DEFAULT_TAG)
+    if order.push and target.is_official:
+        raise StartupError(
+            f"{target.name} would be one of Docker Hub's own images: write it like registry.example.com/team/iris:1,"
+            " for Docker Hub me/iris:1, or give --no-push"
+        )
+    trust = Trust(insecure_hosts(target.host, order.insecure, function), order.authorities)
     if order.builder:
         if order.outputs:
             raise StartupError("--output is of kfunc's own builder: leave it or --builder out")
-        build_by(order.builder, recipe, str(target), order.push, reporter, environ)
+        stack = (function.build.builder_images if function else {}).get("pack", PACK_BUILDER)
+        build_by(ForeignOrder(order.builder, target, trust, order.push, order.refresh, stack), recipe, reporter, environ)
         return Built(str(target), "", 0, [str(platform) for platform in recipe.platforms])
     if len(recipe.platforms) > 1 and any(output.startswith(f"{ARCHIVE}:") for output in order.outputs):
         raise StartupError(f"a {ARCHIVE} holds one platform: choose it with --platform, or write {OCI}:DIR")
     store = open_store(environ)
-    trust = Trust(insecure_hosts(target.host, order.insecure, function), order.authorities)
     with Transport(trust, environ) as transport:
         product = build(recipe, store, transport, reporter, environ, order.refresh)
         for output in order.outputs:

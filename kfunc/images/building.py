@@ -87,6 +87,21 @@ def build(
     return Product(images, root, store.add(NOTHING, EMPTY))
 
 
+def build_contents(
+    recipe: Recipe, store: Store, transport: Transport, reporter: Reporter, environ: Mapping[str, str], refresh: bool = False
+) -> dict[Platform, Contents]:
+    """What somebody else's program puts onto the base. The base's registry is asked only where nothing else says its Python.
+
+    Raises BuildError, StartupError.
+    """
+    source = None if recipe.python else open_base(recipe.base, transport, store, environ, reporter)
+    maker = Maker(recipe, store, reporter, environ, refresh)
+    pythons = {
+        each: recipe.python or python_of(recipe, recipe.base, read_base(source, each).python) for each in recipe.platforms
+    }
+    return {platform: maker.contents(platform, python) for platform, python in pythons.items()}
+
+
 def _image(recipe: Recipe, platform: Platform, base: Base, contents: Contents, store: Store) -> Image:
     lines = (base.config.get("config") or {}).get("Env") or []
     path = dict(str(line).partition("=")[::2] for line in lines).get("PATH", "")

@@ -157,11 +157,16 @@ def sources_of(recipe: Recipe) -> Sources:
 
 def kfunc_entries() -> list[Entry]:
     """kfunc itself, as it runs here, with the metadata that its packages' tools read."""
-    root = Path(kfunc.__file__).parent
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    own = [Entry(f"{LIBRARIES}/kfunc/{path.relative_to(root).as_posix()}", path) for path in files]
+    own = [Entry(f"{LIBRARIES}/{name}", path) for name, path in kfunc_files().items()]
     info = f"{LIBRARIES}/kfunc-{kfunc.__version__}.dist-info"
     return [*own, Entry(f"{info}/METADATA", metadata().encode()), Entry(f"{info}/INSTALLER", b"kfunc\n")]
+
+
+def kfunc_files() -> dict[str, Path]:
+    """kfunc's own files as they are here, by their paths in a folder of packages."""
+    root = Path(kfunc.__file__).parent
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    return {f"kfunc/{path.relative_to(root).as_posix()}": path for path in files}
 
 
 def _own_package() -> Package:

@@ -1,11 +1,5 @@
-"""Other programs that build images: what each is given and how it is started. Pure but for `run`.
+"""Other programs that build images: how each is started. Pure but for `write_authorities`, `find_program` and `run`."""
 
-They get a folder with a Containerfile (pack: a Procfile) and what it copies; nothing of func.yaml is ever part of a command
-that a shell reads.
-"""
-
-import json
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -15,11 +9,10 @@ from typing import Literal
 from msgspec import Struct
 
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.layers import Archives, Entry
-from kfunc.images.places import FUNCTION, HOME, LIBRARIES, USER
+from kfunc.images.application import BUILDPACK
+from kfunc.images.containerfile import CONTAINERFILE
+from kfunc.images.places import FUNCTION
 from kfunc.images.platforms import Platform
-from kfunc.images.recipes import GPU_VARIABLES
-from kfunc.images.requirements import WHEELS
 
 Builder = Literal["docker", "podman", "buildah", "pack"]
 INSTALL = {
@@ -29,88 +22,84 @@ INSTALL = {
     "pack": "https://buildpacks.io/docs/for-platform-operators/how-to/integrate-ci/pack",
 }
 PACK_BUILDER = "paketobuildpacks/builder-jammy-base"
-UNSAFE = re.compile(r"[^ -~]")
+CERTIFICATES = "certificates"
 
 
-class ForeignBuild(Struct, frozen=True):
-    """What is built by somebody else's program. `requirements` are lines for pip, which finds `wheels`."""
+class Command(Struct, frozen=True):
+    """A command; where it need not succeed, nothing of it is shown."""
+
+    words: list[str]
+    may_fail: bool = False
+
+
+class ForeignBuild(Struct, frozen=True, kw_only=True):
+    """What is built by somebody else's program. `plain_…`: the registry of that may have any certificate, or no TLS.
+
+    `python` and `stack` are pack's: a minor version, and the builder image.
+    """
 
     image: str
-    base: str
     platforms: tuple[Platform, ...]
-    requirements: list[str]
-    entries: list[Entry]
-    module: str = "kfunc.handlers"
     push: bool = True
-    gpu: bool = False
-    wheels: tuple[Path, ...] = ()
+    plain_base: bool = False
+    plain_image: bool = False
+    authorities: str = ""
+    python: str = ""
+    stack: str = ""
 
 
-def containerfile(order: ForeignBuild) -> str:
-    """The Containerfile. Raises StartupError for a value that it cannot hold."""
-    command = json.dumps(["python", "-P", "-m", order.module])
-    variables = {"PYTHONPATH": f"/{LIBRARIES}", "PYTHONDONTWRITEBYTECODE": "1"} | (GPU_VARIABLES if order.gpu else {})
-    lines = [
-        f"FROM {_word(order.base)}",
-        f"COPY requirements.txt /{HOME}/requirements.txt",
-        *([f"COPY {WHEELS} /{HOME}/{WHEELS}"] if order.wheels else []),
-        f"RUN python -m pip install --no-cache-dir --target=/{LIBRARIES} -r /{HOME}/requirements.txt",
-        f"COPY kfunc /{LIBRARIES}/kfunc",
-        f"RUN python -m compileall -q --invalidation-mode unchecked-hash /{LIBRARIES} || true",
-        f"COPY {FUNCTION} /{FUNCTION}",
-        "ENV " + " ".join(f"{name}={value}" for name, value in variables.items()),
-        f"USER {USER}:{USER}",
-        f"WORKDIR /{FUNCTION}",
-        f"ENTRYPOINT {command}",
-        'CMD ["--listen=0.0.0.0:8080"]',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def commands(builder: Builder, order: ForeignBuild, folder: Path) -> list[list[str]]:
-    """The commands, in their order."""
-    platforms = [f"--platform={','.join(map(str, order.platforms))}"]
-    file = ["--file", str(folder / "Containerfile")]
+def commands(builder: Builder, order: ForeignBuild, folder: Path) -> list[Command]:
+    """The commands, in their order, for what `folder` has."""
     if builder == "docker":
-        several = ["buildx"] if len(order.platforms) > 1 else []
-        made = ["docker", *several, "build", *platforms, *file, "--tag", order.image]
-        if several and order.push:
-            return [[*made, "--push", str(folder)]]
-        return [[*made, str(folder)], *([["docker", "push", order.image]] if order.push else [])]
-    if builder == "pack":
-        path = ["--path", str(folder / FUNCTION)]
-        publish = ["--publish"] if order.push else []
-        return [["pack", "build", order.image, *path, "--builder", PACK_BUILDER, *platforms, *publish]]
-    named = ["--manifest" if len(order.platforms) > 1 else "--tag", order.image]
-    push = [builder, "manifest", "push", "--all"] if len(order.platforms) > 1 else [builder, "push"]
-    built = [builder, "build", *platforms, *file, *named, str(folder)]
-    return [built, *([[*push, order.image]] if order.push else [])]
+        return _docker(order, folder)
+    return _pack(order, folder) if builder == "pack" else _containers(builder, order, folder)
 
 
-def write(builder: Builder, order: ForeignBuild, folder: Path, kfunc: list[Entry]) -> None:
-    """Write what the program reads; `kfunc` is kfunc itself. Raises BuildError."""
-    found = [f"--find-links {WHEELS}"] if order.wheels else []  # beside the file that says so
-    files = {"requirements.txt": "".join(f"{line}\n" for line in [*found, *order.requirements]).encode()}
-    inside = f"{FUNCTION}/" if builder == "pack" else ""
-    if builder == "pack":
-        files = {f"{FUNCTION}/{name}": content for name, content in files.items()}
-        files[f"{FUNCTION}/Procfile"] = f"web: python -P -m {order.module} --listen=0.0.0.0:8080\n".encode()
-    else:
-        files["Containerfile"] = containerfile(order).encode()
-    copied = [Entry(entry.path.replace(f"{LIBRARIES}/", inside, 1), entry.content) for entry in kfunc]
-    copied += [Entry(f"{inside}{WHEELS}/{wheel.name}", wheel) for wheel in order.wheels]
-    made = [Entry(name, content) for name, content in files.items()]
+def _docker(order: ForeignBuild, folder: Path) -> list[Command]:
+    several = len(order.platforms) > 1
+    made = ["docker", *(["buildx"] if several else []), "build", *_common(order, folder), "--tag", order.image]
+    if several:  # an index is in one place only: the registry, or the daemon's store
+        return [Command([*made, "--push" if order.push else "--load", str(folder)])]
+    return [Command([*made, str(folder)]), *([Command(["docker", "push", order.image])] if order.push else [])]
+
+
+def _containers(builder: Builder, order: ForeignBuild, folder: Path) -> list[Command]:
+    """Podman and Buildah, which know the same options."""
+    several = len(order.platforms) > 1
+    trust = [f"--cert-dir={folder / CERTIFICATES}"] if order.authorities else []
+    base = ["--tls-verify=false"] if order.plain_base else trust
+    target = ["--tls-verify=false"] if order.plain_image else trust
+    named = ["--manifest" if several else "--tag", order.image]
+    # An index of that name would get the new images beside those that it has, and an image of that name is in its way.
+    before = [Command([builder, "rmi", order.image], may_fail=True)] if several else []
+    push = [builder, "manifest", "push", "--all"] if several else [builder, "push"]
+    sent = [Command([*push, *target, order.image, f"docker://{order.image}"])] if order.push else []
+    made = [builder, "build", "--layers", *_common(order, folder), *base, *named, str(folder)]  # buildah alone makes one of all
+    return [*before, Command(made), *sent]
+
+
+def _pack(order: ForeignBuild, folder: Path) -> list[Command]:
+    options = ["--builder", order.stack, *(f"--platform={each}" for each in order.platforms)]
+    options += ["--post-buildpack", str(folder / BUILDPACK), "--path", str(folder / FUNCTION)]
+    options += ["--env", f"BP_CPYTHON_VERSION={order.python}.*"]
+    host = order.image.partition("/")[0]
+    published = ["--publish", *([f"--insecure-registry={host}"] if order.plain_image else [])] if order.push else []
+    return [Command(["pack", "build", order.image, *options, *published])]
+
+
+def _common(order: ForeignBuild, folder: Path) -> list[str]:
+    return [f"--platform={','.join(map(str, order.platforms))}", "--file", str(folder / CONTAINERFILE)]
+
+
+def write_authorities(order: ForeignBuild, folder: Path) -> None:
+    """The certificates that Podman and Buildah trust, as they want them. Raises StartupError."""
+    if not order.authorities:
+        return
+    (folder / CERTIFICATES).mkdir()
     try:
-        (folder / FUNCTION).mkdir(parents=True, exist_ok=True)
-        with Archives() as zips:
-            for entry in [*made, *order.entries, *copied]:
-                target = folder / entry.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with zips.open(entry.content) as (source, _), target.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-                target.chmod(0o755 if entry.executable else 0o644)
+        shutil.copyfile(order.authorities, folder / CERTIFICATES / "ca.crt")
     except OSError as error:
-        raise BuildError(f"cannot write to {error.filename}: {error.strerror}; make room there") from None
+        raise StartupError(f"cannot read the certificates in {order.authorities}: {error.strerror}; correct --ca") from None
 
 
 def find_program(builder: Builder, environ: Mapping[str, str]) -> str:
@@ -122,16 +111,18 @@ def find_program(builder: Builder, environ: Mapping[str, str]) -> str:
 
 
 def run(builder: Builder, order: ForeignBuild, folder: Path, environ: Mapping[str, str]) -> None:
-    """Start the program, which talks to the user itself. Raises StartupError where it is missing, BuildError where it fails."""
+    """Start the program, which talks to the user itself, on standard error. Raises StartupError, BuildError."""
     program = find_program(builder, environ)
     for command in commands(builder, order, folder):
-        done = subprocess.run([program, *command[1:]], env=dict(environ), stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise BuildError(f"`{' '.join(command[:2])}` failed with exit status {done.returncode}; its own words are above")
-
-
-def _word(text: str) -> str:
-    """A name in a Containerfile."""
-    if UNSAFE.search(text) or " " in text or "$" in text or "\\" in text:
-        raise StartupError(f"{text!r} cannot stand in a Containerfile; correct the base image")
-    return text
+        told = subprocess.DEVNULL if command.may_fail else None
+        done = subprocess.run(
+            [program, *command.words[1:]],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=told or 2,
+            stderr=told,
+            check=False,
+        )
+        if done.returncode and not command.may_fail:
+            said = " ".join(command.words[:2])
+            raise BuildError(f"`{said}` failed with exit status {done.returncode}; its own words are above")

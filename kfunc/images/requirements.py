@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from email.parser import HeaderParser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -23,6 +23,7 @@ WORKER = Path(__file__).with_name("pip_worker.py")
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
 """A folder beside func.yaml with wheels that no index has."""
+OWN_WHEEL = f"kfunc-{kfunc.__version__}-py3-none-any.whl"
 NO_PIP = 3
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 NAMED_FILE = re.compile(r"\s*(?:(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)|((?:\.{0,2}/)\S+\.(?:whl|zip|gz)))")
@@ -56,8 +57,11 @@ def metadata() -> str:
         raise StartupError("kfunc itself is not installed, only its files are here: pip install it, then build") from None
 
 
-def pins(extras: Iterable[str] = ()) -> list[str]:
-    """The versions that kfunc is tested with, as pip's constraints; those of the extras' own environments win."""
+def pins(extras: Iterable[str] = (), free: Container[str] = ()) -> list[str]:
+    """The versions that kfunc is tested with, but for `free` packages, as pip's constraints.
+
+    Those of the extras' own environments win.
+    """
     own = Path(kfunc.__file__).parent
     places = [place for place in (own.parent / "constraints", own / "images/constraints") if (place / "test.txt").is_file()]
     if not places:
@@ -69,7 +73,7 @@ def pins(extras: Iterable[str] = ()) -> list[str]:
         for line in lines:
             if "==" in line:
                 found.setdefault(normalized(line.partition("==")[0].strip()), line)
-    return sorted(found.values())
+    return sorted(line for name, line in found.items() if name not in free)
 
 
 def own_requirements(extras: Iterable[str], pinned: Iterable[str]) -> list[str]:
@@ -133,10 +137,9 @@ def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
 
 def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     """Fetch the wheels into `folder`. Raises BuildError with what pip said and what to do."""
-    stub = folder / f"kfunc-{kfunc.__version__}-py3-none-any.whl"
-    _write_stub(stub)
-    free = _named(needs)
-    kept = [line for line in pins(needs.extras) if normalized(line.partition("==")[0].strip()) not in free]
+    stub = folder / OWN_WHEEL
+    write_own_wheel(stub)
+    kept = pins(needs.extras, named(needs.packages, needs.file))
     constraints = folder / "pins.txt"
     constraints.write_text("\n".join(kept), encoding="utf-8")
     target = folder / "wheels"
@@ -175,11 +178,11 @@ def _pip(
     )
 
 
-def _named(needs: Needs) -> set[str]:
+def named(packages: Iterable[str], file: Path | None) -> set[str]:
     """The packages that the function itself asks for: kfunc's pins do not hold for them."""
-    lines = list(needs.packages)
-    if needs.file:
-        lines += [line for text in _texts(needs.file, set()) for line in text.splitlines()]
+    lines = list(packages)
+    if file:
+        lines += [line for text in _texts(file, set()) for line in text.splitlines()]
     return {normalized(found[1]) for line in lines if (found := NAME.match(line))}
 
 
@@ -199,14 +202,17 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
     return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")
 
 
-def _write_stub(path: Path) -> None:
-    """A wheel of kfunc with nothing but its metadata, so that pip finds what it needs."""
+def write_own_wheel(path: Path, modules: Mapping[str, Path] | None = None) -> None:
+    """A wheel of kfunc: its metadata, so that pip finds what it needs, and these files by their names in it."""
     info = f"kfunc-{kfunc.__version__}.dist-info"
+    texts = {
+        "METADATA": metadata(),
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: kfunc\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
     with ZipFile(path, "w") as archive:
-        files = {
-            "METADATA": metadata(),
-            "WHEEL": "Wheel-Version: 1.0\nGenerator: kfunc\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        }
-        for name, text in files.items():
+        for name, file in (modules or {}).items():
+            archive.writestr(ZipInfo(name), file.read_bytes())
+        for name, text in texts.items():
             archive.writestr(ZipInfo(f"{info}/{name}"), text)
-        archive.writestr(ZipInfo(f"{info}/RECORD"), "".join(f"{info}/{name},,\n" for name in [*files, "RECORD"]))
+        names = [*(modules or {}), *(f"{info}/{name}" for name in [*texts, "RECORD"])]
+        archive.writestr(ZipInfo(f"{info}/RECORD"), "".join(f"{name},,\n" for name in names))

@@ -36,6 +36,11 @@ class Reference(Struct, frozen=True):
         """What a manifest is asked for by: the digest, else the tag."""
         return self.digest or self.tag or DEFAULT_TAG
 
+    @property
+    def is_official(self) -> bool:
+        """Whether it is one of the images that Docker Hub itself looks after: what a name without a slash means."""
+        return self.registry == DOCKER_HUB and self.repository.startswith("library/")
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")

@@ -3,7 +3,11 @@
 import io
 import json
 import os
+import re
+import subprocess
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,7 @@ WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: regis
 PROGRAM = """#!/bin/sh
 echo "$0 $*" >> {log}
 for each; do
-  if [ -f "$each/Containerfile" ] || [ -f "$each/Procfile" ]; then cp -r "$each" {copy}; fi
+  if [ -f "$each/Containerfile" ] || [ -f "$each/requirements.txt" ]; then cp -r "$each" {copy}; fi
 done
 exit {status}
 """
@@ -131,6 +135,8 @@ def test_weights_only_needs_no_base(kfunc: Command, folder: Path, tmp_path: Path
         (["--image", "127.0.0.1:9/me/iris:1", "--base", "127.0.0.1:9/base:1"], 1, "cannot reach the registry 127.0.0.1:9"),
         (["--builder", "podman", "--output", "oci:x"], 2, "leave it or --builder out"),
         (["--builder", "podman", "--base", "oci:x"], 2, "takes a base image of a registry"),
+        (["--builder", "pack", "--platform", "linux/amd64", "--platform", "linux/arm64"], 2, "pack builds for one platform"),
+        (["--image", "noslash"], 2, "would be one of Docker Hub's own images: write it like"),
         (["--builder", "podman", "--weights-only"], 2, "--weights-only needs no builder"),
         (["--ca", "/nothing", "--base", "registry.example.com/a/b"], 2, "cannot read the certificates in /nothing"),
     ],
@@ -170,11 +176,15 @@ def program(folder: Path, name: str, status: int = 0) -> Path:
     return path
 
 
+BOTH = ("--platform", "linux/amd64", "--platform", "linux/arm64")
 BUILDERS = {
     "docker": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
-    "podman": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
-    "buildah": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
-    "pack": ["build {1} --path {0}/function --builder paketobuildpacks/builder-jammy-base --platform=linux/amd64 --publish"],
+    "podman": ["build --layers --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1} docker://{1}"],
+    "buildah": ["build --layers --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1} docker://{1}"],
+    "pack": [
+        "build {1} --builder paketobuildpacks/builder-jammy-base --platform=linux/amd64 --post-buildpack {0}/buildpack"
+        " --path {0}/function --env BP_CPYTHON_VERSION=3.11.* --publish"
+    ],
 }
 
 
@@ -187,8 +197,7 @@ def test_another_program_gets_its_command(
     result = kfunc("build", folder, "--builder", name)
     assert (result.status, result.out) == (0, "registry.example.com/team/iris:latest\n")
     lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
-    context = next(word for line in lines for word in line.split() if "kfunc-build-" in word).split("/function")[0]
-    context = context.removesuffix("/Containerfile")
+    context = next(found[0] for line in lines if (found := re.search(r"/\S+/kfunc-build-[^/ ]+", line)))
     assert lines == [line.format(context, "registry.example.com/team/iris:latest") for line in BUILDERS[name]]
 
 
@@ -197,26 +206,78 @@ def test_the_containerfile_has_all_that_the_image_needs(
 ) -> None:
     made = program(tmp_path, "podman")
     monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
-    kfunc("build", folder, "--builder", "podman", "--base", "registry.example.com/python:3.11", "--no-push")
-    context = tmp_path / "context"
-    assert (context / "Containerfile").read_text().startswith("FROM registry.example.com/python:3.11\n")
-    assert "onnxruntime==" in (context / "requirements.txt").read_text()
-    assert (context / "kfunc/handlers/main.py").is_file()
-    assert (context / "function/model.onnx").is_file()
+    base = "registry.example.com/python:3.11"
+    result = kfunc("build", folder, "--builder", "podman", "--base", base, "--python", "3.11", *BOTH, "--no-push")
+    assert result.status == 0, result.err
+    lines = (tmp_path / "context/Containerfile").read_text().splitlines()
+    assert lines[0] == f"FROM {base}"
+    assert not [line for line in lines if line.startswith("RUN")]
+    added = [line.split()[1].removeprefix("$TARGETARCH/") for line in lines if line.startswith("ADD")]
+    assert len(added) == 3
+    for architecture in ("amd64", "arm64"):
+        names: set[str] = set()
+        for layer in added:
+            with tarfile.open(tmp_path / "context" / architecture / layer) as archive:
+                names |= set(archive.getnames())
+        assert {"opt/kfunc/lib/onnxruntime.py", "opt/kfunc/lib/kfunc/handlers/main.py", "function/model.onnx"} <= names
 
 
-@pytest.mark.parametrize("name", ["podman", "pack"])
-def test_another_program_gets_the_wheels_that_no_index_has(
-    kfunc: Command, folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+def test_pack_gets_the_packages_as_requirements_and_kfunc_as_a_wheel(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "wheels").mkdir()
     (folder / "wheels/own-1-py3-none-any.whl").write_bytes(b"a wheel")
-    monkeypatch.setenv("PATH", f"{program(tmp_path, name).parent}:{os.environ['PATH']}")
-    result = kfunc("build", folder, "--builder", name)
+    (folder / "requirements.txt").write_text("numpy==2.1\n")
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'pack').parent}:{os.environ['PATH']}")
+    (folder / "func.yaml").write_text(WITH_IMAGE + "build: {builderImages: {pack: example.com/stack}}\n")
+    result = kfunc("build", folder, "--builder", "pack")
     assert result.status == 0, result.err
+    assert "--builder example.com/stack" in (tmp_path / "log").read_text()
     context = tmp_path / "context"
     assert (context / "wheels/own-1-py3-none-any.whl").read_bytes() == b"a wheel"
-    assert (context / "requirements.txt").read_text().startswith("--find-links wheels\n")
+    lines = (context / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if line.startswith("onnxruntime==")]
+    assert [line for line in lines if line.startswith("numpy==")] == ["numpy==2.1"]  # the function's version wins
+    with zipfile.ZipFile(context / lines[1]) as wheel:
+        assert "kfunc/handlers/main.py" in wheel.namelist()
+
+
+def test_the_words_of_another_program_are_not_the_result(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = program(tmp_path, "podman")
+    made.write_text(made.read_text().replace("exit", "echo STEP 1\nexit"))
+    monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
+    done = subprocess.run(
+        [sys.executable, "-m", "kfunc", "build", folder, "--builder", "podman"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, "STEP 1" in done.stderr) == ("registry.example.com/team/iris:latest\n", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--insecure",), ["push --tls-verify=false {0} docker://{0}"]),
+        (BOTH, ["rmi {0}", "manifest push --all {0} docker://{0}"]),
+        (("--ca", "{1}"), ["push --cert-dir={2}/certificates {0} docker://{0}"]),
+        (("--no-push",), []),
+    ],
+)
+def test_podman_is_told_how_to_reach_the_registry_and_makes_an_index_anew(
+    kfunc: Command,
+    folder: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'podman').parent}:{os.environ['PATH']}")
+    (tmp_path / "ca.pem").write_text("")
+    given = [option.format("", tmp_path / "ca.pem") for option in options]
+    result = kfunc("build", folder, "--builder", "podman", *given)
+    assert result.status == 0, result.err
+    lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    context = next(line for line in lines if line.startswith("build ")).split()[-1]
+    values = ("registry.example.com/team/iris:latest", "", context)
+    assert [line for line in lines if not line.startswith("build ")] == [line.format(*values) for line in expected]
 
 
 def test_a_program_that_is_missing_is_named_with_how_to_install_it(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from kfunc.images.documents import INDEX
 from tests.parts import program
 from tests.parts.servers import Server
 
@@ -59,6 +60,42 @@ class DockerRegistry(Server):
 
     def command(self) -> list[str]:
         return [str(program("docker-registry")), "serve", str(self.folder / "config.yml")]
+
+    def take(self, layout: Path, name: str) -> str:
+        """Put an image that lies in an OCI layout into the registry: its name there, with the tag `1`. For one without TLS."""
+        connection = HTTPConnection(self.host, timeout=60)
+        listed = json.loads((layout / "index.json").read_bytes())
+
+        def put(path: str, content: bytes, media_type: str) -> None:
+            connection.request("PUT", path, content, {"Content-Type": media_type})
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (201, b""), path
+
+        def read(digest: str) -> bytes:
+            return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
+
+        def send(image: dict[str, str]) -> None:
+            document = json.loads(read(image["digest"]))
+            for each in document.get("manifests", []):
+                send(each)
+            for blob in (document["config"], *document["layers"]) if "config" in document else ():
+                connection.request("POST", f"/v2/{name}/blobs/uploads/")
+                answer = connection.getresponse()
+                answer.read()
+                place = urlsplit(answer.headers["Location"])
+                digest = blob["digest"]
+                put(f"{place.path}?{place.query}&digest={digest}", read(digest), "application/octet-stream")
+            put(f"/v2/{name}/manifests/{image['digest']}", read(image["digest"]), image["mediaType"])
+
+        for image in listed["manifests"]:
+            send(image)
+        root = listed["manifests"][0]
+        if root["mediaType"] == INDEX:
+            put(f"/v2/{name}/manifests/1", read(root["digest"]), INDEX)
+        else:
+            put(f"/v2/{name}/manifests/1", json.dumps(listed | {"mediaType": INDEX}).encode(), INDEX)
+        connection.close()
+        return f"{self.host}/{name}:1"
 
 
 class Fault(NamedTuple):

@@ -28,6 +28,8 @@ class Part:
 PARTS = {
     "axe": Part("node_modules/axe-core/axe.min.js", npm="axe-core@4.14.1"),
     "azurite": Part("node_modules/.bin/azurite-blob", npm="azurite@3.37.0", heavy=True),
+    "buildpacks-launcher": Part("launcher", go="tests/images/launcher", heavy=True),
+    "buildah": Part("usr/bin/buildah", debian=("buildah",), heavy=True),
     "chromium": Part("usr/lib/chromium/chromium", debian=("chromium", "fonts-dejavu-core")),
     "curl": Part("usr/bin/curl", debian=("curl",)),
     # CustomResourceDefinitions of what is rendered and not Kubernetes' own.
@@ -55,10 +57,12 @@ PARTS = {
     "kafka": Part("kafka_2.13-3.9.1.jar", maven="org.apache.kafka:kafka_2.13:3.9.1", heavy=True),
     "knative-oracle": Part("knative-oracle", go="tests/oracles/knative"),
     "kubernetes-oracle": Part("kubernetes-oracle", go="tests/oracles/kubernetes"),
+    "docker": Part("usr/sbin/dockerd", debian=("docker.io",), heavy=True),
     "docker-registry": Part("usr/bin/docker-registry", debian=("docker-registry",)),
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
     "otel-collector": Part("otel-collector", go="tests/telemetry/collector", heavy=True),
+    "podman": Part("usr/bin/podman", debian=("podman", "crun"), heavy=True),
     "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),
     "wrk": Part("usr/bin/wrk", debian=("wrk",)),

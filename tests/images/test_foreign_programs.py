@@ -1,0 +1,127 @@
+"""`kfunc build --builder` with Buildah, Podman, Docker and the launcher of buildpacks: images of the root example answer."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kfunc.cli.build_options import Asked, function_recipe
+from kfunc.config.load import load_function
+from kfunc.images.application import write_application
+from tests.cli.conftest import FUNC_YAML
+from tests.e2e.base_image import write_base_image
+from tests.images.fakes import Quiet, write_base, write_index
+from tests.images.programs import Container, Dockerd, Launched, Pulled, build, may_mount, private
+from tests.images.registries import DockerRegistry
+from tests.parts import ROOT
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not may_mount(), reason="it mounts the programs' files, which needs root with CAP_SYS_ADMIN"),
+]
+IRIS = b'{"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}'
+BOTH = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """kfunc's store for all tests: packages are fetched once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    with DockerRegistry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def base(registry: DockerRegistry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base that runs: this machine's Python, with neither pip nor a shell."""
+    folder = tmp_path_factory.mktemp("base")
+    write_base_image(folder)
+    return registry.take(folder, "python")
+
+
+@pytest.fixture(scope="module")
+def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
+    with Dockerd(tmp_path_factory.mktemp("docker")) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(tmp_path: Path, cache: Path) -> dict[str, str]:
+    """Where the program keeps its things; pip's settings are this machine's."""
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return private(tmp_path / "home") | pip | {"KFUNC_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("name", ["buildah", "podman", "docker"])
+def test_the_image_that_a_program_made_answers(
+    name: str, registry: DockerRegistry, base: str, environ: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name == "docker":
+        environ |= {"DOCKER_HOST": request.getfixturevalue("dockerd").url}
+    image = f"{registry.host}/{name}/iris:1"
+    done = build(name, tmp_path, environ, ".", "--builder", name, "--base", base, "--image", image)
+    assert (done.returncode, done.stdout) == (0, f"{image}\n"), done.stderr  # the program's own words are on standard error
+    pulled = Pulled(registry.host, f"{name}/iris")
+    assert len(pulled.manifest["layers"]) == 4  # the base's, packages, kfunc, weights
+    with Container(tmp_path / "container", pulled) as container:
+        status, body = container.ask("POST", "/v2/models/iris/infer", IRIS)
+    assert (status, json.loads(body)["model_name"]) == (200, "iris"), body
+
+
+def test_a_pod_finds_python_in_an_image_that_buildpacks_made(tmp_path: Path) -> None:
+    """Paketo's builder image is not to be had here: its part is played by pip and the launcher that such images start with."""
+    function = load_function(ROOT / "func.yaml")
+    write_application(tmp_path / "pack", function_recipe(function, "iris", ROOT, "cpu", Asked()), Quiet())
+    with Launched(tmp_path / "pack", tmp_path / "image") as handler:
+        status, body = handler.ask("POST", "/v2/models/iris/infer", IRIS)
+    assert (status, json.loads(body)["model_name"]) == (200, "iris"), body
+
+
+@pytest.fixture
+def small(tmp_path: Path, environ: dict[str, str]) -> Path:
+    """A function whose packages are empty."""
+    index = write_index(tmp_path / "index", "onnx")
+    environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "KFUNC_CACHE": str(tmp_path / "cache")}
+    folder = tmp_path / "function"
+    folder.mkdir()
+    (folder / "func.yaml").write_text(FUNC_YAML)
+    (folder / "model.onnx").write_bytes((ROOT / "examples/iris/model.onnx").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["buildah", "podman"])
+def test_two_platforms_are_an_index_of_two_also_when_they_are_built_again(
+    name: str, registry: DockerRegistry, small: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    base = registry.take(write_base(tmp_path / "base", "amd64", "arm64"), f"{name}/base")
+    image = f"{registry.host}/{name}/both:1"
+    arguments = (small, "--builder", name, "--base", base, "--image", image)
+    assert build(name, tmp_path, environ, *arguments).returncode == 0  # the name is one of an image at first
+    for _ in range(2):
+        done = build(name, tmp_path, environ, *arguments, *BOTH)
+        assert done.returncode == 0, done.stderr
+        found = [each["platform"]["architecture"] for each in Pulled(registry.host, f"{name}/both").index["manifests"]]
+        assert sorted(found) == ["amd64", "arm64"]
+
+
+@pytest.mark.parametrize("name", ["buildah", "podman"])
+def test_a_registry_with_its_own_authority_is_told_to_the_program(
+    name: str, registry: DockerRegistry, small: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    base = registry.take(write_base(tmp_path / "base", "amd64"), f"{name}/tls")
+    with DockerRegistry(tmp_path / "registry", tls=True) as other:
+        arguments = (small, "--builder", name, "--image", f"{other.host}/iris:1", "--python", "3.11")
+        done = build(name, tmp_path, environ, *arguments, "--base", base, "--ca", other.authority)
+        # Of a registry with TLS comes no base here, since the authority is only the other's.
+        assert done.returncode == 1, done.stderr
+        assert build(name, tmp_path, environ, *arguments, "--base", base, "--insecure").returncode == 0
+        done = build(name, tmp_path, environ, *arguments, "--base", f"{other.host}/iris:1", "--ca", other.authority)
+        assert done.returncode == 0, done.stderr
