@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kfunc.cluster.log_text import last_lines, startup_error
 from kfunc.cluster.observed import (
@@ -131,8 +130,7 @@ def container_cause(observed: Observed, container: Container) -> Cause | None:
         return Cause("container-refused", f"the container {container.name} cannot be made: {said}", "", [], SOON)
     if not ended or (ended.get("exitCode") == 0 and not waiting):
         return None
-    cause = _ended_cause(observed, container)
-    return replace(cause, patience_s=None) if container.running else cause  # it has another chance
+    return _ended_cause(observed, container)
 
 
 def unschedulable_cause(scheduled: Condition, reasons: list[str]) -> Cause:
@@ -166,7 +164,7 @@ def _ended_cause(observed: Observed, container: Container) -> Cause:
         limit = (container.spec.get("resources", {}).get("limits") or {}).get("memory", "none")
         field = "deploy.options.resources" if name == HANDLER else f"inference.resources.{name}"
         text = f"the container {name} was ended by the kernel: it needs more memory than its limit ({limit})"
-        return Cause("out-of-memory", text, f"raise {field}.limits.memory", lines, AT_ONCE if container.restarts > 1 else SOON)
+        return Cause("out-of-memory", text, f"raise {field}.limits.memory", lines, _after_end(container, SOON))
     if ended.get("reason") in ("StartError", "ContainerCannotRun") or code in START_FAILED:
         text = f"the container {name} does not start: {_end(message) or f'exit status {code}'}"
         return Cause("not-started", text, "kfunc build makes an image with everything in it", [], SOON)
@@ -174,8 +172,15 @@ def _ended_cause(observed: Observed, container: Container) -> Cause:
         return Cause(said.code, f"the {name} refuses to start: {said.text}", said.advice, lines, AT_ONCE)
     how = "was killed (exit status 137)" if code == KILLED else f"ended with exit status {code}"
     text = f"the container {name} {how}, {_times(container.restarts)}"
-    patience = AT_ONCE if container.restarts > 1 else None
-    return Cause(CRASH_LOOP, text, "its last lines are below; kfunc logs shows all of them", lines, patience)
+    advice = "its last lines are below; kfunc logs shows all of them"
+    return Cause(CRASH_LOOP, text, advice, lines, _after_end(container, None))
+
+
+def _after_end(container: Container, first: float | None) -> float | None:
+    """How long to wait after an end that another start may mend: no longer after the second, unless it runs again."""
+    if container.running:
+        return None
+    return AT_ONCE if container.restarts > 1 else first
 
 
 def _mount_causes(observed: Observed, pod: Manifest) -> Iterator[Cause]:

@@ -191,6 +191,14 @@ def test_a_container_that_runs_again_after_its_end_has_another_chance() -> None:
         assert [cause.patience_s for cause in found.causes] == [None]
 
 
+def test_one_whose_start_cannot_succeed_has_none() -> None:
+    again = pod()
+    end = {"exitCode": 2, "message": "error: the model ./model.onnx does not exist"}
+    again["status"]["containerStatuses"][0] |= {"restartCount": 1, "lastState": {"terminated": end}}
+    found = diagnose(Observed("iris", "team", service=ksvc("Unknown"), pods=[again]))
+    assert [(cause.code, cause.patience_s) for cause in found.causes] == [("bad-model", 0.0)]
+
+
 @pytest.mark.parametrize(("restarts", "patience"), [(0, None), (1, 0.0)])
 def test_a_container_that_ended_twice_will_go_on_so(restarts: int, patience: float | None) -> None:
     ended = pod({"waiting": {"reason": "CrashLoopBackOff"}})
