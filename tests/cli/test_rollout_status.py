@@ -33,6 +33,13 @@ class Away(FakeStore):
         self.now += seconds
 
 
+class Kept(FakeStore):
+    """A record by this machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
 class Gone(FakeStore):
     """A record that somebody deletes."""
 
@@ -50,7 +57,7 @@ def test_a_rollout_that_was_deleted_is_not_followed_any_more(monkeypatch: pytest
 def test_a_rollout_that_rests_is_left_though_its_driver_stays(rests: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kfunc.cli.rollout_status.LOOK_S", 0.0)
     driven = replace(record(rollout(phase="running", rests=rests)), driver=Driver("job", time.time() + 0.3))
-    left = follow(cast(ConfigMapStore, FakeStore(driven)), [], True, stay=False)
+    left = follow(cast(ConfigMapStore, Kept(driven)), [], True, stay=False)
     assert (left is None) == rests
 
 
