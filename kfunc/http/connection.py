@@ -12,7 +12,7 @@ from kfunc.http.answers import AnswerWriter
 from kfunc.http.exchange import Exchange
 from kfunc.http.head import body_too_large, check_head, head_size, is_foreign, is_plain, refuse_connect, too_large
 from kfunc.http.plain import Shape
-from kfunc.http.wire import END_OF_HEAD, Headers, header_lines
+from kfunc.http.wire import END_OF_HEAD, Headers, request_head
 
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
@@ -34,7 +34,7 @@ class HttpConnection(AnswerWriter):
     __slots__ = (
         ("state", "deadline", "incoming", "current", "_limits", "_parser", "_failure", "_waiting")
         + ("_headers", "_target", "_segment", "_head_bytes", "_slack", "_body_length", "_unsent")
-        + ("_reading_paused", "_write_paused", "_begun", "_early", "_shape", "_refused")
+        + ("_reading_paused", "_write_paused", "_begun", "_early", "_shape", "_refused", "_stepping")
     )
 
     def __init__(self, server: "HttpServer") -> None:
@@ -47,9 +47,10 @@ class HttpConnection(AnswerWriter):
         self._head_bytes = 0  # since the head began, or since the last byte of the body: at most so many
         self._slack = 0  # how many of them may be of the message before
         self._body_length = 0
-        self._unsent = 0
+        self._unsent = 0.0  # bytes, when it was last looked at
         self._failure: KfuncError | None = None
         self._reading_paused = self._write_paused = False
+        self._stepping = False  # within _next
         self._shape: Shape | None = None  # of the plain head before
         self._refused: Exchange | None = None  # the request that `_failure` is about
         self._begun = False  # it has sent something, and that is HTTP/1.1
@@ -84,18 +85,17 @@ class HttpConnection(AnswerWriter):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        if self.current is None:
-            self._unsent = self.transport.get_write_buffer_size()
-            self.deadline = self.server.now + self._limits.body_timeout_s
-        elif self.current.on_pressure is not None:
+        self._unsent, self.deadline = FOREVER, self.server.now  # it is counted soon: more may be written just now
+        if self.current is not None and self.current.on_pressure is not None:
             self.current.on_pressure(True)
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._wait()
         if self.state >= LINGER:
             self.deadline = self.server.now + LINGER_S
         elif self.current is None:
-            self._go_on()
+            self._next()
         elif self.current.on_pressure is not None:
             self.current.on_pressure(False)
 
@@ -147,7 +147,7 @@ class HttpConnection(AnswerWriter):
         self._parse(data)
         state = self.state
         if HEAD <= state <= BODY:
-            if state == BODY and not self._reading_paused:
+            if state == BODY and not self._reading_paused and not self._write_paused:
                 self.deadline = self.server.now + self._limits.body_timeout_s
             if self._head_bytes - self._slack > self._limits.max_header_bytes and self._failure is None:
                 self._break(too_large(self._limits))
@@ -178,9 +178,8 @@ class HttpConnection(AnswerWriter):
         """Go on in HTTP/1.1 (RFC 9110, 7.8). The parser takes the body that follows for the other protocol:
         another one gets the same head without the offer."""
         old, self._parser = self._parser, httptools.HttpRequestParser(self)
-        fields = header_lines([field for field in self._headers if field[0] != b"upgrade"])
-        version = old.get_http_version().encode()
-        self._parser.feed_data(b"%b %b HTTP/%b\r\n%b\r\n" % (old.get_method(), self._target, version, fields))
+        fields = [field for field in self._headers if field[0] != b"upgrade"]
+        self._parser.feed_data(request_head(old.get_method(), self._target, old.get_http_version(), fields))
 
     # ---- parser
 
@@ -233,17 +232,14 @@ class HttpConnection(AnswerWriter):
         self._head_bytes = 0
         if self._body_length > self._limits.max_body_bytes:
             raise body_too_large(self._limits)
-        if not length and exchange.receiver is None:
-            exchange.body = chunk
-            return
         if exchange.receiver is not None:
             exchange.receiver.on_chunk(chunk)
-            return
-        if exchange.chunks is None:
-            exchange.chunks = [exchange.body]
-        exchange.chunks.append(chunk)
-        if not exchange.started_at and self._body_length > self.server.application.stream_above:
-            self._admit(exchange)
+        elif not length:
+            exchange.body = chunk
+        else:
+            exchange.keep_chunk(chunk, self._body_length)
+            if not exchange.started_at and self._body_length > self.server.application.stream_above:
+                self._admit(exchange)
 
     def on_message_complete(self) -> None:
         exchange = self.incoming
@@ -254,14 +250,14 @@ class HttpConnection(AnswerWriter):
         self._head_bytes = self._slack = self._segment
         exchange.complete = True
         if self.current is not None:
-            self.deadline = FOREVER
+            self._wait()
             if self._reading_paused and exchange is self.current and not self._waiting:
                 self._pause_reading(False)
         if exchange.receiver is not None:
             exchange.end_receiving(exchange.receiver)
             return
         if exchange.chunks is not None:
-            exchange.body, exchange.chunks = b"".join(exchange.chunks), None
+            exchange.join()
         if not exchange.started_at:
             self._admit(exchange)
 
@@ -281,16 +277,12 @@ class HttpConnection(AnswerWriter):
         self.deadline = FOREVER
         self.server.dispatch(exchange)
 
-    def _go_on(self) -> None:
-        """The answer before is written: go on with what came behind it."""
-        limits, state = self._limits, self.state
-        if self._write_paused or state == BODY:
-            self.deadline = self.server.now + limits.body_timeout_s
-        else:
-            self.deadline = self.server.now + (limits.header_timeout_s if state == HEAD else limits.idle_timeout_s)
-        self._next()
-
     def _next(self) -> None:
+        """Go on with what came behind an answer, or behind what failed."""
+        self._wait()
+        if self._stepping:
+            return  # an exchange that is handed over below was answered at once
+        self._stepping = True
         while self.current is None and self._waiting and not self._write_paused:
             exchange = self._waiting.popleft()
             if exchange is self.incoming:
@@ -298,9 +290,13 @@ class HttpConnection(AnswerWriter):
                 if b"expect" in exchange.headers:
                     self._invite(exchange)
             self._dispatch(exchange)
+        self._stepping = False
         if self.current is None and not self._waiting and not self._write_paused and self.state < LINGER:
-            if self._failure is not None:
-                self._answer_failure()
+            if self._failure is not None:  # nobody handles it: its head is known, or nothing of it could be read
+                self.current = exchange = self._refused or Exchange(self, b"", b"", [], {}, False)
+                exchange.refused = True
+                exchange.started_at = perf_counter()
+                exchange.fail(self._failure)
                 return
             if self._reading_paused:
                 self._pause_reading(False)
@@ -317,7 +313,7 @@ class HttpConnection(AnswerWriter):
         if not exchange.keep_alive:
             self._close(exchange.complete)
         elif self._waiting or self._reading_paused or self._write_paused or self._failure is not None or self.state != ANSWER:
-            self._go_on()
+            self._next()
         else:
             self.state = IDLE
             self.deadline = self.server.now + self._limits.idle_timeout_s
@@ -342,14 +338,23 @@ class HttpConnection(AnswerWriter):
     def _pause_reading(self, paused: bool) -> None:
         if paused != self._reading_paused and not self.transport.is_closing():
             self._reading_paused = paused
-            if self.state == BODY:  # the client cannot send while nobody reads
-                self.deadline = FOREVER if paused else self.server.now + self._limits.body_timeout_s
-            if paused:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
+            if self.state == BODY:
+                self._wait()
+            (self.transport.pause_reading if paused else self.transport.resume_reading)()
 
     # ---- failures and time
+
+    def _wait(self) -> None:
+        """The deadline of what the connection waits for now, if not for the client to take what is written."""
+        limits, state = self._limits, self.state
+        if self._write_paused:
+            return
+        if state == BODY and not self._reading_paused:
+            self.deadline = self.server.now + limits.body_timeout_s
+        elif self.current is not None or state == BODY:  # the client cannot send while nobody reads
+            self.deadline = FOREVER
+        else:
+            self.deadline = self.server.now + (limits.header_timeout_s if state == HEAD else limits.idle_timeout_s)
 
     def _break(self, error: KfuncError) -> None:
         """Nothing that comes after can be read: answer what came before, then the error, then close."""
@@ -369,13 +374,6 @@ class HttpConnection(AnswerWriter):
         if self.current is None:
             self._next()
 
-    def _answer_failure(self) -> None:
-        """An error of a request that nobody handles: one whose head is known, or of which nothing could be read."""
-        self.current = exchange = self._refused or Exchange(self, b"", b"", [], {}, False)
-        exchange.refused = True
-        exchange.started_at = perf_counter()
-        exchange.fail(cast(KfuncError, self._failure))
-
     def expire(self) -> None:
         """The deadline has passed."""
         self.deadline = FOREVER
@@ -391,8 +389,10 @@ class HttpConnection(AnswerWriter):
             self.transport.abort()
 
     def drain(self) -> None:
-        """Close if nothing is being answered or arrives; else that is answered, with `connection: close`."""
-        if self.current is None and not self._waiting and self._failure is None and self.state in (IDLE, ANSWER):
+        """Close if nothing is being answered or arrives; else when that is answered."""
+        if self.current is not None:
+            self.current.keep_alive = False  # its head may be sent already
+        elif not self._waiting and self._failure is None and self.state in (IDLE, ANSWER):
             self._close(clean=True)
 
     def hold(self, exchange: Exchange, paused: bool) -> None:

@@ -10,6 +10,8 @@ from kfunc.http.plain import PlainHead
 from kfunc.http.wire import CONTENT_TYPE_LINES, JSON, Headers, error_body, error_headers, header_lines
 
 MAX_REQUEST_ID = 128
+MIN_CHUNK = 1024  # on average; smaller ones are joined, since each costs some 50 bytes
+MANY_CHUNKS = 64
 
 
 class Receiver(Protocol):
@@ -153,6 +155,23 @@ class Exchange:
         """End an answer that was started."""
         if not self.cancelled:
             self.transmitter.send_end(self)
+
+    def keep_chunk(self, chunk: bytes, received: int) -> None:
+        """Keep part of a body that is handed over whole; `received` bytes of it are here now."""
+        chunks = self.chunks
+        if chunks is None:
+            if not self.body:
+                self.body = chunk
+                return
+            self.chunks = chunks = [self.body]
+        chunks.append(chunk)
+        if len(chunks) > MANY_CHUNKS + received // MIN_CHUNK:
+            self.chunks = [b"".join(chunks)]
+
+    def join(self) -> None:
+        """The body is whole."""
+        if self.chunks is not None:
+            self.body, self.chunks = b"".join(self.chunks), None
 
     def receive(self, receiver: Receiver) -> None:
         """Stream the rest of the body into `receiver`, what has arrived first."""

@@ -36,6 +36,11 @@ def header_lines(headers: Headers) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in headers])
 
 
+def request_head(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """A request's head, to be read once more."""
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, target, version.encode(), header_lines(headers))
+
+
 def error_body(message: str, details: Mapping[str, int | str | bool] | None = None) -> bytes:
     """`{"error": message}` (Open Inference Protocol, Inference Response JSON Error Object), and what programs read."""
     if not message.isascii():

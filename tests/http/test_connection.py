@@ -1,5 +1,7 @@
 """What a connection makes of bytes: exchanges in order, bodies, limits, deadlines."""
 
+import tracemalloc
+
 import pytest
 
 from kfunc.config.inference import Limits
@@ -80,6 +82,32 @@ def test_pipelined_requests_are_answered_in_order_and_reading_pauses() -> None:
         application.answer(application.exchanges[number])
     assert client.transport.sent.index(b"/1") < client.transport.sent.index(b"/2") < client.transport.sent.index(b"/3")
     assert client.transport.reading
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_any_number_of_pipelined_requests_is_answered(waits: bool) -> None:
+    client = Client(application := Keeper(waits=True))
+    client.send(get(b"/0") + b"".join(get(b"/%d" % number) for number in range(1, 3000)))
+    application.waits = waits
+    for exchange in application.exchanges:  # it grows
+        application.answer(exchange)
+    assert statuses(client.transport.sent) == [200] * 3000
+    assert client.transport.reading
+    assert statuses(client.send(get(), get())) == [200] * (2 if not waits else 0)
+
+
+def test_small_chunks_of_a_body_are_joined() -> None:
+    limits = Limits(max_body_bytes=1 << 20)
+    client = Client(application := Keeper(), limits)
+    client.send(chunked()[:-5])
+    tracemalloc.start()
+    for _ in range(64):
+        client.send(b"2\r\nab\r\n" * 4096)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    client.send(b"0\r\n\r\n")
+    assert application.seen == [(b"POST", b"/", b"ab" * 64 * 4096)]
+    assert held < 1 << 20
 
 
 def test_head_is_answered_without_a_body() -> None:
@@ -392,11 +420,41 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
     assert client.transport.aborted
 
 
+@pytest.mark.parametrize("body", [b"", b"xyz"[:2]], ids=["whole request", "its body is on the way"])
+def test_a_client_that_takes_nothing_of_a_streamed_answer_is_cut_off(body: bytes) -> None:
+    client = Client(application := StreamKeeper())
+    client.send(post(b"x" * 20)[: -len(body) or None])
+    application.exchanges[0].on_cancel = lambda: gone.append(True)
+    gone: list[bool] = []
+    application.exchanges[0].start(200, b"")
+    client.transport.unsent = 100_000
+    client.connection.pause_writing()
+    client.wait(29)
+    client.send(b"x" * len(body))
+    client.wait(2)
+    assert client.transport.aborted
+    client.connection.connection_lost(None)
+    assert gone
+
+
+def test_a_streamed_answer_that_is_taken_again_may_pause_for_as_long_as_it_likes() -> None:
+    client = Client(application := Keeper(waits=True))
+    client.send(get())
+    application.exchanges[0].start(200, b"")
+    client.transport.unsent = 100_000
+    client.connection.pause_writing()
+    client.transport.unsent = 0
+    client.connection.resume_writing()
+    client.wait(1000)
+    assert not client.over
+
+
 def test_a_client_that_reads_slowly_is_not_cut_off() -> None:
     client = Client(Keeper())
     client.send(get())
     client.transport.unsent = 100_000
     client.connection.pause_writing()
+    client.wait(1)
     for _ in range(9):
         client.transport.unsent -= 10_000
         client.wait(31)

@@ -128,6 +128,25 @@ def test_a_drain_waits_for_a_request_that_is_arriving() -> None:
     run(test())
 
 
+def test_a_drain_ends_a_connection_with_the_answer_whose_head_is_sent() -> None:
+    async def test() -> None:
+        async with serving(application := Keeper(waits=True)) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(get())
+            await asyncio.sleep(0.05)
+            application.exchanges[0].start(200, b"")
+            draining = asyncio.create_task(server.drain(5.0))
+            await asyncio.sleep(0.8)
+            application.exchanges[0].write(b"last")
+            application.exchanges[0].finish()
+            async with asyncio.timeout(1):
+                assert await draining
+            assert (await reader.read()).endswith(b"4\r\nlast\r\n0\r\n\r\n")
+            writer.close()
+
+    run(test())
+
+
 def test_a_drain_cuts_off_what_takes_longer_than_its_grace() -> None:
     async def test() -> None:
         async with serving(application := Keeper(waits=True)) as (server, port):

@@ -139,7 +139,7 @@ class H2Connection(asyncio.Protocol):
         elif exchange.receiver is not None:
             exchange.receiver.on_chunk(chunk)
         else:
-            exchange.keep_chunk(chunk)
+            exchange.keep_chunk(chunk, stream.received)
             if exchange.admitted:
                 return
             if stream.received > exchange.application.stream_above:

@@ -6,9 +6,6 @@ from kfunc.http.h2.heads import RequestHead
 from kfunc.http.h2.streams import Stream
 from kfunc.http.wire import Headers
 
-MIN_CHUNK = 1024  # on average; smaller ones are joined, since each costs some 50 bytes
-MANY_CHUNKS = 64
-
 
 class H2Exchange(Exchange):
     """An Exchange on a stream, for `application`. `received_trailers` came behind the body."""
@@ -35,23 +32,6 @@ class H2Exchange(Exchange):
 
         self.error = error
         self.respond(200, b"", b"", [*OPENING, *failure(error)])
-
-    def keep_chunk(self, chunk: bytes) -> None:
-        """Keep part of a body that is handed over whole."""
-        chunks = self.chunks
-        if chunks is None:
-            if not self.body:
-                self.body = chunk
-                return
-            self.chunks = chunks = [self.body]
-        chunks.append(chunk)
-        if len(chunks) > MANY_CHUNKS + self.stream.received // MIN_CHUNK:
-            self.chunks = [b"".join(chunks)]
-
-    def join(self) -> None:
-        """The body is whole."""
-        if self.chunks is not None:
-            self.body, self.chunks = b"".join(self.chunks), None
 
 
 class Backlog:
