@@ -174,7 +174,9 @@ class Limits(Block, frozen=True):
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; more is 431.")] = 32 * 1024
     max_headers: Annotated[PositiveInt, Meta(description="Most header fields in a request; more is 431.")] = 100
     header_timeout_s: Annotated[Seconds, Meta(description="Time to send a complete request head; more is 408.")] = 10.0
-    body_timeout_s: Annotated[Seconds, Meta(description="Longest pause within a request body; more is 408.")] = 30.0
+    body_timeout_s: Annotated[
+        Seconds, Meta(description="Longest pause within a request body (408), or in taking an answer, whose connection ends.")
+    ] = 30.0
     idle_timeout_s: Annotated[Seconds, Meta(description="An idle keep-alive connection is closed after this.")] = 75.0
     max_connections: Annotated[PositiveInt, Meta(description="Open client connections; more are answered 503.")] = 10_000
     max_concurrency: Annotated[

@@ -78,7 +78,7 @@ def check_head(exchange: Exchange, version: str, limits: Limits) -> bool:
     if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
         raise ExpectationFailed("the only expectation that is met is 100-continue")
     if exchange.target[:1] != b"/":
-        exchange.target = _origin_form(exchange.method, exchange.target)
+        _to_origin_form(exchange)
     if b"transfer-encoding" not in headers:
         return False
     if version == "1.0":
@@ -112,15 +112,17 @@ def _merge_repeated(exchange: Exchange) -> None:
     exchange.headers = merged
 
 
-def _origin_form(method: bytes, target: bytes) -> bytes:
-    """The path of an absolute target (RFC 9112, 3.2.2); `*` of OPTIONS stays."""
+def _to_origin_form(exchange: Exchange) -> None:
+    """Of an absolute target keep the path; its host counts, not that of the header (RFC 9112, 3.2.2)."""
+    target = exchange.target
     scheme, separator, rest = target.partition(b"://")
-    if separator and scheme.lower() in (b"http", b"https"):
-        authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    if separator and scheme.lower() in (b"http", b"https") and authority and b"@" not in authority:
         path = rest[len(authority) :]
-        return path if path[:1] == b"/" else b"/" + path
-    if method == b"OPTIONS" and target == b"*":
-        return target
-    error = InvalidRequest("the request's target must begin with /")
-    error.close = True
-    raise error
+        exchange.target = path if path[:1] == b"/" else b"/" + path
+        exchange.header_list = [field for field in exchange.header_list if field[0] != b"host"] + [(b"host", authority)]
+        exchange.headers = {**exchange.headers, b"host": authority}
+    elif exchange.method != b"OPTIONS" or target != b"*":  # which stays
+        error = InvalidRequest("the request's target must begin with /, or with http:// and a host")
+        error.close = True
+        raise error

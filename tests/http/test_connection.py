@@ -73,6 +73,16 @@ def test_repeated_fields_become_a_list() -> None:
     assert application.exchanges[0].headers == {b"host": b"a", b"x": b"a, c", b"cookie": b"b; d"}
 
 
+def test_the_host_of_an_absolute_target_counts_and_not_the_fields() -> None:
+    client = Client(application := Keeper())
+    client.send(get(b"http://b:80/c"), b"GET http://d/ HTTP/1.0\r\n\r\n")
+    assert [each.headers[b"host"] for each in application.exchanges] == [b"b:80", b"d"]
+    assert [[value for name, value in each.header_list if name == b"host"] for each in application.exchanges] == [
+        [b"b:80"],
+        [b"d"],
+    ]
+
+
 def test_pipelined_requests_are_answered_in_order_and_reading_pauses() -> None:
     client = Client(application := Keeper(waits=True))
     client.send(get(b"/1") + post(b"x", b"/2") + chunked(b"y", target=b"/3"))

@@ -54,6 +54,8 @@ REFUSED = {
     "control character in the target": (b"GET /\x01 HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "target without a slash": (b"GET x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "target of another scheme": (b"GET ftp://a/b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    "absolute target without a host": (b"GET http:///b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    "absolute target with a user": (b"GET http://a@b/ HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "method in lower case": (b"get / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "blank before the method": (b" GET / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     "blank after the version": (b"GET / HTTP/1.1 \r\nhost: a\r\n\r\n", 400),
