@@ -98,7 +98,10 @@ def to_json(data: memoryview, datatype: str) -> bytes:
     code = CODES.get(datatype)
     if code is None:  # FP16, BF16: JSON does not carry them
         raise Unrepresentable
-    values = array(code, bytes(data)).tolist()
+    try:
+        values = array(code, bytes(data)).tolist()
+    except ValueError:  # half an element is left
+        raise Unrepresentable from None
     if datatype == "FP32":
         return ",".join([fp32_text(value) for value in values]).encode()
     return _encode(values)[1:-1]

@@ -20,6 +20,8 @@ from kfunc.protocol.v2_binary import SIZE
 _DOCUMENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OUTPUTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ANY = msgspec.json.Decoder()
+_SHAPE = msgspec.json.Decoder(list[int])
+_TEXT = msgspec.json.Decoder(str)
 _encode = msgspec.json.encode
 
 NO_DATA = "the upstream's answer to a batch has an output without shape or data"
@@ -41,7 +43,7 @@ class Output:
         "trim",
     )
 
-    def __init__(self, output: dict[str, Any], total: int, binary: memoryview | None, *, may_batch: bool) -> None:
+    def __init__(self, output: dict[str, Any], total: int, binary: memoryview | None, fixed: frozenset[str]) -> None:
         self._total = total
         self.trim: tuple[int, str] | None = None
         self._ends: list[int] | None = None
@@ -50,10 +52,10 @@ class Output:
         self._is_text = False
         self.parameters: dict[str, Any] | None = None
         try:
-            self.name = _ANY.decode(output["name"]) if "name" in output else ""
-            self.datatype = _ANY.decode(output["datatype"]) if "datatype" in output else ""
-            self.shape: list[int] = _ANY.decode(output["shape"])
-            self.batched = may_batch and bool(self.shape) and self.shape[0] == total
+            self.name = _TEXT.decode(output["name"]) if "name" in output else ""
+            self.datatype = _TEXT.decode(output["datatype"]) if "datatype" in output else ""
+            self.shape = _SHAPE.decode(output["shape"])
+            self.batched = self.name not in fixed and bool(self.shape) and self.shape[0] == total
             size = self._read_json(output["data"]) if binary is None else self._read_binary(output["parameters"], binary)
         except (KeyError, TypeError, Unrepresentable, *BROKEN):
             raise BadGateway(NO_DATA) from None
@@ -188,8 +190,7 @@ class V2Answer:
             at += size or 0
             if binary is not None and len(binary) != size:
                 raise BadGateway(NO_DATA)
-            may_batch = not fixed or _ANY.decode(output.get("name", b'""')) not in fixed
-            self.outputs.append(Output(output, total, binary, may_batch=may_batch))
+            self.outputs.append(Output(output, total, binary, fixed))
         if self.outputs and not any(output.batched for output in self.outputs):
             raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
         self.opening = opening(document, "id", "outputs")

@@ -134,7 +134,7 @@ def test_nan_in_a_binary_answer_is_null_in_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("datatype", "raw"), [("FP16", b"\0\0"), ("BF16", b"\0\0"), ("BYTES", v2_binary.join_bytes([b"\xff"]))]
+    ("datatype", "raw"), [("FP16", b"\0\0"), ("BF16", b"\0\0"), ("BYTES", v2_binary.join_bytes([b"\xff"])), ("FP32", b"abc")]
 )
 def test_what_json_cannot_carry_has_no_form_for_a_caller_of_json(datatype: str, raw: bytes) -> None:
     body, length = answer_of([({"name": "y", "datatype": datatype, "shape": [1]}, raw)])

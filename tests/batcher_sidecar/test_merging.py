@@ -196,6 +196,10 @@ def test_an_output_without_the_batchs_dimension_is_given_to_everybody() -> None:
         b'{"outputs":[{"name":"y","datatype":"BYTES","shape":[3],"data":"abc"}]}',
         b'{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"data":[1,2]}]}',
         b'{"outputs":[{"name":"y","datatype":"FP32","shape":3,"data":[1,2,3]}]}',
+        b'{"outputs":[{"name":"y","datatype":"FP32","shape":[3,null],"data":[1,2,3]}]}',
+        b'{"outputs":[{"name":"y","datatype":"FP32","shape":[3,"a"],"data":[1,2,3]}]}',
+        b'{"outputs":[{"name":["y"],"datatype":"FP32","shape":[3],"data":[1,2,3]}]}',
+        b'{"outputs":[{"name":"y","datatype":{},"shape":[3],"data":[1,2,3]}]}',
     ],
 )
 def test_an_answer_with_other_rows_than_were_asked_is_refused(answer: bytes) -> None:
