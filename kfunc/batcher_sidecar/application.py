@@ -17,8 +17,8 @@ from kfunc.batcher_sidecar.v2_requests import V2Request
 from kfunc.config.batcher import Batcher
 from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
-from kfunc.http.upstream import UpstreamPool
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 

@@ -3,7 +3,8 @@
 from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange
 from kfunc.http.head_lines import PER_REQUEST, REQUEST_ID
-from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
+from kfunc.http.pool import UpstreamPool
+from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import forwarded_headers, header_lines
 
 STREAM_ABOVE = 64 * 1024

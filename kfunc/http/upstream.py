@@ -1,25 +1,22 @@
-"""Connections to an upstream HTTP/1.1 server, pooled: one call on each at a time."""
+"""A connection to an upstream HTTP/1.1 server: one call at a time, its answer whole or in parts."""
 
 import asyncio
-import ssl
-import time
-from collections import deque
-from typing import Protocol, cast
+import logging
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError, NoConnection, Unavailable
-from kfunc.http.address import Address, connect_unix
-from kfunc.http.head_lines import read_status_line
-from kfunc.http.plain import PlainHead, PlainHeads
-from kfunc.http.wire import END_OF_HEAD, HOP_BY_HOP, Headers, forwarded_headers, header_lines
+from kfunc.errors import BadGateway, DeadlineExceeded, KfuncError
+from kfunc.http.plain import PlainHead
+from kfunc.http.wire import END_OF_HEAD, Headers, forwarded_headers, header_lines
+
+if TYPE_CHECKING:
+    from kfunc.http.pool import UpstreamPool
+
+log = logging.getLogger("kfunc.http")
 
 SMALL_BODY = 64 * 1024
-CONNECT_S, SWEEP_S = 5.0, 0.5
 FOREVER = float("inf")
-# Many servers close an idle connection after five seconds; a call sent at that moment would be lost.
-IDLE_S = 4.0
-
 
 # The client gets the id of its request from the outermost process, once.
 DROPPED = frozenset((b"x-request-id",))
@@ -80,18 +77,16 @@ class Call(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection of the pool."""
 
-    __slots__ = (
-        "pool",
-        "transport",
-        "call",
-        "deadline",
-        "answered",
-        "fresh",
-        "reusable",
-        "idle_since",
+    __slots__ = ("pool", "transport", "call", "deadline", "answered", "fresh", "reusable", "idle_since") + (
         "_parser",
         "_complete",
-    ) + ("_head", "_headers", "_parts", "_streaming", "_until_close", "_held")
+        "_head",
+        "_headers",
+        "_parts",
+        "_streaming",
+        "_until_close",
+        "_held",
+    )
 
     def __init__(self, pool: "UpstreamPool") -> None:
         self.pool = pool
@@ -119,7 +114,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.call = call
         self.answered = False
         self.deadline = self.pool.now + self.pool.timeout_s
-        call.on_connection(self)
+        try:
+            call.on_connection(self)
+        except Exception as error:  # it may have been begun where another call's answer is on its way
+            self.abort()
+            call.on_failure(failure_of(error))
 
     def abort(self) -> None:
         """Break off; the upstream sees that nobody waits any more."""
@@ -139,15 +138,19 @@ class UpstreamConnection(asyncio.Protocol):
             head = heads.known.get(data[:end]) or heads.read(data[:end])
             if head is not None and head.length == len(data) - end and not call.bodiless:
                 self._release()
-                call.on_response(head, data[end:])
+                try:
+                    call.on_response(head, data[end:])
+                except Exception as error:
+                    call.on_failure(failure_of(error))
                 return
         self.answered = True
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
             if not self._complete:
-                self._fail(BadGateway("the upstream's answer is not HTTP/1.1"))
+                cause = error.__context__ or BadGateway("the upstream's answer is not HTTP/1.1")
+                self._fail(failure_of(cause))
                 self.transport.abort()
                 return
         if self._complete:
@@ -169,7 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._until_close and exc is None:
             self.call = None
-            call.on_end()
+            _end(call)
         elif not self.answered and not self.fresh and call.idempotent:
             self.call = None
             self.pool.send(call)
@@ -220,9 +223,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = head = ResponseHead(status, self._headers)
         if call.bodiless:
             # The parser cannot be told that this answer has no body: it ends here, and so does the connection.
-            self.call, self.reusable = None, False
             call.on_head(head, length)
-            call.on_end()
+            self.call, self.reusable = None, False
+            _end(call)
             self.transport.close()
         elif chunked or (length is None and status not in (204, 304)) or (length or 0) > SMALL_BODY:
             self._streaming = True
@@ -253,9 +256,12 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None:
             return
         if streaming:
-            call.on_end()
-        else:
+            _end(call)
+            return
+        try:
             call.on_response(head, parts[0] if len(parts) == 1 else b"".join(parts))
+        except Exception as error:
+            call.on_failure(failure_of(error))
 
     def _release(self) -> None:
         """Back to the pool, before the call hears of its answer: what it does next may need a connection."""
@@ -267,122 +273,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.pool.release(self)
 
 
-class UpstreamPool:
-    """Sends calls to one address over at most `max_connections` connections, the rest wait, bounded."""
+def failure_of(error: BaseException) -> KfuncError:
+    """What a caller hears of an error in what takes its answer: nobody else would tell it."""
+    if isinstance(error, KfuncError):
+        return error
+    log.error("an answer of the upstream was not passed on", exc_info=error)
+    return KfuncError("internal error; the log of the server says more")
 
-    def __init__(
-        self,
-        address: Address,
-        timeout_s: float,
-        max_connections: int = 256,
-        max_waiting: int = 10_000,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self.address = address
-        self._tls = tls
-        self.timeout_s = timeout_s
-        self.max_connections = max_connections
-        self.max_waiting = max_waiting
-        self.now = time.monotonic()
-        # A plain head needs a Content-Length: without one the body ends with the connection.
-        self.heads = PlainHeads(read_status_line, plain_answer, b"content-length", private=HOP_BY_HOP | DROPPED)
-        self.connections: set[UpstreamConnection] = set()
-        self.idle: list[UpstreamConnection] = []
-        self.waiting: deque[Call] = deque()
-        self._connecting: set[asyncio.Task[None]] = set()
-        self._sweep: asyncio.TimerHandle | None = None
-        self._closed = False
 
-    def start(self) -> None:
-        """Begin to watch deadlines, and hold a connection to one of our own: it lives while we do."""
-        self._tick()
-        if self.address.path:
-            self._connect()
-
-    def _tick(self) -> None:
-        self.now = now = time.monotonic()
-        for connection in [each for each in self.connections if each.deadline < now]:
-            connection.expire()
-        if not self.address.path:
-            for connection in [each for each in self.idle if now - each.idle_since > IDLE_S]:
-                self.idle.remove(connection)
-                connection.transport.close()
-        elif not self.connections and not self._connecting:
-            self._connect()
-        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
-
-    def send(self, call: Call) -> None:
-        """Send `call` as soon as there is a connection for it; it fails with 503 where there is none."""
-        while self.idle:
-            connection = self.idle.pop()
-            if not connection.transport.is_closing():
-                connection.begin(call)
-                return
-        if len(self.waiting) >= self.max_waiting:
-            call.on_failure(Unavailable("too many requests wait for the upstream; try again later"))
-            return
-        self.waiting.append(call)
-        if len(self._connecting) < len(self.waiting) and len(self.connections) + len(self._connecting) < self.max_connections:
-            self._connect()
-
-    def forget(self, call: Call) -> None:
-        """Drop a call that still waits for a connection."""
-        if call in self.waiting:
-            self.waiting.remove(call)
-
-    def _connect(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._open())
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                if self.address.path:
-                    own = connect_unix(self.address.path)
-                    _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), sock=own)
-                else:
-                    host, port = self.address.host, self.address.port
-                    _, connection = await loop.create_connection(lambda: UpstreamConnection(self), host, port, ssl=self._tls)
-        except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: a name that no resolver is asked for
-            # What fails now may send the next call at once: that one needs a try of its own.
-            self._connecting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if not self._connecting and not self.connections:  # nothing else could serve those who wait
-                waiting, self.waiting = self.waiting, deque()
-                for call in waiting:
-                    call.on_failure(NoConnection(str(self.address), error))
-            return
-        self.connections.add(connection)
-        self.release(connection)
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free: the next call that waits, or the shelf."""
-        if not connection.reusable or connection.transport.is_closing():
-            connection.transport.close()
-        elif self.waiting:
-            connection.begin(self.waiting.popleft())
-        else:
-            connection.idle_since = self.now
-            connection.fresh = False  # from here on the upstream may close it at any time
-            self.idle.append(connection)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is gone; if calls wait for one, open another."""
-        self.connections.discard(connection)
-        if connection in self.idle:
-            self.idle.remove(connection)
-        # One of our own lives until its client is gone, so that one connection is always held.
-        held = self.address.path and not self.connections and not self._closed
-        if (self.waiting or held) and not self._connecting:
-            self._connect()
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for task in list(self._connecting):
-            task.cancel()
-        for connection in list(self.connections):
-            connection.transport.close()
+def _end(call: Call) -> None:
+    try:
+        call.on_end()
+    except Exception as error:
+        call.on_failure(failure_of(error))

@@ -8,8 +8,9 @@ from kfunc.config.logger import Logger
 from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange
 from kfunc.http.head_lines import PER_REQUEST
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
-from kfunc.http.upstream import ResponseHead, UpstreamPool
+from kfunc.http.upstream import ResponseHead
 from kfunc.http.wire import JSON, error_body
 from kfunc.logger_sidecar.capture import Capture, captured
 from kfunc.logger_sidecar.filters import Filter, is_sampled, kept_headers, trace_of

@@ -18,7 +18,8 @@ from kfunc.errors import KfuncError, NoConnection, StartupError
 from kfunc.http.address import Address
 from kfunc.http.coding import inflate
 from kfunc.http.exchange import Exchange
-from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
+from kfunc.http.pool import UpstreamPool
+from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import Headers, forwarded_headers, header_lines
 from kfunc.logger_sidecar.filters import is_sampled, trace_of
 from kfunc.protocol.compare import Answered, Difference, compare

@@ -9,8 +9,8 @@ from kfunc.config.pod import PodConfig
 from kfunc.errors import StartupError
 from kfunc.http.address import Address, listen
 from kfunc.http.exchange import Application
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.server import HttpServer
-from kfunc.http.upstream import UpstreamPool
 from kfunc.process.arguments import access_log_share, parse_arguments
 from kfunc.process.lifecycle import Life, keep_memory, report, run, use_form, wind_down
 from kfunc.process.management import serve_management

@@ -9,7 +9,8 @@ from msgspec import Struct
 from kfunc.errors import InvalidRequest, KfuncError, NoConnection
 from kfunc.http.address import Address
 from kfunc.http.head_lines import LENGTH as DIGITS
-from kfunc.http.upstream import ResponseHead, UpstreamConnection, UpstreamPool
+from kfunc.http.pool import UpstreamPool
+from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.protocol.grpc.wire import LENGTH, VARINT, fields
 from kfunc.telemetry.otel_settings import Target
 

@@ -11,8 +11,8 @@ from kfunc.batcher_sidecar.application import BatcherApplication
 from kfunc.config.batcher import Batcher
 from kfunc.config.inference import Limits
 from kfunc.http.address import Address
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.server import HttpServer
-from kfunc.http.upstream import UpstreamPool
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 

@@ -10,9 +10,9 @@ import uvloop
 from kfunc.config.inference import Limits
 from kfunc.http.address import listen, parse_address
 from kfunc.http.exchange import Exchange
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, Forward
 from kfunc.http.server import HttpServer
-from kfunc.http.upstream import UpstreamPool
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter

@@ -14,8 +14,8 @@ import pytest
 
 from kfunc.config.inference import Limits
 from kfunc.http.address import Address
+from kfunc.http.pool import UpstreamPool
 from kfunc.http.server import HttpServer
-from kfunc.http.upstream import UpstreamPool
 from kfunc.logger_sidecar.application import LoggerApplication
 from kfunc.telemetry.requests import RequestRecorder
 from tests.logger_sidecar.setups import Setup, forget_intake
