@@ -61,7 +61,8 @@ class LoggerApplication:
         bodies = settings.max_body_bytes if settings.mode != "metadata" else 0
         self.max_request = bodies if self.flags & HAS_REQUEST else 0
         self.max_response = bodies if self.flags & HAS_RESPONSE else 0
-        self.redactor = Redactor(settings.redact, hashed=settings.redact_with == "hash") if settings.redact else None
+        hashed = settings.redact_with == "hash"
+        self.redactor = Redactor(settings.redact, hashed=hashed, most=bodies) if settings.redact else None
         self.header_names = [name.lower().encode() for name in settings.headers]
         self.shares_texts = not any(name in PER_REQUEST for name in self.header_names)
         self.answers: dict[bytes, bytes] = {}  # the texts of answers by their heads
@@ -319,7 +320,8 @@ class Logged(Unlogged):
         self._read_request_head(sent)
         self._read_response_head(answer)
         for payload, flag in ((sent, REQUEST_REDACTED), (answer, RESPONSE_REDACTED)):
-            redacted = redactor.redact(payload.body, payload.content_type, payload.coding, payload.json_length)
+            how = (payload.content_type, payload.coding, payload.json_length)
+            redacted = redactor.redact(payload.body, *how, is_answer=payload is answer)
             if redacted.changed:
                 flags |= flag
                 if not payload.digest:  # what is left is the whole of what is shown

@@ -1,8 +1,11 @@
 """Events as JSON lines at the end of a file: whole lines, also on a disk that fills up; the file is rotated."""
 
 import asyncio
+import logging
 import os
 import stat
+from itertools import pairwise
+from time import monotonic
 
 from msgspec import UNSET
 
@@ -12,7 +15,9 @@ from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import Outcome, Retry, SinkContext
 from kfunc.logger_sidecar.event import Event
 
-DISK_FULL = Retry("the disk does not take it", answered=False)
+log = logging.getLogger("kfunc.logger")
+
+ROTATE_AGAIN_S = 60.0
 
 
 class FileSink:
@@ -30,6 +35,9 @@ class FileSink:
         self._rotate_bytes = settings.rotate_bytes if settings.rotate_bytes is not UNSET else 0
         self._keep = settings.rotate_keep if settings.rotate_keep is not UNSET else 1
         self._torn = 0  # bytes of the first undelivered event that are in the file: the disk was full
+        self._rotate_at = 0.0
+        self._error = ""
+        self._descriptor = -1
         try:
             self._open()
         except OSError as error:
@@ -37,14 +45,18 @@ class FileSink:
 
     def _open(self) -> None:
         os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-        flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, os.O_WRONLY | flags, 0o640)
-        status = os.fstat(self._descriptor)
+        self._use(_append_to(self._path))
+
+    def _use(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        self._descriptor = descriptor
         self._regular = stat.S_ISREG(status.st_mode)
         self._size = status.st_size if self._regular else 0
 
     async def open(self) -> None:
-        """It is open since it was made."""
+        """It is open since it was made; here after it was closed. Raises OSError."""
+        if self._descriptor < 0:
+            await asyncio.get_running_loop().run_in_executor(None, self._open)
 
     async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
         """One write for all; what a full disk does not take is tried again, a torn line from where it was torn."""
@@ -57,37 +69,56 @@ class FileSink:
             whole += 1
         self._torn = written
         done: list[Outcome] = [None] * whole
-        return done if whole == len(lines) else [*done, DISK_FULL]
+        return done if whole == len(lines) else [*done, Retry(f"{self._path}: {self._error}", answered=False)]
 
     def _append(self, data: bytes) -> int:
         """Write as much as is taken; the count of bytes. In a thread: a disk may hang, and a pipe may have no reader."""
         rest = memoryview(data)
+        full = self._regular and self._size and 0 < self._rotate_bytes < self._size + len(data)
+        if full and not self._torn and monotonic() >= self._rotate_at:
+            self._rotate()
         try:
-            full = self._regular and self._size and 0 < self._rotate_bytes < self._size + len(data)
-            if full and not self._torn:
-                self._rotate()
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:
-            pass  # said by whoever sees that events wait
+        except OSError as error:
+            self._error = error.strerror or type(error).__name__  # said by whoever sees that events wait
         count = len(data) - len(rest)
         self._size += count
         return count
 
     def _rotate(self) -> None:
-        for number in range(self._keep - 1, 0, -1):
-            if os.path.exists(f"{self._path}.{number}"):
-                os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
-        os.replace(self._path, f"{self._path}.1")
+        """Begin a new file; where that fails the old one goes on, and nothing that is kept has been lost."""
+        new = -1
+        try:
+            new = _append_to(f"{self._path}.new")
+            names = [self._path, *[f"{self._path}.{number + 1}" for number in range(self._keep)]]
+            for name, older in reversed(list(pairwise(names))):
+                if os.path.exists(name):
+                    os.replace(name, older)
+            os.replace(f"{self._path}.new", self._path)
+        except OSError as error:
+            if new >= 0:
+                os.close(new)
+            self._rotate_at = monotonic() + ROTATE_AGAIN_S
+            log.warning("%s cannot be put aside: %s; it grows", self._path, error)
+            return
         os.close(self._descriptor)
-        self._open()
+        self._use(new)
 
     async def close(self) -> None:
         """Close the file, without a torn line at its end if nobody else has written after it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
         try:
-            size = os.fstat(self._descriptor).st_size
-            if self._torn and size == os.lseek(self._descriptor, 0, os.SEEK_CUR):
-                os.ftruncate(self._descriptor, size - self._torn)
+            size = os.fstat(descriptor).st_size
+            if self._torn and size == os.lseek(descriptor, 0, os.SEEK_CUR):
+                os.ftruncate(descriptor, size - self._torn)
         except OSError:
             pass  # a pipe cannot be shortened
-        os.close(self._descriptor)
+        self._torn = 0
+        os.close(descriptor)
+
+
+def _append_to(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -1,8 +1,10 @@
 """Values that are never written down: JSON fields and tensors by their names, in every form that a body has. Sans-IO.
 
-A body in which nothing with such a name can be looked for is left out as a whole.
+What stays is what was understood: a body in which names cannot be looked for is left out as a whole. JSON in strings
+is not looked into.
 """
 
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -12,9 +14,19 @@ from msgspec import Struct
 from kfunc.errors import KfuncError
 from kfunc.http.coding import inflate
 
-MAX_DECODED = 64 * 1024 * 1024
 HASH = "sha256:"
 EVENT_STREAM = b"text/event-stream"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LINE_ENDS = re.compile(rb"\r\n|\r|\n")
+EVENT_FIELDS = frozenset((b"event", b"id", b"retry"))
+DONE = b"[DONE]"  # how OpenAI's streams end
+TENSOR_MEMBERS = frozenset(("datatype", "shape", "data", "contents", "parameters"))
+
+
+class _Digest(str):
+    """The hash of a binary tensor: told from what a client writes."""
+
+    __slots__ = ()
 
 
 class Redacted(Struct):
@@ -27,54 +39,82 @@ class Redacted(Struct):
 
 
 class Redactor:
-    """Takes the values of `names` out of bodies: each is replaced by its SHA-256, or left out."""
+    """Takes the values of `names` out of bodies: each is replaced by its SHA-256, or left out.
 
-    def __init__(self, names: list[str], *, hashed: bool) -> None:
+    Nothing is read, nor kept, that is longer than `most` bytes without its coding.
+    """
+
+    def __init__(self, names: list[str], *, hashed: bool, most: int) -> None:
+        self._most = most
         self._names = frozenset(names)
         self._needles = [msgspec.json.encode(name)[1:-1] for name in names] + [name.encode() for name in names]
         self._hashed = hashed
 
-    def redact(self, body: bytes, content_type: bytes, coding: bytes, json_length: bytes) -> Redacted:
-        """The body without these values."""
+    def redact(self, body: bytes, content_type: bytes, coding: bytes, json_length: bytes, *, is_answer: bool) -> Redacted:
+        """The body without these values. Only an answer is a stream of events: a request's type is the client's to say."""
         if not body:
             return Redacted(body, False, coding, json_length)
         try:
             if coding and coding.lower() != b"identity":
-                body = inflate(body, coding, MAX_DECODED)
-            if content_type.lower().startswith(EVENT_STREAM):
-                return self._stream(body)
-            if json_length:
-                return self._binary(body, int(json_length))
-            return self._text(body, body)
+                body = inflate(body, coding, self._most)
+            if is_answer and content_type.lower().startswith(EVENT_STREAM):
+                redacted = self._stream(body)
+            elif json_length:
+                redacted = self._binary(body, int(json_length))
+            else:
+                redacted = self._text(body)
         except (ValueError, TypeError, RecursionError, KfuncError):
             return Redacted(b"", True)
+        # Hashes are longer than numbers.
+        return redacted if len(redacted.body) <= self._most else Redacted(b"", True)
 
-    def _text(self, body: bytes, whole: bytes) -> Redacted:
+    def _text(self, body: bytes) -> Redacted:
         """JSON; what holds none of the names is as it was, if it is JSON."""
         if not self._can_hold(body):
             msgspec.json.decode(body, type=msgspec.Raw)
-            return Redacted(whole, False)
-        value = self._value(msgspec.json.decode(body))
-        encoded = msgspec.json.encode(value)
-        return Redacted(encoded, True)
+            return Redacted(body, False)
+        return Redacted(msgspec.json.encode(self._value(msgspec.json.decode(body))), True)
 
     def _can_hold(self, body: bytes) -> bool:
         # An escape may hide a name, and base64 in an event anything.
         return b"\\" in body or b'"data_base64"' in body or any(needle in body for needle in self._needles)
 
     def _stream(self, body: bytes) -> Redacted:
-        """Server-sent events: the JSON of each data line."""
-        lines = body.split(b"\n")
-        changed = False
-        for number, line in enumerate(lines):
-            if line.startswith(b"data:") and self._can_hold(line):
-                text = line[5:].strip()
-                try:
-                    lines[number] = b"data: " + msgspec.json.encode(self._value(msgspec.json.decode(text)))
-                except msgspec.MsgspecError:
-                    lines[number] = b"data: "
-                changed = True
-        return Redacted(b"\n".join(lines), changed)
+        """Server-sent events by their grammar (HTML, 9.2.6): the JSON of each event's data; other data are left out."""
+        lines = LINE_ENDS.split(body.removeprefix(BYTE_ORDER_MARK))
+        rest = lines.pop()  # not ended: nothing, or cut
+        changed = bool(rest) and not rest.startswith(b"data:")
+        if rest and not changed:
+            lines.append(rest)
+        written: list[bytes] = []
+        data: list[bytes] = []
+        for line in (*lines, b""):
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                data.append(value.removeprefix(b" "))
+                continue
+            if data and not line:
+                text, is_other = self._event_data(b"\n".join(data))
+                changed |= is_other
+                written.append(b"data: " + text.replace(b"\n", b"\ndata: "))
+                data = []
+            if not line or field in EVENT_FIELDS:
+                written.append(line)
+            elif field:
+                raise ValueError("no field of an event")
+            else:
+                changed |= bool(value.strip())  # a comment: it may say anything
+        return Redacted(b"\n".join(written), True) if changed else Redacted(body, False)
+
+    def _event_data(self, data: bytes) -> tuple[bytes, bool]:
+        """One event's data as they may be kept, and whether that is something else."""
+        if data == DONE or not data:
+            return data, False
+        try:
+            redacted = self._text(data)
+        except msgspec.MsgspecError:
+            return b"", True
+        return redacted.body, redacted.changed
 
     def _binary(self, body: bytes, length: int) -> Redacted:
         """V2 with binary tensors behind the JSON, in its order."""
@@ -87,11 +127,11 @@ class Redactor:
             size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
             if not isinstance(parameters, dict) or not isinstance(size, int):
                 continue
+            if size < 0:
+                raise ValueError("a tensor of fewer than 0 bytes")
             part, at = body[at : at + size], at + size
             if tensor.get("name") in self._names:
-                del parameters["binary_data_size"]
-                if self._hashed:
-                    parameters["redacted"] = HASH + sha256(part).hexdigest()
+                tensor["parameters"] = _Digest(HASH + sha256(part).hexdigest())
                 changed = True
             else:
                 kept.append(part)
@@ -107,7 +147,7 @@ class Redactor:
         if not isinstance(value, dict):
             return value
         name = value.get("name")
-        if "datatype" in value and isinstance(name, str) and name in self._names:
+        if isinstance(name, str) and name in self._names and not TENSOR_MEMBERS.isdisjoint(value):
             return self._tensor(value)
         result = {}
         for key, inner in value.items():
@@ -121,8 +161,17 @@ class Redactor:
 
     def _tensor(self, tensor: dict[str, Any]) -> dict[str, Any]:
         """A tensor of V2: name, datatype and shape stay."""
-        kept = {key: value for key, value in tensor.items() if key != "data"}
-        return {**kept, "data": self._hash(tensor["data"])} if self._hashed and "data" in tensor else kept
+        kept: dict[str, Any] = {"name": tensor["name"]}
+        datatype, shape, parameters = tensor.get("datatype"), tensor.get("shape"), tensor.get("parameters")
+        if isinstance(datatype, str):
+            kept["datatype"] = datatype
+        if isinstance(shape, list) and all(type(size) is int for size in shape):
+            kept["shape"] = shape
+        if self._hashed and isinstance(parameters, _Digest):
+            kept["parameters"] = {"redacted": str(parameters)}
+        if self._hashed and "data" in tensor:
+            kept["data"] = self._hash(tensor["data"])
+        return kept
 
     def _hash(self, value: Any) -> Any:
         """Hashes in place of values, in lists for each item: a column has the same ones as rows."""

@@ -21,8 +21,13 @@ def hashed(value: Any) -> str:
     return "sha256:" + sha256(json.dumps(value).encode()).hexdigest()
 
 
+STREAM = b"text/event-stream"
+MOST = 64 * 1024
+
+
 def redact(body: bytes, *, hash_it: bool = True, kind: bytes = JSON, coding: bytes = b"", length: bytes = b"") -> Redacted:
-    return Redactor(["ssn", "café"], hashed=hash_it).redact(body, kind, coding, length)
+    redactor = Redactor(["ssn", "café"], hashed=hash_it, most=MOST)
+    return redactor.redact(body, kind, coding, length, is_answer=kind != JSON)
 
 
 H = hashed(SECRET)
@@ -101,8 +106,71 @@ def test_a_binary_tensor_is_cut_out_of_the_bytes_behind_the_json(place: int, has
     redacted = redact(body, kind=b"application/octet-stream", length=length, hash_it=hash_it)
     text, rest = redacted.body[: int(redacted.json_length)], redacted.body[int(redacted.json_length) :]
     assert rest == b"".join(data for _, data in tensors)
-    parameters = json.loads(text)["inputs"][place]["parameters"]
+    parameters = json.loads(text)["inputs"][place].get("parameters", {})
     assert parameters == ({"redacted": "sha256:" + sha256(secret).hexdigest()} if hash_it else {})
+
+
+def test_a_binary_size_below_nothing_moves_no_other_tensor() -> None:
+    described = [
+        {"name": name, "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+        for name, size in (("a", 15), ("b", -15), ("ssn", 15))
+    ]
+    text = json.dumps({"inputs": described}).encode()
+    assert redact(text + b"\x0b\0\0\0" + SECRET.encode(), length=b"%d" % len(text)) == Redacted(b"", True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"shape": [1], "data": [SECRET]},
+        {"datatype": "BYTES", "contents": {"bytes_contents": [SECRET]}},
+        {"datatype": "BYTES", "shape": [1], "parameters": {"redacted": SECRET}, "value": SECRET},
+        {"datatype": [SECRET], "shape": [SECRET]},
+    ],
+)
+def test_of_a_tensor_only_what_describes_it_stays_however_it_is_written(more: dict[str, Any]) -> None:
+    body = json.dumps({"inputs": [{"name": "ssn", **more}]}).encode()
+    for length in (b"", b"%d" % len(body)):
+        for hash_it in (True, False):
+            redacted = redact(body, length=length, hash_it=hash_it)
+            assert SECRET.encode() not in redacted.body
+            assert redacted.changed
+            assert json.loads(redacted.body)["inputs"][0]["name"] == "ssn"
+
+
+def test_a_request_that_calls_itself_a_stream_is_read_as_json() -> None:
+    redactor = Redactor(["ssn"], hashed=False, most=MOST)
+    for body in (b'{"ssn":"%b"}' % SECRET.encode(), b'data: {"ssn":"%b"}\n\n' % SECRET.encode()):
+        assert SECRET.encode() not in redactor.redact(body, STREAM, b"", b"", is_answer=False).body
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"ssn":"%b"}', b""),
+        (b'data: {"ssn":\ndata: "%b"}\n\n', b"data: {}\n\n"),
+        (b'event: x\rdata:{"ssn":"%b"}\r\r', b"event: x\ndata: {}\n\n"),
+        (b'\xef\xbb\xbfdata: {"ssn":"%b"}\r\n\r\n', b"data: {}\n\n"),
+        (b"data: %b, and no JSON\n\n", b"data: \n\n"),
+        (b": %b\ndata: [DONE]\n\n", b"data: [DONE]\n\n"),
+        (b'data: {"a": 1}\n\ndata: {"ssn": "%b', b'data: {"a": 1}\n\ndata: \n'),
+        (b'data: {"a": 1}\n\ndata: {"ssn": "%b"}', b'data: {"a": 1}\n\ndata: {}\n'),
+    ],
+)
+def test_events_are_read_by_their_grammar(body: bytes, kept: bytes) -> None:
+    redacted = redact(body % SECRET.encode(), kind=STREAM, hash_it=False)
+    assert (redacted.body, redacted.changed) == (kept, True)
+
+
+def test_a_stream_without_these_names_stays_byte_for_byte() -> None:
+    body = b': \r\nid: 1\r\nevent: token\r\ndata: {"a":  1}\r\n\r\ndata: [DONE]\r\n\r\n'
+    assert redact(body, kind=STREAM) == Redacted(body, False)
+
+
+def test_what_is_longer_than_the_bound_is_neither_inflated_nor_kept() -> None:
+    for filling in (b"[" + b"[]," * MOST + b"[]]", b'["' + b"a" * MOST + b'"]'):
+        assert redact(gzip.compress(filling), coding=b"gzip") == Redacted(b"", True)
+    assert redact(b'{"ssn":[' + b"1," * (MOST // 4) + b"1]}") == Redacted(b"", True)  # hashes
 
 
 @given(st.binary(max_size=100), st.sampled_from([b"", b"gzip", b"zstd"]), st.sampled_from([b"", b"5", b"-1", b"x"]))

@@ -119,6 +119,33 @@ def test_a_file_that_is_full_is_put_aside_and_only_so_many_are_kept(tmp_path: Pa
     assert [line for name in names for line in (tmp_path / name).read_bytes().splitlines()] == LINES[4:]
 
 
+def test_a_file_that_cannot_be_put_aside_goes_on_and_none_that_is_kept_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = open_file(f"file:{path}", rotate_bytes=5, rotate_keep=2)
+    for each in EVENTS[:5]:
+        deliver(sink, [each])
+    kept = [file.read_bytes() for file in (tmp_path / "events.jsonl.2", tmp_path / "events.jsonl.1", path)]
+    (tmp_path / "events.jsonl.new").mkdir()
+    for each in EVENTS[5:]:
+        assert deliver(sink, [each]) == 1
+    after = [file.read_bytes() for file in (tmp_path / "events.jsonl.2", tmp_path / "events.jsonl.1", path)]
+    assert after == [*kept[:2], b"".join(line + b"\n" for line in LINES[4:])]
+    assert caplog.text.count("cannot be put aside") == 1
+
+
+def test_a_sink_that_was_closed_opens_its_file_again_and_writes_to_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = open_file(f"file:{path}")
+    close(sink)
+    close(sink)
+    with open(tmp_path / "other", "wb"):
+        asyncio.run(sink.open())
+        assert deliver(sink, EVENTS[:1]) == 1
+    assert (path.read_bytes(), (tmp_path / "other").read_bytes()) == (LINES[0] + b"\n", b"")
+
+
 def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
