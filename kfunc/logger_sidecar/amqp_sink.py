@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kfunc.config.logger import SinkSettings
-from kfunc.logger_sidecar.contract import Outcome, Retry, SinkContext
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.event import Event
 from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
 from kfunc.protocol.cloudevents import CONTENT_TYPE
@@ -72,16 +72,20 @@ class AmqpSink:
         """Publish; None for those that the broker has confirmed."""
         exchange = await self._connected()
         if not in_order:
-            return list(await asyncio.gather(*[self._publish(exchange, event) for event in events]))
+            every = list(await asyncio.gather(*[self._publish(exchange, event) for event in events]))
+            if len(every) == 1 or not any(isinstance(each, Refused) for each in every):
+                return every
+            # The broker has closed the channel for one of them: which one is seen when each goes alone.
+            return [each and await self._publish(await self._connected(), event) for each, event in zip(every, events, strict=True)]
         outcomes: list[Outcome] = []
         for event in events:
-            outcomes.append(await self._publish(exchange, event))
-            if outcomes[-1] is not None:
+            outcomes.append(await self._publish(await self._connected(), event))
+            if isinstance(outcomes[-1], Retry):
                 break
         return outcomes
 
     async def _publish(self, exchange: "AbstractExchange", event: Event) -> Outcome:
-        from aiormq.exceptions import AMQPError, DeliveryError, PublishError
+        from aiormq.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError, PublishError
 
         try:
             await exchange.publish(self._message(event), self._routing_key, mandatory=True, timeout=CONFIRMED_S)
@@ -89,6 +93,9 @@ class AmqpSink:
             return Retry(f"no queue takes the routing key {self._routing_key}: bind one", answered=False)
         except DeliveryError:
             return Retry("the broker did not accept it (nack)")
+        except ChannelPreconditionFailed as error:
+            self._exchange = None
+            return Refused(f"AMQP: {error or 'the message is too large'}")
         except (AMQPError, OSError, RuntimeError, TimeoutError) as error:
             self._exchange = None  # the channel may be what is broken
             return Retry(f"AMQP: {error or type(error).__name__}", answered=False)

@@ -6,6 +6,7 @@ from kfunc.logger_sidecar.contract import Sink
 from kfunc.logger_sidecar.event import Attributes, Event
 from kfunc.logger_sidecar.feed import Item
 from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 
 
@@ -33,10 +34,9 @@ class DeadLetters:
     def __init__(self, name: str, destination: str, place: Sink | None, metrics: SinkMetrics, notices: Notices) -> None:
         self._name = name
         self._destination = destination
-        self._place = place
+        self._place = OpenedSink(place) if place is not None else None
         self._metrics = metrics
         self._notices = notices
-        self._open = False
 
     async def bury(self, item: Item, reason: str, code: int) -> bool:
         """Put an event away; false if its place does not take it now."""
@@ -48,19 +48,14 @@ class DeadLetters:
                 *(self._name, reason),
             )
             return True
-        try:
-            if not self._open:
-                await self._place.open()
-                self._open = True
-            (outcome,) = await self._place.deliver([DeadLetter(item.event, self._destination, code, reason)], True)
-        except Exception as error:  # a sink's library may raise anything
-            self._notices.say(f"dead {self._name}", "the dead letters of %s are not taken: %s", self._name, error)
-            return False
+        (outcome,) = await self._place.deliver([DeadLetter(item.event, self._destination, code, reason)], True)
         if outcome is None:
             self._metrics.dead()
             self._notices.say(
                 f"refused {self._name}", "the sink %s refuses events: %s; they are dead letters", self._name, reason
             )
+        else:
+            self._notices.say(f"dead {self._name}", "the dead letters of %s are not taken: %s", self._name, outcome.reason)
         return outcome is None
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from kfunc.logger_sidecar.backoff import Backoff
 from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, Sink
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class SinkDelivery:
         self.backoff = Backoff()
         self._settings = settings
         self._sink = sink
+        self._opened = OpenedSink(sink)
         self._relax = relax
         self._metrics = metrics
         self._bury = bury
@@ -52,7 +54,6 @@ class SinkDelivery:
         self._pending: list[Item] = []
         self._wake = asyncio.Event()
         self._closing = False
-        self._open = False
         self.tracer: DeliveryTracer | None = None  # where traces are sent
 
     def wake(self) -> None:
@@ -71,13 +72,16 @@ class SinkDelivery:
             in_order = self._in_order()
             try:
                 items = self._pending
-                if not items or (not in_order and len(items) < self._sink.max_events):
-                    items = items + await self._next(self._sink.max_events - len(items))
+                if not items:
+                    items = await self._next(self._sink.max_events, self._sink.max_bytes)
+                elif not in_order:
+                    items = items + await self._more(items)
             except OSError as error:
                 self._notices.say(f"read {self.name}", "the spool cannot be read: %s", error)
                 await self._pause(BURY_PAUSE_S)
                 continue
             if items:
+                self._pending = items
                 await self._deliver(items, in_order)
                 await asyncio.sleep(0)  # a sink that never waits must not keep requests waiting
             elif self._closing:
@@ -89,26 +93,31 @@ class SinkDelivery:
         order = self._settings.order
         return order == "strict" or (order != "any" and not self._relax())
 
-    async def _next(self, most: int) -> list[Item]:
+    async def _more(self, items: list[Item]) -> list[Item]:
+        """What goes with those that are tried again, within the bounds of one call: an outage is not to fill the memory."""
+        count = self._sink.max_events - len(items)
+        size = self._sink.max_bytes - sum(len(item.event.data) for item in items)
+        return await self._next(count, size) if count > 0 and size > 0 else []
+
+    async def _next(self, most: int, size: int) -> list[Item]:
         """A batch of the first log that has something; where the sink wants them full, after a while."""
-        sink = self._sink
         for feed in list(self.feeds):
-            items = await feed.take(most, sink.max_bytes)
+            items = await feed.take(most, size)
             if items:
-                if sink.linger_s and not self._closing:
-                    await self._linger(feed, items)
+                if self._sink.linger_s and not self._closing:
+                    await self._linger(feed, items, most, size)
                 return items
             if feed is not self.feeds[-1] and feed.ended:  # what another process left is delivered
                 self.feeds.remove(feed)
                 feed.close()
         return []
 
-    async def _linger(self, feed: Feed, items: list[Item]) -> None:
-        sink, ends_at = self._sink, monotonic() + self._sink.linger_s
+    async def _linger(self, feed: Feed, items: list[Item], most: int, most_bytes: int) -> None:
+        ends_at = monotonic() + self._sink.linger_s
         size = sum(len(item.event.data) for item in items)
-        while len(items) < sink.max_events and size < sink.max_bytes and not self._closing:
+        while len(items) < most and size < most_bytes and not self._closing:
             self._wake.clear()
-            more = await feed.take(sink.max_events - len(items), sink.max_bytes - size)
+            more = await feed.take(most - len(items), most_bytes - size)
             items += more
             size += sum(len(item.event.data) for item in more)
             if not more:
@@ -120,14 +129,7 @@ class SinkDelivery:
     async def _deliver(self, items: list[Item], in_order: bool) -> None:
         began_at = perf_counter()
         events = [item.event for item in items]
-        try:
-            if not self._open:
-                await self._sink.open()
-                self._open = True
-            outcomes = await self._sink.deliver(events, in_order)
-        except Exception as error:  # a sink's library may raise anything; the events are kept
-            await self._close_sink()
-            outcomes = [Retry(f"{type(error).__name__}: {error}", answered=False)] * len(items)
+        outcomes = await self._opened.deliver(events, in_order)
         await self._take_up(items, outcomes, began_at)
 
     async def _take_up(self, items: list[Item], outcomes: list[Outcome], began_at: float) -> None:
@@ -142,6 +144,7 @@ class SinkDelivery:
         ends: list[Outcome] = []
         left: list[Item] = []
         failure: Retry | None = None
+        asked_s = 0.0
         delivered = 0
         for number, outcome in enumerate(outcomes):
             item = items[number]
@@ -152,6 +155,7 @@ class SinkDelivery:
             else:
                 left.append(item)
                 failure = outcome if isinstance(outcome, Retry) else Retry("the dead letters are not taken", BURY_PAUSE_S)
+                asked_s = max(asked_s, failure.after_s)
         left += items[len(outcomes) :]
         self._metrics.delivered(delivered)
         self._pending = left
@@ -163,7 +167,7 @@ class SinkDelivery:
             self._notices.say(
                 f"sink {self.name}", "the sink %s takes no events: %s; they wait in the spool", self.name, failure.reason
             )
-            await self._pause(self.backoff.failure(failure.after_s, urandom(1)[0] / 255))
+            await self._pause(self.backoff.failure(asked_s, urandom(1)[0] / 255))
 
     def _trace(self, done: list[Item], ends: list[Outcome], began_at: float) -> None:
         """A span for each event that is not tried again: a sink that is away makes none with each try."""
@@ -203,15 +207,8 @@ class SinkDelivery:
         except TimeoutError:
             pass
 
-    async def _close_sink(self) -> None:
-        self._open = False
-        try:
-            await self._sink.close()
-        except Exception:  # it is broken already
-            log.debug("a sink could not be closed", exc_info=True)
-
     async def close(self) -> None:
         """Let go of the sink and of files."""
         for feed in self.feeds:
             feed.close()
-        await self._close_sink()
+        await self._opened.close()

@@ -36,7 +36,8 @@ class HttpSink:
 
     def __init__(self, settings: SinkSettings, context: SinkContext) -> None:
         address = read_address(settings, context)
-        parts = urlsplit(_broker_url(settings.to, context.namespace) if address.scheme == "broker" else settings.to)
+        url = _broker_url(settings.to, context.namespace) if address.scheme == "broker" else settings.to
+        parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if secure else 80)
@@ -45,7 +46,8 @@ class HttpSink:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         host = parts.netloc.rpartition("@")[2]
         self._start = f"POST {path} HTTP/1.1\r\nhost: {host}\r\n".encode()
-        self._token = Token("" if settings.token_file is UNSET else settings.token_file)
+        is_bound = url.rstrip("/") == context.environ.get("K_SINK", "").rstrip("/")
+        self._token = Token("" if settings.token_file is UNSET else settings.token_file, is_bound=is_bound)
         count = settings.connections if isinstance(settings.connections, int) else 1
         self._connections: list[PostConnection | None] = [None] * count
         self._unreachable = Retry("no connection", answered=False)

@@ -82,30 +82,34 @@ class KafkaSink:
 
         What is not acknowledged in time stays with the producer, and is waited for when it comes again.
         """
-        from aiokafka.errors import MessageSizeTooLargeError
+        from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+        if any(map(_failed, self._under_way.values())):
+            await self.close()
         if self._producer is None:
             await self.open()
         futures: list[asyncio.Future[Any] | Refused] = []
         for event in events:
-            known = self._under_way.pop((event.id, event.is_response), None)
-            if known is not None and known.done() and (known.cancelled() or known.exception() is not None):
-                known = None
             try:
-                futures.append(known or await self._send(event))
+                futures.append(self._under_way.pop((event.id, event.is_response), None) or await self._send(event))
             except MessageSizeTooLargeError as error:
                 futures.append(Refused(str(error)))
+            except KafkaError as error:
+                await self.close()
+                return [Retry(f"Kafka: {error or type(error).__name__}", answered=False)]
         waiting = [each for each in futures if isinstance(each, asyncio.Future)]
         if waiting:
             await asyncio.wait(waiting, timeout=ACKNOWLEDGED_S)
         outcomes = [self._outcome(each, event) for each, event in zip(futures, events, strict=True)]
-        if in_order:  # the producer keeps the order of what it has; what comes again must come in order, too
-            first = next((number for number, each in enumerate(outcomes) if isinstance(each, Retry)), len(outcomes))
-            for event, future in list(zip(events, futures, strict=True))[first + 1 :]:
+        if any(map(_failed, waiting)):
+            # The broker lacks a number that the producer has counted: it would refuse all that follows. A new one counts anew.
+            await self.close()
+        elif in_order:  # the producer keeps the order of what it has; what comes again must come in order, too
+            first = len(_to_first_retry(outcomes))
+            for event, future in list(zip(events, futures, strict=True))[first:]:
                 if isinstance(future, asyncio.Future):
                     self._under_way[event.id, event.is_response] = future
-            return outcomes[: first + 1]
-        return outcomes
+        return _to_first_retry(outcomes) if in_order else outcomes
 
     async def _send(self, event: Event) -> "asyncio.Future[Any]":
         headers: Headers
@@ -142,6 +146,15 @@ class KafkaSink:
                 await asyncio.wait_for(producer.stop(), CLOSE_S)
             except TimeoutError:
                 pass
+
+
+def _failed(future: "asyncio.Future[Any]") -> bool:
+    return future.done() and (future.cancelled() or future.exception() is not None)
+
+
+def _to_first_retry(outcomes: list[Outcome]) -> list[Outcome]:
+    first = next((number for number, each in enumerate(outcomes) if isinstance(each, Retry)), len(outcomes))
+    return outcomes[: first + 1]
 
 
 def binary_headers(attributes: dict[str, str | int | bool]) -> Headers:

@@ -101,9 +101,10 @@ class NatsSink:
         return await self._publish(jetstream, events)
 
     async def _publish(self, jetstream: "JetStreamContext", events: list[Event]) -> list[Outcome]:
-        from nats.errors import MaxPayloadError
+        from nats.errors import Error
 
-        futures: list[asyncio.Future[Any] | Refused] = []
+        most = self._client.max_payload if self._client is not None else 0
+        futures: list[asyncio.Future[Any] | Refused | Retry] = []
         for event in events:
             headers = {"Nats-Msg-Id": message_id(event)}
             if self._binary:
@@ -114,23 +115,32 @@ class NatsSink:
             else:
                 headers["content-type"] = CONTENT_TYPE.decode()
                 payload = event.structured()
+            size = len(payload) + header_bytes(headers)
+            if size > most:  # the server would close the connection, for the header's share as well
+                futures.append(Refused(f"{size} bytes are more than the server's max_payload, {most}"))
+                continue
             try:
                 futures.append(await jetstream.publish_async(self._subject, payload, headers=headers))
-            except MaxPayloadError:
-                futures.append(Refused(f"{len(payload)} bytes are more than the server's max_payload"))
+            except Error as error:
+                futures.append(Retry(f"NATS: {error}", answered=False))
         waiting = [each for each in futures if isinstance(each, asyncio.Future)]
         if waiting:
             every = asyncio.gather(*waiting, return_exceptions=True)
             await asyncio.wait((every, self._lost), timeout=ACKNOWLEDGED_S, return_when=asyncio.FIRST_COMPLETED)
             every.add_done_callback(_forget)
             every.cancel()
-        return [each if isinstance(each, Refused) else _outcome(each, self._subject) for each in futures]
+        return [each if isinstance(each, Refused | Retry) else _outcome(each, self._subject) for each in futures]
 
     async def close(self) -> None:
         """Leave; nothing waits here that is not known elsewhere."""
         client, self._client, self._jetstream = self._client, None, None
         if client is not None and not client.is_closed:
             await client.close()
+
+
+def header_bytes(headers: dict[str, str]) -> int:
+    """What a message's headers take of `max_payload` (NATS client protocol, HPUB)."""
+    return len("NATS/1.0\r\n\r\n") + sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
 
 
 def message_id(event: Event) -> str:

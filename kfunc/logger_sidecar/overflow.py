@@ -9,10 +9,12 @@ from kfunc.logger_sidecar.contract import Refused, Retry, Sink
 from kfunc.logger_sidecar.feed import Feed, Item, MakeEvents
 from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.logger_sidecar.spool import Spool
 
 BEGIN_AT, END_AT = 0.75, 0.5  # of the spool's bound
+READ_AGAIN_S = 1.0
 
 
 class _Behind:
@@ -40,7 +42,8 @@ class Overflow:
     """Ships the oldest events while the spool is nearly full, and at the end what is left."""
 
     def __init__(self, sink: Sink, spool: Spool, make: MakeEvents, metrics: LoggerMetrics, notices: Notices) -> None:
-        self._sink = sink
+        self._sink = OpenedSink(sink)
+        self._max_events, self._max_bytes = sink.max_events, sink.max_bytes
         self._spool = spool
         self._make = make
         self._metrics = metrics
@@ -48,7 +51,6 @@ class Overflow:
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._open = False
 
     def wake(self) -> None:
         """There is something new in the spool."""
@@ -61,14 +63,26 @@ class Overflow:
             await self._wake.wait()
             if self._spool.used >= BEGIN_AT and self._spool.lagging():
                 self._notices.say("overflow", "the spool is nearly full: its oldest events go to the overflow sink")
-                await self._ship(lambda: self._spool.used < END_AT)
+                if not await self._shipped(lambda: self._spool.used < END_AT):
+                    await asyncio.sleep(READ_AGAIN_S)
+                    self._wake.set()
 
     async def ship_rest(self, grace_s: float) -> bool:
         """Ship all that any sink has not got; whether that worked in time."""
         try:
             async with asyncio.timeout(grace_s):
-                await self._ship(lambda: not self._spool.lagging())
+                while not await self._shipped(lambda: not self._spool.lagging()):
+                    await asyncio.sleep(READ_AGAIN_S)
         except TimeoutError:
+            return False
+        return True
+
+    async def _shipped(self, enough: Callable[[], bool]) -> bool:
+        """Ship; false where the spool cannot be read."""
+        try:
+            await self._ship(enough)
+        except OSError as error:
+            self._notices.say("read overflow", "the spool cannot be read: %s", error)
             return False
         return True
 
@@ -78,7 +92,7 @@ class Overflow:
             feed = Feed(behind, behind.cursor("overflow"), self._make, self._notices)
             try:
                 while not enough():
-                    items = await feed.take(self._sink.max_events, self._sink.max_bytes)
+                    items = await feed.take(self._max_events, self._max_bytes)
                     if not items:
                         return
                     await self._deliver(items)
@@ -91,23 +105,19 @@ class Overflow:
     async def _deliver(self, items: list[Item]) -> None:
         left = items
         while left:
-            try:
-                if not self._open:
-                    await self._sink.open()
-                    self._open = True
-                outcomes = await self._sink.deliver([item.event for item in left], True)
-            except Exception as error:  # a sink's library may raise anything
-                outcomes = [Retry(f"{type(error).__name__}: {error}")]
-            for outcome in outcomes:
-                if isinstance(outcome, Refused):
-                    self._notices.say("overflow refused", "the overflow sink refuses events: %s", outcome.reason)
+            outcomes = await self._sink.deliver([item.event for item in left], True)
+            refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+            if refused:
+                self._metrics.refused(len(refused))
+                self._notices.say("overflow refused", "the overflow sink refuses events, they are lost: %s", refused[0].reason)
             self._metrics.overflowed(sum(outcome is None for outcome in outcomes))
-            retry = next((number for number, outcome in enumerate(outcomes) if isinstance(outcome, Retry)), len(outcomes))
-            left = left[retry:]
-            if left:
-                asked_s = outcomes[retry].after_s if retry < len(outcomes) else 0.0  # type: ignore[union-attr]
-                self._notices.say("overflow sink", "the overflow sink takes no events now")
-                await asyncio.sleep(self._backoff.failure(asked_s, urandom(1)[0] / 255))
+            number, retry = next(
+                ((number, each) for number, each in enumerate(outcomes) if isinstance(each, Retry)), (len(outcomes), None)
+            )
+            left = left[number:]
+            if retry is not None:
+                self._notices.say("overflow sink", "the overflow sink takes no events now: %s", retry.reason)
+                await asyncio.sleep(self._backoff.failure(retry.after_s, urandom(1)[0] / 255))
         self._backoff.success()
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.overflow import Overflow
 from kfunc.logger_sidecar.sink_binding import overrides
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics, SinkMetrics
-from kfunc.logger_sidecar.sinks import open_sink, sink_names
+from kfunc.logger_sidecar.sinks import open_sink, sink_names, without_secrets
 from kfunc.logger_sidecar.spool import HALF, Spool
 from kfunc.telemetry.metrics import Metrics
 
@@ -32,6 +33,7 @@ LOOK_FOR_LEFT_BEHIND_S = 60.0
 LOOK_S = 0.05
 CLOSE_S = 1.0
 SHARE_BEFORE_OVERFLOW = 0.5  # of the grace
+AGAIN_S = 1.0
 
 
 class Route(Struct):
@@ -84,7 +86,7 @@ class Pipeline:
         place = None
         if sink.dead_letter is not UNSET:
             place = open_sink(SinkSettings(to=sink.dead_letter, content_mode="structured", connections=1), context)
-        dead = DeadLetters(name, sink.to, place, figures, self._notices)
+        dead = DeadLetters(name, without_secrets(sink.to), place, figures, self._notices)
         delivery = SinkDelivery(
             *(name, sink, open_sink(sink, context), [Feed(spool, spool.cursor(name), make, self._notices)]),
             relax=lambda: spool.used > HALF,
@@ -106,13 +108,13 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         for route in self._routes:
             self._spool.wake.append(route.delivery.wake)
-            self._tasks[loop.create_task(route.delivery.run())] = route
+            self._tasks[loop.create_task(_kept_running(route.delivery.run))] = route
         self._spool.wake.append(self._count)
         self._spool.start()
-        self._others.add(loop.create_task(self._look_for_left_behind()))
+        self._others.add(loop.create_task(_kept_running(self._look_for_left_behind)))
         if self._overflow is not None:
             self._spool.wake.append(self._overflow.wake)
-            self._others.add(loop.create_task(self._overflow.watch()))
+            self._others.add(loop.create_task(_kept_running(self._overflow.watch)))
 
     def _count(self) -> None:
         calls = self._spool.calls
@@ -187,3 +189,13 @@ class Pipeline:
             await route.dead.close()
         if self._overflow is not None:
             await self._overflow.close()
+
+
+async def _kept_running(work: Callable[[], Awaitable[None]]) -> None:
+    """Run something to its end; where it fails that is said, and it begins again."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("a part of the delivery failed; it begins again")
+            await asyncio.sleep(AGAIN_S)

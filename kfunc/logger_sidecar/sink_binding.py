@@ -14,6 +14,7 @@ TOKEN_FILE = "/oidc/token"  # noqa: S105 (where a SinkBinding with an audience m
 LOOK_EVERY_S = 1.0
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")  # of an attribute's name (CloudEvents, 3.1)
 MAX_NAME = 20
+CORE = frozenset(("id", "source", "type", "specversion", "time", "subject", "data", "datacontenttype", "dataschema"))
 VISIBLE = bytes(range(0x21, 0x7F))
 
 
@@ -31,17 +32,20 @@ def overrides(environ: Mapping[str, str]) -> dict[str, str]:
     except msgspec.MsgspecError as error:
         log.warning("K_CE_OVERRIDES is not read: %s; the SinkBinding's ceOverrides make it", error)
         return {}
-    wrong = [name for name in extensions if not 0 < len(name) <= MAX_NAME or not LETTERS.issuperset(name)]
+    wrong = [name for name in extensions if name in CORE or not 0 < len(name) <= MAX_NAME or not LETTERS.issuperset(name)]
     if wrong:
-        log.warning("K_CE_OVERRIDES has names that no attribute may have, and they are left out: %s", ", ".join(wrong)[:200])
+        log.warning("K_CE_OVERRIDES has names that no extension may have, and they are left out: %s", ", ".join(wrong)[:200])
     return {name: value for name, value in extensions.items() if name not in wrong}
 
 
 class Token:
-    """The token in a file; it is read again when the file changes, which is looked for once a second."""
+    """The token in a file; it is read again when the file changes, which is looked for once a second.
 
-    def __init__(self, path: str = "") -> None:
-        self._path = path or TOKEN_FILE
+    Without a `path` there is one for the SinkBinding's sink only (`is_bound`): it is meant for nobody else.
+    """
+
+    def __init__(self, path: str = "", *, is_bound: bool = False) -> None:
+        self._path = path or (TOKEN_FILE if is_bound else "")
         self._wanted = bool(path)
         self._looked_at = -LOOK_EVERY_S
         self._stamp: tuple[int, int, int] | None = None
@@ -50,7 +54,7 @@ class Token:
     def line(self) -> bytes:
         """The header line with the token; empty without one."""
         now = monotonic()
-        if now - self._looked_at >= LOOK_EVERY_S:
+        if self._path and now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self._look()
         return self._line

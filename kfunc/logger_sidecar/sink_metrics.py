@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kfunc.logger_sidecar.log import Cursor
 from kfunc.telemetry.metrics import Metrics
 
-REASONS = ("full", "stalled", "too large", "failed", "damaged", "lost")
+REASONS = ("full", "stalled", "too large", "failed", "damaged", "lost", "refused")
 
 
 class LoggerMetrics:
@@ -18,7 +18,7 @@ class LoggerMetrics:
         self._dropped = {
             reason: metrics.counter(
                 "kfunc_events_dropped_total",
-                "Events lost: spool full, disk too slow, call too large, not written, disk damaged.",
+                "Events lost: spool full, disk too slow, call too large, not written, disk damaged, overflow refused.",
                 {"reason": reason.replace(" ", "_")},
             )
             for reason in REASONS
@@ -32,6 +32,10 @@ class LoggerMetrics:
     def dropped(self, reason: str, calls: int) -> None:
         """Calls are lost."""
         self._dropped[reason].add(0, calls * self.per_call)
+
+    def refused(self, events: int) -> None:
+        """The overflow sink will never take events that it was to save."""
+        self._dropped["refused"].add(0, events)
 
     def overflowed(self, events: int) -> None:
         """Events went to the overflow sink."""

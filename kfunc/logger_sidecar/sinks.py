@@ -51,3 +51,12 @@ def _short(target: str) -> str:
     part = place.rpartition("/")[2] if scheme == "file" else place.partition("/")[0].rpartition("@")[2]
     kept = "".join(letter if letter.isalnum() or letter in ".-_" else "-" for letter in part)
     return f"{scheme}-{kept}"[:128].rstrip("-")
+
+
+def without_secrets(target: str) -> str:
+    """The address without user, password and query."""
+    scheme, separator, rest = target.partition("://")
+    if not separator:
+        return target
+    place, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"

@@ -10,7 +10,7 @@ import pytest
 from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_rabbitmq_event
 
 from kfunc.logger_sidecar.amqp_sink import AmqpSink
-from kfunc.logger_sidecar.contract import Retry
+from kfunc.logger_sidecar.contract import Refused, Retry
 from kfunc.logger_sidecar.event import Event
 from tests.logger_sidecar.real_brokers import calls, close, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import RabbitMq
@@ -85,6 +85,31 @@ def test_a_queue_that_was_just_made_and_its_events_outlive_the_broker_too(tmp_pa
         server.start()
         ids = [message.message_id for message in asyncio.run(read(server, "new"))]
     assert set(ids) == {event.id for event in events}
+
+
+class Narrow(RabbitMq):
+    """One that takes messages of 64 KiB at most."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-rabbit", "max_message_size", "65536"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_event_larger_than_the_broker_takes_is_refused_and_the_others_are_taken(tmp_path: Path, in_order: bool) -> None:
+    events = [*calls(2), *calls(1, first=2, body=b"x" * 100_000)[:1], *calls(2, first=3)]
+
+    async def main(url: str) -> Any:
+        sink = AmqpSink(settings(url), context())
+        outcomes = await sink.deliver(events, in_order)
+        await close(sink)
+        return outcomes
+
+    with Narrow(tmp_path / "rabbitmq") as server:
+        outcomes = asyncio.run(main(f"{server.url}?queue=narrow"))
+        ids = {parsed(message).get_id() for message in asyncio.run(read(server, "narrow"))}
+    assert [number for number, outcome in enumerate(outcomes) if outcome] == [4]
+    assert isinstance(outcomes[4], Refused)
+    assert ids == {event.id for event in events} - {events[4].id}
 
 
 def test_an_exchange_that_routes_to_no_queue_is_told_with_what_to_do(server: RabbitMq) -> None:

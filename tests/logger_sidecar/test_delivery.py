@@ -279,6 +279,56 @@ def test_when_the_spool_is_nearly_full_its_oldest_events_go_to_the_overflow(tmp_
     asyncio.run(main())
 
 
+def test_what_the_overflow_refuses_is_counted_as_lost_and_what_cannot_be_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfunc.logger_sidecar.overflow.READ_AGAIN_S", 0.01)
+
+    async def main() -> None:
+        async with Broker() as broker:
+            broker.fault = Fault("400", times=1)
+            setup = Setup(tmp_path, sink="http://127.0.0.1:9/", overflow=broker.url)
+            read, failures = setup.spool.read, [OSError(5, "Input/output error")]
+
+            async def failing(*values: Any) -> Any:
+                if failures:
+                    raise failures.pop()
+                return await read(*values)
+
+            setup.pipeline.start()
+            await asyncio.sleep(0)
+            setup.spool.read = failing  # type: ignore[method-assign]
+            setup.add(1, 2, 3)
+            overflow = setup.pipeline._overflow
+            assert overflow is not None
+            assert await overflow.ship_rest(5)
+            assert (numbers(broker), setup.count("dropped"), setup.count("overflowed")) == ([2, 3], 1, 2)
+            await setup.pipeline.flush(1)
+
+    asyncio.run(main())
+
+
+def test_a_delivery_that_fails_begins_again_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfunc.logger_sidecar.pipeline.AGAIN_S", 0.01)
+
+    async def main() -> None:
+        async with Broker() as broker, running(tmp_path, sink=broker.url) as setup:
+            delivery = setup.pipeline._routes[0].delivery
+            take_up, failures = delivery._take_up, [RuntimeError("a fault of ours")]
+
+            async def failing(*values: Any) -> None:
+                if failures:
+                    raise failures.pop()
+                await take_up(*values)
+
+            delivery._take_up = failing  # type: ignore[method-assign]
+            setup.add(1, 2)
+            await setup.reaches("delivered", 2)
+            assert sorted(set(numbers(broker))) == [1, 2]
+
+    asyncio.run(main())
+
+
 def test_on_a_volume_that_outlives_the_pod_events_stay_there_and_do_not_overflow_at_the_end(tmp_path: Path) -> None:
     overflowing = Overflowing(tmp_path)
 

@@ -83,3 +83,14 @@ def test_none_is_lost_and_the_order_is_kept_when_the_broker_is_killed(tmp_path: 
             asyncio.run(deliver(f"{server.url}/killed", events))
         ids = [parsed(message).get_id() for message in asyncio.run(read(server, "killed"))]
     assert list(dict.fromkeys(ids)) == [event.id for event in events]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_after_an_event_that_the_broker_does_not_take_those_behind_it_are_taken(server: Kafka, in_order: bool) -> None:
+    large = calls(1, first=2, body=b"x" * 3_000_000)[:1]
+    events = [*calls(2), *large, *calls(20, first=3)]
+    asyncio.run(deliver(f"{server.url}/refused-{in_order}", events, in_order=in_order))
+    messages = asyncio.run(read(server, f"refused-{in_order}"))
+    ids = list(dict.fromkeys(parsed(message).get_id() for message in messages))
+    wanted = [event.id for event in events if event is not large[0]]
+    assert ids == wanted if in_order else set(ids) == set(wanted)

@@ -104,10 +104,11 @@ def test_a_subject_of_no_stream_is_told_with_what_to_do_and_tried_again(server: 
     assert "make one, or name it with ?stream=NAME" in outcome.reason
 
 
-def test_an_event_larger_than_the_server_takes_is_refused_and_the_next_one_taken(server: Nats) -> None:
+@pytest.mark.parametrize("size", [2_000_000, 1024 * 1024 - 50], ids=["body", "body and headers"])
+def test_an_event_larger_than_the_server_takes_is_refused_and_the_next_one_taken(server: Nats, size: int) -> None:
     async def main() -> Any:
-        sink = NatsSink(settings(f"{server.url}/large?stream=large"), context())
-        outcomes = await sink.deliver([*calls(1, body=b"x" * 2_000_000)[:1], *calls(1, first=1)], True)
+        sink = NatsSink(settings(f"{server.url}/large?stream=large", content_mode="binary"), context())
+        outcomes = await sink.deliver([*calls(1, body=b"x" * size)[:1], *calls(1, first=1)], True)
         await sink.close()
         return outcomes
 

@@ -42,7 +42,8 @@ def test_a_broker_is_known_by_its_name() -> None:
         ("{}", {}, ""),
         ('{"extensions":null}', {}, ""),
         ('{"extensions":{"region":"eu","a1":"x"}}', {"region": "eu", "a1": "x"}, ""),
-        ('{"extensions":{"Region":"eu","ok":"x"}}', {"ok": "x"}, "names that no attribute may have"),
+        ('{"extensions":{"Region":"eu","ok":"x"}}', {"ok": "x"}, "names that no extension may have"),
+        ('{"extensions":{"id":"1","specversion":"2","data":"x","ok":"x"}}', {"ok": "x"}, "names that no extension may have"),
         ("no json", {}, "K_CE_OVERRIDES is not read"),
         ('{"extensions":{"a":1}}', {}, "K_CE_OVERRIDES is not read"),
     ],
@@ -86,6 +87,24 @@ def test_each_request_has_the_token(tmp_path: Path, mode: str) -> None:
 
     broker = asyncio.run(main())
     assert {head["authorization"] for head in broker.heads} == {"Bearer abc"}
+
+
+@pytest.mark.parametrize(
+    ("url", "k_sink", "is_sent"),
+    [
+        ("http://a.example.com/x", "http://a.example.com/x", True),
+        ("broker:default", "http://broker-ingress.knative-eventing.svc.cluster.local/team/default", True),
+        ("http://b.example.com/x", "http://a.example.com/x", False),
+        ("http://a.example.com/x", "", False),
+    ],
+)
+def test_the_bindings_token_goes_to_its_sink_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, k_sink: str, is_sent: bool
+) -> None:
+    (tmp_path / "token").write_text("abc")
+    monkeypatch.setattr(sink_binding, "TOKEN_FILE", str(tmp_path / "token"))
+    request = sink_to(url, {"K_SINK": k_sink})._request(events(1))
+    assert (b"authorization: Bearer abc" in request) is is_sent
 
 
 @pytest.mark.parametrize(("token", "outcome"), [("abc", Retry), ("", Refused)])

@@ -16,7 +16,7 @@ from kfunc.config.logger import Logger, sinks_of
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import Outcome, Sink
 from kfunc.logger_sidecar.event import Event
-from kfunc.logger_sidecar.sinks import open_sink, sink_names
+from kfunc.logger_sidecar.sinks import open_sink, sink_names, without_secrets
 from tests.logger_sidecar.setups import CONTEXT
 
 
@@ -209,3 +209,16 @@ def test_sinks_are_named_by_scheme_and_place_without_secrets_and_each_otherwise(
     targets = ("http://user:pw@broker.example.com/a?b=c", "http://broker.example.com/x", "file:/srv/events.jsonl")
     sinks = sinks_of(msgspec.convert({"sinks": [{"to": to} for to in targets] + [{"to": "file:b", "name": "mine"}]}, Logger))
     assert sink_names(sinks) == ["http-broker.example.com", "http-broker.example.com-2", "file-events.jsonl", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("https://me:secret@hub.example.com/in?key=1", "https://hub.example.com/in"),
+        ("kafka://u:p%40@a:9092,b:9092/topic?sasl=PLAIN", "kafka://a:9092,b:9092/topic"),
+        ("broker:default", "broker:default"),
+        ("file:/a@b", "file:/a@b"),
+    ],
+)
+def test_an_address_is_told_without_what_is_secret_in_it(target: str, told: str) -> None:
+    assert without_secrets(target) == told

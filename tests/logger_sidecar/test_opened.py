@@ -1,0 +1,154 @@
+"""A sink that fails: what is held of its events, who closes it, which tries count, how long is waited."""
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+
+from kfunc.config.logger import Logger, SinkSettings, sinks_of
+from kfunc.logger_sidecar.contract import Outcome, Retry
+from kfunc.logger_sidecar.delivery import SinkDelivery
+from kfunc.logger_sidecar.event import Event, event_maker
+from kfunc.logger_sidecar.feed import Feed, Item
+from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.opened import OpenedSink
+from kfunc.logger_sidecar.record import Origin, encode_record
+from kfunc.logger_sidecar.sink_metrics import SinkMetrics
+from kfunc.telemetry.metrics import Metrics
+from tests.logger_sidecar.setups import call, events
+
+NOTICES = Notices(lambda reason, calls: None)
+
+
+class Endless:
+    """A log of calls with bodies of 100 kB."""
+
+    record = encode_record(call(1, b"x" * 100_000))
+    end = len(record) * 1000
+
+    def cursor(self, name: str) -> Cursor:
+        return Cursor(name, 1)
+
+    def position(self) -> int:
+        return self.end
+
+    def advance(self, cursor: Cursor, position: int, calls: int) -> None:
+        cursor.position = position
+
+    async def read(self, reader: LogReader, position: int, most: int) -> Chunk | None:
+        return Chunk(position, position + len(self.record), self.record, Origin("r"))
+
+
+class Failing:
+    """A sink that answers as it is told, and notes what it was asked."""
+
+    max_events = 10_000
+    max_bytes = 1024 * 1024
+    linger_s = 0.0
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.answers = list(answers)
+        self.sizes: list[int] = []
+        self.counts: list[int] = []
+        self.opened = self.closed = 0
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def deliver(self, asked: list[Event], in_order: bool) -> list[Outcome]:
+        self.sizes.append(sum(len(event.data) for event in asked))
+        self.counts.append(len(asked))
+        return list(self.answers)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class Poisoned(Failing):
+    """One whose library raises for one event."""
+
+    poison: ClassVar[int] = 5
+    error: Exception = ValueError("not this one")
+
+    async def deliver(self, asked: list[Event], in_order: bool) -> list[Outcome]:
+        await super().deliver(asked, in_order)
+        if any(event.call.number == self.poison for event in asked):
+            raise self.error
+        return [None] * len(asked)
+
+
+async def _bury(item: Item, reason: str, code: int) -> bool:
+    return True
+
+
+def delivery(sink: Failing, order: str) -> SinkDelivery:
+    (settings,) = sinks_of(Logger(sinks=[SinkSettings(to="s3://b/p", order=order)]))  # type: ignore[arg-type]
+    log = Endless()
+    feed = Feed(log, log.cursor("s"), event_maker("none"), NOTICES)
+    metrics = SinkMetrics(Metrics("logger"), "s")
+    return SinkDelivery("s", settings, sink, [feed], relax=lambda: False, metrics=metrics, bury=_bury, notices=NOTICES)
+
+
+@pytest.mark.parametrize("order", ["strict", "any"])
+def test_however_often_a_sink_fails_no_more_is_held_than_goes_into_one_call(order: str) -> None:
+    sink = Failing(Retry("down", answered=False))
+
+    async def main() -> None:
+        under_test = delivery(sink, order)
+        under_test.backoff.failure = lambda asked_s, jitter: 0.0  # type: ignore[method-assign]
+        task = asyncio.create_task(under_test.run())
+        while len(sink.sizes) < 12:
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(main())
+    assert max(sink.sizes) < sink.max_bytes + 300_000
+
+
+def test_the_longest_pause_that_a_sink_asks_for_is_kept_whatever_is_answered_after_it() -> None:
+    asked: list[float] = []
+
+    async def main() -> None:
+        under_test = delivery(Failing(Retry("429", 30.0), Retry("no answer", answered=False)), "any")
+
+        def failure(after_s: float, jitter: float) -> float:
+            asked.append(after_s)
+            return 60.0
+
+        under_test.backoff.failure = failure  # type: ignore[method-assign]
+        task = asyncio.create_task(under_test.run())
+        while not asked:
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(main())
+    assert asked == [30.0]
+
+
+async def deliver_all(opened: OpenedSink, left: list[Event], rounds: int) -> list[list[Any]]:
+    """The outcomes of each round; those that are taken do not come again."""
+    told = []
+    for _ in range(rounds):
+        outcomes = await opened.deliver(left, True)
+        told.append(outcomes)
+        taken = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        left = [event for number, event in enumerate(left) if number not in taken]
+    return told
+
+
+def test_an_event_that_a_library_cannot_send_is_found_and_holds_no_other_up_and_its_tries_count() -> None:
+    sink = Poisoned()
+    told = asyncio.run(deliver_all(OpenedSink(sink), events(*range(10)), 9))
+    assert sink.counts == [10, 1, 2, 4, 1, 2, 1, 2, 1]
+    assert [outcomes[0].answered for outcomes in told if outcomes[0]] == [False, False, False, False, True]
+    assert (sink.opened, sink.closed) == (5, 5)
+
+
+def test_a_lost_connection_costs_neither_tries_nor_size_and_the_sink_is_opened_again() -> None:
+    sink = Poisoned()
+    sink.error = ConnectionResetError("gone")
+    (first, second) = asyncio.run(deliver_all(OpenedSink(sink), events(5, 6), 2))
+    assert sink.counts == [2, 2]
+    assert not any(outcome.answered for outcome in first + second)
+    assert (sink.opened, sink.closed) == (2, 2)
