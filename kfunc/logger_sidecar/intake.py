@@ -1,11 +1,13 @@
 """The end of the log in shared memory: a ring in a file that outlives the process. Appending costs no system call.
 
 `written` and `drained` are positions in the log, of bytes. What lies between them is not on the disk yet; what was
-written before is still there until it is overwritten. One thread writes.
+written before is still there until it is overwritten. One thread writes. A lock on the file says that its process lives.
 """
 
+import fcntl
 import mmap
 import os
+from collections.abc import Iterator
 from hashlib import sha256
 from zlib import crc32
 
@@ -32,42 +34,48 @@ def cursor_key(name: str) -> int:
     return int.from_bytes(sha256(name.encode()).digest()[:8], "little") | 1
 
 
-def remove_abandoned(shared_memory: str = SHARED_MEMORY) -> None:
-    """Delete the intakes of folders that are gone: their processes were killed, and nobody can want their records."""
+def left_intakes(shared_memory: str) -> "Iterator[Intake]":
+    """The intakes of this user's processes that are gone; each is to be closed before the next."""
     prefix = f"kfunc-{os.geteuid()}-"
-    for entry in os.scandir(shared_memory):
+    try:
+        entries = list(os.scandir(shared_memory))
+    except OSError:
+        return  # this system has none
+    for entry in entries:
         if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
-            with open(entry.path, "rb") as file:
-                head = file.read(HEAD_BYTES)
-            folder = head[FOLDER_BYTES_AT:].partition(b"\0")[0]
-            if head.startswith(MAGIC.to_bytes(8, "little")) and folder and not os.path.lexists(folder):
-                os.unlink(entry.path)
+            try:
+                with open(entry.path, "rb") as file:
+                    words = memoryview(file.read(HEAD_BYTES)).cast("Q")
+                intake = Intake(entry.path, 0, words[LANE_AT]) if len(words) and words[MAGIC_AT] == MAGIC else None
+            except (OSError, ValueError, TypeError):
+                continue  # a process has it, or it is no intake
+            if intake is not None:
+                yield intake
 
 
 class Intake:
-    """The ring; one that exists keeps its size.
+    """The ring; one that exists keeps its size. Without a path it is memory of this process alone.
 
-    Raises OSError where the file cannot be made, ValueError where it is somebody else's.
+    Raises OSError where the file cannot be made, or a living process has it, ValueError where it is somebody else's, or
+    holds records of another lane.
     """
 
     def __init__(self, path: str, size: int, lane_key: int) -> None:
         self.path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            status = os.fstat(descriptor)
-            if status.st_uid != os.geteuid():
-                raise ValueError(f"{path} belongs to another user")
-            length = status.st_size if status.st_size > HEAD_BYTES else HEAD_BYTES + size
-            os.posix_fallocate(descriptor, 0, length)  # a page that cannot be had later would end the process
-            self._map = mmap.mmap(descriptor, length)
-        finally:
-            os.close(descriptor)
+        self._lock = -1
+        if path:
+            self._lock, self._map = _map_file(path, size)
+        else:
+            self._map = mmap.mmap(-1, HEAD_BYTES + size)
         self._words = memoryview(self._map)[:ORIGIN_BYTES_AT].cast("Q")
         words = self._words
-        self.size = length - HEAD_BYTES
+        self.size = len(self._map) - HEAD_BYTES
         drained, written = words[DRAINED_AT], words[WRITTEN_AT]
         known = words[MAGIC_AT] == MAGIC and words[SIZE_AT] == self.size and drained <= written <= drained + self.size
         self.kept = known and words[LANE_AT] == lane_key  # else it is what is left of a folder that was deleted
+        if known and not self.kept and drained < written:
+            self.close(remove=False)
+            raise ValueError(f"{path} holds the records of another lane")
         if not self.kept:
             self._map[:HEAD_BYTES] = bytes(HEAD_BYTES)
             words[SIZE_AT], words[LANE_AT] = self.size, lane_key
@@ -89,6 +97,20 @@ class Intake:
         name = os.fsencode(os.path.realpath(folder)) + b"\0"
         if len(name) <= HEAD_BYTES - FOLDER_BYTES_AT:
             self._map[FOLDER_BYTES_AT : FOLDER_BYTES_AT + len(name)] = name
+
+    def folder(self) -> str:
+        """Whose intake this is; empty where that is not told."""
+        return os.fsdecode(self._map[FOLDER_BYTES_AT:HEAD_BYTES].partition(b"\0")[0])
+
+    @property
+    def lane_key(self) -> int:
+        """The key of its lane."""
+        return self._words[LANE_AT]
+
+    def cursors(self) -> dict[int, int]:
+        """All positions that are kept, by their keys."""
+        pairs = range(CURSORS_AT, CURSORS_AT + 2 * MAX_CURSORS, 2)
+        return {self._words[at]: self._words[at + 1] for at in pairs if self._words[at]}
 
     def origin(self) -> Origin | None:
         """Who wrote what is in the ring."""
@@ -149,9 +171,49 @@ class Intake:
     def close(self, *, remove: bool) -> None:
         """Let go; `remove` the file when there is nothing in it that is not elsewhere."""
         self._words.release()
-        self._map.close()
-        if remove:
+        if remove and self.path:
             try:
                 os.unlink(self.path)
             except FileNotFoundError:
                 pass  # without a spool it never keeps its name
+        self.unlock()
+        self._map.close()
+
+    def unlock(self) -> None:
+        """Say that nobody uses it any more, as the end of the process does."""
+        if self._lock >= 0:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # the map has a descriptor of its own, which would keep it
+            os.close(self._lock)
+        self._lock = -1
+
+
+def _map_file(path: str, size: int) -> tuple[int, mmap.mmap]:
+    """The file's descriptor, which holds its lock, and its memory."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid():
+            raise ValueError(f"{path} belongs to another user")
+        _lock(descriptor)
+        length = status.st_size if status.st_size > HEAD_BYTES else HEAD_BYTES + size
+        try:
+            os.posix_fallocate(descriptor, 0, length)  # a page that cannot be had later would end the process
+        except OSError:
+            if not status.st_size:
+                os.unlink(path)
+            raise
+        return descriptor, mmap.mmap(descriptor, length)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # the volume knows no locks: then it is that of a lane, which nobody else takes
+    if not os.fstat(descriptor).st_nlink:
+        raise BlockingIOError("another process has just removed it")

@@ -90,8 +90,9 @@ class KafkaSink:
             await self.open()
         futures: list[asyncio.Future[Any] | Refused] = []
         for event in events:
+            known = self._under_way.pop((event.id, event.is_response), None)
             try:
-                futures.append(self._under_way.pop((event.id, event.is_response), None) or await self._send(event))
+                futures.append(known or await self._send(event))
             except MessageSizeTooLargeError as error:
                 futures.append(Refused(str(error)))
             except KafkaError as error:

@@ -64,17 +64,37 @@ class Lane:
 def claim_lane(root: str) -> Lane:
     """The first lane of a spool that nobody holds, made if there is none. Raises OSError."""
     for number in range(MAX_LANES):
-        lane = take(os.path.join(root, str(number)), create=True)
+        path = os.path.join(root, str(number))
+        try:
+            lane = take(path, create=True)
+        except OSError:
+            if not os.path.isdir(path):
+                raise
+            continue  # another user's, or broken
         if lane is not None:
             return lane
     raise OSError(errno.EMFILE, "too many processes share the spool")
 
 
 def orphans(root: str, own: str) -> list[Lane]:
-    """The lanes besides `own` that have events in them and that nobody holds; they are held from now on. Raises OSError."""
-    paths = [entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
-    free = [take(path, create=False) for path in sorted(paths) if path != own and segment_paths(path)]
-    return [lane for lane in free if lane is not None]
+    """The lanes besides `own` that have events in them and that nobody holds; they are held from now on. Raises OSError.
+
+    One that cannot be taken (removed meanwhile, another user's) is left to others.
+    """
+    free = []
+    for path in sorted(entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)):
+        try:
+            lane = take(path, create=False) if path != own and segment_paths(path) else None
+        except OSError:
+            continue
+        if lane is not None:
+            free.append(lane)
+    return free
+
+
+def keyed(key: int) -> str:
+    """How a position is kept whose sink is known by its key only."""
+    return f"#{key:016x}"
 
 
 def take(path: str, *, create: bool) -> Lane | None:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from kfunc.logger_sidecar.intake import cursor_key
-from kfunc.logger_sidecar.lanes import Lane, orphans
+from kfunc.logger_sidecar.lanes import Lane, keyed, orphans
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
-from kfunc.logger_sidecar.recovery import find_segments
+from kfunc.logger_sidecar.rescue import find_segments, rescue
 from kfunc.logger_sidecar.spool import quietly
 
 Submit = Callable[[Callable[[], None]], None]
@@ -24,7 +24,10 @@ class LeftBehind:
         self.end = self._segments[-1].end if self._segments else 0
         self.calls = sum(segment.calls for segment in self._segments)
         kept = lane.cursors()
-        self._cursors = {name: Cursor(name, cursor_key(name), kept.get(name, 0)) for name in names}
+        self._cursors = {}
+        for name in names:
+            key = cursor_key(name)
+            self._cursors[name] = Cursor(name, key, max(kept.get(name, 0), kept.get(keyed(key), 0)))
 
     def cursor(self, name: str) -> Cursor:
         """Where the sink of this name is."""
@@ -59,13 +62,23 @@ class LeftBehind:
             self._lane.release()
 
 
-def find_left_behind(root: str, own: str, names: list[str], notices: Notices, submit: Submit) -> list[LeftBehind]:
+def find_left_behind(root: str, own: Lane, names: list[str], notices: Notices, submit: Submit) -> list[LeftBehind]:
     """What lies in a spool besides our own lane, and belongs to nobody. It reads the disk; `submit` runs jobs there."""
+    rescue(root, own, notices)
     try:
-        found = [LeftBehind(lane, names, notices, submit) for lane in orphans(root, own)]
+        lanes = orphans(root, own.path)
     except OSError:
         return []
-    for log in found:
+    found = []
+    for lane in lanes:
+        try:
+            log = LeftBehind(lane, names, notices, submit)
+        except OSError as error:
+            notices.say(f"read {lane.path}", "what another process left in %s cannot be read: %s", lane.path, error)
+            lane.release()
+            continue
         if log.done:
             log.advance(log.cursor(names[0]), log.end, 0)
-    return [log for log in found if not log.done]
+        else:
+            found.append(log)
+    return found

@@ -126,7 +126,7 @@ class Pipeline:
         lane = self._spool.lane
         while lane is not None:
             root, submit = os.path.dirname(lane.path), self._spool.submit
-            for log_left in await asyncio.to_thread(find_left_behind, root, lane.path, self._names, self._notices, submit):
+            for log_left in await asyncio.to_thread(find_left_behind, root, lane, self._names, self._notices, submit):
                 log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
                 self._left_behind.append(log_left)
                 for route in self._routes:

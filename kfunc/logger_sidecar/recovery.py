@@ -5,12 +5,12 @@ import os
 from msgspec import UNSET, Struct
 
 from kfunc.config.logger import SPOOL_PATH, VOLUME_SHARE, Logger
-from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import Intake, intake_path, remove_abandoned
+from kfunc.logger_sidecar.disk import SegmentInfo
+from kfunc.logger_sidecar.intake import Intake, intake_path
 from kfunc.logger_sidecar.lanes import Lane, claim_lane
 from kfunc.logger_sidecar.notices import Notices
-from kfunc.logger_sidecar.record import Origin, whole_records
-from kfunc.logger_sidecar.segments import SegmentReader, segment_paths
+from kfunc.logger_sidecar.record import Origin
+from kfunc.logger_sidecar.rescue import bring_to_disk, find_segments, rescue
 from kfunc.logger_sidecar.spool import Spool
 
 LEAST_INTAKE = 8 * 1024 * 1024
@@ -82,84 +82,38 @@ def _bound(settings: Logger, lane: Lane | None) -> int:
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
+    if lane is not None:
+        rescue(os.path.dirname(lane.path), lane, notices)
     segments = find_segments(lane.path, notices, quickly=True) if lane is not None else []
-    intake = _open_intake(lane, size)
+    intake = _open_intake(lane, size, notices)
     if lane is not None and intake.kept and intake.written > intake.drained:
-        segments += _bring_to_disk(lane, intake, segments, notices)
+        segments += bring_to_disk(lane, intake, segments, notices)
     if lane is not None and intake.size < size and intake.drained == intake.written:
         position = intake.written
         intake.close(remove=True)
-        intake = _open_intake(lane, size)
+        intake = _open_intake(lane, size, notices)
         intake.set_drained(position)
         intake.written = position
     return Opened(lane, intake, segments)
 
 
-def _open_intake(lane: Lane | None, size: int) -> Intake:
-    """In shared memory, or beside the segments, or else in a file of nobody's."""
-    if lane is None:
-        path = f"{intake_path('/')}-{os.getpid()}-{os.urandom(4).hex()}"
-        intake = Intake(path, size, 0)
-        os.unlink(path)
+def _open_intake(lane: Lane | None, size: int, notices: Notices) -> Intake:
+    """In shared memory, or beside the segments, or else in memory of this process."""
+    places = [intake_path(lane.path), os.path.join(lane.path, "intake")] if lane is not None else [_nameless()]
+    for path in places:
+        try:
+            intake = Intake(path, size, lane.key if lane is not None else 0)
+        except (OSError, ValueError) as error:
+            message = "the logger's %d bytes of shared memory cannot be had at %s: %s; see /dev/shm's size and max_body_bytes"
+            notices.say("disk", message, size, path, error)
+            continue
+        if lane is None:
+            os.unlink(path)
+        elif path == places[0]:
+            intake.name_folder(lane.path)
         return intake
-    try:
-        remove_abandoned()
-    except OSError:
-        pass  # another process was faster, or it is not to be read
-    try:
-        intake = Intake(intake_path(lane.path), size, lane.key)
-        intake.name_folder(lane.path)
-        return intake
-    except (OSError, ValueError):
-        return Intake(os.path.join(lane.path, "intake"), size, lane.key)
+    return Intake("", size, 0)
 
 
-def _bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: Notices) -> list[SegmentInfo]:
-    """Write what a process that was killed had in its intake; the segments with it."""
-    origin = intake.origin()
-    start = max(intake.drained, segments[-1].end if segments else 0)
-    records = intake.read(start, intake.written) if start < intake.written else b""
-    if origin is None or not records:
-        intake.set_drained(intake.written)
-        return []
-    end, _ = whole_records(records, len(records))
-    writer = SegmentWriter(lane.path, len(records) * 2, origin, sync=False)
-    try:
-        written = writer.write(start, records[:end])
-        writer.finish()
-    except OSError as error:
-        notices.say("disk", "the spool cannot be written: %s", error)
-        return []
-    intake.set_drained(intake.written)
-    return written
-
-
-def find_segments(folder: str, notices: Notices, *, quickly: bool = False) -> list[SegmentInfo]:
-    """The segments of a folder, oldest first, as far as each can be read.
-
-    `quickly`: only the last one is read, which a crash may have torn; the calls in the others are counted later.
-    """
-    found = []
-    paths = segment_paths(folder)
-    for number, (start, path) in enumerate(paths):
-        info = SegmentInfo(path, start, start, os.stat(path).st_size, 0)
-        if quickly and number < len(paths) - 1:
-            info.end, info.is_counted = paths[number + 1][0], False
-        else:
-            _read(info, notices)
-        if info.end > start or number < len(paths) - 1:
-            found.append(info)
-    return found
-
-
-def _read(info: SegmentInfo, notices: Notices) -> None:
-    """Find where a segment ends, and how many calls are in it."""
-    reader = SegmentReader(info.path)
-    try:
-        while (block := reader.next_block()) is not None:
-            info.end = block.position + len(block.records)
-            info.calls += whole_records(block.records, len(block.records))[1]
-        if reader.at < info.bytes:
-            notices.drop("damaged", 0)
-    finally:
-        reader.close()
+def _nameless() -> str:
+    return f"{intake_path('/')}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -78,6 +78,7 @@ class Setup:
         if self.spool._due is not None:
             self.spool._due.cancel()  # else it would write over what the next one finds
         self.spool._draining = True
+        self.spool.intake.unlock()
         if self.spool.lane is not None:
             self.spool.lane.release()
 

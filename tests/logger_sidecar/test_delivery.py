@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfunc.logger_sidecar.backoff import FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff
+from kfunc.logger_sidecar.intake import left_intakes
+from kfunc.logger_sidecar.lanes import take
 from tests.logger_sidecar.broker import Broker, Fault
 from tests.logger_sidecar.setups import Setup, forget_intake, running
 
@@ -222,6 +225,54 @@ def test_on_a_shared_volume_another_process_delivers_what_a_pod_left(tmp_path: P
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("lane", ["is gone", "is taken", "is free"])
+def test_what_a_killed_process_had_accepted_outlives_the_takeover_of_its_lane(tmp_path: Path, lane: str) -> None:
+    """The last calls are in shared memory, which the pod that takes the lane over does not see."""
+
+    async def main() -> None:
+        async with Broker() as broker:
+            living = Setup(tmp_path, sink=broker.url) if lane == "is free" else None
+            killed = Setup(tmp_path, sink=broker.url)
+            killed.add(*range(5))
+            await asyncio.sleep(0.1)  # these are on the disk
+            killed.add(*range(5, 8))
+            await killed.crash()
+            path = killed.spool.lane.path  # type: ignore[union-attr]
+            if lane == "is gone":
+                shutil.rmtree(path)
+            taken = take(path, create=False) if lane == "is taken" else None
+            if living is not None:
+                living.pipeline.start()
+                await living.reaches("delivered", 8)
+                await living.pipeline.flush(1)
+            else:
+                async with running(tmp_path, sink=broker.url) as again:
+                    await again.reaches("delivered", 3)
+            if taken is not None:
+                taken.release()
+            assert sorted(numbers(broker)) == list(range(0 if living is not None else 5, 8))
+            assert not [each for each in left_intakes("/dev/shm") if each.folder().startswith(str(tmp_path))]
+
+    asyncio.run(main())
+    forget_intake(tmp_path)
+
+
+def test_a_killed_process_that_starts_again_finds_its_records_though_its_lane_was_made_anew(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Broker() as broker:
+            killed = Setup(tmp_path, sink=broker.url)
+            killed.add(*range(3))
+            await killed.crash()
+            (tmp_path / "spool/n.f/0/lock").write_bytes(b"anewanew")
+            async with running(tmp_path, sink=broker.url) as again:
+                again.add(100)
+                await again.reaches("delivered", 4)
+                assert sorted(numbers(broker)) == [0, 1, 2, 100]
+
+    asyncio.run(main())
+    forget_intake(tmp_path)
+
+
 def test_a_hanging_sink_ends_the_flush_at_its_grace(tmp_path: Path) -> None:
     async def main() -> float:
         async with Broker() as broker:
@@ -297,7 +348,7 @@ def test_what_the_overflow_refuses_is_counted_as_lost_and_what_cannot_be_read_is
 
             setup.pipeline.start()
             await asyncio.sleep(0)
-            setup.spool.read = failing  # type: ignore[method-assign]
+            setup.spool.read = failing  # type: ignore[assignment,method-assign]
             setup.add(1, 2, 3)
             overflow = setup.pipeline._overflow
             assert overflow is not None
@@ -321,7 +372,7 @@ def test_a_delivery_that_fails_begins_again_and_loses_nothing(tmp_path: Path, mo
                     raise failures.pop()
                 await take_up(*values)
 
-            delivery._take_up = failing  # type: ignore[method-assign]
+            delivery._take_up = failing  # type: ignore[assignment,method-assign]
             setup.add(1, 2)
             await setup.reaches("delivered", 2)
             assert sorted(set(numbers(broker))) == [1, 2]

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfunc.logger_sidecar.intake import FOLDER_BYTES_AT, HEAD_BYTES, MAX_CURSORS, Intake, intake_path, remove_abandoned
+from kfunc.logger_sidecar.intake import FOLDER_BYTES_AT, HEAD_BYTES, MAX_CURSORS, Intake, intake_path
+from kfunc.logger_sidecar.lanes import claim_lane
+from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import Origin
+from kfunc.logger_sidecar.rescue import rescue
 
 
 @given(st.lists(st.binary(min_size=1, max_size=700), max_size=40))
@@ -27,15 +30,31 @@ def test_another_process_finds_positions_records_cursors_and_origin(tmp_path: Pa
     one.start_at(500, Origin("run", "f"))
     one.append(b"abc")
     one.set_cursor(99, 501)
+    with pytest.raises(BlockingIOError):  # it lives
+        Intake(path, 1000, 7)
+    one.unlock()
     other = Intake(path, 1000, 7)
     assert (other.kept, other.drained, other.written, other.cursor(99)) == (True, 500, 503, 501)
     assert (other.read(500, 503), other.origin()) == (b"abc", Origin("run", "f"))
 
 
-def test_one_of_another_lane_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_one_of_another_lane_is_not_taken_for_ours_and_loses_no_record(tmp_path: Path) -> None:
     path = str(tmp_path / "intake")
-    Intake(path, 1000, 7).append(b"abc")
-    assert (Intake(path, 1000, 8).kept, Intake(path, 1000, 8).written) == (False, 0)
+    one = Intake(path, 1000, 7)
+    one.append(b"abc")
+    one.unlock()
+    with pytest.raises(ValueError, match="another lane"):
+        Intake(path, 1000, 8)
+    one.set_drained(3)
+    other = Intake(path, 1000, 8)
+    assert (other.kept, other.written) == (False, 0)
+
+
+def test_one_without_a_path_is_memory_of_this_process() -> None:
+    intake = Intake("", 1000, 1)
+    intake.append(b"abc")
+    assert intake.read(0, 3) == b"abc"
+    intake.close(remove=True)
 
 
 def test_one_with_nonsense_in_it_is_begun_anew(tmp_path: Path) -> None:
@@ -69,6 +88,12 @@ def test_a_file_that_has_lost_its_name_is_let_go(tmp_path: Path) -> None:
     intake.close(remove=True)
 
 
+def clean(shared_memory: Path) -> None:
+    lane = claim_lane(str(shared_memory / "spool"))
+    rescue(str(shared_memory / "spool"), lane, Notices(lambda reason, calls: None), str(shared_memory))
+    lane.release()
+
+
 @pytest.mark.parametrize(("folder", "is_kept"), [("gone", False), ("here", True), ("", True)])
 def test_an_intake_whose_folder_is_gone_is_removed(tmp_path: Path, folder: str, is_kept: bool) -> None:
     (tmp_path / "here").mkdir()
@@ -76,12 +101,13 @@ def test_an_intake_whose_folder_is_gone_is_removed(tmp_path: Path, folder: str, 
     intake = Intake(str(path), 1000, 1)
     if folder:
         intake.name_folder(str(tmp_path / folder))
-    remove_abandoned(str(tmp_path))
+    intake.unlock()
+    clean(tmp_path)
     assert path.exists() == is_kept
 
 
 def test_what_is_not_an_intake_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / Path(intake_path("x")).name
     path.write_bytes(b"\0" * FOLDER_BYTES_AT + b"/gone\0")
-    remove_abandoned(str(tmp_path))
+    clean(tmp_path)
     assert path.exists()

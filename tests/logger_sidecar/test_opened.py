@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
+from kfunc.logger_sidecar.backoff import Backoff
 from kfunc.logger_sidecar.contract import Outcome, Retry
 from kfunc.logger_sidecar.delivery import SinkDelivery
 from kfunc.logger_sidecar.event import Event, event_maker
@@ -78,6 +79,19 @@ class Poisoned(Failing):
         return [None] * len(asked)
 
 
+class Patience(Backoff):
+    """Pauses of one length, and what sinks asked for."""
+
+    def __init__(self, pause_s: float) -> None:
+        super().__init__()
+        self.pause_s = pause_s
+        self.asked: list[float] = []
+
+    def failure(self, asked_s: float, random: float) -> float:
+        self.asked.append(asked_s)
+        return self.pause_s
+
+
 async def _bury(item: Item, reason: str, code: int) -> bool:
     return True
 
@@ -96,7 +110,7 @@ def test_however_often_a_sink_fails_no_more_is_held_than_goes_into_one_call(orde
 
     async def main() -> None:
         under_test = delivery(sink, order)
-        under_test.backoff.failure = lambda asked_s, jitter: 0.0  # type: ignore[method-assign]
+        under_test.backoff = Patience(0.0)
         task = asyncio.create_task(under_test.run())
         while len(sink.sizes) < 12:
             await asyncio.sleep(0.001)
@@ -107,23 +121,18 @@ def test_however_often_a_sink_fails_no_more_is_held_than_goes_into_one_call(orde
 
 
 def test_the_longest_pause_that_a_sink_asks_for_is_kept_whatever_is_answered_after_it() -> None:
-    asked: list[float] = []
+    patience = Patience(60.0)
 
     async def main() -> None:
         under_test = delivery(Failing(Retry("429", 30.0), Retry("no answer", answered=False)), "any")
-
-        def failure(after_s: float, jitter: float) -> float:
-            asked.append(after_s)
-            return 60.0
-
-        under_test.backoff.failure = failure  # type: ignore[method-assign]
+        under_test.backoff = patience
         task = asyncio.create_task(under_test.run())
-        while not asked:
+        while not patience.asked:
             await asyncio.sleep(0.001)
         task.cancel()
 
     asyncio.run(main())
-    assert asked == [30.0]
+    assert patience.asked == [30.0]
 
 
 async def deliver_all(opened: OpenedSink, left: list[Event], rounds: int) -> list[list[Any]]:

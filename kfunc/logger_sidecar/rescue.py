@@ -1,0 +1,113 @@
+"""What processes that are gone left: segments on the disk, and records that were still in their intakes.
+
+A lane may be taken over by another pod, which cannot see its intake: then the records are put into a lane of their own,
+which is delivered as any that was left behind.
+"""
+
+import os
+
+from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
+from kfunc.logger_sidecar.intake import SHARED_MEMORY, Intake, left_intakes
+from kfunc.logger_sidecar.lanes import Lane, keyed, take
+from kfunc.logger_sidecar.notices import Notices
+from kfunc.logger_sidecar.record import whole_records
+from kfunc.logger_sidecar.segments import SegmentReader, segment_paths
+
+
+def rescue(root: str, own: Lane, notices: Notices, shared_memory: str = SHARED_MEMORY) -> None:
+    """Bring the records of dead processes to the spool at `root`, and remove intakes that nobody can want."""
+    root = os.path.realpath(root)
+    for intake in left_intakes(shared_memory):
+        is_removed = False
+        try:
+            is_removed = _is_done(intake, root, own, notices)
+        except OSError as error:
+            notices.say("rescue", "what a killed process left cannot be brought to the spool: %s", error)
+        finally:
+            intake.close(remove=is_removed)
+
+
+def _is_done(intake: Intake, root: str, own: Lane, notices: Notices) -> bool:
+    """Whether nobody needs it any more; what is in it goes to the spool if it belongs there."""
+    folder = intake.folder()
+    if not folder or (folder == os.path.realpath(own.path) and intake.lane_key == own.key):
+        return False
+    if intake.kept and intake.drained < intake.written:
+        there = os.path.dirname(folder)
+        return _save(intake, folder, own, notices) if there == root else not os.path.lexists(there)
+    return not os.path.lexists(folder)
+
+
+def _save(intake: Intake, folder: str, own: Lane, notices: Notices) -> bool:
+    """Write what is in it into its lane where that is free, else into a new one; whether it is there."""
+    lane = None
+    if folder != os.path.realpath(own.path) and os.path.isdir(folder):
+        lane = take(folder, create=False)
+    if lane is not None and lane.key != intake.lane_key:
+        lane.release()
+        lane = None
+    if lane is None:
+        folder = os.path.join(os.path.dirname(folder), f"rescued-{intake.lane_key:016x}-{intake.drained}")
+        lane = take(folder, create=True)
+    if lane is None:
+        return False
+    try:
+        if os.path.realpath(lane.path) != folder:  # the volume knows no locks: nobody takes lanes over
+            return False
+        segments = find_segments(lane.path, notices, quickly=True)
+        bring_to_disk(lane, intake, segments, notices)
+        lane.save_cursors(lane.cursors() | {keyed(key): position for key, position in intake.cursors().items()})
+        return intake.drained == intake.written
+    finally:
+        lane.release()
+
+
+def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: Notices) -> list[SegmentInfo]:
+    """Write what a process that was killed had in its intake; the segments with it."""
+    origin = intake.origin()
+    start = max(intake.drained, segments[-1].end if segments else 0)
+    records = intake.read(start, intake.written) if start < intake.written else b""
+    if origin is None or not records:
+        intake.set_drained(intake.written)
+        return []
+    end, _ = whole_records(records, len(records))
+    writer = SegmentWriter(lane.path, len(records) * 2, origin, sync=False)
+    try:
+        written = writer.write(start, records[:end])
+        writer.finish()
+    except OSError as error:
+        notices.say("disk", "the spool cannot be written: %s", error)
+        return []
+    intake.set_drained(intake.written)
+    return written
+
+
+def find_segments(folder: str, notices: Notices, *, quickly: bool = False) -> list[SegmentInfo]:
+    """The segments of a folder, oldest first, as far as each can be read.
+
+    `quickly`: only the last one is read, which a crash may have torn; the calls in the others are counted later.
+    """
+    found = []
+    paths = segment_paths(folder)
+    for number, (start, path) in enumerate(paths):
+        info = SegmentInfo(path, start, start, os.stat(path).st_size, 0)
+        if quickly and number < len(paths) - 1:
+            info.end, info.is_counted = paths[number + 1][0], False
+        else:
+            _read(info, notices)
+        if info.end > start or number < len(paths) - 1:
+            found.append(info)
+    return found
+
+
+def _read(info: SegmentInfo, notices: Notices) -> None:
+    """Find where a segment ends, and how many calls are in it."""
+    reader = SegmentReader(info.path)
+    try:
+        while (block := reader.next_block()) is not None:
+            info.end = block.position + len(block.records)
+            info.calls += whole_records(block.records, len(block.records))[1]
+        if reader.at < info.bytes:
+            notices.drop("damaged", 0)
+    finally:
+        reader.close()
