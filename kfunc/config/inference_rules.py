@@ -12,6 +12,7 @@ from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.inference import PINNED, ModelSource
 from kfunc.config.locations import claim, file_path
+from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
 from kfunc.config.model_addresses import AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
 
@@ -221,6 +222,20 @@ def calls_fit_into_the_spool(function: Function) -> Iterator[Finding]:
         yield Finding(("inference", "logger", "spool_max_bytes"), message)
 
 
+def memory_holds_the_spool(function: Function) -> Iterator[Finding]:
+    """A spool in memory is small, and on no disk."""
+    logger, where = function.inference.logger, ("inference", "logger")
+    if logger is UNSET or logger.spool != MEMORY:
+        return
+    if logger.spool_sync:
+        yield Finding(
+            (*where, "spool_sync"), "memory is no disk that events could be brought to", "use a claim: pvc://CLAIM/PATH"
+        )
+    if intake_bytes(logger) > SHARED_MEMORY_BYTES // 4:
+        message = f"bodies of {logger.max_body_bytes} bytes are too long for a spool in memory"
+        yield Finding((*where, "max_body_bytes"), message, "keep 2.5 MiB at most, or remove spool: memory")
+
+
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     runtimes_are_served,
     model_is_in_reach,
@@ -236,4 +251,5 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     grpc_needs_v2,
     times_fit_together,
     calls_fit_into_the_spool,
+    memory_holds_the_spool,
 )

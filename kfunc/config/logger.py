@@ -9,6 +9,9 @@ from kfunc.config.block import Block, Connections, Name
 SPOOL_PATH = "/var/spool/kfunc"  # where the pod mounts the spool's volume
 MEMORY = "memory"
 MEMORY_PATH = "/dev/shm/kfunc-spool"  # noqa: S108, the pod's own
+MEMORY_SHARE = 0.5  # of the pod's shared memory, with the intake: the handler has its temporary files there
+SHARED_MEMORY_BYTES = 64 * 1024 * 1024  # what a pod has of it
+LEAST_INTAKE, RECORDS_IN_INTAKE, TEXT_ROOM = 8 * 1024 * 1024, 3, 64 * 1024
 VOLUME_SHARE = 0.8  # of the volume's size limit: past it the kubelet evicts the pod
 MAX_SEGMENT_BYTES = 64 * 1024 * 1024
 
@@ -198,3 +201,8 @@ def _complete(sink: SinkSettings, logger: Logger) -> SinkSettings:
 def volume_bytes(logger: Logger) -> int:
     """The size limit of the volume that holds the spool: its bound is four fifths of it."""
     return int(logger.spool_max_bytes / VOLUME_SHARE) + 1
+
+
+def intake_bytes(logger: Logger) -> int:
+    """The intake in shared memory: room for a few calls with the longest bodies."""
+    return max(LEAST_INTAKE, RECORDS_IN_INTAKE * (2 * logger.max_body_bytes + TEXT_ROOM))

@@ -76,7 +76,9 @@ class AmqpSink:
             if len(every) == 1 or not any(isinstance(each, Refused) for each in every):
                 return every
             # The broker has closed the channel for one of them: which one is seen when each goes alone.
-            return [each and await self._publish(await self._connected(), event) for each, event in zip(every, events, strict=True)]
+            return [
+                each and await self._publish(await self._connected(), event) for each, event in zip(every, events, strict=True)
+            ]
         outcomes: list[Outcome] = []
         for event in events:
             outcomes.append(await self._publish(await self._connected(), event))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.logger")
 
 BURY_PAUSE_S = 1.0
+READ_AGAIN_S = 60.0
 
 Bury = Callable[[Item, str, int], Awaitable[bool]]
 """Puts a dead letter away: event, reason, code; false if that has to be tried again."""
@@ -102,12 +103,22 @@ class SinkDelivery:
     async def _next(self, most: int, size: int) -> list[Item]:
         """A batch of the first log that has something; where the sink wants them full, after a while."""
         for feed in list(self.feeds):
-            items = await feed.take(most, size)
+            is_own = feed is self.feeds[-1]
+            if not is_own and feed.rests_until > monotonic():
+                continue
+            try:
+                items = await feed.take(most, size)
+            except OSError as error:
+                if is_own:
+                    raise
+                self._notices.say(f"read {self.name}", "what another process left cannot be read: %s", error)
+                feed.rests_until = monotonic() + READ_AGAIN_S
+                continue
             if items:
                 if self._sink.linger_s and not self._closing:
                     await self._linger(feed, items, most, size)
                 return items
-            if feed is not self.feeds[-1] and feed.ended:  # what another process left is delivered
+            if not is_own and feed.ended:  # what another process left is delivered
                 self.feeds.remove(feed)
                 feed.close()
         return []

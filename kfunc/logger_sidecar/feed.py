@@ -43,6 +43,7 @@ class Feed:
         self._calls: deque[CallRecord] = deque()
         self._origin = Origin("")
         self._under_way: deque[Passed] = deque()
+        self.rests_until = 0.0  # monotonic: it could not be read
 
     async def take(self, max_events: int, max_bytes: int) -> list[Item]:
         """The next events, both of a call or none; one call in any case. Raises OSError."""
@@ -74,7 +75,7 @@ class Feed:
             self._reader.close()
             return False
         if chunk.damaged and chunk.end > self.cursor.position:  # else it was deleted to make room
-            self._notices.drop("damaged", 0)
+            self._notices.drop("damaged", chunk.lost)
         self._read_to = chunk.end
         if chunk.origin is not None:
             self._origin = chunk.origin

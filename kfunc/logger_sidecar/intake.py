@@ -182,7 +182,10 @@ class Intake:
     def unlock(self) -> None:
         """Say that nobody uses it any more, as the end of the process does."""
         if self._lock >= 0:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)  # the map has a descriptor of its own, which would keep it
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # the map has a descriptor of its own, which would keep it
+            except OSError:
+                pass  # the volume knows no locks
             os.close(self._lock)
         self._lock = -1
 

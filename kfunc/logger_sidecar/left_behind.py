@@ -20,7 +20,7 @@ class LeftBehind:
         self.path = lane.path
         self._lane = lane
         self._submit = submit
-        self._segments = find_segments(lane.path, notices)
+        self._segments = find_segments(lane.path)
         self.end = self._segments[-1].end if self._segments else 0
         self.calls = sum(segment.calls for segment in self._segments)
         kept = lane.cursors()

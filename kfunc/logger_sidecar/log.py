@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kfunc.logger_sidecar.disk import SegmentInfo
-from kfunc.logger_sidecar.record import Origin
+from kfunc.logger_sidecar.record import Origin, whole_records
 from kfunc.logger_sidecar.segments import SegmentReader
 
 
@@ -19,13 +19,17 @@ class Cursor(Struct):
 
 
 class Chunk(Struct):
-    """Records from `position` of the log on; `end` is where the next part begins. Without an origin there are none."""
+    """Records from `position` of the log on; `end` is where the next part begins. Without an origin there are none.
+
+    `lost`: calls in what is damaged, as far as that is known, and at least one.
+    """
 
     position: int
     end: int
     records: bytes
     origin: Origin | None
     damaged: bool = False
+    lost: int = 0
 
 
 class Log(Protocol):
@@ -51,6 +55,7 @@ class LogReader:
         self._segment: SegmentReader | None = None
         self._path = ""
         self._read_to = 0
+        self._passed = 0  # calls that were read of the segment
 
     def read(self, segments: list[SegmentInfo], position: int) -> Chunk | None:
         """The block that holds `position`, or else the first one behind it. Raises OSError."""
@@ -60,12 +65,14 @@ class LogReader:
             reader = self._open(segment.path, position)
             while reader is not None and (block := reader.next_block()) is not None:
                 end = block.position + len(block.records)
+                self._passed += whole_records(block.records, len(block.records))[1]
                 if end > position:
                     start = max(position, block.position)
                     self._read_to = end
                     return Chunk(start, end, block.records[start - block.position :], reader.origin)
             # Damaged, or deleted, between here and its end; nothing behind the damage can be told apart.
-            return Chunk(position, segment.end, b"", None, damaged=True)
+            passed = self._passed if reader is not None else segment.calls
+            return Chunk(position, segment.end, b"", None, damaged=True, lost=max(1, segment.calls - passed))
         return None
 
     def _open(self, path: str, position: int) -> SegmentReader | None:
@@ -83,4 +90,4 @@ class LogReader:
         """Let go of the file."""
         if self._segment is not None:
             self._segment.close()
-        self._segment, self._read_to = None, 0
+        self._segment, self._read_to, self._passed = None, 0, 0

@@ -71,11 +71,12 @@ class Overflow:
         """Ship all that any sink has not got; whether that worked in time."""
         try:
             async with asyncio.timeout(grace_s):
-                while not await self._shipped(lambda: not self._spool.lagging()):
+                while True:
+                    if await self._shipped(lambda: not self._spool.lagging()):
+                        return True
                     await asyncio.sleep(READ_AGAIN_S)
         except TimeoutError:
             return False
-        return True
 
     async def _shipped(self, enough: Callable[[], bool]) -> bool:
         """Ship; false where the spool cannot be read."""

@@ -77,7 +77,7 @@ class Pipeline:
             make = event_maker(settings.compat, overrides(context.environ))
             target = SinkSettings(to=settings.overflow, content_mode="structured", connections=1)
             self._overflow = Overflow(open_sink(target, context), spool, make, metrics=figures, notices=notices)
-        figures.show(lambda: spool.used_bytes)
+        figures.show(lambda: spool.used_bytes, spool.max_bytes)
         for name in self._names:
             figures.show_waiting(name, lambda cursor: spool.calls - cursor.calls, spool.cursor(name))
 

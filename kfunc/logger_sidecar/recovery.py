@@ -4,7 +4,7 @@ import os
 
 from msgspec import UNSET, Struct
 
-from kfunc.config.logger import SPOOL_PATH, VOLUME_SHARE, Logger
+from kfunc.config.logger import MEMORY, MEMORY_PATH, MEMORY_SHARE, SPOOL_PATH, VOLUME_SHARE, Logger, intake_bytes
 from kfunc.logger_sidecar.disk import SegmentInfo
 from kfunc.logger_sidecar.intake import Intake, intake_path
 from kfunc.logger_sidecar.lanes import Lane, claim_lane
@@ -13,9 +13,7 @@ from kfunc.logger_sidecar.record import Origin
 from kfunc.logger_sidecar.rescue import bring_to_disk, find_segments, rescue
 from kfunc.logger_sidecar.spool import Spool
 
-LEAST_INTAKE = 8 * 1024 * 1024
-RECORDS_IN_INTAKE = 3
-TEXT_ROOM = 64 * 1024
+LEAST_BOUND = 1024 * 1024
 
 
 class Opened(Struct):
@@ -29,6 +27,8 @@ class Opened(Struct):
 def spool_folder(settings: Logger) -> str:
     """The folder that `logger.spool` means; a volume claim is mounted where the pod's spool is."""
     spool = settings.spool if isinstance(settings.spool, str) else SPOOL_PATH
+    if spool == MEMORY:
+        return MEMORY_PATH
     return SPOOL_PATH if spool.startswith("pvc://") else spool
 
 
@@ -46,7 +46,7 @@ def open_spool(settings: Logger, origin: Origin, notices: Notices) -> Spool:
         origin = intake.origin() or origin
     return Spool(
         *(intake, lane, segments, origin),
-        max_bytes=_bound(settings, lane),
+        max_bytes=_bound(settings, lane, intake.size),
         segment_bytes=settings.spool_segment_bytes,
         on_full=settings.on_full,
         sync=settings.spool_sync,
@@ -68,23 +68,20 @@ def _claim(settings: Logger, origin: Origin, notices: Notices) -> Lane | None:
         return None
 
 
-def intake_bytes(settings: Logger) -> int:
-    """Room in memory for a few calls with the longest bodies."""
-    return max(LEAST_INTAKE, RECORDS_IN_INTAKE * (2 * settings.max_body_bytes + TEXT_ROOM))
-
-
-def _bound(settings: Logger, lane: Lane | None) -> int:
-    """What the spool may take: past four fifths of its volume the pod would be evicted."""
+def _bound(settings: Logger, lane: Lane | None, intake_size: int) -> int:
+    """What the spool may take: past four fifths of its volume the pod would be evicted; of memory the handler has its share."""
     if lane is None:
         return settings.spool_max_bytes
     volume = os.statvfs(lane.path)
-    return min(settings.spool_max_bytes, int(volume.f_blocks * volume.f_frsize * VOLUME_SHARE))
+    size = volume.f_blocks * volume.f_frsize
+    room = size * MEMORY_SHARE - intake_size if settings.spool == MEMORY else size * VOLUME_SHARE
+    return max(LEAST_BOUND, min(settings.spool_max_bytes, int(room)))
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
     if lane is not None:
         rescue(os.path.dirname(lane.path), lane, notices)
-    segments = find_segments(lane.path, notices, quickly=True) if lane is not None else []
+    segments = find_segments(lane.path, quickly=True) if lane is not None else []
     intake = _open_intake(lane, size, notices)
     if lane is not None and intake.kept and intake.written > intake.drained:
         segments += bring_to_disk(lane, intake, segments, notices)

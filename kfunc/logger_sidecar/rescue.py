@@ -54,7 +54,7 @@ def _save(intake: Intake, folder: str, own: Lane, notices: Notices) -> bool:
     try:
         if os.path.realpath(lane.path) != folder:  # the volume knows no locks: nobody takes lanes over
             return False
-        segments = find_segments(lane.path, notices, quickly=True)
+        segments = find_segments(lane.path, quickly=True)
         bring_to_disk(lane, intake, segments, notices)
         lane.save_cursors(lane.cursors() | {keyed(key): position for key, position in intake.cursors().items()})
         return intake.drained == intake.written
@@ -82,7 +82,7 @@ def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notic
     return written
 
 
-def find_segments(folder: str, notices: Notices, *, quickly: bool = False) -> list[SegmentInfo]:
+def find_segments(folder: str, *, quickly: bool = False) -> list[SegmentInfo]:
     """The segments of a folder, oldest first, as far as each can be read.
 
     `quickly`: only the last one is read, which a crash may have torn; the calls in the others are counted later.
@@ -94,20 +94,18 @@ def find_segments(folder: str, notices: Notices, *, quickly: bool = False) -> li
         if quickly and number < len(paths) - 1:
             info.end, info.is_counted = paths[number + 1][0], False
         else:
-            _read(info, notices)
+            _read(info)
         if info.end > start or number < len(paths) - 1:
             found.append(info)
     return found
 
 
-def _read(info: SegmentInfo, notices: Notices) -> None:
-    """Find where a segment ends, and how many calls are in it."""
+def _read(info: SegmentInfo) -> None:
+    """Find where a segment ends, and how many calls are in it. A torn tail is no loss: the intake has what was in it."""
     reader = SegmentReader(info.path)
     try:
         while (block := reader.next_block()) is not None:
             info.end = block.position + len(block.records)
             info.calls += whole_records(block.records, len(block.records))[1]
-        if reader.at < info.bytes:
-            notices.drop("damaged", 0)
     finally:
         reader.close()

@@ -41,9 +41,10 @@ class LoggerMetrics:
         """Events went to the overflow sink."""
         self._overflowed.add(0, events)
 
-    def show(self, used_bytes: Callable[[], int]) -> None:
-        """Show how much the spool holds."""
+    def show(self, used_bytes: Callable[[], int], most_bytes: int) -> None:
+        """Show how much the spool holds, and may hold."""
         self._metrics.gauge("kfunc_spool_bytes", "Bytes in the spool.", used_bytes)
+        self._metrics.gauge("kfunc_spool_max_bytes", "Bytes that the spool may hold.", lambda: most_bytes)
 
     def show_waiting(self, name: str, waiting: Callable[[Cursor], int], cursor: Cursor) -> None:
         """Show how many events wait for a sink."""

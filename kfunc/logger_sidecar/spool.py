@@ -51,7 +51,7 @@ class Spool:
         self.wake: list[Callable[[], None]] = []
         self._starts_at = intake.drained
         self._drained_calls = self.calls
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._on_full = on_full
         self._sync = sync and lane is not None
         self._notices = notices
@@ -93,7 +93,7 @@ class Spool:
         if len(record) > intake.size:
             self._notices.drop("too large")
             return True
-        bound = intake.written + len(record) - self._first() > self._max_bytes
+        bound = intake.written + len(record) - self._first() > self.max_bytes
         if self._on_full == "block":
             self._waiting.append((record, go_on, float("inf")))
             self._notices.say("full", "the spool is full: requests wait until a sink takes events (logger.on_full: block)")
@@ -263,7 +263,7 @@ class Spool:
             if done:
                 del self.segments[: len(done)]
                 self._disk.submit(lambda: delete_segments([segment.path for segment in done]))
-        self._limit = min(self._floor() + self.intake.size, self._first() + self._max_bytes)
+        self._limit = min(self._floor() + self.intake.size, self._first() + self.max_bytes)
         if self._waiting or self._stalled:
             self._serve_waiting()
 
@@ -275,7 +275,7 @@ class Spool:
     @property
     def used(self) -> float:
         """How full the spool is, of 1."""
-        return self.used_bytes / self._max_bytes
+        return self.used_bytes / self.max_bytes
 
     def position(self) -> int:
         """The end of the log."""

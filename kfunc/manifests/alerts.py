@@ -36,7 +36,7 @@ def alerts(plan: Plan) -> list[Alert]:
     if plan.config.batcher is not None:
         made.append(_batcher(plan, limits, plan.config.batcher.max_queue))
     if plan.config.logger is not None:
-        made += _logger(plan, limits, plan.config.logger.spool_max_bytes)
+        made += _logger(plan, limits)
     return made
 
 
@@ -112,7 +112,7 @@ def _batcher(plan: Plan, limits: Alerts, most: int) -> Alert:
     )
 
 
-def _logger(plan: Plan, limits: Alerts, most_bytes: int) -> list[Alert]:
+def _logger(plan: Plan, limits: Alerts) -> list[Alert]:
     asked, where = queries(plan), f"{plan.namespace}/{plan.name}"
     return [
         Alert(
@@ -125,7 +125,7 @@ def _logger(plan: Plan, limits: Alerts, most_bytes: int) -> list[Alert]:
         ),
         Alert(
             "KfuncSpoolFilling",
-            f"max({asked.metric('kfunc_spool_bytes')}) / {most_bytes} > {limits.spool_ratio:g}",
+            f"max({asked.metric('kfunc_spool_bytes')} / {asked.metric('kfunc_spool_max_bytes')}) > {limits.spool_ratio:g}",
             "5m",
             "warning",
             f"{where} cannot get rid of its events",

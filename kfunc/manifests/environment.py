@@ -17,7 +17,7 @@ from kfunc.config import pod
 from kfunc.config.brokers import DEFAULT, SCHEME, broker_url
 from kfunc.config.function import Env
 from kfunc.config.locations import claim
-from kfunc.config.logger import MEMORY, MEMORY_PATH, SPOOL_PATH, SinkSettings
+from kfunc.config.logger import MEMORY, SPOOL_PATH, SinkSettings
 from kfunc.config.model_addresses import is_remote
 from kfunc.config.places import CONFIGURATION, MODEL_CACHE
 from kfunc.config.pod import PodConfig
@@ -86,8 +86,8 @@ def for_the_cluster(plan: Plan) -> PodConfig:
     ends = {name: getattr(logger, name) for name in ("dead_letter", "overflow") if getattr(logger, name) is not UNSET}
     ends = {name: address(each, plan) for name, each in ends.items()}
     spool = logger.spool
-    if spool is not UNSET and not claim(spool):
-        spool = MEMORY_PATH if spool == MEMORY else SPOOL_PATH
+    if spool not in (UNSET, MEMORY) and not claim(spool):
+        spool = SPOOL_PATH
     return replace(config, logger=replace(logger, sink=sink, sinks=sinks, spool=spool, **ends))
 
 

@@ -225,6 +225,11 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     ("inference: {model: {uri: m}, logger: {spool_max_bytes: 1048576, max_body_bytes: 200000}}\n", 1, 56,
      "inference.logger.spool_max_bytes",
      "expected at least 8 times max_body_bytes, 1600000, found 1048576", ""),
+    ("inference: {model: {uri: m}, logger: {spool: memory, spool_sync: true}}\n", 1, 66, "inference.logger.spool_sync",
+     "memory is no disk that events could be brought to", "use a claim: pvc://CLAIM/PATH"),
+    ("inference: {model: {uri: m}, logger: {spool: memory, max_body_bytes: 3000000}}\n", 1, 70,
+     "inference.logger.max_body_bytes",
+     "bodies of 3000000 bytes are too long for a spool in memory", "keep 2.5 MiB at most, or remove spool: memory"),
     # The sinks.
     (EXPLAIN % "method: lime", 1, 48, "inference.explain.method", "lime needs usual rows", "add background: FILE.npy, or .csv"),
     (EXPLAIN % "method: lime, background: /data/usual.npy", 1, 66, "inference.explain.background",

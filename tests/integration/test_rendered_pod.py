@@ -110,7 +110,7 @@ def test_the_containers_of_the_rendered_root_function_answer_and_send_events(bro
     containers = service["spec"]["template"]["spec"]["containers"]
     probe = containers[-1]["readinessProbe"]["httpGet"]
     moved = {name: str(free_port()) for name in ("8080", "9095", "9096", "9097")}
-    moved |= {"@kfunc/": f"@kfunc-{os.getpid()}/", "/dev/shm/kfunc-spool": str(tmp_path / "spool")}
+    moved |= {"@kfunc/": f"@kfunc-{os.getpid()}/", '"spool":"memory"': f'"spool":"{tmp_path}/spool"'}
     with started(containers, tmp_path, moved):
         base = f"http://127.0.0.1:{moved[str(probe['port'])]}"
         assert until(lambda: ask(base + probe["path"])) == {"ready": True}

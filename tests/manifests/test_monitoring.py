@@ -56,7 +56,10 @@ FIRING: dict[str, tuple[dict[str, str], int]] = {
     "KfuncBatchQueueFull": ({f'kfunc_batch_queue_length{{{SELECTOR},component="batcher"}}': "90x20"}, 3),
     "KfuncSpansDropped": ({f'kfunc_spans_dropped_total{{{OUTER},reason="full"}}': "0 0 7 7 7"}, 4),
     "KfuncEventsDropped": ({f"kfunc_events_dropped_total{{{OUTER}}}": "0 0 5 5 5"}, 4),
-    "KfuncSpoolFilling": ({f"kfunc_spool_bytes{{{OUTER}}}": "200000000x20"}, 10),
+    "KfuncSpoolFilling": (
+        {f"kfunc_spool_bytes{{{OUTER}}}": "22000000x20", f"kfunc_spool_max_bytes{{{OUTER}}}": "25165824x20"},
+        10,
+    ),
 }
 QUIET = {
     f'kfunc_request_duration_seconds_bucket{{{OUTER},le="0.1"}}': "0+100x20",
@@ -68,6 +71,7 @@ QUIET = {
     f"kfunc_events_dropped_total{{{OUTER}}}": "0x20",
     f'kfunc_spans_dropped_total{{{OUTER},reason="full"}}': "7x20",
     f"kfunc_spool_bytes{{{OUTER}}}": "1000x20",
+    f"kfunc_spool_max_bytes{{{OUTER}}}": "25165824x20",
     f"kube_pod_container_status_restarts_total{{{HANDLER}}}": "0x20",
     f"kube_pod_container_status_restarts_total{{{NEIGHBOUR}}}": "0+1x20",
 }
