@@ -121,7 +121,8 @@ def _unused(cluster: Cluster, record: Record) -> list[Outcome]:
     gateway = rollout.settings.gateway_namespace or rollout.namespace
     if gateway != rollout.namespace and not cluster.may("list", "AuthorizationPolicy", gateway):
         gateway = rollout.namespace  # a Job has no right there unless the function has something there
-    return list(remove_unused(cluster, rollout.function, rollout.namespace, gateway, record.objects.promoted))
+    objects = record.objects
+    return list(remove_unused(cluster, rollout.function, rollout.namespace, gateway, objects.promoted, objects.before))
 
 
 def _old_revisions(cluster: Cluster, record: Record) -> list[Outcome]:

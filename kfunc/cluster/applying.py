@@ -75,11 +75,20 @@ def owned(cluster: Cluster, name: str, namespace: str, gateway_namespace: str, k
 
 
 def remove_unused(
-    cluster: Cluster, name: str, namespace: str, gateway_namespace: str, rendered: Iterable[Manifest]
+    cluster: Cluster,
+    name: str,
+    namespace: str,
+    gateway_namespace: str,
+    rendered: Iterable[Manifest],
+    earlier: Iterable[Manifest] = (),
 ) -> Iterator[Outcome]:
-    """Delete what an earlier func.yaml asked for and this one does not. Settings stay that an old revision reads."""
+    """Delete what an earlier func.yaml asked for and this one does not.
+
+    Settings stay that an old revision reads, or what was there `earlier` and may come back.
+    """
     wanted = {_identity(manifest) for manifest in rendered}
-    readers = msgspec.json.encode(cluster.objects("Revision", namespace, {"serving.knative.dev/service": name})).decode()
+    revisions = cluster.objects("Revision", namespace, {"serving.knative.dev/service": name})
+    readers = msgspec.json.encode([*revisions, *earlier]).decode()
     for manifest in owned(cluster, name, namespace, gateway_namespace, RENDERED):
         own_name = manifest["metadata"]["name"]
         needed = manifest["kind"] == "ConfigMap" and (own_name == f"{name}-rollout" or f'"{own_name}"' in readers)

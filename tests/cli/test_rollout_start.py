@@ -1,5 +1,6 @@
 """`kfunc rollout start` builds where `kfunc deploy` does, and knows new content under an old name."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def test_new_content_under_the_same_tag_is_rolled_out_by_its_digest(
     write(folder, registry.host)
     assert kfunc("deploy", folder, "--base", base).status == 0
     assert "there is nothing to roll out" in kfunc("rollout", "start", folder, "--base", base).out
+    told = json.loads(kfunc("rollout", "start", folder, "--base", base, "--output", "json").out)
+    assert (told["phase"], "there is nothing to roll out (kfunc deploy brings changes of" in told["reason"]) == (None, True)
     (folder / "model.onnx").write_bytes(b"another model")
     result = kfunc("rollout", "start", folder, "--base", base, *DETACHED)
     assert (result.status, "pushed" in result.err) == (0, True)

@@ -70,6 +70,10 @@ def test_what_only_the_old_func_yaml_asked_for_goes(api: ApiServer, fields: dict
     api.objects.put(policy("old"))
     api.objects.put(policy("new"))
     ended = rollout(**({"strategy": "canary"} | fields))
+    settings_map = policy("settings") | {"apiVersion": "v1", "kind": "ConfigMap"}
+    api.objects.put(settings_map)
     promoted = [*api.objects.of_kind("KnativeService"), policy("new")]
-    tidy(connect(), Record(ended, Objects(promoted=promoted)), as_json=True)
+    reader = {"kind": "Deployment", "spec": {"configMap": {"name": "settings"}}}
+    tidy(connect(), Record(ended, Objects(promoted=promoted, before=[reader])), as_json=True)
+    assert settings_map["metadata"]["name"] in [each["metadata"]["name"] for each in api.objects.of_kind("ConfigMap")]
     assert [each["metadata"]["name"] for each in api.objects.of_kind("AuthorizationPolicy")] == left
