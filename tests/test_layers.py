@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 
-CLUSTER_CORE = ("binding", "causes", "diagnosis", "faults", "kinds", "log_text", "observed", "patience", "revisions")
+CLUSTER_CORE = ("binding", "causes", "clock", "diagnosis", "faults", "kinds", "log_text", "observed", "patience", "revisions")
 
 # Bytes, values and `now` in, values out.
 SANS_IO = {
@@ -92,6 +92,7 @@ ROLLOUT_CORE = [
     "exposition",
     "experiment",
     "history",
+    "judging",
     "knative_changes",
     "layout",
     "objects",
