@@ -9,8 +9,11 @@ from kfunc.rollout.analysis import REQUESTS, extended, percent
 from kfunc.rollout.judging import judged, remembered
 from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, layout, next_stage
 from kfunc.rollout.state import MOST_EVENTS, Event, Rollout, Seen, Window
+from kfunc.rollout.statistics import Sample
 
 SOON_S, LOOK_S = 1.0, 5.0
+SETTLING = 200
+"""Requests of which one bad answer is no more than the usual bounds of 1 %; a rollout sends none of its own beyond."""
 BARE_S = 20.0
 """How long a revision with traffic may have no ready pod: what it gets meanwhile is lost, or waits."""
 UNDO_S = 60.0
@@ -94,8 +97,7 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
     passed = not _unsure(rollout) and (seen.settled or rollout.strategy != "blue-green")
     elapsed = now - rollout.settled_at
     due = elapsed >= rollout.settings.interval_s
-    few = any(check.name == REQUESTS and check.verdict != "pass" for check in rollout.checks)
-    load = few and rollout.settings.analysis.load is not UNSET
+    load = rollout.settings.analysis.load is not UNSET and _needs_requests(rollout)
     if rollout.paused:
         return Decision(rollout, LOOK_S, load)
     if passed and due:
@@ -105,6 +107,14 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
         reason = f"{_where(rollout)}: not passed within {most:g} s{_with(_unsure(rollout))}{_because(seen)}"
         return Decision(roll_back(rollout, reason, now))
     return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
+
+
+def _needs_requests(rollout: Rollout) -> bool:
+    """Whether more answers would help: there are fewer than are needed, or so few that one bad one leaves it open."""
+    if any(check.name == REQUESTS and check.verdict != "pass" for check in rollout.checks):
+        return True
+    answered = min(rollout.window.samples.get(share.tag, Sample()).requests for share in rollout.candidates)
+    return answered < SETTLING and bool(_unsure(rollout))
 
 
 def _asked(rollout: Rollout, seen: Seen, now: float) -> Decision:

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster, Reply
+from kfunc.config.analysis import Load
 from kfunc.errors import ClusterError
 from kfunc.rollout.commands import RolloutRefused, aborted
 from kfunc.rollout.deciding import BARE_S, Decision, decide, taken_up
@@ -132,6 +133,17 @@ def test_what_is_unsure_after_the_switch_is_waited_for_and_not_for_ever() -> Non
         "rolling-back",
         "after the switch: not sure within 600 s",
     )
+
+
+@pytest.mark.parametrize(("requests", "load"), [(26, True), (150, True), (300, False)])
+def test_one_slow_answer_of_a_few_is_no_reason_to_send_no_more(requests: int, load: bool) -> None:
+    slow = 1 + requests // 100
+    sample = Sample(requests, 0, [0.1, 1.0], [requests - slow, slow, 0], 1.0)
+    window = Window(1000.0, {"candidate": sample})
+    one = running(load=Load(), min_requests=20, p99_ms=100, window=window, max_step_s=120)
+    found = decide(one, READY, 1001.0)
+    assert [check.verdict for check in found.rollout.checks if check.name == "p99"] == ["unsure"]
+    assert found.load == load
 
 
 def decided(one: Rollout, seen: Seen, *times: float) -> Decision:
