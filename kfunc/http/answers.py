@@ -15,6 +15,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
 KEEP_ALIVE = b"connection: keep-alive\r\n"
 OK_LINE = status_line(200)
+FOREVER = float("inf")
+LINGER_S = 2.0  # for the client to read its last answer
 
 
 class AnswerWriter(asyncio.Protocol):
@@ -30,8 +32,8 @@ class AnswerWriter(asyncio.Protocol):
         """`exchange` is answered."""
 
     def _invite(self, exchange: Exchange) -> None:
-        """The client may send its body."""
-        if exchange.version == "1.1":
+        """The client may send its body, if it has asked."""
+        if b"expect" in exchange.headers and exchange.version == "1.1":
             self.transport.write(CONTINUE)
 
     def _own_lines(self, exchange: Exchange) -> bytes:

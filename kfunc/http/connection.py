@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailable
-from kfunc.http.answers import AnswerWriter
+from kfunc.http.answers import FOREVER, LINGER_S, AnswerWriter
 from kfunc.http.exchange import Exchange
 from kfunc.http.head import body_too_large, check_head, head_size, is_foreign, is_plain, refuse_connect, too_large
 from kfunc.http.plain import Shape
@@ -17,9 +17,7 @@ from kfunc.http.wire import END_OF_HEAD, Headers, request_head
 if TYPE_CHECKING:
     from kfunc.http.server import HttpServer
 
-FOREVER = float("inf")
 PREFACE_START = b"PRI"
-LINGER_S = 2.0
 
 # What the connection waits for: it decides what its deadline means.
 IDLE, HEAD, BODY, ANSWER, LINGER, CLOSED = range(6)
@@ -49,8 +47,7 @@ class HttpConnection(AnswerWriter):
         self._body_length = 0
         self._unsent = 0.0  # bytes, when it was last looked at
         self._failure: KfuncError | None = None
-        self._reading_paused = self._write_paused = False
-        self._stepping = False  # within _next
+        self._reading_paused = self._write_paused = self._stepping = False
         self._shape: Shape | None = None  # of the plain head before
         self._refused: Exchange | None = None  # the request that `_failure` is about
         self._begun = False  # it has sent something, and that is HTTP/1.1
@@ -67,7 +64,7 @@ class HttpConnection(AnswerWriter):
         self.transport = cast(asyncio.Transport, transport)
         self.deadline = self.server.now + self._limits.header_timeout_s
         if not self.server.opened(self):
-            self._break(Unavailable("too many connections; try again later"))
+            self.refuse(Unavailable("too many connections; try again later"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.closed(self)
@@ -150,7 +147,7 @@ class HttpConnection(AnswerWriter):
             if state == BODY and not self._reading_paused and not self._write_paused:
                 self.deadline = self.server.now + self._limits.body_timeout_s
             if self._head_bytes - self._slack > self._limits.max_header_bytes and self._failure is None:
-                self._break(too_large(self._limits))
+                self.refuse(too_large(self._limits))
 
     def _change_version(self, data: bytes) -> None:
         """What came first is, as far as it goes, the preface of HTTP/2 (RFC 9113, 3.3)."""
@@ -172,7 +169,7 @@ class HttpConnection(AnswerWriter):
                     self._ignore_offer()
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._break(cause if isinstance(cause, KfuncError) else MalformedMessage(f"not an HTTP/1.1 request: {error}"))
+            self.refuse(cause if isinstance(cause, KfuncError) else MalformedMessage(f"not an HTTP/1.1 request: {error}"))
 
     def _ignore_offer(self) -> None:
         """Go on in HTTP/1.1 (RFC 9110, 7.8). The parser takes the body that follows for the other protocol:
@@ -287,8 +284,7 @@ class HttpConnection(AnswerWriter):
             exchange = self._waiting.popleft()
             if exchange is self.incoming:
                 self._pause_reading(False)
-                if b"expect" in exchange.headers:
-                    self._invite(exchange)
+                self._invite(exchange)
             self._dispatch(exchange)
         self._stepping = False
         if self.current is None and not self._waiting and not self._write_paused and self.state < LINGER:
@@ -302,7 +298,7 @@ class HttpConnection(AnswerWriter):
                 self._pause_reading(False)
             if self.state == ANSWER:
                 self.state = IDLE
-            elif self.incoming is not None and b"expect" in self.incoming.headers:
+            elif self.incoming is not None:
                 self._invite(self.incoming)
 
     def _ended(self, exchange: Exchange) -> None:
@@ -356,7 +352,7 @@ class HttpConnection(AnswerWriter):
         else:
             self.deadline = self.server.now + (limits.header_timeout_s if state == HEAD else limits.idle_timeout_s)
 
-    def _break(self, error: KfuncError) -> None:
+    def refuse(self, error: KfuncError) -> None:
         """Nothing that comes after can be read: answer what came before, then the error, then close."""
         if self.state >= LINGER:
             return
@@ -383,10 +379,14 @@ class HttpConnection(AnswerWriter):
             self.deadline = self.server.now + self._limits.body_timeout_s
             return
         if self.state in (HEAD, BODY) and self._failure is None and not self._write_paused:
-            what = "head" if self.state == HEAD else "body"
-            self._break(RequestTimeout(f"the request's {what} did not arrive in time"))
+            self.refuse(RequestTimeout(f"the request's {'head' if self.state == HEAD else 'body'} did not arrive in time"))
         else:
             self.transport.abort()
+
+    @property
+    def held(self) -> int:
+        exchange = self.incoming
+        return 0 if exchange is None or exchange.receiver is not None else self._body_length
 
     def drain(self) -> None:
         """Close if nothing is being answered or arrives; else when that is answered."""

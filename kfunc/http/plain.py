@@ -96,8 +96,7 @@ Kept = TypeVar("Kept")
 class PlainHeads(Generic[Kept]):
     """Reads heads. `known` are those whose lines had all been here before, by their bytes, as `make` made them."""
 
-    __slots__ = ("_fields", "_lines", "_make", "_max_bytes", "_max_fields", "_max_length", "_private") + (
-        "_read_start",
+    __slots__ = ("_fields", "_lines", "_make", "_max_bytes", "_max_fields", "_max_length", "_private", "_read_start") + (
         "_required",
         "_shapes",
         "_starts",

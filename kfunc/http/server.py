@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from kfunc.config.inference import Limits
-from kfunc.errors import KfuncError, Unsupported
+from kfunc.errors import KfuncError, Unavailable, Unsupported
 from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
 from kfunc.http.exchange import Application, Exchange, Transmitter
@@ -20,6 +20,7 @@ log = logging.getLogger("kfunc.http")
 
 SWEEP_S = 0.5
 LAST_REQUESTS_S = 0.5
+MOST_HELD = 512 * 1024 * 1024
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -43,6 +44,13 @@ class Connection(Protocol):
 
     def drain(self) -> None:
         """Finish what is open, and close."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of bodies that have begun, and are handed over when they are whole."""
+
+    def refuse(self, error: KfuncError) -> None:
+        """Give up these bodies: their requests are answered with the error."""
 
 
 class NotServed:
@@ -73,6 +81,7 @@ class HttpServer:
     def __init__(self, application: Application, limits: Limits) -> None:
         self.application = application
         self.limits = limits
+        self.most_held = max(MOST_HELD, 8 * limits.max_body_bytes)
         self.heads = request_heads(limits)
         self.grpc: Callable[[bytes], Application] = lambda target: NOT_SERVED
         """What answers the calls of a gRPC method, by its path."""
@@ -103,11 +112,22 @@ class HttpServer:
         self._tick()
 
     def _tick(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
         self.now = now = time.monotonic()
         self._renew_date()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
-        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
+        held = sum([each.held for each in self.connections])
+        if held > self.most_held:
+            self._give_up(held - self.most_held)
+
+    def _give_up(self, size: int) -> None:
+        """Refuse bodies of at least `size` bytes, those first that have stood still for longest."""
+        for connection in sorted([each for each in self.connections if each.held], key=lambda each: each.deadline):
+            if size <= 0:
+                break
+            size -= connection.held
+            connection.refuse(Unavailable("too many bodies of requests are on their way; try again later"))
 
     def opened(self, connection: Connection) -> bool:
         """Take up a connection; false if there are too many."""

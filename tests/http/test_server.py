@@ -87,6 +87,32 @@ def test_connections_that_stay_idle_are_closed_half_a_second_into_a_drain() -> N
     run(test())
 
 
+def test_bodies_that_have_stood_still_for_longest_are_refused_when_all_are_too_much() -> None:
+    async def test() -> None:
+        async with serving(application := Keeper()) as (server, port):
+            server.most_held = 250_000
+            clients = []
+            for _ in range(4):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(post(b"x" * 100_000)[:-1])
+                clients.append((reader, writer))
+                await asyncio.sleep(0.6)  # deadlines are as exact as the server's sweeps
+            for reader, writer in clients[2:]:
+                writer.write(b"x")
+                assert (await read_answer(reader))[0] == 200
+            for reader, writer in clients[:2]:
+                status, head, _ = await read_answer(reader)
+                assert status == 503
+                assert b"retry-after: 1\r\n" in head
+                writer.close()
+            assert len(application.seen) == 2
+            assert sum(each.held for each in server.connections) == 0
+            for _, writer in clients:
+                writer.close()
+
+    run(test())
+
+
 def test_a_drain_without_connections_takes_no_time() -> None:
     async def test() -> None:
         async with serving(Keeper()) as (server, _):

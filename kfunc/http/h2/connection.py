@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from kfunc.errors import KfuncError, RequestTimeout
+from kfunc.http.answers import FOREVER, LINGER_S
 from kfunc.http.exchange import Exchange
 from kfunc.http.h2.answers import CONTINUE, NO_BODY, answer_block
 from kfunc.http.h2.core import H2Core
@@ -23,9 +24,6 @@ from kfunc.http.wire import Headers
 if TYPE_CHECKING:
     from kfunc.http.connection import HttpConnection
     from kfunc.http.server import HttpServer
-
-FOREVER = float("inf")
-LINGER_S = 2.0
 
 
 class H2Connection(asyncio.Protocol):
@@ -282,6 +280,14 @@ class H2Connection(asyncio.Protocol):
         self._send()
 
     # ---- time
+
+    @property
+    def held(self) -> int:
+        return self._backlog.held
+
+    def refuse(self, error: KfuncError) -> None:
+        for exchange in self._backlog.waiting():
+            self._give_up(exchange, error)
 
     def expire(self) -> None:
         """The deadline has passed."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kfunc.errors import Unavailable
 from kfunc.http.h2 import frames
 from kfunc.http.h2.exchange import H2Exchange
 from kfunc.http.h2.faults import NO_ERROR
@@ -90,6 +91,18 @@ def test_bodies_that_wait_whole_share_a_bound_and_the_oldest_goes_on() -> None:
             sent[number] += 16_384
         wire.send(data(number, b"", end=True))
     assert [len(exchange.body) for exchange in wire.application.exchanges] == [sent[number] for number in streams]
+
+
+def test_bodies_that_are_refused_end_their_streams_and_no_other() -> None:
+    wire = waiting()
+    wire.send(begin(1), data(1, b"whole", end=True), begin(3), data(3, bytes(1000)), begin(5), data(5, bytes(500)))
+    assert wire.connection.held == 1500
+    wire.connection.refuse(Unavailable("too many"))
+    wire.read()
+    assert (wire.answers[3].status, wire.answers[5].status, wire.connection.held) == (503, 503, 0)
+    wire.application.answer(wire.application.exchanges[0])
+    wire.read()
+    assert wire.answers[1].status == 200
 
 
 def test_a_client_that_expects_to_be_asked_is_asked() -> None:
