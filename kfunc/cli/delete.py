@@ -5,10 +5,12 @@ import time
 import click
 import msgspec
 
-from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
-from kfunc.cluster.applying import remove_all, wait_gone
+from kfunc.cli.on_cluster import Named, cluster_options, connect, holder_name, named
+from kfunc.cluster.applying import Outcome, remove_all, wait_gone
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.faults import MISSING
 from kfunc.cluster.lock import Lock
-from kfunc.errors import KfuncError
+from kfunc.errors import ClusterError, KfuncError
 
 EPILOG = """\b
 Example:
@@ -30,14 +32,7 @@ def delete(function: str, wait: bool, timeout: float, namespace: str, context: s
     """
     cluster = connect(context)
     asked = named(function, namespace, cluster)
-    removed = []
-    with Lock(cluster, asked.name, asked.namespace, f"kfunc delete ({holder_name()})") as lock:
-        for outcome in remove_all(cluster, asked.name, asked.namespace, asked.gateway_namespace):
-            removed.append(outcome)
-            lock.renew()
-            if output == "text":
-                click.echo(outcome)
-        lock.remove()
+    removed = _removed(cluster, asked, output == "text")
     left = wait_gone(cluster, asked.name, asked.namespace, timeout, time.monotonic, time.sleep) if wait and removed else []
     if output == "json":
         objects = [{"kind": each.manifest["kind"], "name": each.manifest["metadata"]["name"]} for each in removed]
@@ -47,3 +42,20 @@ def delete(function: str, wait: bool, timeout: float, namespace: str, context: s
     if left:
         raise KfuncError(f"still there after {timeout:g} s: {', '.join(left)}; kubectl describe pod says what holds them")
     return 0
+
+
+def _removed(cluster: Cluster, asked: Named, is_told: bool) -> list[Outcome]:
+    """What was deleted, while nobody else changes the function. Raises Locked."""
+    removed = []
+    try:
+        with Lock(cluster, asked.name, asked.namespace, f"kfunc delete ({holder_name()})") as lock:
+            for outcome in remove_all(cluster, asked.name, asked.namespace, asked.gateway_namespace):
+                removed.append(outcome)
+                lock.renew()
+                if is_told:
+                    click.echo(outcome)
+            lock.remove()
+    except ClusterError as error:
+        if error.code != MISSING:  # without its namespace there is no function
+            raise
+    return removed

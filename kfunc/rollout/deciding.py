@@ -18,6 +18,8 @@ BARE_S = 20.0
 """How long a revision with traffic may have no ready pod: what it gets meanwhile is lost, or waits."""
 UNDO_S = 60.0
 """An undo waits so long for as many pods as have to take over, and then takes those that there are: what it leaves is worse."""
+ROUTES_S = 60.0
+"""What a busy cluster may take to route requests otherwise, however quickly its pods become ready."""
 WAVES = 4
 """A Deployment that is replaced goes so a quarter of its pods at a time, each of which may take as long as a new one."""
 
@@ -242,7 +244,7 @@ def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
 def _longest(rollout: Rollout) -> float:
     """How long a stage of a promotion may take before there is nothing but the new revision."""
     waves = WAVES if rollout.mode == "raw" and rollout.stage == "adopt" else 1
-    return waves * rollout.settings.analysis.ready_timeout_s
+    return waves * max(rollout.settings.analysis.ready_timeout_s, ROUTES_S)
 
 
 def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:

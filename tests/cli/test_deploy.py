@@ -215,6 +215,11 @@ def test_delete_of_nothing_says_so(kfunc: Command) -> None:
     assert kfunc("delete", "other") == (0, "there is nothing of other in the namespace default\n", "")
 
 
+def test_delete_where_there_is_no_namespace_says_so(kfunc: Command, api: ApiServer) -> None:
+    api.objects.refusals[("POST", "/apis/coordination.k8s.io/")] = (404, 'namespaces "team" not found')
+    assert kfunc("delete", "iris", "-n", "team") == (0, "there is nothing of iris in the namespace team\n", "")
+
+
 def test_delete_takes_the_rollout_first_and_is_not_done_beside_others(kfunc: Command, folder: Path, api: ApiServer) -> None:
     kfunc("deploy", folder, *ARGUMENTS)
     ConfigMapStore(connect(), "iris", "default").write(rollout_record(rollout(phase="promoted")))

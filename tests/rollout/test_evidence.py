@@ -199,6 +199,11 @@ def test_a_promotion_that_does_not_take_effect_is_taken_back(stage: str) -> None
     assert ended.reason == "the promotion did not take effect within 300 s: the webhook of others refuses it"
 
 
+def test_routes_have_their_time_however_quickly_pods_become_ready() -> None:
+    assert decide(promoting("adopt", ready_timeout_s=10), STUCK, 1059.0).rollout.phase == "promoting"
+    assert decide(promoting("adopt", ready_timeout_s=10), STUCK, 1060.0).rollout.phase == "rolling-back"
+
+
 def test_a_deployment_has_its_time_for_each_quarter_of_its_pods() -> None:
     assert decide(promoting("adopt", mode="raw"), STUCK, 2199.0).rollout.phase == "promoting"
     assert decide(promoting("adopt", mode="raw"), STUCK, 2200.0).rollout.phase == "rolling-back"
