@@ -1,16 +1,17 @@
 """The batcher's proxy: inference requests are collected, everything else passes through untouched."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from kfunc.batcher_sidecar import v1_rows, v2_requests
-from kfunc.batcher_sidecar.calls import JSON_LENGTH, Alone, Member, Merged
-from kfunc.batcher_sidecar.paths import MAX_PATH, MAX_PATHS, MetadataCall, Path
+from kfunc.batcher_sidecar.calls import Alone, Member, Merged
+from kfunc.batcher_sidecar.paths import CREDENTIALS, MAX_PATH, MAX_PATHS, MetadataCall, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
-from kfunc.batcher_sidecar.queues import NEVER, Batch, Ticket
+from kfunc.batcher_sidecar.queues import NEVER, Batch, Part, Ticket
 from kfunc.batcher_sidecar.records import Records
+from kfunc.batcher_sidecar.retries import Retries
 from kfunc.batcher_sidecar.tuning import FIRST_ROWS
 from kfunc.batcher_sidecar.v1_rows import V1Request
 from kfunc.batcher_sidecar.v2_requests import V2Request
@@ -18,7 +19,8 @@ from kfunc.config.batcher import Batcher
 from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.pool import UpstreamPool
-from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
+from kfunc.http.proxy import STREAM_ABOVE, pass_on
+from kfunc.protocol.v2_binary import JSON_LENGTH, json_length_of
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 # A body with one of these is not what is merged here, or is an event's data and answered by an event of its own.
 OPAQUE = frozenset((b"content-encoding", b"ce-specversion"))
-CREDENTIALS = (b"authorization", b"cookie")
 
 
 class BatcherApplication:
@@ -65,11 +66,11 @@ class BatcherApplication:
     def handle(self, exchange: Exchange) -> None:
         """Collect what can be merged, forward the rest."""
         if exchange.method == b"POST":
-            path = self._paths.get(exchange.target) or self._path(exchange.target)
+            path = self._paths.get(exchange.target) or self._path(exchange.target, exchange.headers)
             if path is not None:
                 exchange.note = path
                 headers = exchange.headers
-                if (path.batched or self._may_merge(path)) and exchange.complete and OPAQUE.isdisjoint(headers):
+                if (path.batched or self._may_merge(path, headers)) and exchange.complete and OPAQUE.isdisjoint(headers):
                     if self._passes(path, exchange):
                         self.records.requests.observe(1)
                         self._policy.enter()
@@ -113,14 +114,17 @@ class BatcherApplication:
         if path.is_v1:
             read: tuple[V1Request | V2Request, Hashable] | None = v1_rows.read(exchange.body)
         else:
-            given = headers.get(JSON_LENGTH)
-            if given is not None and not (given.isdigit() and 0 < int(given) <= len(exchange.body)):
+            given, length = headers.get(JSON_LENGTH), None
+            if given is not None and (length := json_length_of(given, len(exchange.body))) is None:
                 return None
-            read = v2_requests.read(exchange.body, None if given is None else int(given), path.padding)
+            read = v2_requests.read(exchange.body, length, path.padding)
         if read is None:
             return None
         # Requests are merged within one: never those of callers who show different credentials.
-        return read[0], (read[1], *map(headers.get, self._group_headers))
+        key = (read[1], *map(headers.get, self._group_headers))
+        if path.unmerged and not path.is_merged(key, monotonic()):
+            return None
+        return read[0], key
 
     def _collect(self, path: Path, exchange: Exchange, request: V1Request | V2Request, key: Hashable) -> None:
         if path.alone is not None:
@@ -202,7 +206,7 @@ class BatcherApplication:
         counter.add()
         member.exchange.fail(error)
 
-    def completed(self, path: Path, batch: Batch[Member] | None) -> None:
+    def completed(self, path: Path, batch: Batch[Member] | None, *, retried: bool = False) -> None:
         """A call is answered, or has failed: send what was collected meanwhile."""
         policy = self._policy
         if batch is None:
@@ -210,8 +214,8 @@ class BatcherApplication:
         else:
             now = monotonic()
             policy.complete(batch, now)
-            if path.tuner is not None and batch.ran_alone:
-                path.flow.max_rows = path.tuner.observe(batch.rows, now - batch.sent_at)
+            if path.tuner is not None and not retried:
+                path.tuner.answered(batch, now)
         if policy.queued:
             self.advance()
 
@@ -243,48 +247,50 @@ class BatcherApplication:
         else:
             call.again()
 
+    def send_again(self, retries: Retries, batch: Batch[Member] | None, part: Part[Member]) -> None:
+        """Send a part of a batch that failed, or a request to which something is added, in a call of its own."""
+        self.send_merged(Merged(self, retries.path, batch, [part], retries))
+
     def drop(self, ticket: Ticket[Member]) -> None:
         """What waits of a request is not to be sent."""
         self._policy.cancel(ticket)
 
-    def send_alone(self, member: Member) -> None:
-        """Merged, its answer had no form that the caller can read."""
-        if not member.exchange.cancelled:
-            self.records.retries.add()
-            Forward(member.exchange, self.pool)
+    def send_alone(self, path: Path, parts: list[Part[Member]]) -> None:
+        """Merged, the answers of these had no form that their callers can read."""
+        self._policy.enter()
+        Retries(self, path, None, [Part(part.ticket, 0, part.ticket.rows) for part in parts]).start()
 
     # ---- what may be merged
 
-    def _path(self, target: bytes) -> Path | None:
+    def _path(self, target: bytes, headers: Mapping[bytes, bytes]) -> Path | None:
         """The path of an inference request; None for any other."""
-        if not target.endswith((b":predict", b"/infer")):
+        if not (target.endswith(b":predict") or (target.endswith(b"/infer") and b"/v2/models/" in target)):
             return None
         path = Path(target, self.settings, self._policy)
         if len(target) > MAX_PATH:
-            path.refuse()
             return path
         if len(self._paths) >= MAX_PATHS:
             self._paths = {each.target: each for each in self._paths.values() if not each.is_idle}
         self._paths[target] = path
         if path.batched:  # without having been asked, which V2 models still are for what else they tell
-            self.ask(path)
+            self.ask(path, headers)
         return path
 
-    def _may_merge(self, path: Path) -> bool:
+    def _may_merge(self, path: Path, headers: Mapping[bytes, bytes]) -> bool:
         """As long as the model has not said yes it is asked, now and then."""
-        self.ask(path)
+        self.ask(path, headers)
         return bool(path.batched)
 
-    def ask(self, path: Path) -> None:
-        """Ask a model for its metadata, unless that was just done."""
+    def ask(self, path: Path, headers: Mapping[bytes, bytes]) -> None:
+        """Ask a model for its metadata as the caller of a request with `headers`, unless that was just done."""
         now = monotonic()
         if path.wants_metadata(now):
             path.asked_at = now
-            self.pool.send(MetadataCall(path, self.settings))
+            self.pool.send(MetadataCall(path, headers))
 
     def learn(self, target: bytes, *, batched: bool) -> None:
-        """Whether requests to `target` may be merged."""
-        path = self._paths.get(target) or self._path(target)
+        """Whether requests to `target` may be merged, for who knows it without asking."""
+        path = self._paths.get(target) or self._path(target, {})
         if path is not None:
             path.batched = batched
 

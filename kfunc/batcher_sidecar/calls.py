@@ -1,6 +1,7 @@
 """Calls of the upstream for one request or several, and what becomes of their answers."""
 
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -8,6 +9,7 @@ from msgspec import Struct
 from kfunc.batcher_sidecar import v1_rows, v2_answers, v2_merging
 from kfunc.batcher_sidecar.paths import Path
 from kfunc.batcher_sidecar.queues import Batch, Part, Ticket
+from kfunc.batcher_sidecar.retries import Retries, may_go_again
 from kfunc.batcher_sidecar.tensor_rows import Unrepresentable
 from kfunc.batcher_sidecar.v1_rows import V1Answer, V1Request
 from kfunc.batcher_sidecar.v2_answers import V2Answer
@@ -19,7 +21,8 @@ from kfunc.http.head_lines import REQUEST_ID
 from kfunc.http.identity import new_request_id
 from kfunc.http.proxy import Forward
 from kfunc.http.upstream import ResponseHead, UpstreamConnection
-from kfunc.http.wire import JSON, Headers, forwarded_headers, header_lines
+from kfunc.http.wire import JSON, LEAST_CODED, Headers, end_to_end, forwarded_headers, header_lines
+from kfunc.protocol.v2_binary import JSON_LENGTH, json_length_of
 
 if TYPE_CHECKING:
     from kfunc.batcher_sidecar.application import BatcherApplication
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kfunc.batcher")
 
-JSON_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
-LEAST_CODED = 1024
-"""Bytes: less is not worth a content coding."""
 # The merged request's own: its form is decided here, and its answer is read here, so it must not come compressed.
 OWN = frozenset((b"content-type", b"accept-encoding", b"grpc-timeout", JSON_LENGTH))
 # Of those that differ the first request's are sent: the calls behind belong to its trace.
@@ -51,7 +51,7 @@ class Member(Struct, eq=False):
     request: V1Request | V2Request
     missing: int
     ticket: "Ticket[Member] | None" = None
-    sources: tuple[tuple[int, V1Answer | V2Answer, int, int], ...] = ()
+    sources: list[tuple[int, V1Answer | V2Answer, int, int]] | None = None
     sent_at: float = 0.0
     batches: tuple[int, ...] = ()
     calls: "tuple[Merged, ...]" = ()
@@ -63,10 +63,11 @@ class Member(Struct, eq=False):
             return True
         sources = [(answer, start, start + part.rows)]
         if self.missing or self.sources:
-            self.sources += ((part.start, *sources[0]),)
+            self.sources = kept = self.sources or []
+            kept.append((part.start, *sources[0]))
             if self.missing:
                 return True
-            sources = [source[1:] for source in sorted(self.sources, key=lambda source: source[0])]
+            sources = [source[1:] for source in sorted(kept, key=lambda source: source[0])]
         json_length, lines = 0, head.lines
         if isinstance(self.request, V1Request):
             body = V1Answer.part(sources)  # type: ignore[arg-type]
@@ -74,7 +75,7 @@ class Member(Struct, eq=False):
             try:
                 body, json_length = v2_answers.part(self.request, sources)  # type: ignore[arg-type]
             except Unrepresentable:
-                self.sources, self.missing = (), self.request.rows
+                self.sources, self.missing = None, self.request.rows
                 return False
             if json_length or not answer.all_json or (self.sources and not all(each[0].all_json for each in sources)):  # type: ignore[union-attr]
                 lines = form_lines(head, json_length)
@@ -84,11 +85,12 @@ class Member(Struct, eq=False):
 
 def give(exchange: Exchange, lines: bytes, body: bytes) -> None:
     """Answer with a part of a batch's answer: that came without a content coding, and the caller may want one."""
-    if len(body) >= LEAST_CODED and (accepted := exchange.headers.get(b"accept-encoding")):
-        from kfunc.http.coding import choose, deflate
+    accepted = exchange.headers.get(b"accept-encoding")
+    if accepted and (len(body) >= LEAST_CODED or b";" in accepted):
+        from kfunc.http.coding import choose, deflate, is_plain_refused
 
         coding = choose(accepted)
-        if coding is not None:
+        if coding is not None and (len(body) >= LEAST_CODED or is_plain_refused(accepted)):
             body = deflate(body, coding)
             lines += b"content-encoding: %b\r\nvary: accept-encoding\r\n" % coding
     exchange.relay(200, lines, body)
@@ -132,59 +134,6 @@ class Alone(Forward):
             self._application.completed(self.path, self.batch)
 
 
-class Again(Forward):
-    """A request whose batch failed, sent as it came."""
-
-    __slots__ = ("_open", "_retries")
-
-    def __init__(self, retries: "Retries", exchange: Exchange) -> None:
-        self._retries = retries
-        self._open = True
-        super().__init__(exchange, retries.application.pool)
-
-    def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
-        """The next may go."""
-        if self._open:
-            self._open = False
-            self._retries.ended()
-
-
-class Retries:
-    """The requests of a batch that was answered with an error, sent again alone, a few at a time, in its place."""
-
-    def __init__(self, application: "BatcherApplication", path: Path, batch: Batch[Member], parts: list[Part[Member]]) -> None:
-        self.application = application
-        self.path = path
-        self._batch = batch
-        self._left = parts[::-1]
-        self._running = 0
-        self._starting = False
-
-    def start(self) -> None:
-        """Send as many as may be in flight."""
-        if self._starting:
-            return
-        self._starting = True
-        while self._left and self._running < self.application.settings.max_in_flight:
-            part = self._left.pop()
-            member = part.ticket.item
-            if not member.exchange.cancelled:
-                self._running += 1
-                self.application.records.retries.add()
-                if part.rows == member.request.rows:
-                    Again(self, member.exchange)
-                else:
-                    self.application.send_merged(Merged(self.application, self.path, self._batch, [part], self))
-        self._starting = False
-        if not self._left and not self._running:
-            self.application.completed(self.path, self._batch)
-
-    def ended(self) -> None:
-        """One of them is answered."""
-        self._running -= 1
-        self.start()
-
-
 class Merged(WholeAnswer):
     """Parts of requests as one call: those of a batch, or with `retries` one of them, tried again."""
 
@@ -192,7 +141,7 @@ class Merged(WholeAnswer):
         self,
         application: "BatcherApplication",
         path: Path,
-        batch: Batch[Member],
+        batch: Batch[Member] | None,
         parts: list[Part[Member]],
         retries: Retries | None = None,
     ) -> None:
@@ -249,7 +198,8 @@ class Merged(WholeAnswer):
         common = set(first.header_list)
         for exchange in others:
             if exchange.header_list is not first.header_list:
-                common.intersection_update(exchange.header_list)
+                named = b"connection" in exchange.headers  # it may name fields that are not to be passed on
+                common.intersection_update(end_to_end(exchange.header_list) if named else exchange.header_list)
         kept = [field for field in first.header_list if (field in common or field[0] in TRACE) and field[0] not in OWN]
         fields = forwarded_headers(kept)
         if self.span is not None:
@@ -288,9 +238,7 @@ class Merged(WholeAnswer):
         try:
             answer = self._read(head, body)
         except BadGateway as error:
-            log.warning("%s: %s; not merged any more", self.path.target.decode("latin-1"), error.message)
-            self.path.refuse()
-            self.again()
+            self._unmergeable(error)
             return
         unlike, start = [], 0
         if self._retries is None:
@@ -305,23 +253,38 @@ class Merged(WholeAnswer):
             elif not member.take(part, answer, start, head):
                 unlike.append(part)
             start = end
-        for part in unlike:
-            self.application.send_alone(part.ticket.item)
+        if unlike:
+            self._send_alone(unlike)
         self._close()
+
+    def _send_alone(self, unlike: list[Part[Member]]) -> None:
+        """The answer had no form that these callers can read."""
+        if self._retries is None:
+            self.application.send_alone(self.path, unlike)
+            return
+        for part in unlike:
+            part.ticket.item.exchange.fail(BadGateway("the upstream's answer has no form that its caller can read"))
+
+    def _unmergeable(self, error: BadGateway) -> None:
+        """Merging shows in the answer."""
+        path = self.path
+        if self._batch is not None:
+            log.warning("%s: %s; such requests are not merged for a while", path.target.decode("latin-1"), error.message)
+            path.part_from_others(self._batch.group.key, monotonic())
+        self.again()
 
     def _read(self, head: ResponseHead, body: bytes) -> V1Answer | V2Answer:
         if self.path.is_v1:
             return V1Answer(body, self._rows)
-        given = dict(head.headers).get(JSON_LENGTH)
-        if given is not None and not (given.isdigit() and int(given) <= len(body)):
+        given, length, path = dict(head.headers).get(JSON_LENGTH), None, self.path
+        if given is not None and (length := json_length_of(given, len(body))) is None:
             raise BadGateway("the upstream's answer to a batch is not as long as it says")
-        json_length = None if given is None else int(given)
-        return V2Answer(body, json_length, self._rows, self.path.fixed, self.path.padding, self._lengths)
+        return V2Answer(body, length, self._rows, path.fixed, path.padding, self._lengths, path.rowed)
 
     def _refused(self, head: ResponseHead, body: bytes) -> None:
         """An answer, and not the one that was hoped for: it is each member's, or that of the one with the bad row."""
-        if len(self.parts) > 1 and self.application.settings.retry_alone:
-            self.application.ask(self.path)  # another model may be loaded by now
+        if len(self.parts) > 1 and self.application.settings.retry_alone and may_go_again(head):
+            self.application.ask(self.path, self.parts[0].ticket.item.exchange.headers)  # another model may be loaded by now
             self.again()
             return
         self._drop_rest()

@@ -151,8 +151,6 @@ class Policy(Generic[T]):
         flow.used_s += seconds - batch.charged_s
         flow.mean_s += LEARN * (seconds - flow.mean_s)
         flow.in_flight -= 1
-        if not flow.in_flight:
-            flow.newest = None
         group.in_flight -= 1
         self.in_flight -= 1
         if not group.in_flight:
@@ -277,8 +275,10 @@ class Policy(Generic[T]):
             if group.count and self._is_due(group, now):
                 flow.ready.append(group)
                 group.is_ready = True
-            else:
+            elif group.count:
                 self._arm(group)
+            else:  # those who waited for their turn are gone
+                self._drop_if_idle(group)
             if not flow.ready:
                 self._ready.remove(flow)
 
@@ -325,11 +325,7 @@ class Policy(Generic[T]):
         flow.in_flight += 1
         self.in_flight += 1
         flow.used_s += flow.mean_s
-        batch = Batch(group, parts, rows, now, flow.mean_s)
-        if flow.newest is not None:
-            flow.newest.ran_alone = batch.ran_alone = False
-        flow.newest = batch
-        return batch
+        return Batch(group, parts, rows, now, flow.mean_s)
 
     # ---- leaving the queue
 

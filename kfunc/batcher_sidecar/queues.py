@@ -39,23 +39,19 @@ class Part(Struct, Generic[T], eq=False):
 
 
 class Batch(Struct, Generic[T], eq=False):
-    """Parts that go out together; `charged_s` is what its flow has been charged so far.
-
-    `ran_alone`: so far no other batch of its flow has been in flight with it.
-    """
+    """Parts that go out together; `charged_s` is what its flow has been charged so far."""
 
     group: "Group[T]"
     parts: list[Part[T]]
     rows: int
     sent_at: float
     charged_s: float
-    ran_alone: bool = True
 
 
 class Flow(Generic[T]):
     """A model's groups. `used_s` is the time that its batches have held the upstream, the measure of fairness."""
 
-    __slots__ = ("groups", "hold_until", "in_flight", "max_rows", "mean_s", "newest", "period", "queued", "ready", "used_s")
+    __slots__ = ("groups", "hold_until", "in_flight", "max_rows", "mean_s", "period", "queued", "ready", "used_s")
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
@@ -63,7 +59,6 @@ class Flow(Generic[T]):
         self.ready: deque[Group[T]] = deque()  # due, and waiting for one of the batches in flight to end
         self.queued = 0
         self.in_flight = 0
-        self.newest: Batch[T] | None = None  # of those in flight
         self.used_s = 0.0
         self.period = 0
         self.mean_s = 0.0
@@ -91,7 +86,10 @@ class Group(Generic[T]):
         "in_flight",
         "is_ready",
         "is_touched",
-    ) + ("key", "levels", "rows")
+        "key",
+        "levels",
+        "rows",
+    )
 
     def __init__(self, key: Hashable, flow: Flow[T]) -> None:
         self.key = key

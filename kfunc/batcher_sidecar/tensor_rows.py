@@ -35,18 +35,29 @@ class Unrepresentable(Exception):
     """The values have no other form: whoever asks is served alone."""
 
 
-def cut_rows(data: Data, datatype: str, start: int, end: int, total: int) -> Data:
-    """The rows from `start` to before `end`, of `total`."""
-    if type(data) is bytes:
-        elements = data.split(b",")
-        width = len(elements) // total
-        return b",".join(elements[start * width : end * width])
-    if datatype == "BYTES" and type(data) is memoryview:
-        ends = element_ends(data)
-        width = (len(ends) - 1) // total
-        return data[ends[start * width] : ends[end * width]]
-    width = len(data) // total
-    return data[start * width : end * width]
+class Rows:
+    """A tensor of `total` rows that is cut several times: where its elements are is found once.
+
+    Raises Unrepresentable for BYTES that are none.
+    """
+
+    __slots__ = ("_data", "_elements", "_ends", "_width")
+
+    def __init__(self, data: Data, datatype: str, total: int) -> None:
+        self._data = data
+        self._elements = data.split(b",") if type(data) is bytes else None
+        self._ends = element_ends(data) if datatype == "BYTES" and type(data) is memoryview else None
+        count = len(data) if self._elements is None else len(self._elements)
+        self._width = (count if self._ends is None else len(self._ends) - 1) // total
+
+    def cut(self, start: int, end: int) -> Data:
+        """The rows from `start` to before `end`."""
+        first, last = start * self._width, end * self._width
+        if self._elements is not None:
+            return b",".join(self._elements[first:last])
+        if self._ends is not None:
+            return self._data[self._ends[first] : self._ends[last]]
+        return self._data[first:last]
 
 
 def element_ends(data: memoryview) -> list[int]:

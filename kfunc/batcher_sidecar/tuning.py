@@ -4,6 +4,9 @@ A request waits for at most one call before its own, so that two of them must fi
 than batches of that size can take, the queue would grow without end: then they grow until they can.
 """
 
+from typing import Any
+
+from kfunc.batcher_sidecar.queues import Batch
 from kfunc.batcher_sidecar.service_times import ServiceTimes
 
 FIRST_ROWS = 4
@@ -19,14 +22,12 @@ FADE = 0.99
 """Of the largest batch, with each that is smaller, and of the size that a queue asks for, with each call without one."""
 PRESSURE = 1.1
 """By how much the size grows with a call after which more than a batch waits."""
-ALONE_LATELY = 20
-"""Calls within which one ran alone: as long as there are such, only they are measured."""
 
 
 class Tuner:
     """For one model: `rows` is the size that it chose last."""
 
-    __slots__ = ("_floor", "_largest", "_shared", "_target_s", "rows", "tail", "times")
+    __slots__ = ("_floor", "_largest", "_target_s", "rows", "tail", "times")
 
     def __init__(self, target_s: float) -> None:
         self._target_s = target_s
@@ -34,28 +35,28 @@ class Tuner:
         self.tail = 1.2  # the slowest in a hundred calls, as a multiple of what is predicted
         self._largest = 0.0
         self._floor = 0.0
-        self._shared = ALONE_LATELY  # calls since one ran alone
         self.rows = FIRST_ROWS
 
-    def observe(self, rows: int, seconds: float, waiting: int = 0, *, alone: bool = True) -> int:
-        """Take up a call that took `seconds`, after which `waiting` requests wait; the size to use from now on.
+    def answered(self, batch: Batch[Any], now: float) -> None:
+        """Set the size of the batches to come of a model, by one that has been answered.
 
-        Not `alone`: another was in flight, and `seconds` count from its answer.
+        Its time is the one that its callers saw: where several are in flight and the upstream makes one call at a time,
+        they wait for one another there, which counts.
         """
-        self._shared = 0 if alone else self._shared + 1
-        if alone or self._shared >= ALONE_LATELY:
-            self._learn(rows, seconds)
-        self._floor = PRESSURE * max(self._floor, self.rows) if waiting > self.rows else FADE * self._floor
-        self._largest = max(float(rows), self._largest * FADE)
-        self.rows = min(MOST_ROWS, max(self._fitting(), int(self._floor)))
-        return self.rows
+        group = batch.group
+        group.flow.max_rows = self.observe(batch.rows, now - batch.sent_at, group.rows)
 
-    def _learn(self, rows: int, seconds: float) -> None:
+    def observe(self, rows: int, seconds: float, waiting: int = 0) -> int:
+        """Take up a call that took `seconds`, after which `waiting` rows wait; the size to use from now on."""
         if self.times.known and (predicted := self.times.predict(rows)) > 0:
             step = STEP * self.tail
             self.tail += step * QUANTILE if seconds > self.tail * predicted else -step * (1.0 - QUANTILE)
             self.tail = max(1.0, self.tail)
         self.times.observe(rows, seconds)
+        self._floor = PRESSURE * max(self._floor, self.rows) if waiting > self.rows else FADE * self._floor
+        self._largest = max(float(rows), self._largest * FADE)
+        self.rows = min(MOST_ROWS, max(self._fitting(), int(self._floor)))
+        return self.rows
 
     def _fitting(self) -> int:
         """Rows of which two calls fit into the time."""

@@ -16,6 +16,8 @@ _ANY = msgspec.json.Decoder()
 
 LARGE_ROW = 4096
 """Bytes from which on a row's form is told from its text."""
+MAX_COMMON = 4096
+"""Bytes of other members that requests must have in common: groups keep them when the requests are gone."""
 PREDICTIONS = "predictions"
 
 
@@ -48,6 +50,8 @@ def read(body: bytes) -> tuple[V1Request, Hashable] | None:
     except (KeyError, *ERRORS):
         return None
     others = tuple(sorted([(name, bytes(value)) for name, value in document.items()])) if document else ()
+    if others and sum([len(name) + len(value) for name, value in others]) > MAX_COMMON:
+        return None
     return V1Request(rows, document), (others, form)
 
 
@@ -75,7 +79,10 @@ def merge(pieces: list[tuple[V1Request, int, int]]) -> bytes:
 
 
 class V1Answer:
-    """An answer to several requests. Raises BadGateway where it has other rows than were asked."""
+    """An answer to several requests. Raises BadGateway where it has other rows than were asked.
+
+    So may have what stands beside the predictions: an array of as many elements is not everybody's.
+    """
 
     __slots__ = ("_opening", "_texts")
 
@@ -88,6 +95,9 @@ class V1Answer:
             document = {}
         if len(self._texts) != total:
             raise BadGateway("the upstream's answer to a batch does not have a prediction for each instance")
+        for name, value in document.items():
+            if bytes(value).startswith(b"[") and len(_LIST.decode(value)) == total:
+                raise BadGateway(f"{name!r} of the upstream's answer to a batch may have a value for each instance")
         opening = msgspec.json.encode(document)[:-1]
         self._opening = opening if opening == b"{" else opening + b","
 

@@ -33,7 +33,15 @@ class Output:
     `trim` are its size in the ragged dimension, that dimension, and whose length it has; None: it is not ragged.
     """
 
-    __slots__ = ("_binary", "_elements", "_ends", "_is_text", "_total", "_trailing", "_whole", "_width") + (
+    __slots__ = (
+        "_binary",
+        "_elements",
+        "_ends",
+        "_is_text",
+        "_total",
+        "_trailing",
+        "_whole",
+        "_width",
         "batched",
         "datatype",
         "name",
@@ -158,8 +166,9 @@ class Output:
 class V2Answer:
     """A complete answer to a merged request of `total` rows.
 
-    `fixed` are outputs that have no batch dimension by the model's metadata; `lengths` the batch's ragged sizes.
-    Raises BadGateway where it is none, or has other rows than were asked.
+    `fixed` are outputs that have no batch dimension by the model's metadata, `rowed` those that have one: what comes
+    with other rows must not be given to everybody. `lengths` are the batch's ragged sizes. Raises BadGateway where it
+    is no answer, or has other rows than were asked.
     """
 
     __slots__ = ("all_json", "opening", "outputs", "ragged")
@@ -172,6 +181,7 @@ class V2Answer:
         fixed: frozenset[str] = frozenset(),
         padding: Padding | None = None,
         lengths: dict[str, int] | None = None,
+        rowed: frozenset[str] = frozenset(),
     ) -> None:
         try:
             document: dict[str, Any] = _DOCUMENT.decode(body if json_length is None else body[:json_length])
@@ -190,7 +200,10 @@ class V2Answer:
             at += size or 0
             if binary is not None and len(binary) != size:
                 raise BadGateway(NO_DATA)
-            self.outputs.append(Output(output, total, binary, fixed))
+            made = Output(output, total, binary, fixed)
+            if not made.batched and made.name in rowed:
+                raise BadGateway(f"output {made.name!r} of the upstream's answer to a batch of {total} rows has other rows")
+            self.outputs.append(made)
         if self.outputs and not any(output.batched for output in self.outputs):
             raise BadGateway(f"the upstream's answer to a batch of {total} rows has other numbers of rows")
         self.opening = opening(document, "id", "outputs")

@@ -11,7 +11,7 @@ import msgspec
 
 from kfunc.batcher_sidecar.number_text import join
 from kfunc.batcher_sidecar.padding import Padding
-from kfunc.batcher_sidecar.tensor_rows import cut_rows, to_binary
+from kfunc.batcher_sidecar.tensor_rows import to_binary
 from kfunc.batcher_sidecar.v2_requests import V2Request
 from kfunc.protocol import v2
 from kfunc.protocol.messages import InferRequest, RequestedOutput, Tensor
@@ -63,7 +63,7 @@ def _piece(request: V2Request, index: int, start: int, end: int, lengths: dict[s
     """An input of one request: the rows that travel, as long as the others'."""
     tensor = request.inputs[index]
     if end - start != request.rows:
-        data = cut_rows(tensor.data, tensor.datatype, start, end, request.rows)
+        data = request.rows_of(index).cut(start, end)
         tensor = Tensor(tensor.name, [end - start, *tensor.shape[1:]], tensor.datatype, data)
     if padding is not None and tensor.name in lengths:
         tensor = padding.filled(tensor, lengths[tensor.name])

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from kfunc.batcher_sidecar.number_text import number_text
 from kfunc.batcher_sidecar.padding import Padding
-from kfunc.batcher_sidecar.tensor_rows import Unrepresentable, element_ends
+from kfunc.batcher_sidecar.tensor_rows import Rows, Unrepresentable, element_ends
 from kfunc.errors import InvalidRequest
 from kfunc.protocol import v2, v2_binary
 from kfunc.protocol.datatypes import DATATYPES, element_count
@@ -23,6 +23,8 @@ OWN = (PRIORITY, TIMEOUT, v2_binary.ALL_WANTED)
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NOT_NUMBERS = frozenset(("BOOL", "BYTES"))
 MAX_TIMEOUT_US = 10**12
+# Of what requests must have in common: groups keep it when the requests are gone.
+MAX_NAME, MAX_INPUTS, MAX_COMMON = 256, 64, 4096
 
 
 class RawTensor(Struct, gc=False, forbid_unknown_fields=True):
@@ -53,7 +55,7 @@ class V2Request(Struct):
     `wanted`: outputs in binary, by name, or all or none. `binary`: not only JSON, in or out.
     `altered`: it has an input more than the caller sent.
     `level` and `timeout_s` are what it says of its turn; None: nothing. `lengths`: its size in the ragged
-    dimension, by input.
+    dimension, by input. `cuts`: its inputs, if it was cut.
     """
 
     inputs: list[Tensor]
@@ -67,6 +69,13 @@ class V2Request(Struct):
     wanted: dict[str, bool] | bool = False
     altered: bool = False
     lengths: dict[str, int] | None = None
+    cuts: list[Rows] | None = None
+
+    def rows_of(self, index: int) -> Rows:
+        """An input of a request that goes in several calls."""
+        if self.cuts is None:
+            self.cuts = [Rows(each.data, each.datatype, self.rows) for each in self.inputs]
+        return self.cuts[index]
 
 
 def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple[V2Request, Hashable] | None:
@@ -74,7 +83,7 @@ def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple
     try:
         raw = _REQUEST.decode(body if json_length is None else body[:json_length])
         inputs = _tensors(raw, body, json_length)
-        if inputs is None:
+        if inputs is None or len(inputs) > MAX_INPUTS:
             return None
         request = V2Request(inputs, inputs[0].shape[0], raw.id, raw.parameters, raw.outputs, json_length is not None)
         if (raw.parameters or raw.outputs) and not _take_parameters(request):
@@ -83,12 +92,17 @@ def read(body: bytes, json_length: int | None, padding: Padding | None) -> tuple
         return None
     signature: list[Any] = []
     for tensor in inputs:
+        if len(tensor.name) > MAX_NAME:
+            return None
         signature += (tensor.name, tensor.datatype, *tensor.shape[1:])
     if padding is not None:
         signature = padding.signature(request)
     if request.parameters or request.outputs is not None:
         names = None if request.outputs is None else [output.name for output in request.outputs]
-        signature.append(msgspec.json.encode((request.parameters, names), order="sorted"))
+        common = msgspec.json.encode((request.parameters, names), order="sorted")
+        if len(common) > MAX_COMMON:
+            return None
+        signature.append(common)
     return request, tuple(signature)
 
 

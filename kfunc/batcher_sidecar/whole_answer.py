@@ -1,9 +1,11 @@
 """Calls of the upstream that want their answer in one piece."""
 
+from abc import ABC, abstractmethod
+
 from kfunc.http.upstream import ResponseHead
 
 
-class WholeAnswer:
+class WholeAnswer(ABC):
     """A Call that wants its answer in one piece, however large."""
 
     idempotent = False
@@ -26,9 +28,9 @@ class WholeAnswer:
         if self._head is not None:
             self.on_response(self._head, b"".join(self._parts))
 
-    def on_pressure(self, paused: bool) -> None:
+    def on_pressure(self, paused: bool) -> None:  # noqa: B027 (nothing to be done is what most do)
         """What is sent is in memory already."""
 
+    @abstractmethod
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """The answer."""
-        raise TypeError("a subclass takes the answer")

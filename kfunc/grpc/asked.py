@@ -6,8 +6,8 @@ from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange, Transmitter
 from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.wire import Headers
+from kfunc.protocol.v2_binary import JSON_LENGTH
 
-JSON_LENGTH = b"inference-header-content-length"
 # What says how the call's own body is written, and what would make another request of it.
 NOT_PASSED = frozenset(
     (b"accept", b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"expect", b"te")

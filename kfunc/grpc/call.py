@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from kfunc.errors import BadGateway, DeadlineExceeded, InvalidRequest, KfuncError, PayloadTooLarge, Unsupported
 from kfunc.grpc.asked import Asked, unasked
 from kfunc.http.exchange import Exchange
-from kfunc.http.wire import header_lines
+from kfunc.http.wire import LEAST_CODED, header_lines
 from kfunc.protocol.grpc.framing import HEAD_BYTES, head, only_message
 from kfunc.protocol.grpc.status import CANCELLED, GOOD, OK, OPENING, code_of, decode_timeout
+from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
 
 CODINGS = (b"gzip", b"deflate")
 LARGE = 256 * 1024  # bytes: more is inflated, deflated and read in a thread
-LEAST_CODED = 1024  # bytes: less is not worth a coding
 OPENING_LINES = header_lines(OPENING)
 # Of REST's answer, what is not metadata of the call's.
 NOT_METADATA = frozenset(
-    (b"connection", b"content-encoding", b"content-length", b"content-type", b"date", b"inference-header-content-length")
+    (b"connection", b"content-encoding", b"content-length", b"content-type", b"date", JSON_LENGTH)
     + (b"server", b"transfer-encoding", b"vary", b"x-request-id")
 )
 

@@ -1,7 +1,7 @@
 """ModelStreamInfer: each request is REST's `infer_stream`, whose parts are sent as they come; errors are answers too."""
 
 from kfunc.errors import BadGateway, KfuncError
-from kfunc.grpc.asked import JSON_LENGTH, Asked, error_of, field_of, head_of
+from kfunc.grpc.asked import Asked, error_of, field_of, head_of
 from kfunc.grpc.call import LARGE
 from kfunc.grpc.reading import read_later
 from kfunc.grpc.stream import StreamCall
@@ -15,6 +15,7 @@ from kfunc.protocol.grpc.services import STREAM_ANSWER
 from kfunc.protocol.grpc.status import CANCELLED, code_of
 from kfunc.protocol.messages import InferRequest, InferResponse
 from kfunc.protocol.parts import CONTENT_TYPE, PartReader
+from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 
 STREAM, ONCE = "/infer_stream", "/infer"
 ERROR = b'{"error":'
@@ -88,8 +89,8 @@ class InferStream(StreamCall):
         try:
             if status != 200:
                 raise error_of(lines, status, body)
-            length = field_of(lines, JSON_LENGTH)
-            self.on_part(body, int(length) if length.isdigit() else len(body))
+            length = number_of(field_of(lines, JSON_LENGTH))
+            self.on_part(body, len(body) if length is None else length)
         except KfuncError as error:
             self._failed(error)
         else:

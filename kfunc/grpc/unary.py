@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from kfunc.grpc.asked import JSON_LENGTH, Asked, Taker, error_of, field_of, head_of
+from kfunc.grpc.asked import Asked, Taker, error_of, field_of, head_of
 from kfunc.grpc.call import LARGE, Call, Parts
 from kfunc.grpc.reading import check_question, read_later
 from kfunc.http.exchange import Exchange
@@ -14,6 +14,7 @@ from kfunc.protocol.grpc.plans import Plan
 from kfunc.protocol.grpc.request import decode_request
 from kfunc.protocol.grpc.rest import answer_parts, model_path, request_head, with_raw_data
 from kfunc.protocol.messages import InferRequest, InferResponse
+from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront
@@ -77,8 +78,8 @@ class InferCall(Call):
         """The ModelInferResponse of a V2 answer."""
         if status != 200:
             raise error_of(lines, status, body)
-        length = field_of(lines, JSON_LENGTH)
-        return answer_parts(body, int(length) if length.isdigit() else len(body), raw=self._raw)
+        length = number_of(field_of(lines, JSON_LENGTH))
+        return answer_parts(body, len(body) if length is None else length, raw=self._raw)
 
 
 class QuestionCall(Call):

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, KfuncError, UnsupportedMediaType
-from kfunc.handlers.forms import JSON_LENGTH, Form
+from kfunc.handlers.forms import Form
 from kfunc.http.exchange import Exchange
 from kfunc.http.identity import new_request_id
 from kfunc.http.wire import Headers, error_body
@@ -34,6 +34,7 @@ from kfunc.protocol.incoming_events import (
 )
 from kfunc.protocol.messages import InferRequest, Tensor, TensorSpec
 from kfunc.protocol.own_events import source_of
+from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.handlers.inference import Endpoint, Inference

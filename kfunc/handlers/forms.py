@@ -9,13 +9,11 @@ from math import inf
 
 from kfunc.errors import InvalidRequest, UnsupportedMediaType
 from kfunc.http.exchange import Exchange
-from kfunc.http.wire import JSON
+from kfunc.http.wire import JSON, LEAST_CODED
+from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 
 OCTETS = b"application/octet-stream"
-JSON_LENGTH = b"inference-header-content-length"
 PICTURE, TABLE = "picture", "table"
-LEAST_CODED = 1024  # bytes: less is not worth a coding
-MAX_DIGITS = 15
 
 
 class Form:
@@ -83,9 +81,10 @@ def _told(headers: Mapping[bytes, bytes]) -> Form:
         return _usual(coding, accepted) if coding or accepted else PLAIN
     if length is None:
         return Form(coding, None, accepted, event=event)
-    if not length.isdigit() or len(length) > MAX_DIGITS:
+    json_length = number_of(length)
+    if json_length is None:
         raise InvalidRequest("Inference-Header-Content-Length must be a number of bytes")
-    return Form(coding, int(length), accepted, event=event)
+    return Form(coding, json_length, accepted, event=event)
 
 
 def _kind(content_type: bytes) -> str:

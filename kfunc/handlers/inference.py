@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from kfunc.handlers.forms import JSON_LENGTH, OCTETS, PICTURE, Form, form_of
+from kfunc.handlers.forms import OCTETS, PICTURE, Form, form_of
 from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.tasks import AnswerTasks
 from kfunc.http.wire import JSON, Headers
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse
+from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.handlers.events import Events

@@ -15,7 +15,7 @@ from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments, access_log_share
-from kfunc.process.lifecycle import Life, keep_memory, wind_down
+from kfunc.process.lifecycle import Life, allow_connections, keep_memory, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry
 from kfunc.process.page import with_page
@@ -138,6 +138,7 @@ def _take_up(application: Application, crew: Crew) -> None:
     from kfunc.handlers.memory import keep_freed_memory  # it comes with the models
 
     keep_memory()
+    allow_connections()
     keep_freed_memory()
     application.start()
     crew.report_loaded()

@@ -12,6 +12,9 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
+LEAST_CODED = 1024
+"""Bytes of an answer: less is not worth a content coding."""
+
 END_OF_HEAD = b"\r\n\r\n"
 
 # The content types that are answered with, as whole lines.

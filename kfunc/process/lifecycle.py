@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import monotonic
 from typing import Any, NoReturn, Protocol
 
@@ -19,6 +20,7 @@ from kfunc.telemetry import log_lines
 BEAT_S = 0.5
 RECONNECT_S = 0.1
 GC_THRESHOLD = 20_000
+MAX_FILES = 65_536
 
 
 class Pulse(Protocol):
@@ -86,6 +88,17 @@ def keep_memory() -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     gc.enable()
+
+
+def allow_connections() -> None:
+    """Open files as many as may be: where the usual limit is 1,024, it is met before limits.max_connections."""
+    from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit  # start-up time: nobody waits for it here
+
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            setrlimit(RLIMIT_NOFILE, (wanted, hard))
 
 
 def exit_now(status: int) -> NoReturn:

@@ -12,7 +12,7 @@ from kfunc.http.exchange import Application
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.server import HttpServer
 from kfunc.process.arguments import access_log_share, parse_arguments
-from kfunc.process.lifecycle import Life, keep_memory, report, run, use_form, wind_down
+from kfunc.process.lifecycle import Life, allow_connections, keep_memory, report, run, use_form, wind_down
 from kfunc.process.management import serve_management
 from kfunc.process.observing import start_telemetry, traced
 from kfunc.process.page import with_page
@@ -42,6 +42,8 @@ class Parts:
         self.metrics = Metrics(component)
         self.recorder = RequestRecorder(self.metrics, access_log=access_log, keep=keep)
         self.pool = UpstreamPool(upstream, config.timeout_s)
+        if upstream.path:  # what waited in front of a process of ours would wait without its order, deadlines and bounds
+            self.pool.max_connections = config.limits.max_connections
         self.at_start: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
         self.on_spans: Callable[[SpanExport], Details | None] = lambda spans: None
@@ -90,6 +92,7 @@ def start_sidecar(
         management = await serve_management(parts.metrics, manage_listener, arguments.scrape, recent=parts.recorder.recent)
         life.watch(config.hang_timeout_s)
         keep_memory()
+        allow_connections()
         if offers_grpc and not arguments.listen.path:
             prepare()
         telemetry = await start_telemetry(config, parts.metrics, outermost=not arguments.listen.path)

@@ -7,7 +7,7 @@ import msgspec
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.datatypes import DATATYPES, element_count
-from kfunc.protocol.json_text import may_hold_booleans, require_shallow
+from kfunc.protocol.json_text import cause, may_hold_booleans, require_shallow
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor
 
 _REQUEST = msgspec.json.Decoder(InferRequest)
@@ -21,7 +21,7 @@ def decode_request(body: bytes, model_name: str = "", model_version: str = "") -
     try:
         request = _REQUEST.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the request is not a V2 inference request: {_cause(error)}") from None
+        raise InvalidRequest(f"the request is not a V2 inference request: {cause(error)}") from None
     request.model_name = model_name
     request.model_version = model_version
     check_parameters(request)
@@ -122,9 +122,3 @@ def tensor_documents(tensors: list[Tensor]) -> list[dict[str, Any]]:
 def metadata_document(metadata: ModelMetadata) -> dict[str, Any]:
     """The answer to a model metadata request (Model Metadata Response JSON Object)."""
     return cast(dict[str, Any], msgspec.to_builtins(metadata))
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)

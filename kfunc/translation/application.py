@@ -9,10 +9,11 @@ import msgspec
 import orjson
 
 from kfunc.errors import BadGateway, InvalidRequest, KfuncError
-from kfunc.grpc.asked import JSON_LENGTH, Asked, Taker, field_of, head_of
+from kfunc.grpc.asked import Asked, Taker, field_of, head_of
 from kfunc.http.exchange import Application, Exchange
 from kfunc.protocol import v1, v2, v2_binary
 from kfunc.protocol.messages import InferRequest, ModelMetadata
+from kfunc.protocol.v2_binary import JSON_LENGTH
 from kfunc.translation import forms
 
 METADATA_S = 60.0
@@ -210,9 +211,10 @@ def _decode(exchange: Exchange, body: bytes) -> InferRequest:
     length = exchange.headers.get(JSON_LENGTH)
     if length is None:
         return v2.decode_request(body)
-    if not length.isdigit() or len(length) > 18:
-        raise InvalidRequest("Inference-Header-Content-Length is not a number")
-    return v2_binary.decode_request(body, int(length))
+    json_length = v2_binary.number_of(length)
+    if json_length is None:
+        raise InvalidRequest("Inference-Header-Content-Length must be a number of bytes")
+    return v2_binary.decode_request(body, json_length)
 
 
 def _metadata_of(body: bytes) -> ModelMetadata:

@@ -166,13 +166,19 @@ def row(*values: object, **more: object) -> dict[str, object]:
     return {"inputs": [{**ROW, "data": list(values)}], **more}
 
 
-def serve(test: Callable[[Pod], Coroutine[Any, Any, None]], answer: Answer = echo, keep: int = 0, **settings: Any) -> None:
+def serve(
+    test: Callable[[Pod], Coroutine[Any, Any, None]],
+    answer: Answer = echo,
+    keep: int = 0,
+    timeout_s: float = 30.0,
+    **settings: Any,
+) -> None:
     """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`."""
 
     async def main() -> None:
         upstream = Upstream(answer)
         server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-        pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), 30.0)
+        pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), timeout_s)
         metrics = Metrics("batcher")
         recorder = RequestRecorder(metrics, access_log=False, keep=keep)
         batcher = HttpServer(

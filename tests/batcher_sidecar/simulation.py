@@ -1,7 +1,7 @@
 """A closed loop of callers, the policy and an upstream, in simulated time."""
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from kfunc.batcher_sidecar.policy import Bounds, Policy
@@ -9,9 +9,16 @@ from kfunc.batcher_sidecar.queues import Batch
 
 
 class Simulation:
-    """`callers` that ask again `think_s` after each answer, in front of an upstream that makes one call at a time."""
+    """`callers` that ask again `think_s` after each answer, in front of an upstream that makes `at_once` calls at a time."""
 
-    def __init__(self, bounds: Bounds, service_s: Callable[[int], float], callers: int, think_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        service_s: Callable[[int], float],
+        callers: int,
+        think_s: Callable[[], float],
+        at_once: int = 1,
+    ) -> None:
         self.policy: Policy[float] = Policy(bounds)
         self.flow = self.policy.flow()
         self.sizes: list[int] = []
@@ -21,7 +28,7 @@ class Simulation:
         self._think_s = think_s
         self._numbers = count()
         self._events: list[tuple[float, int, Batch[float] | None]] = []
-        self._free_at = 0.0
+        self._free_at = [0.0] * at_once  # a heap
         for _ in range(callers):
             self._schedule(think_s(), None)
 
@@ -43,8 +50,9 @@ class Simulation:
                     return
                 self._happens(now, batch)
             for batch in self.policy.take(now):
-                self._free_at = max(self._free_at, now) + self._service_s(batch.rows)
-                self._schedule(self._free_at, batch)
+                ends_at = max(self._free_at[0], now) + self._service_s(batch.rows)
+                heapreplace(self._free_at, ends_at)
+                self._schedule(ends_at, batch)
 
     def _happens(self, now: float, batch: Batch[float] | None) -> None:
         if batch is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kfunc.batcher_sidecar.policy import Bounds, Policy
+from kfunc.batcher_sidecar.policy import MAX_IDLE_GROUPS, Bounds, Policy
 from kfunc.batcher_sidecar.queues import Batch, Flow, Ticket
 from kfunc.errors import DeadlineExceeded, Unavailable
 
@@ -247,6 +247,17 @@ def test_groups_that_are_idle_are_forgotten_but_for_some() -> None:
         driver.add_and_take("x", key=str(number))
         driver.complete()
     assert len(driver.flow.groups) <= 65
+
+
+def test_groups_whose_requests_were_late_while_they_waited_for_their_turn_are_forgotten_too() -> None:
+    driver = Driver(max_in_flight_total=1, max_queue=1000)
+    driver.add_and_take("first", key="first")
+    for number in range(500):
+        driver.add_and_take("late", key=str(number), expires_at=0.5)
+    driver.now = 1.0
+    assert driver.sent() == []
+    driver.complete()
+    assert len(driver.flow.groups) <= MAX_IDLE_GROUPS
 
 
 def test_what_has_gone_out_is_not_kept_until_its_deadline_or_its_latency_would_have_passed() -> None:

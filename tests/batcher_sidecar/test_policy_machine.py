@@ -4,13 +4,13 @@ No request is lost, none given out or turned away twice, no row twice; no bound 
 goes out, and nothing that is due stays.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kfunc.batcher_sidecar.policy import Bounds, Policy
+from kfunc.batcher_sidecar.policy import MAX_DEAD, MAX_IDLE_GROUPS, Bounds, Policy
 from kfunc.batcher_sidecar.queues import NEVER, Batch, Flow, Ticket
 from kfunc.errors import DeadlineExceeded, Unavailable
 
@@ -196,6 +196,16 @@ class PolicyMachine(RuleBasedStateMachine):
         groups = [batch.group for batch in self.in_flight]
         assert max(map(groups.count, groups), default=0) <= self.bounds.max_in_flight
         assert self.policy.in_flight == len(groups) + self.entered <= self.bounds.max_in_flight_total
+
+    @invariant()
+    def a_group_that_holds_nothing_will_be_forgotten(self) -> None:
+        if not hasattr(self, "policy"):
+            return
+        policy: Any = self.policy
+        groups = [group for flow in self.flows for group in flow.groups.values()]
+        assert all(group.count or group.in_flight or group.is_ready or group in policy._idle for group in groups)
+        assert len(policy._idle) <= MAX_IDLE_GROUPS
+        assert len(policy._timers) <= 2 * policy.queued + MAX_DEAD + len(groups)
 
     @invariant()
     def nothing_that_is_due_stays(self) -> None:

@@ -5,7 +5,6 @@ from random import Random
 import pytest
 
 from kfunc.batcher_sidecar.policy import Bounds
-from kfunc.batcher_sidecar.queues import Batch
 from kfunc.batcher_sidecar.service_times import ServiceTimes
 from kfunc.batcher_sidecar.tuning import FIRST_ROWS, MOST_ROWS, Tuner
 from tests.batcher_sidecar.simulation import Simulation
@@ -20,26 +19,18 @@ def test_the_parts_of_a_calls_time_are_told_apart(fixed_s: float, row_s: float) 
     assert times.predict(64) == pytest.approx(fixed_s + row_s * 64, rel=0.01)
 
 
-def closed_loop(target_s: float, callers: int) -> tuple[Simulation, Tuner]:
+def closed_loop(target_s: float, callers: int, in_flight: int = 1, at_once: int = 1) -> tuple[Simulation, Tuner]:
     """Callers who think for 10 ms, an upstream of 5 ms and 0.1 ms a row, after the tuner has had its time."""
     random = Random(2)
     simulation = Simulation(
-        Bounds(max_rows=FIRST_ROWS, max_latency_s=0.002, max_in_flight=1, max_queue=10_000),
+        Bounds(max_rows=FIRST_ROWS, max_latency_s=0.002, max_in_flight=in_flight, max_queue=10_000),
         lambda rows: (0.005 + 0.0001 * rows) * (1 + 0.05 * random.random()),
         callers,
         lambda: 0.02 * random.random(),
+        at_once,
     )
     tuner = Tuner(target_s)
-    answered_at = 0.0
-
-    def learn(batch: Batch[float], now: float) -> None:
-        nonlocal answered_at
-        seconds = now - max(batch.sent_at, answered_at)
-        answered_at = now
-        waiting = simulation.flow.queued
-        simulation.flow.max_rows = tuner.observe(batch.rows, seconds, waiting, alone=batch.ran_alone)
-
-    simulation.on_complete = learn
+    simulation.on_complete = tuner.answered
     simulation.run(5.0)
     simulation.run(15.0)
     return simulation, tuner
@@ -49,6 +40,19 @@ def closed_loop(target_s: float, callers: int) -> tuple[Simulation, Tuner]:
 def test_the_time_is_kept_to_in_a_closed_loop(target_s: float) -> None:
     simulation, _ = closed_loop(target_s, 40)
     assert simulation.p99 <= target_s
+
+
+@pytest.mark.parametrize("target_s", [0.025, 0.04])
+def test_the_time_is_kept_to_with_several_batches_in_flight_at_a_server_that_makes_several_calls(target_s: float) -> None:
+    simulation, tuner = closed_loop(target_s, 100, in_flight=4, at_once=4)
+    assert simulation.p99 <= target_s
+    assert tuner.rows > FIRST_ROWS
+
+
+def test_batches_that_wait_for_each_other_upstream_grow_until_they_take_what_arrives() -> None:
+    simulation, tuner = closed_loop(0.025, 400, in_flight=4)
+    assert tuner.rows > 8 * FIRST_ROWS
+    assert simulation.p99 <= 0.07  # of 400 callers with the first size: 0.54 s
 
 
 def test_a_time_that_cannot_be_kept_to_makes_no_queue_without_end() -> None:

@@ -24,6 +24,7 @@ CASES = {
     "structured": (STRUCTURED, encoded(LEAST), True),
     "structured, another's that speaks of it": (STRUCTURED, encoded(OTHER), False),
     "structured, of which only the beginning is here": (STRUCTURED, encoded({**LEAST, "data": "x" * 99})[:-50], True),
+    "structured, with slashes as escapes": (STRUCTURED, encoded(LEAST).replace(b"/", b"\\/"), True),
     "a batch with one": (BATCHED, encoded(OTHER, LEAST), True),
     "a batch without": (BATCHED, encoded(OTHER, OTHER), False),
     "no event": ({b"content-type": b"application/json"}, encoded(LEAST), False),

@@ -1,0 +1,50 @@
+"""What is known of a path: whether a request may go unread, and which are merged."""
+
+import pytest
+
+from kfunc.batcher_sidecar.paths import MAX_UNMERGED, UNMERGED_S, Path
+from kfunc.batcher_sidecar.policy import Bounds, Policy
+from kfunc.config.batcher import Batcher
+from kfunc.protocol.messages import ModelMetadata, TensorSpec
+
+
+def path_of(datatype: str = "FP32", width: int = 4) -> Path:
+    """A path of a model that takes rows of so many elements, 8 of them in a call."""
+    path = Path(b"/v2/models/m/infer", Batcher(max_batch_size=8), Policy(Bounds(max_rows=8)))
+    path.learn(ModelMetadata("m", ["1"], "test", [TensorSpec("x", datatype, [-1, width])], []))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("datatype", "body", "binary", "may"),
+    [
+        ("UINT8", b"x" * 32, True, False),
+        ("UINT8", b"x" * 33, True, True),
+        ("FP32", b"x" * 64, True, False),
+        ("FP32", b"x" * 65, True, True),
+        ("FP32", b"1," * 31 + b"1", False, False),
+        ("FP32", b"1," * 35 + b"1", False, True),
+        ("FP32", b"1.234567," * 31 + b"1", False, False),
+    ],
+)
+def test_a_request_that_may_have_more_rows_than_a_call_is_read(datatype: str, body: bytes, binary: bool, may: bool) -> None:
+    assert path_of(datatype).may_have_more_rows(body, binary) is may
+
+
+def test_a_group_in_whose_answers_merging_showed_is_not_merged_for_a_while_and_others_are() -> None:
+    path = path_of()
+    path.part_from_others(("a",), 10.0)
+    assert not path.is_merged(("a",), 10.0)
+    assert path.is_merged(("b",), 10.0)
+    assert path.is_merged(("a",), 10.0 + UNMERGED_S)
+
+
+def test_where_merging_shows_in_many_groups_none_is_merged_for_a_while() -> None:
+    path = path_of()
+    for number in range(MAX_UNMERGED + 10):
+        path.part_from_others((number,), 10.0)
+    assert not path.is_merged(("another",), 10.0)
+    assert len(path.unmerged) <= MAX_UNMERGED + 1
+    path.part_from_others((0,), 10.0 + UNMERGED_S)
+    assert path.is_merged(("another",), 10.0 + UNMERGED_S)
+    assert len(path.unmerged) == 1
