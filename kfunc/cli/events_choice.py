@@ -9,6 +9,7 @@ import click
 
 from kfunc.cli.events import FILE_NAME, STATE_FOLDER
 from kfunc.event_log.choosing import Choice, choose
+from kfunc.event_log.pairing import Exchange, pair
 from kfunc.event_log.reading import read_events
 from kfunc.event_log.stored import Stored
 
@@ -71,3 +72,10 @@ class Faults:
 def chosen_events(source: str, chosen: Choice, faults: Faults) -> Iterator[Stored]:
     """The events of a source that are meant."""
     return filter(chosen, read_events(source, faults))
+
+
+def chosen_exchanges(source: str, chosen: Choice, faults: Faults) -> Iterator[Exchange]:
+    """The requests of a source with their answers, where either of the two is meant."""
+    for each in pair(read_events(source, faults)):
+        if chosen(each.request) or (each.response is not None and chosen(each.response)):
+            yield each

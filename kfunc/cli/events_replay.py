@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from kfunc.cli.events_choice import Faults, chosen_events, filters
+from kfunc.cli.events_choice import Faults, chosen_events, chosen_exchanges, filters
 from kfunc.event_log.choosing import Choice
-from kfunc.event_log.pairing import pair
 from kfunc.event_log.replaying import DIFFERENT, FAILED, SAME, UNCOMPARED, Outcome, Summary
 from kfunc.event_log.stored import Stored
 from kfunc.protocol.compare import TOLERANCE
@@ -58,9 +57,8 @@ def replay(
     path that it came to; with --compare the new answers are held against the logged ones.
     """
     faults = Faults()
-    events = chosen_events(source, chosen, faults)
     if as_events or not target.startswith(("http://", "https://")):
-        return _to_sink(events, target, rate, output)
+        return _to_sink(chosen_events(source, chosen, faults), target, rate, output)
     from kfunc.event_log.sending import Replay
 
     run = Replay(target, connections=connections, rate=rate, timeout_s=timeout_s, endpoint=endpoint, tolerance=tolerance)
@@ -72,7 +70,7 @@ def replay(
         summary.add(outcome)
         _tell(outcome, output)
 
-    run.run(pair(events), tell)
+    run.run(chosen_exchanges(source, chosen, faults), tell)
     _summarize(summary, output, compare=compare)
     return UNEQUAL if fail and (summary[DIFFERENT] or summary[FAILED] or faults.count) else 0
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from kfunc.event_log.stored import REQUEST, RESPONSE, Stored
 
 MOST_WAITING = 10_000
-"""Requests whose answers have not come yet: past it the oldest goes without."""
+"""Requests whose answers have not come yet, and answers without their requests: past it the oldest goes without."""
 
 
 class Exchange(Struct, frozen=True):
@@ -20,6 +20,7 @@ class Exchange(Struct, frozen=True):
 def pair(events: Iterable[Stored]) -> Iterator[Exchange]:
     """Each request once, when its answer is read, or at the end; an answer without a request is left out."""
     waiting: dict[tuple[str, str], Stored] = {}
+    early: dict[tuple[str, str], Stored] = {}  # answers that a retry has put before their requests
     seen: set[int] = set()  # hashes: a log may be long
     for event in events:
         identity = hash(event.identity)
@@ -27,12 +28,18 @@ def pair(events: Iterable[Stored]) -> Iterator[Exchange]:
             continue
         seen.add(identity)
         call = (event.source, _call(event))
-        if event.kind == REQUEST:
+        if event.kind == REQUEST and (response := early.pop(call, None)) is not None:
+            yield Exchange(event, response)
+        elif event.kind == REQUEST:
             waiting[call] = event
             if len(waiting) > MOST_WAITING:
                 yield Exchange(waiting.pop(next(iter(waiting))))
         elif (request := waiting.pop(call, None)) is not None:
             yield Exchange(request, event)
+        else:
+            early[call] = event
+            if len(early) > MOST_WAITING:
+                del early[next(iter(early))]
     for request in waiting.values():
         yield Exchange(request)
 

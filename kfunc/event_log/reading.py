@@ -107,8 +107,13 @@ class Follower:
             yield from self._whole_lines()
             if _was_replaced(self._file, self._path):
                 yield from self._whole_lines()  # what was written just before
+                try:
+                    successor = self._path.open("rb")
+                except OSError:  # it is just being put aside
+                    time.sleep(POLL_S)
+                    continue
                 self._file.close()
-                self._file = self._path.open("rb")
+                self._file = successor
             else:
                 time.sleep(POLL_S)
 

@@ -106,6 +106,7 @@ async def _deliver(sink: Sink, events: "list[Resent]", counts: Counts) -> None:
             patience_ends = time.monotonic() + PATIENCE_S
         events = left + events[len(outcomes) :]
         if failure is not None:
-            if time.monotonic() > patience_ends:
+            pause_s = failure.after_s or PAUSE_S
+            if time.monotonic() + pause_s > patience_ends:
                 raise KfuncError(f"the sink takes no events: {failure.reason}; {counts.delivered} were delivered before")
-            await asyncio.sleep(failure.after_s or PAUSE_S)
+            await asyncio.sleep(pause_s)

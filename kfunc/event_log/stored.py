@@ -10,6 +10,7 @@ from kfunc.protocol.cloudevents import close_event
 from kfunc.protocol.incoming_events import Event, decode_structured
 
 REQUEST, RESPONSE = "request", "response"
+NUMBERS = ("statuscode", "durationus", "inferenceheaderlen")
 NUMBERED = re.compile(r"(.+)-([0-9]+)")
 
 
@@ -109,8 +110,8 @@ def read_line(line: bytes) -> Stored:
     """The event of a line of JSON. Raises InvalidRequest."""
     event = decode_structured(line)
     try:
-        int(event.attributes.get("statuscode", 0))
-        int(event.attributes.get("inferenceheaderlen", 0))
-    except ValueError:
-        raise InvalidRequest("statuscode and inferenceheaderlen of an event are numbers") from None
+        for name in NUMBERS:
+            int(event.attributes.get(name, 0))
+    except (ValueError, TypeError):
+        raise InvalidRequest(f"{', '.join(NUMBERS)} of an event are numbers") from None
     return Stored(event, line)

@@ -5,7 +5,7 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from kfunc.config.logger import Logger
-from kfunc.errors import KfuncError
+from kfunc.errors import KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.pool import UpstreamPool
@@ -16,6 +16,7 @@ from kfunc.logger_sidecar.capture import Capture, captured
 from kfunc.logger_sidecar.filters import Filter, is_sampled, kept_headers, trace_of
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import (
+    CUT_OFF,
     HAS_REQUEST,
     HAS_RESPONSE,
     NO_BODIES,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 MODES = {"all": 3, "request": HAS_REQUEST, "response": HAS_RESPONSE, "metadata": 3 | NO_BODIES}
 MAX_KNOWN_HEADS = 512
+CLOGGED = "the log of requests is full; try again later"
 
 
 class LoggerApplication:
@@ -92,6 +94,8 @@ class LoggerApplication:
             shadow = self.shadow
             is_shadowed = shadow is not None and exchange.complete and shadow.is_wanted(exchange.headers, exchange.request_id)
             if share >= 1 or is_sampled(trace_of(exchange.headers, exchange.request_id), share):
+                if self.spool.clogged:
+                    return exchange.fail(Unavailable(CLOGGED))
                 Logged(self, exchange).is_shadowed = is_shadowed
             else:
                 exchange.note = Shadowed(exchange, self.pool) if is_shadowed else Unlogged(exchange, self.pool)
@@ -104,7 +108,7 @@ class LoggerApplication:
         self._recorder.record(exchange, call is not None)
         if call is not None:
             if type(call) is Logged and not call.recorded:  # refused here, or its client is gone
-                call.record(exchange.status or CLIENT_GONE, b"", _go_on)
+                call.record_end(exchange.status or CLIENT_GONE)
             if self.shadow is not None and call.is_shadowed and call.head is not None:
                 self.shadow.offer(exchange, call.head, call.whole)
             # They refer to the exchange: without them it is freed now, and not when garbage is collected.
@@ -148,7 +152,9 @@ class Shadowed(Unlogged):
 class Logged(Unlogged):
     """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = (*("_answer", "_application", "_body", "_held", "_left", "_sent", "head", "is_shadowed", "recorded", "whole"),)
+    __slots__ = (
+        *("_answer", "_application", "_body", "_cut", "_held", "_left", "_sent", "head", "is_shadowed", "recorded", "whole"),
+    )
 
     def __init__(self, application: LoggerApplication, exchange: Exchange) -> None:
         self._application = application
@@ -161,6 +167,7 @@ class Logged(Unlogged):
         self._held: list[Callable[[], None]] | None = None
         self._left = -1  # bytes of a streamed answer that are to come, if that is known
         self.recorded = False
+        self._cut = 0
         exchange.note = self
         super().__init__(exchange, application.pool)
 
@@ -215,6 +222,7 @@ class Logged(Unlogged):
         if not self.recorded:
             begun = self._answer is not None and self.head is not None
             status = self.head.status if begun and self.head is not None else error.status
+            self._cut = CUT_OFF if begun else 0
             if not self.record(status, b"" if begun else error_body(error.message), self._release):
                 self._held = []
         self._pass(lambda: super(Logged, self).on_failure(error))
@@ -247,6 +255,12 @@ class Logged(Unlogged):
             self._application.failed(error)
             return True
 
+    def record_end(self, status: int) -> None:
+        """It was refused here, or its client is gone, maybe while the answer came."""
+        if self._answer is not None:
+            status, self._cut = CLIENT_GONE, CUT_OFF
+        self.record(status, b"", _go_on)
+
     def _encode(self, status: int, body: bytes) -> bytes:
         application, exchange = self._application, self.exchange
         sent, memo, head = exchange.body, exchange.memo, self.head
@@ -266,7 +280,7 @@ class Logged(Unlogged):
         if application.redactor is not None:
             return self._encode_redacted(application.redactor, status, sent, answer)
         texts = self._request_side(sent), self._response_side(answer)
-        return self._join_payloads(texts, status, sent, answer, application.flags)
+        return self._join_payloads(texts, status, sent, answer, application.flags | self._cut)
 
     def _request_side(self, payload: Payload) -> bytes:
         """The texts of the request; those of one head are the same."""
@@ -316,7 +330,7 @@ class Logged(Unlogged):
 
     def _encode_redacted(self, redactor: Redactor, status: int, sent: Payload, answer: Payload) -> bytes:
         """The record without what must not be written down."""
-        flags = self._application.flags
+        flags = self._application.flags | self._cut
         self._read_request_head(sent)
         self._read_response_head(answer)
         for payload, flag in ((sent, REQUEST_REDACTED), (answer, RESPONSE_REDACTED)):

@@ -100,6 +100,8 @@ class SegmentWriter:
             os.makedirs(self._folder, exist_ok=True)
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             head = encode_segment_head(self._origin)
+            if self._sync:
+                _sync_folder(self._folder)  # else the file's name may be lost with the node
             self.current = segment = SegmentInfo(path, position, position, 0, 0)
             segment.bytes = _write_all(self._descriptor, (head,))
         return segment
@@ -108,11 +110,19 @@ class SegmentWriter:
         try:
             _write_all(self._descriptor, (encode_block_head(position, records), records))
         except OSError:
-            os.ftruncate(self._descriptor, segment.bytes)
-            os.lseek(self._descriptor, segment.bytes, os.SEEK_SET)
+            self._take_back(segment)
             raise
         segment.bytes += BLOCK_HEAD.size + len(records)
         segment.end = position + len(records)
+
+    def _take_back(self, segment: SegmentInfo) -> None:
+        """Shorten to what is whole; where even that fails the segment ends here, since nothing behind a torn block is read."""
+        try:
+            os.ftruncate(self._descriptor, segment.bytes)
+            os.lseek(self._descriptor, segment.bytes, os.SEEK_SET)
+        except OSError:
+            descriptor, self._descriptor, self.current = self._descriptor, -1, None
+            os.close(descriptor)
 
     def finish(self) -> None:
         """Close the segment; the next block begins another."""
@@ -121,6 +131,14 @@ class SegmentWriter:
                 os.fdatasync(self._descriptor)
             os.close(self._descriptor)
         self._descriptor, self.current = -1, None
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, parts: tuple[bytes, ...]) -> int:

@@ -9,6 +9,7 @@ import msgspec
 
 from kfunc.logger_sidecar.naming import KFUNC, KSERVE, Naming
 from kfunc.logger_sidecar.record import (
+    CUT_OFF,
     HAS_REQUEST,
     HAS_RESPONSE,
     NO_BODIES,
@@ -163,7 +164,7 @@ class EventWriter:
         """How any event begins, what says how to read its body, and its body."""
         target, body = call.target, payload.body
         more = _how_to_read(payload, call.flags, is_response)
-        truncated = payload.size > len(body)  # a part of JSON is not JSON
+        truncated = payload.size > len(body) or (is_response and call.flags & CUT_OFF)  # a part of JSON is not JSON
         kind, data = encode_data(body, OCTETS if truncated and body else payload.content_type.decode("latin-1"))
         opening = self._openings.get((target, is_response, kind)) or self._opening(target, is_response, kind)
         if len(self._openings) < MAX_OPENINGS and len(opening) <= MAX_OPENING:
@@ -197,9 +198,10 @@ def _escaped(text: bytes) -> bytes:
 def _how_to_read(payload: Payload, flags: int, is_response: bool) -> bytes:
     """Attributes for a body that is not as its type alone says: cut, compressed, or with binary tensors behind its JSON."""
     lines = b""
-    if payload.size > len(payload.body):
+    is_cut = is_response and flags & CUT_OFF
+    if is_cut or payload.size > len(payload.body):
         size = min(payload.size, MAX_INTEGER)
-        lines = b',"bodysize":%d' % size if flags & NO_BODIES else b',"truncated":true,"bodysize":%d' % size
+        lines = b',"bodysize":%d' % size if flags & NO_BODIES and not is_cut else b',"truncated":true,"bodysize":%d' % size
     if payload.digest:
         lines += b',"bodydigest":"%b"' % payload.digest
     if flags & (RESPONSE_REDACTED if is_response else REQUEST_REDACTED):

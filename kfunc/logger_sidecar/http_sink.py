@@ -85,10 +85,10 @@ class HttpSink:
         (answer,) = await self._post([self._request(post)])
         outcome = self._outcome(answer)
         if isinstance(outcome, Refused):
-            return await self.deliver_singly(post)
+            return await self._deliver_singly(post)
         return [outcome] if isinstance(outcome, Retry) else [None] * len(post)
 
-    async def deliver_singly(self, events: list[Event]) -> list[Outcome]:
+    async def _deliver_singly(self, events: list[Event]) -> list[Outcome]:
         """Each event in a request of its own, in order."""
         outcomes: list[Outcome] = []
         for event in events:

@@ -20,7 +20,7 @@ from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.overflow import Overflow
 from kfunc.logger_sidecar.sink_binding import overrides
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics, SinkMetrics
-from kfunc.logger_sidecar.sinks import open_sink, sink_names, without_secrets
+from kfunc.logger_sidecar.sinks import open_sink, progress_names, sink_names, without_secrets
 from kfunc.logger_sidecar.spool import HALF, Spool
 from kfunc.telemetry.metrics import Metrics
 
@@ -37,8 +37,9 @@ AGAIN_S = 1.0
 
 
 class Route(Struct):
-    """One sink with its delivery."""
+    """One sink with its delivery; `key` is the name that its progress is kept by."""
 
+    key: str
     delivery: SinkDelivery
     dead: DeadLetters
     make: MakeEvents
@@ -62,39 +63,40 @@ class Pipeline:
         self._spool = spool
         self._notices = notices
         self._figures = figures
-        self._names = sink_names(sinks)
+        names = sink_names(sinks)
+        self._names = dict(zip(progress_names(sinks), names, strict=True))  # by what the sinks' progress is kept
         self._counted = spool.calls
         self._tasks: dict[asyncio.Task[None], Route] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._left_behind: list[LeftBehind] = []
         self._kinds = [sink.to.partition(":")[0] for sink in sinks]
-        spool.subscribe(self._names)
-        self._routes = [
-            self._route(name, sink, context, SinkMetrics(metrics, name)) for name, sink in zip(self._names, sinks, strict=True)
-        ]
+        spool.subscribe(list(self._names))
+        self._routes = [self._route(key, sink, context, metrics) for key, sink in zip(self._names, sinks, strict=True)]
         self._overflow: Overflow | None = None
         if settings.overflow is not UNSET:
             make = event_maker(settings.compat, overrides(context.environ))
             target = SinkSettings(to=settings.overflow, content_mode="structured", connections=1)
             self._overflow = Overflow(open_sink(target, context), spool, make, metrics=figures, notices=notices)
         figures.show(lambda: spool.used_bytes, spool.max_bytes)
-        for name in self._names:
-            figures.show_waiting(name, lambda cursor: spool.calls - cursor.calls, spool.cursor(name))
+        for key, name in self._names.items():
+            figures.show_waiting(name, lambda cursor: spool.calls - cursor.calls, spool.cursor(key))
 
-    def _route(self, name: str, sink: SinkSettings, context: SinkContext, figures: SinkMetrics) -> Route:
+    def _route(self, key: str, sink: SinkSettings, context: SinkContext, metrics: Metrics) -> Route:
+        name = self._names[key]
+        figures = SinkMetrics(metrics, name)
         spool, make = self._spool, event_maker(str(sink.compat), overrides(context.environ))
         place = None
         if sink.dead_letter is not UNSET:
             place = open_sink(SinkSettings(to=sink.dead_letter, content_mode="structured", connections=1), context)
         dead = DeadLetters(name, without_secrets(sink.to), place, figures, self._notices)
         delivery = SinkDelivery(
-            *(name, sink, open_sink(sink, context), [Feed(spool, spool.cursor(name), make, self._notices)]),
+            *(name, sink, open_sink(sink, context), [Feed(spool, spool.cursor(key), make, self._notices)]),
             relax=lambda: spool.used > HALF,
             metrics=figures,
             bury=dead.bury,
             notices=self._notices,
         )
-        return Route(delivery, dead, make)
+        return Route(key, delivery, dead, make)
 
     def trace(self, spans: "SpanSink") -> None:
         """From now on deliveries have spans."""
@@ -117,7 +119,7 @@ class Pipeline:
             self._others.add(loop.create_task(_kept_running(self._overflow.watch)))
 
     def _count(self) -> None:
-        calls = self._spool.calls
+        calls = self._spool.calls - self._spool.found
         self._figures.accepted(calls - self._counted)
         self._counted = calls
 
@@ -126,11 +128,11 @@ class Pipeline:
         lane = self._spool.lane
         while lane is not None:
             root, submit = os.path.dirname(lane.path), self._spool.submit
-            for log_left in await asyncio.to_thread(find_left_behind, root, lane, self._names, self._notices, submit):
+            for log_left in await asyncio.to_thread(find_left_behind, root, lane, list(self._names), self._notices, submit):
                 log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
-                self._left_behind.append(log_left)
+                self._left_behind = [*(each for each in self._left_behind if not each.done), log_left]
                 for route in self._routes:
-                    cursor = log_left.cursor(route.delivery.name)
+                    cursor = log_left.cursor(route.key)
                     route.delivery.feeds.insert(0, Feed(log_left, cursor, route.make, self._notices))
                     route.delivery.wake()
             await asyncio.sleep(LOOK_FOR_LEFT_BEHIND_S)
@@ -172,7 +174,7 @@ class Pipeline:
                 await asyncio.sleep(0.001)
 
     async def _close(self, timeout_s: float) -> None:
-        waiting = {cursor.name: self._spool.calls - cursor.calls for cursor in self._spool.lagging()}
+        waiting = {self._names[cursor.name]: self._spool.calls - cursor.calls for cursor in self._spool.lagging()}
         safe = await self._spool.close(timeout_s)
         where = self._spool.lane.path if self._spool.lane is not None and safe else ""
         for name, calls in waiting.items():

@@ -20,13 +20,12 @@ POSITION = struct.Struct("<Q")
 # both bodies as they passed
 RECORD_HEAD = struct.Struct("<IQIHhHIIIQQ")
 HEAD_SIZE = RECORD_HEAD.size
-MAX_RECORD = 64 * 1024 * 1024
 NO_GRPC = -1
 TEXTS = 13
 MAX_DURATION = 0xFFFFFFFF
 
-# Flags of a record.
-HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, RESPONSE_REDACTED = 1, 2, 4, 8, 16
+# Flags of a record. CUT_OFF: the answer broke off, or its client went away.
+HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, RESPONSE_REDACTED, CUT_OFF = 1, 2, 4, 8, 16, 32
 
 
 class Origin(Struct, frozen=True, omit_defaults=True):

@@ -1,5 +1,6 @@
 """Which sink an address means, and what it is called."""
 
+from hashlib import sha256
 from importlib import import_module
 from typing import cast
 
@@ -35,10 +36,18 @@ def open_sink(settings: SinkSettings, context: SinkContext) -> Sink:
 
 
 def sink_names(sinks: list[SinkSettings]) -> list[str]:
-    """A name for each sink, for its metrics and its progress; the same as long as name and address are."""
+    """A name for each sink, for its metrics and in what is said of it."""
+    return _told_apart([sink.name if sink.name is not UNSET else _short(sink.to) for sink in sinks])
+
+
+def progress_names(sinks: list[SinkSettings]) -> list[str]:
+    """The name that each sink's progress is kept by: its own, or one of all of its address but user and password."""
+    return _told_apart([sink.name if sink.name is not UNSET else _whole(sink.to) for sink in sinks])
+
+
+def _told_apart(wanted: list[str]) -> list[str]:
     names: list[str] = []
-    for sink in sinks:
-        name = sink.name if sink.name is not UNSET else _short(sink.to)
+    for name in wanted:
         same = sum(each == name or each.startswith(f"{name}-") for each in names)
         names.append(f"{name}-{same + 1}" if same else name)
     return names
@@ -51,6 +60,13 @@ def _short(target: str) -> str:
     part = place.rpartition("/")[2] if scheme == "file" else place.partition("/")[0].rpartition("@")[2]
     kept = "".join(letter if letter.isalnum() or letter in ".-_" else "-" for letter in part)
     return f"{scheme}-{kept}"[:128].rstrip("-")
+
+
+def _whole(target: str) -> str:
+    scheme, separator, rest = target.partition("://")
+    place, slash, path = rest.partition("/")
+    address = f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
+    return f"{_short(target)}-{sha256(address.encode()).hexdigest()[:12]}"
 
 
 def without_secrets(target: str) -> str:

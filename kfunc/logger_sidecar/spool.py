@@ -48,6 +48,7 @@ class Spool:
         self.origin = origin
         self.segments = segments
         self.calls = sum(segment.calls for segment in segments)  # of the segments that are counted, and since
+        self.found = 0  # of them: earlier processes' that were counted after the start
         self.wake: list[Callable[[], None]] = []
         self._starts_at = intake.drained
         self._drained_calls = self.calls
@@ -64,6 +65,8 @@ class Spool:
         self._draining = False
         self._waiting: deque[tuple[bytes, GoOn, float]] = deque()
         self._unsynced: deque[tuple[int, GoOn]] = deque()
+        self._waiting_bytes = 0
+        self.clogged = False  # so much waits for room that no more requests are to come (`on_full: block`)
         self._stalled = False
         self._saved: dict[str, int] = {}
         self._limit = 0
@@ -95,7 +98,8 @@ class Spool:
             return True
         bound = intake.written + len(record) - self._first() > self.max_bytes
         if self._on_full == "block":
-            self._waiting.append((record, go_on, float("inf")))
+            self._hold(record, go_on, float("inf"))
+            self.clogged = self._waiting_bytes > intake.size
             self._notices.say("full", "the spool is full: requests wait until a sink takes events (logger.on_full: block)")
         elif bound and self._on_full == "drop_oldest" and self._drop_oldest() and not self._waiting:
             return self.append(record, go_on)
@@ -106,16 +110,21 @@ class Spool:
             self._notices.drop("stalled")
             return True
         else:
-            self._waiting.append((record, go_on, monotonic() + STALL_S))
+            self._hold(record, go_on, monotonic() + STALL_S)
             asyncio.get_running_loop().call_later(STALL_S, self._expire)
         self.drain()
         return False
+
+    def _hold(self, record: bytes, go_on: GoOn, until: float) -> None:
+        self._waiting.append((record, go_on, until))
+        self._waiting_bytes += len(record)
 
     def _expire(self) -> None:
         """The disk did not make room in time: the answers go out, their events are dropped."""
         now = monotonic() + 0.0005
         while self._waiting and self._waiting[0][2] <= now:
-            _, go_on, _ = self._waiting.popleft()
+            record, go_on, _ = self._waiting.popleft()
+            self._waiting_bytes -= len(record)
             self._stalled = True
             self._notices.drop("stalled")
             go_on()
@@ -126,6 +135,8 @@ class Spool:
             record, go_on, _ = waiting.popleft()
             self.intake.append(record)
             self.calls += 1
+            self._waiting_bytes -= len(record)
+            self.clogged = self._waiting_bytes > self.intake.size
             if not self._sync:
                 go_on()
             else:
@@ -297,7 +308,11 @@ class Spool:
 
     def _on_counted(self, path: str, calls: int) -> None:
         self.calls += calls
+        self.found += calls
         self._drained_calls += calls
+        for cursor in self._cursors.values():
+            if cursor.position == self.intake.written:  # it was faster than the count
+                cursor.calls = self.calls
         for segment in self.segments:
             if segment.path == path:
                 segment.calls, segment.is_counted = calls, True

@@ -139,6 +139,18 @@ def test_logged_requests_are_sent_to_their_paths_with_their_ids(kfunc: Command, 
     ]
 
 
+@pytest.mark.parametrize(
+    "filters",
+    [("--status", "5xx"), ("--id", "run-3"), ("--since", "2026-11-25T09:00:01.001Z", "--until", "2026-11-25T09:00:02Z")],
+)
+def test_a_request_is_sent_again_where_it_or_its_answer_is_meant(
+    kfunc: Command, log: Path, function: Function, filters: tuple[str, ...]
+) -> None:
+    result = kfunc("events", "replay", log, "--to", function.url, "--compare", *filters)
+    assert [fields["x-request-id"] for _, fields, _ in function.requests] == ["call-1"]
+    assert "its answer was not logged" not in result.out
+
+
 def test_answers_that_differ_are_told_and_can_fail_the_command(kfunc: Command, log: Path, function: Function) -> None:
     function.shift = 0.5
     arguments = ["events", "replay", log, "--to", function.url, "--compare", "--connections", "1"]

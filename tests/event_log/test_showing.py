@@ -2,7 +2,9 @@
 
 import pytest
 
+from kfunc.errors import InvalidRequest
 from kfunc.event_log.showing import show, show_full
+from kfunc.event_log.stored import read_line
 from kfunc.logger_sidecar.record import Payload
 from tests.event_log.logs import call, stored
 
@@ -19,6 +21,11 @@ def test_a_line_tells_the_beginning_of_a_long_body_and_that_it_was_cut() -> None
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in show(stored(call(request=Payload(b"\x1b[2J", 4, b"text/plain")))[0])
+
+
+def test_a_time_that_is_no_number_makes_it_no_event() -> None:
+    with pytest.raises(InvalidRequest, match="are numbers"):
+        read_line(b'{"specversion":"1.0","id":"a","source":"s","type":"x.response","durationus":"abc"}')
 
 
 @pytest.mark.parametrize("compat", ["none", "kserve"])

@@ -13,6 +13,7 @@ from kfunc.config.logger import Logger, sinks_of
 from kfunc.logger_sidecar.contract import SinkContext
 from kfunc.logger_sidecar.event import Event, EventWriter
 from kfunc.logger_sidecar.intake import intake_path
+from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.pipeline import Pipeline
 from kfunc.logger_sidecar.record import HAS_REQUEST, CallRecord, Origin, Payload, encode_record
@@ -58,6 +59,11 @@ class Setup:
     def add(self, *numbers: int, body: bytes = b"") -> list[bool]:
         """Append calls; whether each could go on at once."""
         return [self.spool.append(encode_record(call(number, body)), lambda: None) for number in numbers]
+
+    def cursor(self, name: str) -> Cursor:
+        """Where the sink is that metrics call so."""
+        (key,) = [key for key, each in self.pipeline._names.items() if each == name]
+        return self.spool.cursor(key)
 
     def count(self, name: str) -> int:
         """The sum of a figure over its labels."""

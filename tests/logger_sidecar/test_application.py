@@ -206,6 +206,37 @@ def test_an_error_of_our_own_carries_the_id_and_is_logged(tmp_path: Path, listen
     serve(tmp_path, Upstream(None), test, listening=listening)
 
 
+class Breaking(Upstream):
+    """Answers with a part of what it has promised, and then with nothing, or no more at all."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 300000\r\n\r\n[" + b"1," * 50_000)
+        await writer.drain()
+        if self.silent:
+            await reader.read()
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(("is_client", "status"), [(False, 200), (True, 499)], ids=["broken", "client gone"])
+def test_an_answer_that_ends_in_the_middle_is_told_to_be_a_part(tmp_path: Path, is_client: bool, status: int) -> None:
+    upstream = Breaking()
+    upstream.silent = is_client
+
+    async def test(pod: Pod) -> None:
+        call = asyncio.create_task(pod.send(V2))
+        await asyncio.sleep(0.2)
+        if is_client:
+            call.cancel()
+        await asyncio.wait((call,))
+        await asyncio.sleep(0.1)
+        _, response = await pod.events()
+        assert (response["statuscode"], response["truncated"]) == (status, True)
+
+    serve(tmp_path, upstream, test)
+
+
 def test_a_client_that_goes_away_is_logged_with_499(tmp_path: Path) -> None:
     upstream = Upstream()
     upstream.silent = True
@@ -459,6 +490,15 @@ def test_when_the_answer_has_arrived_the_call_is_accepted(tmp_path: Path, size: 
     serve(tmp_path, Upstream(b"x" * size), test)
 
 
+def test_for_auditors_requests_are_refused_while_too_many_wait_for_room(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        pod.setup.spool.clogged = True
+        answer = await pod.send(V2)
+        assert (answer.status, answer.headers["retry-after"], pod.upstream.seen) == (503, "1", [])
+
+    serve(tmp_path, Upstream(), test, on_full="block")
+
+
 @pytest.mark.parametrize("size", [100, 200_000], ids=["whole", "streamed"])
 def test_for_auditors_an_answer_waits_for_room_in_the_spool_and_comes_whole(tmp_path: Path, size: int) -> None:
     async def test(pod: Pod) -> None:
@@ -468,7 +508,7 @@ def test_for_auditors_an_answer_waits_for_room_in_the_spool_and_comes_whole(tmp_
         call = asyncio.create_task(pod.send(V2))
         await asyncio.sleep(0.1)
         assert not call.done()
-        setup.spool.advance(setup.spool.cursor("http-127.0.0.1-9"), setup.spool.position(), 1)
+        setup.spool.advance(setup.cursor("http-127.0.0.1-9"), setup.spool.position(), 1)
         async with asyncio.timeout(5):
             assert (await call).body == b"y" * size
 

@@ -232,6 +232,10 @@ def test_the_sample_is_the_same_for_all_of_a_trace() -> None:
     assert wanted == [traffic.is_wanted({b"traceparent": trace}, b"other") for trace in traces]
 
 
+def test_a_shadow_is_not_sent_on() -> None:
+    assert not Setup("http://a", sample=1.0).traffic.is_wanted({b"x-kfunc-shadow": b"1"}, b"any")
+
+
 def test_the_loggers_process_says_where_a_candidate_differs(tmp_path: Path, upstream: int) -> None:
     async def main() -> tuple[str, list[Any]]:
         candidate = Candidate(b'{"n":-1}')

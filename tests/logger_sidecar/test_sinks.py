@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from kfunc.config.logger import Logger, sinks_of
+from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import Outcome, Sink
 from kfunc.logger_sidecar.event import Event
-from kfunc.logger_sidecar.sinks import open_sink, sink_names, without_secrets
+from kfunc.logger_sidecar.sinks import open_sink, progress_names, sink_names, without_secrets
 from tests.logger_sidecar.setups import CONTEXT
 
 
@@ -209,6 +209,17 @@ def test_sinks_are_named_by_scheme_and_place_without_secrets_and_each_otherwise(
     targets = ("http://user:pw@broker.example.com/a?b=c", "http://broker.example.com/x", "file:/srv/events.jsonl")
     sinks = sinks_of(msgspec.convert({"sinks": [{"to": to} for to in targets] + [{"to": "file:b", "name": "mine"}]}, Logger))
     assert sink_names(sinks) == ["http-broker.example.com", "http-broker.example.com-2", "file-events.jsonl", "mine"]
+
+
+def test_progress_is_kept_by_the_whole_address_or_by_the_name_that_is_given() -> None:
+    def keys(*addresses: str) -> list[str]:
+        return progress_names([SinkSettings(to=address) for address in addresses])
+
+    both = keys("http://hub/a", "http://hub/b")
+    assert both[1:] == keys("http://hub/b")
+    assert len(set(both) | set(keys("amqp://h?queue=a", "amqp://h?queue=b"))) == 4
+    assert keys("http://me:old@hub/a") == keys("http://me:new@hub/a") == both[:1]
+    assert progress_names([SinkSettings(to="http://hub/a", name="audit")]) == ["audit"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def waiting(one: Setup) -> list[int]:
 
 
 async def items_of(one: Setup) -> list[Item]:
-    feed = Feed(one.spool, one.spool.cursor("file-null"), event_maker("none"), one.pipeline._notices)
+    feed = Feed(one.spool, one.cursor("file-null"), event_maker("none"), one.pipeline._notices)
     found: list[Item] = []
     while items := await feed.take(100, 1 << 20):
         found += items
@@ -146,7 +146,7 @@ def test_segments_that_all_sinks_have_are_deleted_and_what_one_lacks_stays(tmp_p
         for number in range(3):
             one.add(number, body=b"x" * 70_000)
             await drained(one)
-        first, second = one.spool.cursor("file-null"), one.spool.cursor("file-zero")
+        first, second = one.cursor("file-null"), one.cursor("file-zero")
         one.spool.advance(first, one.spool.position(), 3)
         assert len(one.spool.segments) == 3
         one.spool.advance(second, one.spool.segments[1].end, 2)
@@ -194,10 +194,27 @@ def test_with_block_an_answer_waits_until_a_sink_has_taken_events(tmp_path: Path
         assert gone_on == list(range(10))
         await asyncio.sleep(3 * STALL_S)
         assert len(gone_on) == 10
-        one.spool.advance(one.spool.cursor("file-null"), one.spool.position(), 10)
+        one.spool.advance(one.cursor("file-null"), one.spool.position(), 10)
         await drained(one)
         assert gone_on == list(range(len(gone_on)))
         assert len(gone_on) > 10
+        assert one.count("dropped") == 0
+
+    asyncio.run(main())
+
+
+def test_with_block_what_waits_is_bounded_by_the_intake_and_then_no_more_is_to_come(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path, spool_max_bytes=1 << 20, on_full="block", max_body_bytes=100_000, spool_segment_bytes=65536)
+        records = 0
+        while not one.spool.clogged:
+            one.spool.append(encode_record(call(records, b"x" * 100_000)), lambda: None)
+            records += 1
+        assert records * 100_000 < one.spool.intake.size + 2 * (1 << 20)
+        while one.spool.clogged:
+            one.spool.advance(one.cursor("file-null"), one.spool.position(), 1)
+            await drained(one)
+            await asyncio.sleep(0.01)
         assert one.count("dropped") == 0
 
     asyncio.run(main())
@@ -282,7 +299,7 @@ def test_a_spool_that_everything_was_delivered_from_leaves_no_events_behind(tmp_
         one = setup(tmp_path)
         one.add(1, 2, 3)
         await drained(one)
-        one.spool.advance(one.spool.cursor("file-null"), one.spool.position(), 3)
+        one.spool.advance(one.cursor("file-null"), one.spool.position(), 3)
         assert await one.spool.close(5)
         assert segment_paths(str(tmp_path / "spool/n.f/0")) == []
         assert not os.path.exists(one.spool.intake.path)  # noqa: ASYNC240 (in memory)
@@ -294,7 +311,7 @@ def test_after_everything_was_delivered_positions_go_on_and_new_calls_are_not_ta
     async def main() -> None:
         one = setup(tmp_path)
         one.add(1, 2, 3)
-        one.spool.advance(one.spool.cursor("file-null"), one.spool.position(), 3)
+        one.spool.advance(one.cursor("file-null"), one.spool.position(), 3)
         await one.spool.close(5)
         one.spool.lane.release()  # type: ignore[union-attr]
         other = setup(tmp_path)
