@@ -12,7 +12,7 @@ from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, Forward, pass_on
 from kfunc.http.upstream import ResponseHead
 from kfunc.http.wire import JSON, error_body
-from kfunc.logger_sidecar.capture import Capture, captured
+from kfunc.logger_sidecar.capture import Capture, captured, grpc_status
 from kfunc.logger_sidecar.filters import Filter, is_sampled, kept_headers, trace_of
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import (
@@ -95,7 +95,8 @@ class LoggerApplication:
             is_shadowed = shadow is not None and exchange.complete and shadow.is_wanted(exchange.headers, exchange.request_id)
             if share >= 1 or is_sampled(trace_of(exchange.headers, exchange.request_id), share):
                 if self.spool.clogged:
-                    return exchange.fail(Unavailable(CLOGGED))
+                    exchange.fail(Unavailable(CLOGGED))
+                    return
                 Logged(self, exchange).is_shadowed = is_shadowed
             else:
                 exchange.note = Shadowed(exchange, self.pool) if is_shadowed else Unlogged(exchange, self.pool)
@@ -366,7 +367,7 @@ class Logged(Unlogged):
         state = headers.get(b"tracestate", b"") if parent else b""
         duration_us = int((perf_counter() - started_at) * 1e6)
         time_us = int(self._application.clock_us + started_at * 1e6)
-        grpc_status = _grpc_status(exchange, status) if exchange.in_grpc else NO_GRPC
+        code = grpc_status(exchange, status) if exchange.in_grpc else NO_GRPC
         return join_record(
             request_side,
             parent,
@@ -378,22 +379,13 @@ class Logged(Unlogged):
             time_us,
             duration_us,
             status,
-            grpc_status,
+            code,
             flags,
             request,
             request_size,
             response,
             response_size,
         )
-
-
-def _grpc_status(exchange: Exchange, status: int) -> int:
-    """The code that the call's caller gets in the place of a status."""
-    if exchange.grpc_status != NO_GRPC:
-        return exchange.grpc_status
-    from kfunc.protocol.grpc.status import OK, code_of  # it is loaded: this is in the place of a gRPC call
-
-    return OK if status == 200 else code_of(status)
 
 
 def _go_on() -> None:

@@ -1,9 +1,10 @@
-"""What is kept of a body that passes: as much as the settings say, its size, and a digest where that is not all."""
+"""What is kept of a call that passes: of a body as much as the settings say, its size, and a digest where that is not all."""
 
 from hashlib import sha256
 from typing import Any
 
-from kfunc.logger_sidecar.record import Payload
+from kfunc.http.exchange import Exchange
+from kfunc.logger_sidecar.record import NO_GRPC, Payload
 
 
 class Capture:
@@ -41,3 +42,12 @@ def captured(body: bytes, most: int) -> Payload:
     if size <= most:
         return Payload(body, size)
     return Payload(body[:most], size, digest=b"sha256:" + sha256(body).hexdigest().encode() if most else b"")
+
+
+def grpc_status(exchange: Exchange, status: int) -> int:
+    """The code that the call's caller gets in the place of a status."""
+    if exchange.grpc_status != NO_GRPC:
+        return exchange.grpc_status
+    from kfunc.protocol.grpc.status import OK, code_of  # it is loaded: this is in the place of a gRPC call
+
+    return OK if status == 200 else code_of(status)

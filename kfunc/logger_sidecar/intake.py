@@ -7,7 +7,7 @@ written before is still there until it is overwritten. One thread writes. A lock
 import fcntl
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from zlib import crc32
 
@@ -34,8 +34,8 @@ def cursor_key(name: str) -> int:
     return int.from_bytes(sha256(name.encode()).digest()[:8], "little") | 1
 
 
-def left_intakes(shared_memory: str) -> "Iterator[Intake]":
-    """The intakes of this user's processes that are gone; each is to be closed before the next."""
+def left_intakes(shared_memory: str, is_wanted: Callable[[str, int], bool]) -> "Iterator[Intake]":
+    """The intakes of this user's processes that are gone, by folder and key of their lanes; each is to be closed."""
     prefix = f"kfunc-{os.geteuid()}-"
     try:
         entries = list(os.scandir(shared_memory))
@@ -45,12 +45,14 @@ def left_intakes(shared_memory: str) -> "Iterator[Intake]":
         if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
             try:
                 with open(entry.path, "rb") as file:
-                    words = memoryview(file.read(HEAD_BYTES)).cast("Q")
-                intake = Intake(entry.path, 0, words[LANE_AT]) if len(words) and words[MAGIC_AT] == MAGIC else None
-            except (OSError, ValueError, TypeError):
+                    head = file.read(HEAD_BYTES)
+                magic, key = (int.from_bytes(head[8 * at : 8 * at + 8], "little") for at in (MAGIC_AT, LANE_AT))
+                if magic != MAGIC or not is_wanted(os.fsdecode(head[FOLDER_BYTES_AT:].partition(b"\0")[0]), key):
+                    continue
+                intake = Intake(entry.path, 0, key)
+            except (OSError, ValueError):
                 continue  # a process has it, or it is no intake
-            if intake is not None:
-                yield intake
+            yield intake
 
 
 class Intake:

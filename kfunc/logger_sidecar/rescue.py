@@ -16,8 +16,13 @@ from kfunc.logger_sidecar.segments import SegmentReader, segment_paths
 
 def rescue(root: str, own: Lane, notices: Notices, shared_memory: str = SHARED_MEMORY) -> None:
     """Bring the records of dead processes to the spool at `root`, and remove intakes that nobody can want."""
-    root = os.path.realpath(root)
-    for intake in left_intakes(shared_memory):
+    root, ours = os.path.realpath(root), os.path.realpath(own.path)
+
+    def is_wanted(folder: str, key: int) -> bool:
+        is_ours = folder == ours and key == own.key
+        return bool(folder) and not is_ours and (os.path.dirname(folder) == root or not os.path.lexists(folder))
+
+    for intake in left_intakes(shared_memory, is_wanted):
         is_removed = False
         try:
             is_removed = _is_done(intake, root, own, notices)
@@ -30,8 +35,6 @@ def rescue(root: str, own: Lane, notices: Notices, shared_memory: str = SHARED_M
 def _is_done(intake: Intake, root: str, own: Lane, notices: Notices) -> bool:
     """Whether nobody needs it any more; what is in it goes to the spool if it belongs there."""
     folder = intake.folder()
-    if not folder or (folder == os.path.realpath(own.path) and intake.lane_key == own.key):
-        return False
     if intake.kept and intake.drained < intake.written:
         there = os.path.dirname(folder)
         return _save(intake, folder, own, notices) if there == root else not os.path.lexists(there)

@@ -251,7 +251,7 @@ def test_what_a_killed_process_had_accepted_outlives_the_takeover_of_its_lane(tm
             if taken is not None:
                 taken.release()
             assert sorted(numbers(broker)) == list(range(0 if living is not None else 5, 8))
-            assert not [each for each in left_intakes("/dev/shm") if each.folder().startswith(str(tmp_path))]
+            assert not list(left_intakes("/dev/shm", lambda folder, key: folder.startswith(str(tmp_path))))
 
     asyncio.run(main())
     forget_intake(tmp_path)

@@ -207,11 +207,15 @@ def test_with_block_what_waits_is_bounded_by_the_intake_and_then_no_more_is_to_c
     async def main() -> None:
         one = setup(tmp_path, spool_max_bytes=1 << 20, on_full="block", max_body_bytes=100_000, spool_segment_bytes=65536)
         records = 0
-        while not one.spool.clogged:
+
+        def is_clogged() -> bool:
+            return one.spool.clogged
+
+        while not is_clogged():
             one.spool.append(encode_record(call(records, b"x" * 100_000)), lambda: None)
             records += 1
         assert records * 100_000 < one.spool.intake.size + 2 * (1 << 20)
-        while one.spool.clogged:
+        while is_clogged():
             one.spool.advance(one.cursor("file-null"), one.spool.position(), 1)
             await drained(one)
             await asyncio.sleep(0.01)
