@@ -24,6 +24,7 @@ from kfunc.cluster.moving import KIND, Move
 from kfunc.cluster.observed import Observed
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import is_split, serving
+from kfunc.cluster.split import live_name
 from kfunc.cluster.waiting import Ending, wait_ready
 from kfunc.errors import KfuncError
 from kfunc.manifests.images import function_image
@@ -34,6 +35,7 @@ from kfunc.manifests.raw import deployment
 from kfunc.manifests.split import traffic_of
 from kfunc.rollout.driver import Conflict
 from kfunc.rollout.history import with_served
+from kfunc.rollout.objects import split_tags
 from kfunc.rollout.store import ConfigMapStore
 
 EPILOG = """\b
@@ -43,6 +45,7 @@ Example:
   kfunc deploy --dry-run
 """
 TIMEOUT_S = 600.0
+SPLITS = "VirtualService"
 
 
 @click.command(epilog=EPILOG)
@@ -93,10 +96,12 @@ def _observed(cluster: Cluster, plan: Plan) -> Observed:
 
 
 def refuse_rollout(cluster: Cluster, plan: Plan) -> None:
-    """A rollout that is under way is not overrun. Raises KfuncError."""
+    """A rollout that is under way is not overrun, nor a split that func.yaml does not speak of any more. Raises KfuncError."""
     record = ConfigMapStore(cluster, plan.name, plan.namespace).read()
     if record is not None and not record.rollout.has_ended:
         raise _under_way(plan)
+    if plan.function.inference.traffic is UNSET and split_tags(cluster.get(SPLITS, live_name(plan.name), plan.namespace)):
+        raise _split(plan)  # a comparison that was deployed: its tags would go before its routes
 
 
 def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
@@ -108,10 +113,7 @@ def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
             raise _jumps(plan, f"the Deployment {plan.name} runs something else")
         return
     if is_split(before):
-        raise KfuncError(
-            f"revisions of {plan.name} have tags, and requests may be split between them: kfunc rollout abort {plan.name} "
-            "gives everything to one, then deploy again"
-        )
+        raise _split(plan)
     stable = [name for name in serving(before) if name != revision(plan)]
     if stable and not all_at_once:
         raise _jumps(plan, f"{stable[0]} has the traffic")
@@ -129,6 +131,13 @@ def _template(plan: Plan) -> Manifest:
     """What the pods of the function's own Deployment are made from."""
     made: Manifest = deployment(plan, plan.name)["spec"]["template"]
     return made
+
+
+def _split(plan: Plan) -> KfuncError:
+    return KfuncError(
+        f"revisions of {plan.name} have tags, and requests may be split between them: kfunc rollout abort {plan.name} "
+        "gives everything to one, then deploy again"
+    )
 
 
 def _under_way(plan: Plan) -> KfuncError:

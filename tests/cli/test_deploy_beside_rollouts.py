@@ -17,6 +17,7 @@ from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
 from tests.cluster.controllers import SlowKnative
+from tests.rollout.test_recovering import AB
 from tests.rollout.worlds import record, rollout
 
 pytestmark = pytest.mark.integration
@@ -152,6 +153,16 @@ def test_a_split_that_no_rollout_knows_is_ended_by_abort(
     assert kfunc("rollout", "abort", "iris", "-n", "default").status == 0
     assert service(api)["spec"]["traffic"] == [{"revisionName": first, "percent": 100}]
     assert kfunc("rollout", "start", folder, "--no-build", "--detach").status == 0
+
+
+def test_a_deployed_comparison_is_ended_before_func_yaml_speaks_of_it_no_more(
+    kfunc: Command, folder: Path, api: ApiServer, knative: SlowKnative
+) -> None:
+    write(folder, 1, "")
+    kfunc("deploy", folder, *ARGUMENTS)
+    api.objects.put(AB)
+    result = kfunc("deploy", folder, *ARGUMENTS)
+    assert (result.status, "kfunc rollout abort iris gives everything to one" in result.err) == (1, True)
 
 
 def test_what_deploy_brings_is_part_of_the_history_that_undo_goes_back_along(
