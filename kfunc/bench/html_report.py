@@ -5,7 +5,7 @@ from html import escape
 from itertools import pairwise
 
 from kfunc.bench.histogram import Histogram
-from kfunc.bench.results import Result
+from kfunc.bench.results import Result, overload
 from kfunc.bench.text_report import duration, edges_of, how, latencies_of, size
 
 WIDTH, HEIGHT, LEFT = 640, 200, 70
@@ -47,6 +47,7 @@ def html_report(result: Result, latencies: Histogram, title: str, at: str) -> st
 def table(result: Result) -> str:
     """The figures."""
     rows = [("answered", f"{result.requests:,} ({result.requests_per_s:,.1f}/s, {size(result.bytes_per_s)}/s)")]
+    rows += [("overload", overload(result))] if overload(result) else []
     rows += [(f"latency {name}", value) for name, value in latencies_of(result).items()]
     rows += [(f"error: {reason}", f"{count:,}") for reason, count in result.errors.items()]
     rows += [(f"the server says of {reason}", words) for reason, words in result.said.items()]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kfunc.bench.histogram import Histogram
-from kfunc.bench.results import Plan, Result
+from kfunc.bench.results import Plan, Result, overload
 
 BARS = " ▏▎▍▌▋▊▉█"
 COLUMNS = "▁▂▃▄▅▆▇█"
@@ -24,6 +24,7 @@ def text_report(result: Result, latencies: Histogram, title: str) -> str:
     ]
     if result.plan.rate is not None:
         lines.append("          from when a request was due until its answer: waiting for a connection is in it")
+    lines += [f"overload  {overload(result)}"] if overload(result) else []
     lines += [f"errors    {failed:,} of {total:,} ({failed / total:.2%})"] if total and failed else []
     lines += failures(result)
     if result.unsent:

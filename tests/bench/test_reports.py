@@ -28,6 +28,13 @@ def test_the_text_has_rate_percentiles_errors_and_the_clients_share() -> None:
     assert "warning" not in text
 
 
+def test_a_function_that_does_not_keep_up_is_said_in_both() -> None:
+    result, latencies = summarize(Plan(16, 3.0, 1.0, 30.0, rate=2000.0), recorded(), 0.1)
+    told = "the function answers 100/s of the 2,000/s that arrive"
+    assert f"overload  {told}" in text_report(result, latencies, "t")
+    assert told in html_report(result, latencies, "t", "now")
+
+
 def test_the_distribution_holds_every_answer() -> None:
     result, latencies = summarize(PLAN, recorded(), 1.5)
     bands = re.findall(r"– [\d.]+ \w?s  [^\d\n]* ([\d,]+)$", text_report(result, latencies, "t"), re.MULTILINE)

@@ -1,6 +1,6 @@
 import pytest
 
-from kfunc.bench.results import Plan, Recorder, bottleneck, summarize
+from kfunc.bench.results import Plan, Recorder, bottleneck, overload, summarize
 
 CLOSED = Plan(16, 10.0, 1.0, 30.0)
 OPEN = Plan(256, 10.0, 1.0, 30.0, rate=100.0)
@@ -39,12 +39,41 @@ def test_each_second_has_its_own_figures() -> None:
 @pytest.mark.parametrize(("duration_s", "lengths"), [(2.0004, [1.0, 1.0004]), (2.5, [1.0, 1.0, 0.5]), (0.1, [0.1])])
 def test_the_last_second_has_what_is_left(duration_s: float, lengths: list[float]) -> None:
     recorder = Recorder(0.0, duration_s)
-    last = duration_s - 0.00001
+    last = duration_s - 0.011
     recorder.answered(last, last, last + 0.01, 1)
     recorder.fail(last, "status 500")
     seconds = summarize(CLOSED, recorder, 0.0)[0].seconds
     assert [each.length_s for each in seconds] == lengths
     assert (seconds[-1].requests, seconds[-1].errors) == (1, 1)
+
+
+def test_what_a_slow_server_answers_after_the_end_is_not_its_rate() -> None:
+    """100 requests/s arrive for 10 s after one that does not count, and one is answered each 50 ms."""
+    recorder = Recorder(0.0, 10.0)
+    for number in range(1100):
+        recorder.answered(number / 100 - 1, 0.0, number / 20 - 1, 10)
+    result, _ = summarize(OPEN, recorder, 0.1)
+    assert result.requests == 1000
+    assert result.requests_per_s == pytest.approx(20, rel=0.01)
+    assert result.bytes_per_s == pytest.approx(200, rel=0.01)
+    assert [each.requests for each in result.seconds] == [20] * 10
+    assert overload(result) == "the function answers 20/s of the 100/s that arrive"
+
+
+@pytest.mark.parametrize("latency_s", [0.001, 3.0, 20.0])
+def test_a_function_that_keeps_up_is_not_overloaded_however_long_it_takes(latency_s: float) -> None:
+    recorder = Recorder(0.0, 10.0)
+    for number in range(1000):
+        recorder.answered(number / 100, number / 100, number / 100 + latency_s, 0)
+    result, _ = summarize(OPEN, recorder, 0.1)
+    assert result.requests_per_s == pytest.approx(100)
+    assert overload(result) == ""
+
+
+def test_a_client_that_was_late_by_little_beside_the_latency_is_not_the_cause() -> None:
+    assert bottleneck(OPEN, 0.2, 0.003, 0.006, p99_s=2.0) == ""
+    assert bottleneck(OPEN, 0.2, 0.3, 0.006, p99_s=2.0)
+    assert bottleneck(CLOSED, 0.95, 0.0, 0.0, p99_s=2.0)
 
 
 @pytest.mark.parametrize(
