@@ -20,7 +20,8 @@ READ_BYTES = 65_536
 class Program(Struct, frozen=True):
     """What to start: the interpreter's arguments, and the listening sockets that it inherits.
 
-    `relay_output`: what it prints is relayed line by line, as its standard error is.
+    `relay_output`: what it prints is relayed line by line, as its standard error is. `path`: of the Unix socket at which
+    it listens, if it is one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Program(Struct, frozen=True):
     directory: str
     sockets: list[int] = []
     relay_output: bool = False
+    path: str = ""
 
 
 class Child:
@@ -41,6 +43,7 @@ class Child:
 
     def __init__(self, program: Program, selector: BaseSelector, relay: Callable[[str, bytes], None]) -> None:
         self.name = program.name
+        self.path = program.path
         self.restarts = Restarts()
         self.due: float | None = None
         self.told_to_stop = False

@@ -48,8 +48,12 @@ def programs(
     directory: str,
     access_log: bool,
     relay_output: bool = False,
+    late: bool = False,
 ) -> list[Program]:
-    """How to start each process, outermost first, in `directory` and with `environ`."""
+    """How to start each process, outermost first, in `directory` and with `environ`.
+
+    `late`: a handler at the port itself takes no connection before its model is loaded.
+    """
     names = present(config)
     environ = {**environ, pod.VARIABLE: variable(config, endpoints.folder)}
     result = []
@@ -58,7 +62,7 @@ def programs(
         # -P: a file of the function's that is named like a module must not shadow it in the sidecars.
         arguments = ["-P", "-m", MODULES[name], f"--manage=fd:{manage}"]
         arguments += [f"--recent={RECENT}"] if access_log or relay_output else []  # none with --quiet
-        inherited = [manage]
+        inherited, path = [manage], ""
         if inner is not None:
             arguments.append(f"--upstream=unix:{endpoints.folder}/{inner}")
         if name == names[0]:
@@ -66,9 +70,11 @@ def programs(
             arguments.append(f"--listen=fd:{endpoints.listener.fileno()}")
             arguments += [f"--scrape={address(endpoints.management[other])}" for other in names[1:]]
             arguments += ["--access-log"] if access_log else []
+            arguments += ["--late"] if late and inner is None else []
         else:
-            arguments.append(f"--listen=unix:{endpoints.folder}/{name}")
-        result.append(Program(name, arguments, environ, directory, inherited, relay_output))
+            path = f"{endpoints.folder}/{name}"
+            arguments.append(f"--listen=unix:{path}")
+        result.append(Program(name, arguments, environ, directory, inherited, relay_output, path))
     return result
 
 

@@ -1,4 +1,4 @@
-"""Asks a port for readiness without ever blocking: one GET at a time, again 20 ms after each no."""
+"""Asks a port, or a Unix socket, for readiness without ever blocking: one GET at a time, again 20 ms after each no."""
 
 import socket
 from selectors import EVENT_READ, BaseSelector
@@ -12,7 +12,7 @@ REQUEST = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nUser-Agent: kfun
 class Readiness:
     """The question whether what listens at `address` is ready; `due` is the next time to call `step`."""
 
-    def __init__(self, selector: BaseSelector, address: tuple[str, int]) -> None:
+    def __init__(self, selector: BaseSelector, address: tuple[str, int] | str) -> None:
         self.due: float | None = None
         self._selector = selector
         self._address = address
@@ -48,16 +48,29 @@ class Readiness:
             self._connection = None
 
     def _connect(self) -> bool:
-        """The supervisor holds the listening socket, so this neither waits nor is refused."""
+        """The supervisor holds the listening socket, so this neither waits nor is refused; a Unix socket may not be there."""
         try:
-            connection = socket.create_connection(self._address, INTERVAL_S)
-            connection.send(REQUEST)
+            connection = connected(self._address)
         except OSError:
             return False
         connection.setblocking(False)
         self._selector.register(connection, EVENT_READ)
         self._connection = connection
         return True
+
+
+def connected(address: tuple[str, int] | str) -> socket.socket:
+    """A connection on which the question is on its way. Raises OSError."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    connection = socket.socket(family)
+    connection.settimeout(INTERVAL_S)
+    try:
+        connection.connect(address)
+        connection.send(REQUEST)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _answer(connection: socket.socket) -> bytes | None:

@@ -57,12 +57,12 @@ def run(directory: Path, port: int, host: str, sink: str | None, reload: bool, p
     signals = catch_signals()  # from here on there is something to clean up
     with TemporaryDirectory(prefix="kfunc-", dir=_socket_parent(gettempdir()), ignore_cleanup_errors=True) as sockets:
 
-        def programs() -> list[Program]:
-            return setup.programs(listener, sockets, live=console.live)
+        def programs(*, late: bool = True) -> list[Program]:
+            return setup.programs(listener, sockets, live=console.live, late=late)
 
         try:
             return Supervisor(
-                programs(),
+                programs(late=False),
                 listener,
                 setup.config.grace_s,
                 _announcer(url(listener), console),

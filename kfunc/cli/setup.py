@@ -51,17 +51,17 @@ class Setup:
         """Take the function as it is now. Raises StartupError, and stays as it was."""
         self.function, self.config = self._load()
 
-    def programs(self, listener: socket, sockets: str, *, live: bool) -> list[Program]:
+    def programs(self, listener: socket, sockets: str, *, live: bool, late: bool = False) -> list[Program]:
         """What to start, outermost first, with its Unix sockets in the folder `sockets`.
 
-        `live`: what they print is relayed, so that it does not disturb the live line.
+        `live`: what they print is relayed, so that it does not disturb the live line. `late`: callers wait for the model.
         """
         endpoints = Endpoints(listener, self.management, sockets)
         package_root = str(Path(kfunc.errors.__file__).parent.parent)
         environ = child_environ(self.function.environ, package_root, sys.path[1:])
         environ = {**environ, "PYTHONUNBUFFERED": "1"} if live else environ
         directory, access_log = str(self.function.directory), self._asked.access_log and not live
-        return programs(self.config, endpoints, environ, directory, access_log=access_log, relay_output=live)
+        return programs(self.config, endpoints, environ, directory, access_log=access_log, relay_output=live, late=late)
 
     @property
     def watched(self) -> Watched:

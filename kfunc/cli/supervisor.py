@@ -49,7 +49,8 @@ class Supervisor:
     in hand while those behind it still serve, within `grace_s` and `kill_after_s` together. The
     outermost listens on `listener`; `on_ready` is called each time it begins to answer that it is ready.
     `observe` makes what looks on, again after each replacement.
-    With `replacements` a child that cannot start waits for the next of them, instead of ending all.
+    With `replacements` a child that cannot start waits for the next of them, instead of ending all; the outermost of those
+    that replace others is started when the one behind it is ready: who calls meanwhile waits in the listener's queue.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Supervisor:
         self._children = self._made(programs)
         self._listener = listener
         self._readiness = Readiness(self._selector, listener.getsockname()[:2])
+        self._inner: Readiness | None = None  # of the one behind the outermost, which is not started before
         self._grace_s = grace_s
         self._kill_after_s = kill_after_s
         self._on_ready = on_ready
@@ -111,12 +113,16 @@ class Supervisor:
             self._observer.step(now)
         if self._kill_at is None:
             self._go_on(now)
-        elif self._next is not None and not any(child.alive for child in self._children):
+        if self._kill_at is None:
+            return
+        if self._next is not None and not any(child.alive for child in self._children):
             self._start_next(now, self._next)
         else:
             self._stop_next(now, self._kill_at)
 
     def _go_on(self, now: float) -> None:
+        if self._inner is not None and self._inner.step(now):
+            self._start_outermost(now)
         self._start_due(now, [child for child in self._children if child.due is not None and child.due <= now])
         if self._readiness.step(now):
             self._has_been_ready = True
@@ -125,16 +131,36 @@ class Supervisor:
         if programs is not None:
             self._next = programs
             self._kill_at = now + self._patience_s()
-            self._readiness.close()
+            self._forget_readiness()
 
     def _start_next(self, now: float, programs: Sequence[Program]) -> None:
-        """Callers who came meanwhile wait in the listener's queue."""
+        """From the inside: callers who came meanwhile wait in the listener's queue, and none meets a model that loads."""
         self._next = self._kill_at = None
         if self._observe is not None and self._observer is not None:  # other processes may stand where it looked
             self._observer.close()
             self._observer = self._observe(self._selector)
         self._children = self._made(programs)
-        self._start_due(now, self._children)
+        inner = self._children[1:]
+        if not inner:
+            self._start_due(now, self._children)
+            return
+        for child in inner:
+            child.start(now)
+        self._inner = Readiness(self._selector, inner[0].path)
+        self._inner.ask(now)
+
+    def _start_outermost(self, now: float) -> None:
+        """What it stands in front of is ready, or will not be soon, which callers are to hear."""
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
+            self._children[0].due = now
+
+    def _forget_readiness(self) -> None:
+        self._readiness.close()
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
 
     def _made(self, programs: Sequence[Program]) -> list[Child]:
         return [Child(program, self._selector, self._console.relay) for program in programs]
@@ -156,6 +182,7 @@ class Supervisor:
                 self._console.say(f"{child.name} ended ({describe(status)})")
                 self._status = self._status or FAILED
             return
+        self._start_outermost(now)
         child.due = child.restarts.ended(now, status)
         if child.due is None:
             waits = self._replacements is not None
@@ -171,7 +198,7 @@ class Supervisor:
         if self._kill_at is None or self._next is not None:
             self._next = None
             self._kill_at = now + self._patience_s()
-            self._readiness.close()
+            self._forget_readiness()
             self._listener.close()  # or callers who come now would wait in its queue for nobody
 
     def _stop_next(self, now: float, kill_at: float) -> None:
@@ -199,7 +226,7 @@ class Supervisor:
 
     def _timeout(self, now: float) -> float | None:
         times: list[float | None] = [child.due for child in self._children] if self._kill_at is None else [self._kill_at]
-        times.append(self._readiness.due)
+        times += [each.due for each in (self._readiness, self._inner) if each is not None]
         times += [self._observer.due] if self._observer is not None else []
         times += [self._replacements.due] if self._replacements is not None and self._kill_at is None else []
         waits = [due - now for due in times if due is not None]

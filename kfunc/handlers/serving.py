@@ -98,7 +98,8 @@ async def serve(
         application = Application(config, recorder, crew.is_complete, repository, models)
         server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
         _offer_grpc(config, server, application)
-        if not crew.joins_late:
+        late = crew.joins_late or arguments.late
+        if not late:
             await server.start(listener)
         others = ModelManagement(config, repository)
         management = await serve_management(metrics.metrics, manage, arguments.scrape, others, recorder.recent)
@@ -111,7 +112,7 @@ async def serve(
             loading.result()
             metrics.load.set(time.monotonic() - began_at)
             _take_up(application, crew)
-            if crew.joins_late:
+            if late:
                 await server.start(listener)
             metrics.cold_start.set(seconds_since_start())
             life.watch(config.hang_timeout_s, repository.stuck)

@@ -12,7 +12,7 @@ MAX_RECENT = 10_000
 class Arguments:
     """Where a process listens, whom it talks to and where it is managed."""
 
-    __slots__ = ("access_log", "listen", "manage", "recent", "scrape", "upstream")
+    __slots__ = ("access_log", "late", "listen", "manage", "recent", "scrape", "upstream")
 
     def __init__(self) -> None:
         self.listen = Address()
@@ -20,6 +20,7 @@ class Arguments:
         self.manage: Address | None = None
         self.scrape: list[Address] = []
         self.access_log = False
+        self.late = False
         self.recent = 0
 
 
@@ -37,6 +38,7 @@ def usage(program: str, *, upstream: bool, manage: str) -> str:
         "  --scrape ADDR     another process's --manage, whose metrics are shown here too; repeatable",
         "  --access-log      one line per request on standard output",
         "  --recent N        keep the last N inferences, and show them as JSON at /requests of --manage",
+        *([] if upstream else ["  --late            take no connection before the model is loaded: callers wait"]),
         "  --help            this text",
         "",
         f"example: python -m {program} --listen 127.0.0.1:8080" + (" --upstream unix:@kfunc/handler" if upstream else ""),
@@ -56,6 +58,8 @@ def parse_arguments(program: str, argv: list[str], *, upstream: bool, manage: st
             raise SystemExit(0)
         if flag == "--access-log" and not equals:
             parsed.access_log = True
+        elif flag == "--late" and not equals and not upstream:
+            parsed.late = True
         elif flag in ("--listen", "--manage", "--recent", "--scrape") or (flag == "--upstream" and upstream):
             if not equals:
                 if not rest:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from select import select
+from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -59,7 +59,7 @@ class Run:
     """A `kfunc run` whose output, as a terminal or a file has it, grows in `text`."""
 
     def __init__(self, folder: Path, *arguments: str, terminal: bool) -> None:
-        self.text = ""
+        self.text = self.said = ""
         self._end, theirs = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "kfunc", "run", str(folder), "--port", "0", *arguments],
@@ -72,7 +72,9 @@ class Run:
     def read(self, seconds: float) -> None:
         if select([self._end], [], [], seconds)[0]:
             try:
-                self.text += os.read(self._end, 65536).decode()
+                words = os.read(self._end, 65536).decode()
+                self.text += words
+                self.said += words  # all of it
             except OSError:  # a terminal whose other end is closed
                 time.sleep(seconds)
 
@@ -151,18 +153,34 @@ def test_elsewhere_each_request_is_a_line_and_nothing_is_erased(started: Callabl
     assert run.end() == 0
 
 
-def test_an_edit_is_served_at_the_same_port_and_no_caller_is_refused(folder: Path, started: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("sidecars", ["  batcher: {}\n  logger: {}\n", "  logger: {}\n", ""])
+def test_who_calls_while_an_edit_is_taken_up_waits_and_is_answered(
+    folder: Path, started: Callable[..., Run], sidecars: str
+) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("  batcher: {}\n  logger: {}\n", sidecars))
     run = started("--reload", "--quiet")
     url = base(run)
     assert infer(url) == [6.0]
-    (folder / "handler.py").write_text(HANDLER.replace("* 2", "* 5"))
-    run.wait_for("handler.py changed, starting again")
-    answers = []
-    while [15.0] not in answers:
-        with suppress(HTTPError):  # 503 while the model loads; a refused connection would not be one
-            answers.append(infer(url))
-        run.read(0.01)
-    run.wait_for("serving again: http://127.0.0.1:")
+    slow = HANDLER.replace("* 2", "* 5").replace("print(", "import time; time.sleep(0.7); print(")
+    (folder / "handler.py").write_text(slow)
+    answers: list[object] = []
+
+    def call() -> None:
+        while [15.0] not in answers:
+            try:
+                answers.append(infer(url))
+            except (HTTPError, OSError) as error:
+                answers.append(repr(error))
+            time.sleep(0.01)
+
+    callers = [Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    run.wait_for("handler.py changed, starting again", "serving again: http://127.0.0.1:")
+    for caller in callers:
+        caller.join()
+    assert {str(each) for each in answers} == {"[6.0]", "[15.0]"}
+    assert "killed" not in run.said
     assert run.end() == 0
 
 
@@ -194,6 +212,8 @@ def test_a_broken_edit_is_said_and_the_next_one_is_served(folder: Path, started:
     (folder / "handler.py").write_text("class Scale(\n")
     run.wait_for("handler.py changed", "handler cannot start", "waiting for the next change")
     assert run.process.poll() is None
+    with pytest.raises(HTTPError, match="503"):  # the sidecars are there, and say so
+        infer(url)
     (folder / "handler.py").write_text(HANDLER.replace("* 2", "* 7"))
     run.wait_for("serving again")
     assert infer(url) == [21.0]

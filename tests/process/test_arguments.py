@@ -56,6 +56,12 @@ def test_a_handler_has_no_upstream() -> None:
         parse("--listen", "a:1", "--upstream", "b:2", upstream=False)
 
 
+def test_only_a_handler_takes_connections_late() -> None:
+    assert parse("--listen", "a:1", "--late", upstream=False).late
+    with pytest.raises(StartupError, match="unknown argument '--late'"):
+        parse("--listen", "a:1", "--upstream", "b:2", "--late")
+
+
 def test_help_is_printed_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse("--help")
