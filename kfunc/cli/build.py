@@ -16,10 +16,12 @@ from kfunc.cli.build_progress import Lines
 from kfunc.cli.function import find, runtime_of
 from kfunc.cli.render import parse_image
 from kfunc.cli.validate import check
+from kfunc.config.build import PythonVersion
 from kfunc.config.complete import complete
 from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.errors import StartupError
+from kfunc.images.bases import NOTHING
 from kfunc.images.building import Product, build
 from kfunc.images.foreign import PACK_BUILDER, Builder
 from kfunc.images.layouts import Loadable, write_docker_archive, write_layout
@@ -81,7 +83,7 @@ def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[s
         return _deliver(
             sidecar_recipe("kfunc-sidecar", order.asked), parse_reference(order.image), order, None, reporter, environ
         )
-    file = find(path)
+    file = find(path).absolute()  # pip runs in the function's folder, and gets paths of it
     check(file)
     function = load_function(file)
     runtime, _ = runtime_of(function, file.parent)
@@ -90,6 +92,8 @@ def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[s
     variant = variant_of(plan, order.asked.variant)
     target = _target(plan, variant, order)
     recipe = function_recipe(function, config.function, file.parent, variant, order.asked)
+    if order.asked.weights_only and recipe.base == NOTHING:
+        reporter.say("note: for image volumes; KServe's modelcars start sh in the image: for them give --base busybox")
     return _deliver(recipe, target, order, function, reporter, environ)
 
 
@@ -156,18 +160,30 @@ def parse_outputs(_context: click.Context, _parameter: click.Parameter, values: 
     return values
 
 
+def parse_python(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The value of `--python`."""
+    try:
+        return msgspec.convert(value, PythonVersion) if value else ""
+    except msgspec.ValidationError:
+        raise click.BadParameter(f"{value!r} is no minor version of Python from 3.11 on, such as 3.12") from None
+
+
 @click.command("build", epilog=EPILOG)
 @click.argument("path", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
 @click.option("--image", metavar="IMAGE", default="", callback=parse_image, help="Name of the image; else func.yaml's.")
 @click.option("--base", metavar="IMAGE", default="", help="Base image, or oci:DIR; else func.yaml's, else python:VERSION-slim.")
 @click.option("--variant", type=click.Choice(["cpu", "cuda"]), help="Libraries for CUDA, or none; else as func.yaml needs.")
 @click.option("--platform", "platforms", multiple=True, type=click.Choice(list(PLATFORMS)), help="Again for more, as an index.")
-@click.option("--python", metavar="VERSION", default="", help="Python of a base image that does not say it, as 3.12.")
+@click.option(
+    "--python",
+    metavar="VERSION",
+    default="",
+    callback=parse_python,
+    help="Python of a base image that does not say it, as 3.12.",
+)
 @click.option("--output", "outputs", metavar="FORM", multiple=True, callback=parse_outputs, help=OUTPUT_HELP)
 @click.option("--push/--no-push", default=None, help="Push it, the default unless it is written to a place.")
-@click.option(
-    "--weights-only", is_flag=True, help="Only the model, in /models, as KServe's modelcars and image volumes have it."
-)
+@click.option("--weights-only", is_flag=True, help="Only the model, in /models, for image volumes and KServe's modelcars.")
 @click.option("--sidecar", is_flag=True, help="The image of batcher and logger alone, for somebody else's server.")
 @click.option("--insecure", is_flag=True, help="The registry may have any certificate, or speak plain HTTP.")
 @click.option("--ca", "authorities", metavar="FILE", default="", help="Certificates of authorities of the registry, PEM.")

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from kfunc.config import model_addresses, sink_addresses
 from kfunc.config.function import Function
+from kfunc.config.inference import ModelSource
 from kfunc.handlers.registry import RUNTIMES
 from kfunc.handlers.versions import requirement
 
@@ -13,9 +14,17 @@ GPU_EXTRAS = {"onnx": "onnx-gpu"}
 WITHOUT_PAGE = ("auto", "none")
 
 
-def extras(function: Function, runtimes: list[str], variant: str) -> tuple[str, ...]:
+class Needed(Struct, frozen=True):
+    """One of the function's models: its place on this machine, if it is here, and its runtimes, as far as they can be known."""
+
+    source: ModelSource
+    file: Path | None
+    runtimes: list[str]
+
+
+def extras(function: Function, models: list[Needed], variant: str) -> tuple[str, ...]:
     """kfunc's extras for runtimes, storage, sinks and what else func.yaml asks for."""
-    wanted = {RUNTIMES[runtime].extra for runtime in runtimes}
+    wanted = {RUNTIMES[runtime].extra for model in models for runtime in model.runtimes}
     if variant == "cuda":
         wanted = {GPU_EXTRAS.get(extra, extra) for extra in wanted}
     inference = function.inference
@@ -23,22 +32,23 @@ def extras(function: Function, runtimes: list[str], variant: str) -> tuple[str, 
         schemes = [each.partition(":")[0] for each in sink_addresses.targets(inference.logger)]
         wanted |= {sink_addresses.KINDS[scheme].extra for scheme in schemes if scheme in sink_addresses.KINDS}
         wanted |= {"parquet" for sink in inference.logger.sinks if sink.format == "parquet"}
-    if model_addresses.is_remote(inference.model.uri):
-        wanted.add(model_addresses.parse_address(inference.model.uri).kind.extra)
+    for source in (model.source for model in models):
+        if model_addresses.is_remote(source.uri):
+            wanted.add(model_addresses.parse_address(source.uri).kind.extra)
+        wanted |= {"sealed"} if source.sealed else set()
     if inference.images is not UNSET:
         wanted.add("images")
     if inference.explain is not UNSET:
         wanted.add("captum" if inference.explain.method == "captum" else "explain")
-    wanted |= {"sealed"} if inference.model.sealed else set()
     wanted |= {"page"} if inference.page not in WITHOUT_PAGE else set()
     return tuple(sorted(wanted - {""}))
 
 
-def pinned(function: Function, runtimes: list[str]) -> tuple[str, ...]:
-    """The runtime's library in func.yaml's version, as a requirement."""
-    version = function.inference.model.runtime_version
-    found = [requirement(runtime, version) for runtime in runtimes] if version else []
-    return tuple(each for each in found if each)
+def pinned(models: list[Needed]) -> tuple[str, ...]:
+    """The runtimes' libraries in func.yaml's versions, as requirements."""
+    versions = [(runtime, model.source.runtime_version) for model in models for runtime in model.runtimes]
+    found = [requirement(runtime, version) for runtime, version in versions if version]
+    return tuple(dict.fromkeys(each for each in found if each))
 
 
 def named_files(function: Function, folder: Path) -> tuple[Path, ...]:

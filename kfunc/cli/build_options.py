@@ -5,13 +5,14 @@ from pathlib import Path
 
 from msgspec import UNSET, Struct
 
-from kfunc.cli.build_extras import extras, named_files, pinned
-from kfunc.cli.function import model_file, runtime_of
+from kfunc.cli.build_extras import Needed, extras, named_files, pinned
+from kfunc.cli.function import model_file, source_runtime
 from kfunc.config.function import Function
-from kfunc.config.locations import claim
+from kfunc.config.inference import ModelSource
+from kfunc.config.locations import claim, file_path
 from kfunc.config.model_addresses import is_remote
 from kfunc.errors import ModelLoadError, StartupError
-from kfunc.handlers.layout import find_models
+from kfunc.handlers.layout import HANDLER, find_models
 from kfunc.images.platforms import PLATFORMS, Platform
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.requirements import REQUIREMENTS, WHEELS
@@ -20,7 +21,7 @@ from kfunc.manifests.plan import Plan
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DEFAULT_BASE = f"docker.io/library/python:{PYTHON}-slim"
-CODE = "python"
+CODE, TORCH = "python", "torch"
 
 
 class Asked(Struct, frozen=True):
@@ -48,41 +49,38 @@ def variant_of(plan: Plan, asked: str) -> str:
 def function_recipe(function: Function, name: str, folder: Path, variant: str, asked: Asked) -> Recipe:
     """The recipe for a function's image. Raises StartupError and its kinds."""
     build = function.inference.build
-    source = function.inference.model
-    remote = claim(source.uri) is not None or is_remote(source.uri)
     if function.inference.server is not UNSET and not asked.weights_only:
         raise StartupError(
             f"{function.inference.server.image} is the function's server: only its sidecars are kfunc's, and"
             " `kfunc build --sidecar` makes their image"
         )
-    model = None if remote else model_file(folder, source.uri)
-    if model is not None and not model.exists():
-        raise ModelLoadError(f"the model {model} does not exist; func.yaml names it at inference.model.uri")
     platforms = tuple(PLATFORMS[each] for each in asked.platforms or build.platforms)
-    python = asked.python or (build.python if build.python is not UNSET else "")
-    labels = {"io.kfunc.variant": variant}
     if asked.weights_only:
-        return weights_recipe(name, model, asked.base, platforms)
+        return weights_recipe(name, _file_of(function.inference.model, folder), asked.base, platforms)
     base = asked.base or (build.cuda_base if variant == "cuda" else "") or build.base or function.build.base_image
-    runtimes = _runtimes(function, folder, model)
-    requirements, wheels = folder / REQUIREMENTS, folder / WHEELS
+    models = [_needed(source, folder) for source in (function.inference.model, *function.inference.models)]
+    requirements, wheels, files = folder / REQUIREMENTS, folder / WHEELS, named_files(function, folder)
+    if not build.packages and not requirements.is_file():
+        _check_known(models)
+    has_code = any(_has_code(model) for model in models)
+    inside = tuple(model.file for model in models if model.file is not None)
     return Recipe(
         name=name,
         base=base or DEFAULT_BASE,
         platforms=platforms,
         libraries=Libraries(
-            extras(function, runtimes, variant),
-            (*pinned(function, runtimes), *build.packages),
+            extras(function, models, variant),
+            (*pinned(models), *build.packages),
             requirements if requirements.is_file() else None,
             wheels if wheels.is_dir() else None,
         ),
-        folder=folder if model is not None or CODE in runtimes else None,
-        model=model,
-        has_code=CODE in runtimes,
-        files=named_files(function, folder),
-        python=python,
+        folder=folder if inside or files or has_code else None,
+        models=inside,
+        has_code=has_code,
+        files=files,
+        python=asked.python or (build.python if build.python is not UNSET else ""),
         gpu=variant == "cuda",
-        labels=labels,
+        labels={"io.kfunc.variant": variant},
     )
 
 
@@ -90,7 +88,7 @@ def weights_recipe(name: str, model: Path | None, base: str, platforms: tuple[Pl
     """The recipe for an image that holds a model and nothing else. Raises StartupError."""
     if model is None:
         raise StartupError("--weights-only takes a model of this machine, and inference.model.uri names one elsewhere")
-    return Recipe(name=name, base=base or "scratch", platforms=platforms, folder=model.parent, model=model)
+    return Recipe(name=name, base=base or "scratch", platforms=platforms, folder=model.parent, models=(model,))
 
 
 def sidecar_recipe(name: str, asked: Asked) -> Recipe:
@@ -105,14 +103,46 @@ def sidecar_recipe(name: str, asked: Asked) -> Recipe:
     )
 
 
-def _runtimes(function: Function, folder: Path, model: Path | None) -> list[str]:
-    """All runtimes that the function's models need; by their names alone."""
-    source = function.inference.model
-    if model is None:
-        runtime, _ = runtime_of(function, folder)
-        return [] if runtime == "auto" else [runtime]
-    found = find_models(model, source.name if source.name is not UNSET else "model", source.version, source.runtime)
-    return sorted({each.runtime for each in found})
+def _file_of(source: ModelSource, folder: Path) -> Path | None:
+    """Where a model is on this machine; None for one that is fetched in the pod. Raises ModelLoadError."""
+    if claim(source.uri) is not None or is_remote(source.uri):
+        return None
+    file = model_file(folder, source.uri)
+    if not file.exists():
+        raise ModelLoadError(f"the model {file} does not exist; func.yaml names it as {source.uri}")
+    return file
+
+
+def _needed(source: ModelSource, folder: Path) -> Needed:
+    """One of the function's models, by the names of its files alone. Raises StartupError, ModelLoadError."""
+    file = _file_of(source, folder)
+    if file is not None and (file_path(source.uri) or "").startswith("/"):
+        raise StartupError(
+            f"the image has no {source.uri}: move the model into the function's folder, and write its path relative to"
+            " func.yaml, as ./model.onnx"
+        )
+    if file is None or source.sealed:
+        runtime, _ = source_runtime(source, folder)
+        return Needed(source, file, [] if runtime == "auto" else [runtime])
+    found = find_models(file, source.name if source.name is not UNSET else "model", source.version, source.runtime)
+    return Needed(source, file, sorted({each.runtime for each in found}))
+
+
+def _has_code(model: Needed) -> bool:
+    """Whether modules of the function's folder are imported: a handler.py that is the model, or that has its class."""
+    if CODE in model.runtimes:
+        return True
+    return TORCH in model.runtimes and model.file is not None and (model.file.parent / HANDLER).is_file()
+
+
+def _check_known(models: list[Needed]) -> None:
+    """Raises StartupError for a model whose runtime nobody knows: the image would have none."""
+    for model in models:
+        if not model.runtimes:
+            raise StartupError(
+                f"{model.source.uri} does not say what runs the model: write runtime: beside its uri, or name the packages"
+                f" for it in inference.build.packages or {REQUIREMENTS}"
+            )
 
 
 def insecure_hosts(host: str, asked: bool, function: Function | None) -> frozenset[str]:

@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct
 from kfunc.config import pod
 from kfunc.config.complete import complete
 from kfunc.config.function import Env, Function
+from kfunc.config.inference import ModelSource
 from kfunc.config.load import load_function
 from kfunc.config.locations import claim, file_path
 from kfunc.config.model_addresses import is_remote, parse_address
@@ -85,9 +86,13 @@ def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
 
     Raises ModelLoadError.
     """
-    source = function.inference.model
     if function.inference.server is not UNSET:
         return "auto", f"{function.inference.server.image} runs it"
+    return source_runtime(function.inference.model, directory)
+
+
+def source_runtime(source: ModelSource, directory: Path) -> tuple[str, str]:
+    """The same of one of a function's models. Raises ModelLoadError."""
     found = claim(source.uri)
     if found and source.runtime == "auto" and not PurePath(found[1]).suffix:
         return "auto", "the pod sees what the claim holds"

@@ -18,7 +18,7 @@ from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.requirements import Needs, download, key, metadata
 from kfunc.images.sbom import Weights
-from kfunc.images.sources import Sources, check_inside, model_only, whole_folder
+from kfunc.images.sources import Sources, check_holds, check_inside, models_only, whole_folder
 from kfunc.images.store import Store
 from kfunc.images.wheels import Package, parse_metadata, read_package, wheel_entries
 
@@ -35,7 +35,7 @@ class Kept(Struct, frozen=True):
 
 
 class Contents(Struct, frozen=True):
-    """An image's own layers, what they hold, and what the user should know."""
+    """An image's own layers, and what they hold."""
 
     layers: list[Layer]
     packages: list[Package]
@@ -75,20 +75,29 @@ class Maker:
             sources = sources_of(self._recipe)
             for note in sources.notes:
                 self._reporter.say(f"note: {note}")
-            self._weights = [Weights(entry.path, content_digest(entry.content)) for entry in sources.weights]
+            known = _digests(sources.weights)
+            self._weights = [Weights(path, digest) for path, digest in known.items()]
             if sources.weights:
                 # Weights hardly get smaller by compression, and are unpacked faster without.
-                layers.append(self._layer("weights", sources.weights, "weights", "", "plain"))
+                layers.append(self._layer("weights", sources.weights, "weights", "", "plain", known))
             if sources.code:
                 layers.append(self._layer("code", sources.code, "code", python))
         return layers
 
-    def _layer(self, label: str, entries: Iterable[Entry], created_by: str, python: str, form: Form = "gzip") -> Layer:
-        listed = list(entries)
-        name = f"{label}-{FORMAT}-{_fingerprint(listed, interpreter(python) if python else '', python)}"
+    def _layer(
+        self,
+        label: str,
+        entries: list[Entry],
+        created_by: str,
+        python: str,
+        form: Form = "gzip",
+        known: dict[str, str] | None = None,
+    ) -> Layer:
+        known = _digests(entries) if known is None else known
+        name = f"{label}-{FORMAT}-{_fingerprint(entries, known, interpreter(python) if python else '', python)}"
         layer = self._kept(name, created_by, form)
         if layer is None:
-            layer = self._write(label, listed, created_by, python, form)
+            layer = self._write(label, entries, created_by, python, form, known)
             self._store.note(name, Kept(layer.blob.digest, layer.diff_id))
         self._reporter.say(f"layer {label}: {megabytes(layer.blob.size)}")
         return layer
@@ -99,7 +108,9 @@ class Maker:
         blob = self._store.find(kept.digest, MEDIA_TYPES[form]) if kept else None
         return Layer(blob, kept.diff_id, created_by) if kept and blob else None
 
-    def _write(self, label: str, entries: list[Entry], created_by: str, python: str, form: Form) -> Layer:
+    def _write(
+        self, label: str, entries: list[Entry], created_by: str, python: str, form: Form, known: dict[str, str]
+    ) -> Layer:
         total = sum(entry.content.stat().st_size for entry in entries if isinstance(entry.content, Path))
         with tempfile.TemporaryDirectory(prefix="kfunc-") as made, self._reporter.bar(label, total) as told:
             program = interpreter(python) if python else ""
@@ -111,7 +122,7 @@ class Maker:
                 done += size
                 told(min(done, total))
 
-            return write_layer(self._store, [*entries, *modules], created_by, form, count)
+            return write_layer(self._store, [*entries, *modules], created_by, form, count, known)
 
     def _dependencies(self, libraries: Libraries, platform: Platform, python: str) -> tuple[Layer, list[Package]]:
         needs = Needs(libraries.extras, python, platform, libraries.packages, libraries.file, libraries.wheels)
@@ -147,12 +158,16 @@ def sources_of(recipe: Recipe) -> Sources:
     folder = recipe.folder
     if folder is None:
         return Sources([], [])
-    if recipe.model is None:
-        return whole_folder(folder, FUNCTION)
-    if recipe.libraries is None:
-        return _for_models(recipe.model)
-    check_inside(folder, recipe.model)
-    return whole_folder(folder, FUNCTION) if recipe.has_code else model_only(folder, recipe.model, FUNCTION, recipe.files)
+    if recipe.libraries is None:  # the model itself below /models, whatever folder it is in here
+        model = recipe.models[0]
+        return models_only(model if model.is_dir() else model.parent, recipe.models, MODELS)
+    for model in recipe.models:
+        check_inside(folder, model)
+    if not recipe.has_code:
+        return models_only(folder, recipe.models, FUNCTION, recipe.files)
+    found = whole_folder(folder, FUNCTION)
+    check_holds(found, folder, (*recipe.models, *recipe.files), FUNCTION)
+    return found
 
 
 def kfunc_entries() -> list[Entry]:
@@ -173,29 +188,30 @@ def _own_package() -> Package:
     return parse_metadata(io.BytesIO(metadata().encode()), "")
 
 
-def _for_models(model: Path) -> Sources:
-    """What a weights-only image has: the model itself below /models, whatever folder it is in here."""
-    if model.is_dir():
-        found = whole_folder(model, MODELS)
-        return Sources([], sorted([*found.code, *found.weights], key=lambda entry: entry.path), found.notes)
-    return model_only(model.parent, model, MODELS)
-
-
 def _distinct(entries: Iterable[Entry]) -> list[Entry]:
     """Each path once: namespace packages bring some files twice, and the later wheel wins as it does with pip."""
     return list({entry.path: entry for entry in entries}.values())
 
 
-def _fingerprint(entries: list[Entry], program: str, python: str) -> str:
+def _digests(entries: list[Entry]) -> dict[str, str]:
+    return {entry.path: content_digest(entry.content) for entry in entries}
+
+
+def _fingerprint(entries: list[Entry], known: dict[str, str], program: str, python: str) -> str:
     """What a layer's bytes depend on."""
-    parts = [f"{entry.path}\0{entry.executable}\0{content_digest(entry.content)}" for entry in entries]
+    parts = [f"{entry.path}\0{entry.executable}\0{known[entry.path]}\0{entry.link}" for entry in entries]
     return hashlib.sha256("\n".join([f"{bool(program)} {python}", *sorted(parts)]).encode()).hexdigest()
 
 
 def python_of(recipe: Recipe, base: str, said: str) -> str:
-    """The minor version of the base's Python. Raises StartupError where nobody says it."""
+    """The minor version of the base's Python. Raises StartupError where nobody says it, or where it is said to be another."""
     if recipe.libraries is None:
         return ""
+    if said and recipe.python not in ("", said):
+        raise StartupError(
+            f"the base image {base} has Python {said}, not {recipe.python}: leave --python and inference.build.python out,"
+            " or choose another base"
+        )
     version = recipe.python or said
     if not version:
         raise StartupError(f"the base image {base} does not say which Python it has: give --python, or inference.build.python")

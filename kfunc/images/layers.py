@@ -8,9 +8,10 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Literal
 from zipfile import BadZipFile, ZipFile
 
@@ -24,7 +25,10 @@ MEDIA_TYPES: dict[Form, str] = {
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "plain": "application/vnd.oci.image.layer.v1.tar",
 }
+Told = Callable[[int], object]
 LEVEL = 6
+DAMAGED = (BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error)
+"""What a zip archive raises that is none, or that is damaged."""
 GZIP = 31  # zlib's window bits for gzip; its header then has neither a time nor a name
 
 
@@ -58,7 +62,6 @@ class _Writer(io.RawIOBase):
     def __init__(self, target: Writing, form: Form) -> None:
         self.digest = hashlib.sha256()
         self._target = target
-        self._pack: Callable[[bytes], bytes] = bytes
         self._compressor = zlib.compressobj(LEVEL, wbits=GZIP) if form == "gzip" else None
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
@@ -74,18 +77,26 @@ class _Writer(io.RawIOBase):
 
 
 def write_layer(
-    store: Store, entries: Iterable[Entry], created_by: str, form: Form = "gzip", told: Callable[[int], None] | None = None
+    store: Store,
+    entries: Iterable[Entry],
+    created_by: str,
+    form: Form = "gzip",
+    told: Told = lambda _: None,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Layer:
-    """Write a layer into the store; `told` hears of the bytes that were read. Raises BuildError."""
+    """Write a layer into the store; `told` hears of the bytes that were read.
+
+    `known` has the contents' digests by their paths. Raises BuildError, also for a content that has another by now.
+    """
     with store.writing(MEDIA_TYPES[form]) as file:
         writer = _Writer(file, form)
         with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            _fill(archive, sorted(entries, key=lambda entry: entry.path), told)
+            _fill(archive, sorted(entries, key=lambda entry: entry.path), told, known)
         diff_id = writer.end()
     return Layer(file.blob, diff_id, created_by)
 
 
-def _fill(archive: tarfile.TarFile, entries: list[Entry], told: Callable[[int], None] | None) -> None:
+def _fill(archive: tarfile.TarFile, entries: list[Entry], told: Told, known: Mapping[str, str]) -> None:
     folders: set[str] = set()
     with Archives() as zips:
         for entry in entries:
@@ -103,7 +114,10 @@ def _fill(archive: tarfile.TarFile, entries: list[Entry], told: Callable[[int], 
             info = _info(entry.path, tarfile.REGTYPE, 0o755 if entry.executable else 0o644)
             with zips.open(entry.content) as (file, size):
                 info.size = size
-                archive.addfile(info, _Heard(file, told) if told else file)
+                heard = _Heard(file, told)
+                archive.addfile(info, heard)
+                if known.get(entry.path, heard.digest) != heard.digest:
+                    raise BuildError(f"{entry.path} changed while it was read: build again when nobody writes it")
 
 
 class Archives:
@@ -137,19 +151,26 @@ class Archives:
                     yield member, archive.getinfo(content.name).file_size
         except OSError as error:
             raise BuildError(f"cannot read {name}: {error.strerror or error}") from None
-        except (BadZipFile, KeyError, NotImplementedError) as error:
+        except (*DAMAGED, KeyError) as error:
             raise BuildError(f"{name} is damaged ({error}): remove it, and build again") from None
 
 
 class _Heard(io.RawIOBase):
-    """A file whose reading is told."""
+    """A file whose reading is told, and its digest counted."""
 
-    def __init__(self, file: IO[bytes], told: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes], told: Told) -> None:
         self._file = file
         self._told = told
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """Of what has been read, in hexadecimal digits."""
+        return self._hash.hexdigest()
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
+        self._hash.update(data)
         self._told(len(data))
         return data
 

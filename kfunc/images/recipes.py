@@ -26,7 +26,7 @@ class Libraries(Struct, frozen=True):
 class Recipe(Struct, frozen=True, kw_only=True):
     """An image. `libraries` is None for one of weights only; `folder` None for the sidecars'.
 
-    `model` is the model's path; `has_code` says that the folder's other files belong to it, else `files`. `python` is the minor
+    `models` are those of the folder; `has_code` says that its other files belong to them, else `files`. `python` is the minor
     version of the base image's Python, where the base does not say it.
     """
 
@@ -35,7 +35,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     platforms: tuple[Platform, ...]
     libraries: Libraries | None = None
     folder: Path | None = None
-    model: Path | None = None
+    models: tuple[Path, ...] = ()
     has_code: bool = False
     files: tuple[Path, ...] = ()
     python: str = ""

@@ -28,6 +28,13 @@ NO_PIP = 3
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 NAMED_FILE = re.compile(r"\s*(?:(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)|((?:\.{0,2}/)\S+\.(?:whl|zip|gz)))")
 """A line that names another file."""
+PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
+"""A package with the place that it comes from (PEP 508)."""
+SOURCES = ("-e", "--editable", "--no-binary")
+ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")
+MAKE_WHEEL = (
+    f"make a wheel of it (pip wheel --no-deps -w {WHEELS} PLACE), and name the package alone, which is found in {WHEELS}/"
+)
 IMPOSSIBLE = ("ResolutionImpossible", "conflicting dependencies", "No matching distribution", "Could not find a version")
 
 
@@ -112,10 +119,19 @@ def key(needs: Needs, environ: Mapping[str, str]) -> str:
         parts += _texts(needs.file, set())
     if needs.wheels:
         parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(needs.wheels.glob("*.whl"))]
-    parts += [
-        f"{name}={value}" for name, value in sorted(environ.items()) if name.startswith(("PIP_INDEX", "PIP_EXTRA", "PIP_FIND"))
-    ]
+    parts += [f"{name}={value}" for name, value in sorted(environ.items()) if name.startswith("PIP_")]
+    for file in _settings(environ):
+        parts += _texts(file, set())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _settings(environ: Mapping[str, str]) -> list[Path]:
+    """Where pip's own settings may stand."""
+    home = Path(environ.get("HOME") or "/")
+    places = [Path(each) / "pip" for each in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
+    places += [Path("/etc"), home / ".pip", Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip", Path(sys.prefix)]
+    named = environ.get("PIP_CONFIG_FILE") or os.devnull
+    return [*(place / "pip.conf" for place in places), Path(named)]
 
 
 def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
@@ -137,6 +153,9 @@ def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
 
 def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     """Fetch the wheels into `folder`. Raises BuildError with what pip said and what to do."""
+    for line in _lines(needs.packages, needs.file):
+        if is_built(line):
+            raise BuildError(f"{line.strip()!r} would be built here, and kfunc takes wheels alone: {MAKE_WHEEL}")
     stub = folder / OWN_WHEEL
     write_own_wheel(stub)
     kept = pins(needs.extras, named(needs.packages, needs.file))
@@ -151,7 +170,10 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
         done, pinned = _pip(needs, stub, constraints, target, environ), False
     if done.returncode:
         raise _failed(done, needs)
-    files = sorted(file for file in target.glob("*.whl") if file.name != stub.name)
+    files = sorted(file for file in target.iterdir() if file.name != stub.name)
+    for file in files:
+        if file.suffix != ".whl":
+            raise BuildError(f"{file.name} is no wheel, and nothing is built here: {MAKE_WHEEL}")
     return Wheels(files, pinned)
 
 
@@ -178,12 +200,25 @@ def _pip(
     )
 
 
+def _lines(packages: Iterable[str], file: Path | None) -> list[str]:
+    """What the function itself asks for."""
+    texts = _texts(file, set()) if file else ()
+    return [*packages, *(line for text in texts for line in text.splitlines())]
+
+
+def is_built(line: str) -> bool:
+    """Whether a line of requirements.txt names a folder, a repository or an archive, whose own code would make the wheel."""
+    text = re.sub(r"(^|\s)#.*", "", line).strip()
+    if text.startswith("-"):
+        return text.startswith(SOURCES)
+    word = found[1] if (found := PLACE.match(text)) else (text.split() or [""])[0]
+    is_place = bool(found) or "/" in word or word.startswith(".") or word.endswith(ARCHIVES)
+    return is_place and not re.split("[#?;]", word)[0].endswith(".whl")
+
+
 def named(packages: Iterable[str], file: Path | None) -> set[str]:
     """The packages that the function itself asks for: kfunc's pins do not hold for them."""
-    lines = list(packages)
-    if file:
-        lines += [line for text in _texts(file, set()) for line in text.splitlines()]
-    return {normalized(found[1]) for line in lines if (found := NAME.match(line))}
+    return {normalized(found[1]) for line in _lines(packages, file) if (found := NAME.match(line))}
 
 
 def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildError:

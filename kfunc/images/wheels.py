@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import IO
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from msgspec import Struct
 
 from kfunc.errors import BuildError
-from kfunc.images.layers import Entry, Member
+from kfunc.images.layers import DAMAGED, Entry, Member
 from kfunc.images.places import LIBRARIES, PROGRAMS
 
 DATA = re.compile(r"[^/]+\.data/(purelib|platlib|scripts|data|headers)/(.+)")
@@ -35,7 +35,7 @@ def read_package(path: Path, digest: str) -> Package:
             name = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
             with archive.open(name) as file:
                 return parse_metadata(file, digest)
-    except (BadZipFile, StopIteration, OSError) as error:
+    except (*DAMAGED, StopIteration, OSError) as error:
         raise _damaged(path, error) from None
 
 
@@ -60,7 +60,7 @@ def wheel_entries(path: Path) -> Iterator[Entry]:
     try:
         with ZipFile(path) as archive:
             members = archive.infolist()
-    except (BadZipFile, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise _damaged(path, error) from None
     for member in members:
         if member.is_dir():
@@ -87,8 +87,11 @@ def _entry(path: Path, member: ZipInfo) -> Entry:
 
 def _with_interpreter(path: Path, name: str) -> bytes:
     """A script; the first line `#!python` names the image's Python."""
-    with ZipFile(path) as archive:
-        text = archive.read(name)
+    try:
+        with ZipFile(path) as archive:
+            text = archive.read(name)
+    except (*DAMAGED, OSError) as error:
+        raise _damaged(path, error) from None
     return re.sub(rb"\A#!pythonw?", b"#!/usr/bin/env python", text, count=1)
 
 

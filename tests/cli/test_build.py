@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import FUNC_YAML, Command
-from tests.images.fakes import write_base, write_index
+from tests.images.fakes import write_base, write_index, write_wheel
 
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
 PROGRAM = """#!/bin/sh
@@ -57,6 +57,16 @@ def test_an_oci_layout_is_written_and_its_digest_is_all_that_standard_output_say
     assert index["manifests"][1]["artifactType"] == "application/vnd.cyclonedx+json"
     for path in (tmp_path / "out/blobs/sha256").iterdir():
         assert path.stat().st_size
+
+
+def test_a_folder_by_a_relative_path_with_requirements(
+    kfunc: Command, folder: Path, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wheel(folder / "wheels", "own", "1.0")
+    (folder / "requirements.txt").write_text("own\n")
+    monkeypatch.chdir(folder.parent)
+    result = kfunc("build", folder.name, "--base", base, "--output", f"oci:{tmp_path}/out")
+    assert result.status == 0, result.err
 
 
 def test_an_archive_for_docker_load_is_written(kfunc: Command, folder: Path, base: str, tmp_path: Path) -> None:
@@ -131,6 +141,7 @@ def test_weights_only_needs_no_base(kfunc: Command, folder: Path, tmp_path: Path
         (["--base", "A b"], 2, "is no image; write it like"),
         (["--output", "tar:x"], 2, "is none of text, json, oci:DIR and docker-archive:FILE"),
         (["--image", "Iris"], 2, "is not an image such as"),
+        (["--python", "3.12.4"], 2, "'3.12.4' is no minor version of Python"),
         (["--sidecar"], 2, "--sidecar needs a name: give --image"),
         (["--image", "127.0.0.1:9/me/iris:1", "--base", "127.0.0.1:9/base:1"], 1, "cannot reach the registry 127.0.0.1:9"),
         (["--builder", "podman", "--output", "oci:x"], 2, "leave it or --builder out"),

@@ -33,7 +33,7 @@ def function(folder: Path) -> Path:
 def recipe(folder: Path, base: str, **more: Any) -> Recipe:
     """The recipe of that function."""
     made = Recipe(
-        name="greeter", base=base, platforms=(AMD64,), libraries=Libraries(), folder=folder, model=folder / "handler.py",
+        name="greeter", base=base, platforms=(AMD64,), libraries=Libraries(), folder=folder, models=(folder / "handler.py",),
         has_code=True,
     )  # fmt: skip
     return replace(made, **more)
@@ -207,7 +207,7 @@ def test_an_image_of_weights_holds_them_below_models_and_nothing_else(
     tmp_path: Path, warm: Store, environ: dict[str, str]
 ) -> None:
     folder = function(tmp_path / "f")
-    wanted = Recipe(name="w", base="scratch", platforms=(AMD64,), folder=folder, model=folder / "weights.npy")
+    wanted = Recipe(name="w", base="scratch", platforms=(AMD64,), folder=folder, models=(folder / "weights.npy",))
     assert files(made(wanted, warm, environ)) == {"models/weights.npy": "weights"}
 
 
@@ -237,6 +237,13 @@ def test_a_base_that_does_not_fit_is_refused(
     other = write_base(tmp_path / "other", *platforms, variables=variables)
     with pytest.raises(StartupError, match=message):
         made(recipe(function(tmp_path / "f"), f"oci:{other}"), warm, environ)
+
+
+def test_a_python_that_the_base_does_not_have_is_refused(
+    tmp_path: Path, warm: Store, base: str, environ: dict[str, str]
+) -> None:
+    with pytest.raises(StartupError, match=r"has Python 3\.11, not 3\.12: leave --python"):
+        made(recipe(function(tmp_path / "f"), base, python="3.12"), warm, environ)
 
 
 def test_a_python_that_is_not_here_costs_the_compiled_modules_and_it_is_said(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kfunc.images.ignoring import is_ignored, parse_rules
+from kfunc.images.ignoring import ignored_by, parse_rules
 
 
 @pytest.mark.parametrize(
@@ -11,8 +11,8 @@ from kfunc.images.ignoring import is_ignored, parse_rules
         ([], ".env", True),
         ([], "a/.git", True),
         ([], "a/__pycache__", True),
-        ([], "knative", True),
-        ([], "a/knative", False),
+        ([], "func.yaml", True),
+        ([], "a/func.yaml", False),
         ([], "handler.py", False),
         (["*.csv"], "a/b.csv", True),
         (["/*.csv"], "a/b.csv", False),
@@ -34,4 +34,4 @@ from kfunc.images.ignoring import is_ignored, parse_rules
     ],
 )
 def test_the_last_rule_that_fits_decides(lines: list[str], path: str, ignored: bool) -> None:
-    assert is_ignored(path, parse_rules(lines)) is ignored
+    assert (ignored_by(path, parse_rules(lines)) is not None) is ignored

@@ -5,11 +5,12 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
 from kfunc.errors import BuildError
-from kfunc.images.layers import Entry, Form, Layer, Member, write_layer
+from kfunc.images.layers import Entry, Form, Layer, Member, content_digest, write_layer
 from kfunc.images.store import Store
 
 
@@ -54,6 +55,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, store: Store) -> No
 
 def test_a_damaged_archive_is_named(tmp_path: Path, store: Store) -> None:
     (tmp_path / "a.whl").write_bytes(b"no zip")
+    with pytest.raises(BuildError, match=r"a\.whl is damaged"):
+        write_layer(store, [Entry("a", Member(tmp_path / "a.whl", "a"))], "test")
+
+
+def test_a_file_that_is_written_meanwhile_is_an_error(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "model").write_bytes(b"AAAA")
+    known = {"a": content_digest(tmp_path / "model")}
+    (tmp_path / "model").write_bytes(b"BBBB")
+    with pytest.raises(BuildError, match="a changed while it was read: build again"):
+        write_layer(store, [Entry("a", tmp_path / "model")], "test", known=known)
+
+
+def test_a_damaged_member_is_named(tmp_path: Path, store: Store) -> None:
+    with ZipFile(tmp_path / "a.whl", "w", ZIP_DEFLATED) as archive:
+        archive.writestr("a", os.urandom(1000))
+    content = bytearray((tmp_path / "a.whl").read_bytes())
+    content[31:60] = b"\xff" * 29
+    (tmp_path / "a.whl").write_bytes(content)
     with pytest.raises(BuildError, match=r"a\.whl is damaged"):
         write_layer(store, [Entry("a", Member(tmp_path / "a.whl", "a"))], "test")
 

@@ -56,7 +56,7 @@ def weights(tmp_path: Path, store: Store, environ: dict[str, str], base: str) ->
     model = tmp_path / "f" / "model.onnx"
     model.parent.mkdir()
     model.write_bytes(os.urandom(3 * CHUNK + 100))
-    recipe = Recipe(name="w", base=base, platforms=(AMD64,), folder=model.parent, model=model)
+    recipe = Recipe(name="w", base=base, platforms=(AMD64,), folder=model.parent, models=(model,))
     with Transport(Trust(), environ) as transport:
         return build(recipe, store, transport, Quiet(), environ)
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kfunc.errors import BuildError
 from kfunc.images.platforms import PLATFORMS
-from kfunc.images.requirements import Needs, key
+from kfunc.images.requirements import Needs, download, is_built, key
 
 
 @pytest.mark.parametrize("line", ["-r more.txt", "--requirement=more.txt", "-c more.txt", "./more.whl"])
@@ -24,3 +25,44 @@ def test_requirements_that_name_each_other_are_read_once(tmp_path: Path) -> None
     (tmp_path / "a/requirements.txt").write_text("-r ../a/requirements.txt\n")
     needs = Needs((), "3.11", PLATFORMS["linux/amd64"], file=tmp_path / "a/requirements.txt")
     assert key(needs, {}) == key(needs, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "built"),
+    [
+        ("orjson==3.9  # ./as/it/was", False),
+        ("orjson[a,b]>=3; python_version > '3.1'", False),
+        ("", False),
+        ("-r more.txt", False),
+        ("--extra-index-url https://index.example.com/simple", False),
+        ("./wheels/own-1-py3-none-any.whl", False),
+        ("own @ https://example.com/own-1-py3-none-any.whl#sha256=00", False),
+        ("own @ file:///srv/own-1-py3-none-any.whl ; os_name == 'posix'", False),
+        ("./own", True),
+        (".", True),
+        ("own[a] @ git+https://example.com/own.git@main", True),
+        ("git+ssh://git@example.com/own.git", True),
+        ("own@https://example.com/own-1.tar.gz", True),
+        ("own-1.tar.gz", True),
+        ("-e ./own", True),
+        ("--no-binary :all:", True),
+    ],
+)
+def test_a_line_that_names_a_source_would_be_built(line: str, built: bool) -> None:
+    assert is_built(line) is built
+
+
+def test_nothing_is_built_here(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("orjson\n./own\n")
+    needs = Needs((), "3.11", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
+    with pytest.raises(BuildError, match=r"'./own' would be built here.*pip wheel --no-deps -w wheels"):
+        download(needs, tmp_path, {})
+
+
+def test_pips_own_settings_decide_as_well(tmp_path: Path) -> None:
+    needs = Needs((), "3.11", PLATFORMS["linux/amd64"])
+    before = [key(needs, {"HOME": str(tmp_path)})]
+    (tmp_path / ".config/pip").mkdir(parents=True)
+    (tmp_path / ".config/pip/pip.conf").write_text("[global]\nindex-url = https://other.example.com\n")
+    before += [key(needs, {"HOME": str(tmp_path), **more}) for more in ({}, {"PIP_CONSTRAINT": "a"}, {"PIP_PRE": "1"})]
+    assert len(set(before)) == 4
