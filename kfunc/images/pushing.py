@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from kfunc.errors import RegistryError
 from kfunc.images.building import Image, Product
 from kfunc.images.documents import Descriptor
 from kfunc.images.registry import Registry
@@ -41,8 +42,15 @@ class Push:
                 self._registry.put_manifest(image.manifest.digest, image.manifest.media_type, image.manifest.path.read_bytes())
         self._registry.put_manifest(tag, product.root.media_type, product.root.path.read_bytes())
         for image in product.images:
-            self._registry.attach(image.descriptor, image.artifact, image.attached.path.read_bytes())
+            self._attach(image)
         return Pushed(self._sent, self._blobs, self._there)
+
+    def _attach(self, image: Image) -> None:
+        """The image's list of contents: a registry that does not take it has the image all the same."""
+        try:
+            self._registry.attach(image.descriptor, image.artifact, image.attached.path.read_bytes())
+        except RegistryError as error:
+            self._reporter.say(f"note: the list of contents is not attached: {error.message}")
 
     def _base_layer(self, image: Image, layer: Descriptor) -> None:
         """One of the base's: mounted if it is in the same registry, fetched and sent otherwise."""

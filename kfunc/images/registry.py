@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from kfunc.errors import RegistryError
 from kfunc.images.documents import INDEX, INDEXES, MANIFEST, MANIFESTS, Descriptor, Json, digest_of, encode
 from kfunc.images.store import ALGORITHM, Blob, Store
-from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost, place_of
+from kfunc.images.transport import BUSY, LOST, TRIES, Answer, Body, Sink, Transport, lost, may_pass, place_of
 from kfunc.registries.challenges import basic, parse_challenges, token_of, token_request
 from kfunc.registries.credentials import ANONYMOUS, Credentials, find_credentials
 from kfunc.registries.references import Reference
 
 MOST_WORDS = 300
 DIGEST = "Docker-Content-Digest"
+TOOL = "io.kfunc.tool"
+"""Marks what kfunc has attached to an image, among what others have."""
 
 
 class Registry:
@@ -30,6 +33,7 @@ class Registry:
         self._credentials: Credentials | None = None
         self._environ = environ
         self._authorization = ""
+        self._mounts: dict[str, Registry | None] = {}
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body = b"", sink: Sink | None = None
@@ -93,12 +97,6 @@ class Registry:
                 " or give --insecure if that is meant"
             )
 
-    def _widen(self, scope: str) -> None:
-        """Ask for a further scope from now on: a mount needs to read the other repository."""
-        if scope not in self.scope.split(" "):
-            self.scope += f" {scope}"
-            self._authorization = ""
-
     def _refused(self, answer: Answer) -> RegistryError:
         host, known = self.reference.registry, self._credentials or ANONYMOUS
         who = f"the user {known.user}" if known.user else "the identity token" if known.identity_token else ""
@@ -146,10 +144,25 @@ class Registry:
         return self.ask("HEAD", f"{self.base}/blobs/{digest}").status == 200
 
     def mount(self, digest: str, repository: str) -> bool:
-        """Take a blob from another repository of the registry, if it lets us. Raises RegistryError."""
-        self._widen(f"repository:{repository}:pull")
-        answer = self.ask("POST", f"{self.base}/blobs/uploads/?mount={digest}&from={repository}", {"Content-Length": "0"})
-        return answer.status == 201
+        """Take a blob from another repository of the registry, if it lets us.
+
+        A mount needs to read the other repository; who may not do that may all the same write to this one.
+        """
+        if repository not in self._mounts:
+            wider = Registry(self.reference, self.transport, self._environ, self._actions)
+            wider.scope = f"{self.scope} repository:{repository}:pull"
+            self._mounts[repository] = wider
+        asked = self._mounts[repository]
+        if asked is None:
+            return False
+        try:
+            url = f"{self.base}/blobs/uploads/?mount={digest}&from={repository}"
+            if asked.ask("POST", url, {"Content-Length": "0"}).status == 201:
+                return True
+        except RegistryError:
+            pass  # the push itself says what is wrong, if it is not the mount
+        self._mounts[repository] = None
+        return False
 
     def fetch(self, descriptor: Descriptor, store: Store, told: Callable[[int], object] | None = None) -> Blob:
         """A blob into the store, unless it is there; what came before a lost connection is kept. Raises BuildError.
@@ -168,24 +181,26 @@ class Registry:
                 if told:
                     told(file.size)
 
-            for number in range(1, TRIES + 1):
-                if number > 1 and file.size == descriptor.size:
-                    break
-                try:
-                    answer = self._rest(descriptor.digest, file.size, take)
-                except LOST as error:
-                    if number == TRIES:
-                        raise lost(self.base, error) from None
-                    self.transport.wait(number)
-                    continue
-                if answer.status not in BUSY or number == TRIES:
+            failures = 0
+            while not failures or file.size < descriptor.size:
+                before = file.size
+                answer, failure = self._rest(descriptor.digest, before, take)
+                failures = 1 if file.size > before else failures + 1  # only those that brought nothing count
+                if failure is not None and (failures == TRIES or not may_pass(failure)):
+                    raise lost(self.base, failure) from None
+                if answer is not None and (failures == TRIES or answer.status not in BUSY):
                     self.expect(answer, 200, f"get a layer of {self.reference}")
                     break
-                self.transport.wait(number, answer)
+                self.transport.wait(failures, answer)
         return file.blob
 
-    def _rest(self, digest: str, offset: int, take: Callable[[bytes], object]) -> Answer:
-        """A blob from `offset` on; of a registry that knows no ranges, which begins anew, the beginning is left out."""
+    def _rest(
+        self, digest: str, offset: int, take: Callable[[bytes], object]
+    ) -> tuple[Answer | None, OSError | http.client.HTTPException | None]:
+        """A blob from `offset` on: the answer, or how the connection was lost.
+
+        Of a registry that knows no ranges, which begins anew, the beginning is left out.
+        """
         begun = 0
 
         def rest(status: int, piece: bytes) -> None:
@@ -196,7 +211,10 @@ class Registry:
                 take(piece[known:])
 
         fields = {"Range": f"bytes={offset}-"} if offset else {}
-        return self._authorized(self.transport.send, "GET", f"{self.base}/blobs/{digest}", fields, b"", rest)
+        try:
+            return self._authorized(self.transport.send, "GET", f"{self.base}/blobs/{digest}", fields, b"", rest), None
+        except LOST as error:
+            return None, error
 
     def attach(self, subject: Descriptor, own: Descriptor, content: bytes) -> None:
         """Attach an artifact to an image: as a referrer, else in the tag `sha256-…` (OCI 1.1, Referrers Tag Schema)."""
@@ -208,8 +226,9 @@ class Registry:
         if self.has_manifest(tag):
             _, current = self.manifest(tag)
             listed = msgspec.json.decode(current).get("manifests") or []
-        others = [each for each in listed if each.get("digest") != own.digest and each.get("artifactType") != own.artifact_type]
-        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, own.document()]}
+        others = [each for each in listed if each.get("digest") != own.digest and not _is_ours(each, own.artifact_type)]
+        marked = replace(own, annotations={TOOL: "kfunc"})
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, marked.document()]}
         self.put_manifest(tag, INDEX, encode(document))
 
     def expect(self, answer: Answer, status: int, what: str) -> None:
@@ -223,6 +242,11 @@ class Registry:
         if answer.status == 413:
             advice = "it, or a proxy before it, does not take blobs of this size: raise its limit"
         raise RegistryError(f"{host} would not {what}: {said(answer)}; {advice}", answer.status)
+
+
+def _is_ours(entry: Json, artifact_type: str) -> bool:
+    """Whether an artifact of that kind was attached by an earlier build."""
+    return entry.get("artifactType") == artifact_type and TOOL in (entry.get("annotations") or {})
 
 
 def said(answer: Answer) -> str:

@@ -3,7 +3,6 @@
 import base64
 import http.client
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +26,11 @@ MOST_BYTES = 32 << 20
 """Of an answer that is kept in memory: documents, never blobs."""
 PIECE = 1 << 20
 REDIRECTS = (301, 302, 303, 307, 308)
+PORTS = {"https": ":443", "http": ":80"}
 BUSY = (408, 425, 429, 500, 502, 503, 504)
-LOST = (ConnectionError, TimeoutError, http.client.HTTPException, ssl.SSLEOFError, socket.gaierror)
+LOST = (OSError, http.client.HTTPException)
+OF_CONNECTIONS = (ConnectionError, TimeoutError, ssl.SSLError)
+"""Errors of the system that need no number to be known."""
 
 Body = bytes | Callable[[], Iterator[bytes]]
 """What is sent: bytes, or a function that gives them anew for each try (the request has a Content-Length then)."""
@@ -128,6 +130,7 @@ class Transport:
         connection = kept or self._open(*key)
         target = parts._replace(scheme="", netloc="").geturl() or "/"
         own = {"User-Agent": f"kfunc/{__version__}", **fields}
+        answer: Answer | None = None
         try:
             connection.request(method, target, body if isinstance(body, bytes) else body(), own)
             response = connection.getresponse()
@@ -135,13 +138,15 @@ class Transport:
             if sink and response.status in (200, 206):
                 while piece := response.read(PIECE):
                     sink(response.status, piece)
-                if response.length:
-                    raise ConnectionResetError("the answer ended early")
             else:
                 answer.body = response.read(MOST_BYTES)
+                if len(answer.body) == MOST_BYTES:
+                    raise RegistryError(f"{parts.netloc} answers {target} with more than a document; tell who runs it")
+            if response.length:
+                raise ConnectionResetError("the answer ended early")
         except BaseException as error:
             connection.close()
-            if kept and method in ("GET", "HEAD") and isinstance(error, ConnectionError):
+            if kept and answer is None and method in ("GET", "HEAD") and isinstance(error, ConnectionError):
                 return self._once(method, url, fields, body, sink)  # it was closed while nobody used it
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise _untrusted(parts.netloc, error) from None
@@ -160,12 +165,10 @@ class Transport:
             try:
                 answer = self.send(method, url, headers, body, sink)
             except LOST as error:
-                if number == TRIES:
+                if number == TRIES or not may_pass(error):
                     raise lost(url, error) from None
                 self.wait(number)
                 continue
-            except OSError as error:
-                raise lost(url, error) from None
             if answer.status not in BUSY or number == TRIES:
                 return answer
             self.wait(number, answer)
@@ -215,18 +218,29 @@ class Transport:
 
 
 def place_of(url: str) -> tuple[str, str]:
-    """Scheme, host and port: who is asked, and how."""
+    """Scheme, host and port: who is asked, and how. The port that a scheme has anyway is left out."""
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower().removesuffix(PORTS.get(parts.scheme, " "))
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether what went wrong may go right at the next try: not a proxy's refusal, nor TLS with what speaks none."""
+    return not (isinstance(error, OSError) and error.errno is None and not isinstance(error, OF_CONNECTIONS)) and not (
+        isinstance(error, ssl.SSLError) and _speaks_plain(error)
+    )
 
 
 def lost(url: str, error: Exception) -> RegistryError:
     """A registry that cannot be reached."""
     host = urlsplit(url).netloc
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    if isinstance(error, ssl.SSLError) and "WRONG_VERSION" in str(error).upper():
+    if isinstance(error, ssl.SSLError) and _speaks_plain(error):
         return RegistryError(f"{host} speaks plain HTTP: give --insecure if that is meant")
     return RegistryError(f"cannot reach the registry {host}: {reason}; check its name, the network and HTTPS_PROXY")
+
+
+def _speaks_plain(error: ssl.SSLError) -> bool:
+    return "WRONG_VERSION" in str(error).upper()
 
 
 def _untrusted(host: str, error: ssl.SSLCertVerificationError) -> RegistryError:

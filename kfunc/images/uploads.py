@@ -7,11 +7,11 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
-from kfunc.errors import RegistryError
+from kfunc.errors import BuildError, RegistryError
 from kfunc.images.layers import content_digest
 from kfunc.images.registry import Registry
 from kfunc.images.store import ALGORITHM, Blob, Store
-from kfunc.images.transport import BUSY, LOST, PIECE, TRIES, Answer, lost
+from kfunc.images.transport import BUSY, LOST, PIECE, TRIES, Answer, lost, may_pass
 
 CHUNK = 16 << 20
 MOST_MINIMUM = 256 << 20
@@ -38,14 +38,16 @@ def upload(registry: Registry, blob: Blob, store: Store, told: Told) -> bool:
     key = f"upload-{hashlib.sha256(place.encode()).hexdigest()}"
     session = store.noted(key, Session)
     offset = _arrived(registry, session) if session else None
-    if session is None or offset is None:
+    if session is None or offset is None or offset > blob.size:
         session, offset = _begin(registry), 0
     if blob.size <= session.chunk:
         _whole(registry, session, blob)
     else:
         session = _chunks(registry, session, blob, offset, told, store, key)
-        _close(registry, session, blob)
-        store.forget(key)
+        answer = registry.ask("PUT", _with_digest(session.url, blob.digest), {"Content-Type": STREAM, "Content-Length": "0"})
+        if answer.status not in BUSY:
+            store.forget(key)  # what is refused as it is now must not be gone on with by the next build
+        _accepted(registry, answer, blob)
     told(blob.size)
     return True
 
@@ -105,13 +107,13 @@ def _chunks(registry: Registry, session: Session, blob: Blob, offset: int, told:
             store.note(key, session)
             continue
         failures += 1
-        if failures == TRIES and failure is not None:
+        if failure is not None and (failures == TRIES or not may_pass(failure)):
             raise lost(session.url, failure)
         if answer is not None and (failures == TRIES or answer.status not in (*BUSY, 404, 416)):
             registry.expect(answer, 202, f"take a layer for {registry.reference.name}")
         registry.transport.wait(failures, answer)
         arrived = _arrived(registry, session)
-        if arrived is None:
+        if arrived is None or arrived > blob.size:
             session, arrived = _begin(registry), 0
         offset = arrived
     return session
@@ -124,11 +126,6 @@ def _chunk(registry: Registry, url: str, blob: Blob, offset: int, size: int) -> 
         return registry.ask_once("PATCH", url, fields, lambda: _read(blob, offset, size)), None
     except LOST as error:
         return None, error
-
-
-def _close(registry: Registry, session: Session, blob: Blob) -> None:
-    answer = registry.ask("PUT", _with_digest(session.url, blob.digest), {"Content-Type": STREAM, "Content-Length": "0"})
-    _accepted(registry, answer, blob)
 
 
 def _accepted(registry: Registry, answer: Answer, blob: Blob) -> None:
@@ -152,8 +149,12 @@ def _with_digest(url: str, digest: str) -> str:
 
 
 def _read(blob: Blob, offset: int, size: int) -> Iterator[bytes]:
-    with blob.path.open("rb") as file:
-        file.seek(offset)
-        while size > 0 and (piece := file.read(min(PIECE, size))):
-            size -= len(piece)
-            yield piece
+    """A part of a blob. Raises BuildError, so that nobody takes it for a fault of the connection."""
+    try:
+        with blob.path.open("rb") as file:
+            file.seek(offset)
+            while size > 0 and (piece := file.read(min(PIECE, size))):
+                size -= len(piece)
+                yield piece
+    except OSError as error:
+        raise BuildError(f"cannot read {blob.path}: {error.strerror}; build again") from None

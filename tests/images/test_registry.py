@@ -287,23 +287,28 @@ def test_a_registry_that_is_not_there_is_named(weights: Product, store: Store, e
         push(weights, "127.0.0.1:9", store, environ)
 
 
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("status", [200, 206])
 def test_a_fetch_goes_on_where_the_connection_was_lost(
-    weights: Product, plain: DockerRegistry, store: Store, environ: dict[str, str], tmp_path: Path, status: int
+    weights: Product, plain: DockerRegistry, store: Store, environ: dict[str, str], tmp_path: Path, status: int, kept: bool
 ) -> None:
     push(weights, plain.host, store, environ)
     layer = weights.images[0].layers[0].blob
     whole = layer.path.read_bytes()
 
     def rule(seen: Seen, before: int) -> Fault | None:
-        if before == 0:
+        if "/manifests/" in seen.path:
+            return None
+        if before == kept:
             return Fault(200, (), whole, cut=CHUNK)
         return None if status == 206 else Fault(200, (), whole)  # a registry that knows no ranges
 
     with Front(plain.host, rule) as front, transport(environ) as client:
         registry = Registry(parse_reference(f"{front.host}/team/iris"), client, environ)
+        if kept:
+            registry.manifest("1")
         fetched = registry.fetch(descriptor(layer), Store(tmp_path / "other"))
-        assert (fetched.digest, front.seen[1].headers["range"]) == (layer.digest, f"bytes={CHUNK}-")
+        assert (fetched.digest, front.seen[1 + kept].headers["range"]) == (layer.digest, f"bytes={CHUNK}-")
 
 
 def test_a_layer_that_arrives_changed_is_refused(

@@ -2,12 +2,13 @@
 
 import base64
 import socket
+import ssl
 import threading
 
 import pytest
 
 from kfunc.errors import RegistryError
-from kfunc.images.transport import Transport, Trust
+from kfunc.images.transport import Transport, Trust, may_pass
 
 
 def test_a_proxy_gets_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +29,34 @@ def test_a_proxy_gets_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> No
             transport.retry("GET", "https://registry.example.com/v2/")
     assert heads[0].startswith(b"CONNECT registry.example.com:443 ")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:s@fe") in heads[0]
+
+
+def test_a_document_that_is_cut_off_is_asked_for_again() -> None:
+    document = b'{"schemaVersion": 2}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for size in (5, len(document)):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(document)
+                    connection.sendall(head + document[:size])
+
+        threading.Thread(target=answer, daemon=True).start()
+        with Transport(Trust(), {}, lambda _: None) as transport:
+            assert transport.retry("GET", f"http://127.0.0.1:{server.getsockname()[1]}/v2/").body == document
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (ConnectionResetError(), True),
+        (OSError(113, "No route to host"), True),
+        (ssl.SSLEOFError(), True),
+        (OSError("Tunnel connection failed: 403 Forbidden"), False),
+        (ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), False),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
+    assert may_pass(error) is passes
