@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from msgspec import Struct
 
@@ -67,7 +67,10 @@ async def resend(events: Iterator[Stored], target: str, rate: float, environ: Ma
     except SinkFault as fault:
         raise StartupError(f"--to: {fault}") from None
     (settings,) = sinks_of(Logger(sinks=[SinkSettings(to=target, order="strict")]))
-    sink = open_sink(settings, SinkContext(function="replay", namespace="default", environ=environ))
+    first = next(events, None)
+    namespace, function = _writer(first.source) if first is not None else ("default", "replay")
+    events = chain([first] if first is not None else [], events)
+    sink = open_sink(settings, SinkContext(function=function, namespace=namespace, environ=environ))
     counts = Counts()
     most = min(sink.max_events, max(1, int(rate))) if rate else sink.max_events
     began, taken = time.monotonic(), 0
@@ -80,6 +83,13 @@ async def resend(events: Iterator[Stored], target: str, rate: float, environ: Ma
     finally:
         await sink.close()
     return counts
+
+
+def _writer(source: str) -> tuple[str, str]:
+    """Namespace and function of `/namespaces/NS/functions/NAME`: by them sinks choose partitions and folders."""
+    parts = source.split("/")
+    known = len(parts) == 5 and parts[1::2] == ["namespaces", "functions"] and not {parts[2], parts[4]} & {"", ".", ".."}
+    return (parts[2], parts[4]) if known else ("default", "replay")
 
 
 async def _deliver(sink: Sink, events: "list[Resent]", counts: Counts) -> None:

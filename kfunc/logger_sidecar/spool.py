@@ -101,8 +101,10 @@ class Spool:
             self._hold(record, go_on, float("inf"))
             self.clogged = self._waiting_bytes > intake.size
             self._notices.say("full", "the spool is full: requests wait until a sink takes events (logger.on_full: block)")
-        elif bound and self._on_full == "drop_oldest" and self._drop_oldest() and not self._waiting:
-            return self.append(record, go_on)
+        elif bound and self._on_full == "drop_oldest" and self._drop_oldest():
+            if not self._waiting:
+                return self.append(record, go_on)
+            self._hold_for_a_moment(record, go_on)
         elif bound:
             self._notices.drop("full")
             return True
@@ -110,10 +112,13 @@ class Spool:
             self._notices.drop("stalled")
             return True
         else:
-            self._hold(record, go_on, monotonic() + STALL_S)
-            asyncio.get_running_loop().call_later(STALL_S, self._expire)
+            self._hold_for_a_moment(record, go_on)
         self.drain()
         return False
+
+    def _hold_for_a_moment(self, record: bytes, go_on: GoOn) -> None:
+        self._hold(record, go_on, monotonic() + STALL_S)
+        asyncio.get_running_loop().call_later(STALL_S, self._expire)
 
     def _hold(self, record: bytes, go_on: GoOn, until: float) -> None:
         self._waiting.append((record, go_on, until))

@@ -135,6 +135,31 @@ def test_the_longest_pause_that_a_sink_asks_for_is_kept_whatever_is_answered_aft
     assert patience.asked == [30.0]
 
 
+class Unreadable(Endless):
+    """What another process left, on a disk that fails."""
+
+    reads = 0
+
+    async def read(self, reader: LogReader, position: int, most: int) -> Chunk | None:
+        self.reads += 1
+        raise OSError(5, "Input/output error")
+
+
+def test_what_another_process_left_and_cannot_be_read_does_not_hold_up_our_own_events() -> None:
+    left, sink = Unreadable(), Failing(None)
+
+    async def main() -> None:
+        under_test = delivery(sink, "strict")
+        under_test.feeds.insert(0, Feed(left, left.cursor("s"), event_maker("none"), NOTICES))
+        task = asyncio.create_task(under_test.run())
+        while len(sink.counts) < 5:  # noqa: ASYNC110 (a list tells nobody)
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(main())
+    assert left.reads == 1
+
+
 async def deliver_all(opened: OpenedSink, left: list[Event], rounds: int) -> list[list[Any]]:
     """The outcomes of each round; those that are taken do not come again."""
     told = []

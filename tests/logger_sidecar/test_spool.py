@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from kfunc.logger_sidecar.disk import SegmentWriter
 from kfunc.logger_sidecar.event import event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
-from kfunc.logger_sidecar.record import encode_record
-from kfunc.logger_sidecar.segments import read_folder, segment_paths
+from kfunc.logger_sidecar.lanes import claim_lane, orphans
+from kfunc.logger_sidecar.record import Origin, encode_record
+from kfunc.logger_sidecar.segments import read_folder, segment_name, segment_paths
 from kfunc.logger_sidecar.spool import STALL_S
 from tests.logger_sidecar.setups import Setup, call, forget_intake
 
@@ -122,6 +124,7 @@ def test_a_torn_tail_is_cut_and_the_rest_is_delivered(tmp_path: Path, cut: int) 
         other = setup(tmp_path)
         other.add(3)
         assert await waiting(other) == [1, 3]
+        assert other.count("dropped") == 0
 
     asyncio.run(main())
 
@@ -135,7 +138,9 @@ def test_a_damaged_segment_costs_its_own_events_and_no_others(tmp_path: Path) ->
         await one.crash()
         forget_intake(tmp_path)
         flip(Path(segment_paths(str(tmp_path / "spool/n.f/0"))[1][1]))
-        assert await waiting(setup(tmp_path)) == [0, 2]
+        other = setup(tmp_path)
+        assert await waiting(other) == [0, 2]
+        assert other.count("dropped") == 1
 
     asyncio.run(main())
 
@@ -335,6 +340,40 @@ def test_a_larger_body_cap_makes_the_intake_larger_after_what_was_in_it_is_safe(
         assert await waiting(other) == [1, 2]
 
     asyncio.run(main())
+
+
+def test_a_lane_that_cannot_be_had_stands_in_the_way_of_no_other(tmp_path: Path) -> None:
+    root = tmp_path / "lanes"
+    (root / "0/lock").mkdir(parents=True)  # stands for another user's, or a broken one
+    own = claim_lane(str(root))
+    assert own.path == str(root / "1")
+    for name in "23":
+        (root / name).mkdir()
+        (root / name / segment_name(0)).touch()
+    (root / "3/lock").mkdir()
+    (found,) = orphans(str(root), own.path)
+    assert found.path == str(root / "2")
+
+
+def test_behind_a_block_that_stays_torn_another_segment_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SegmentWriter(str(tmp_path), 1 << 20, Origin("r"), sync=True)
+    records = [encode_record(call(number, b"x" * 1000)) for number in range(3)]
+    ends = [sum(map(len, records[: number + 1])) for number in range(3)]
+    writer.write(0, records[0], 1)
+
+    def fails(*values: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("kfunc.logger_sidecar.disk._write_all", fails)
+        broken.setattr("kfunc.logger_sidecar.disk.os.ftruncate", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            writer.write(ends[0], records[1], 1)
+    with open(segment_paths(str(tmp_path))[0][1], "ab") as file:
+        file.write(b"torn")
+    writer.write(ends[0], records[1] + records[2], 2)
+    writer.finish()
+    assert [int(each.call.correlation) for each in read_folder(str(tmp_path))] == [0, 1, 2]
 
 
 def test_two_processes_have_lanes_of_their_own(tmp_path: Path) -> None:
