@@ -23,6 +23,7 @@ from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import Headers, forwarded_headers, header_lines
 from kfunc.logger_sidecar.filters import is_sampled, trace_of
 from kfunc.protocol.compare import Answered, Difference, compare
+from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 from kfunc.telemetry.metrics import Metrics
 
 log = logging.getLogger("kfunc.shadow")
@@ -36,7 +37,6 @@ SAY_EVERY_S = 1.0
 SHOWN = 3  # differences of one answer
 RESULTS = ("same", "different", "failed", "uncompared", "dropped")
 NOT_PASSED_ON = frozenset((b"host", b"x-request-id", b"x-kfunc-shadow"))
-JSON_LENGTH = b"inference-header-content-length"
 
 
 class Waiting(Struct):
@@ -251,4 +251,4 @@ def _answered(status: int, headers: Headers, body: bytes) -> Answered:
         elif name == JSON_LENGTH:
             length = value
     plain = inflate(body, coding, MAX_ANSWER_BYTES) if coding else body
-    return Answered(status, plain, int(length) if length.isdigit() else 0)
+    return Answered(status, plain, number_of(length) or 0)
