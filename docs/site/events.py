@@ -28,6 +28,7 @@ MEANINGS = {
     "statuscode": "the answer's status",
     "grpcstatus": "the code that a gRPC call ended with",
     "durationus": "from the request's arrival to its answer, µs",
+    "baggage": "the caller's (W3C), where `logger.headers` names it",
     "headers": "the header fields that `logger.headers` names, a JSON object as text",
     "metadata": "the same with KServe's names",
     "inferenceservicename": "the function's name, with KServe's names",
@@ -85,6 +86,7 @@ def samples(compat: str, *, usual: bool = True) -> list[dict[str, Any]]:
             side.size, side.digest, side.coding, side.json_length = 2_400_000, b"sha256:9f86d0", b"gzip", b"118"
     if not usual:
         call.grpc_status = 0
+        call.headers = b'{"baggage":"tier=gold"}'
         call.flags |= REQUEST_REDACTED | RESPONSE_REDACTED
     writer = EventWriter(Origin("b1946ac92492d234", "iris", "default", "iris-00003", "iris", "1"), compat)
     return [msgspec.json.decode(event.structured()) for event in writer.events(call)]

@@ -25,10 +25,12 @@ from kfunc.protocol.incoming_events import (
     STRUCTURED,
     Event,
     Value,
+    baggage,
     decode_binary,
     decode_structured,
     integer,
     media_type,
+    passed_on,
     split_batch,
     trace,
 )
@@ -88,6 +90,9 @@ class Events:
             exchange.respond(ACKNOWLEDGED)
             return
         call = call_of(event, form.json_length, structured=kind == STRUCTURED)
+        brought = passed_on(event, exchange.headers)
+        if brought:
+            exchange.headers = {**exchange.headers, **brought}  # the head may be other requests' too
         answer = self._ask(exchange, endpoint, call)
         if isinstance(answer, tuple):
             self._reply(exchange, endpoint, form, call, answer)
@@ -173,6 +178,7 @@ class Events:
         attributes = self._attributes(RESPONSE_TYPE, slot)
         attributes["correlationid"] = correlation(call.event)
         attributes |= trace(call.event, exchange.headers, traced=exchange.trace is not None)
+        attributes |= baggage(call.event, exchange.headers)
         if json_length:
             attributes["datacontenttype"] = OCTETS
             attributes[LENGTH] = json_length

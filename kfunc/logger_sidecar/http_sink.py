@@ -24,6 +24,7 @@ POST_TIMEOUT_S = 10.0
 # Knative's delivery rules: these may succeed later, as all 5xx; every other 4xx never.
 RETRIED = frozenset((404, 408, 409, 429))
 UNAUTHORIZED = 401
+PASSED_ON = ("traceparent", "baggage")  # in binary mode as header fields of their own, too
 LOST = Retry("no answer", answered=False)
 
 
@@ -118,10 +119,11 @@ class HttpSink:
         attributes, body = event.attributes(), event.data
         fields = header_fields(attributes)
         kind = str(attributes["datacontenttype"]).encode("latin-1", "replace")
-        trace = str(attributes.get("traceparent", "")).encode("latin-1", "replace")
         fields += [(b"content-type", kind if kind.isascii() and kind.decode().isprintable() else b"application/octet-stream")]
-        if trace and trace.isascii() and trace.decode().isprintable():
-            fields += [(b"traceparent", trace)]
+        for name in PASSED_ON:
+            value = str(attributes.get(name, ""))
+            if value and value.isascii() and value.isprintable():
+                fields += [(name.encode(), value.encode())]
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
         head = (self._start, self._token.line(), lines, len(body))
         return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (*head, body)

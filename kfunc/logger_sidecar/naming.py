@@ -36,8 +36,13 @@ class Naming(Struct, frozen=True):
         }
 
     def headers(self, call: CallRecord, is_response: bool) -> bytes:
-        """The member for the header fields that are logged: a JSON object in a string, in the request's event."""
-        return b"" if is_response else b',"headers":%b' % msgspec.json.encode(call.headers.decode())
+        """The members for the header fields that are logged, in the request's event: a JSON object in a string, and
+        baggage, if it is among them, as the extension that it has in events."""
+        if is_response:
+            return b""
+        own = b',"headers":%b' % msgspec.json.encode(call.headers.decode())
+        given = msgspec.json.decode(call.headers).get("baggage", "") if b'"baggage"' in call.headers else ""
+        return b'%b,"baggage":%b' % (own, msgspec.json.encode(given)) if given else own
 
 
 class KServeNaming(Naming, frozen=True):

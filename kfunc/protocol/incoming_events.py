@@ -164,6 +164,24 @@ def trace(event: Event, headers: Mapping[bytes, bytes], *, traced: bool = False)
     return {"traceparent": parent, "tracestate": state[:512]}
 
 
+def baggage(event: Event, headers: Mapping[bytes, bytes]) -> dict[str, Value]:
+    """`baggage` (W3C) as an attribute: the event's, else the message's; what no reader would take is left out."""
+    value = event.attributes.get("baggage") or headers.get(b"baggage", b"").decode("latin-1")
+    if not value or type(value) is not str or len(value) > MAX_VALUE or FORBIDDEN.search(value):
+        return {}
+    return {"baggage": value}
+
+
+def passed_on(event: Event, headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Trace and baggage of an event as header fields, where the message brings none: what a model's own calls pass on."""
+    found: dict[str, Value] = {}
+    if b"traceparent" not in headers:
+        found |= trace(event, {})
+    if b"baggage" not in headers:
+        found |= baggage(event, {})
+    return {name.encode(): value.encode() for name, value in found.items() if type(value) is str and value.isascii()}
+
+
 # ---- checks
 
 

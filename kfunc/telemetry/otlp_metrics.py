@@ -10,6 +10,7 @@ from kfunc.telemetry.otlp import SCHEMA, encode_scope, key_value
 from kfunc.telemetry.samples import Distribution, Family, Labels, Sample
 
 DELTA, CUMULATIVE = 1, 2
+# What is counted has no unit: of a gauge whose unit is 1 Prometheus' translators make one called …_ratio.
 UNITS = {"seconds": b"s", "bytes": b"By", "ratio": b"1"}
 
 Point = tuple[str, Labels]
@@ -56,7 +57,7 @@ def _metric(family: Family, between: tuple[int, int], common: tuple[bytes, bytes
 
 
 def _unit(name: str) -> bytes:
-    return UNITS.get(name.removesuffix("_total").rpartition("_")[2], b"1")
+    return UNITS.get(name.removesuffix("_total").rpartition("_")[2], b"")
 
 
 def _difference(sample: Sample | Distribution, before: Sample | Distribution | None) -> Sample | Distribution:

@@ -16,6 +16,7 @@ from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
+from kfunc.telemetry.current import PASSED
 
 INFER, PREDICT = "/v2/models/iris/infer", "/v1/models/iris:predict"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -186,6 +187,35 @@ def test_the_correlation_and_the_trace_are_passed_on(sender: Callable[..., Sende
 def test_the_trace_of_the_request_s_head_is_taken_where_the_event_has_none(sender: Callable[..., Sender], mode: str) -> None:
     reply = sender().send("/", WRITE[mode](event(V1)), traceparent=PARENT)[1]
     assert in_trace(reply.get_extension("traceparent"))
+
+
+class Seeing(Twice):
+    """Keeps what a handler's own calls of other services would pass on."""
+
+    headers: dict[bytes, bytes]
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        self.headers = {name: context.headers[name] for name in PASSED if name in context.headers}
+        return super().infer(request, context)
+
+
+@modes
+def test_trace_and_baggage_of_an_event_reach_the_model_and_the_answer(sender: Callable[..., Sender], mode: str) -> None:
+    model = Seeing()
+    message = WRITE[mode](event(V1, traceparent=PARENT, tracestate="a=b", baggage="tier=gold"))
+    reply = sender(model).send("/", message)[1]
+    assert model.headers[b"baggage"] == b"tier=gold"
+    assert in_trace(model.headers[b"traceparent"].decode())
+    assert reply.get_extension("baggage") == "tier=gold"
+
+
+@modes
+def test_the_message_s_baggage_goes_before_the_event_s_for_the_model(sender: Callable[..., Sender], mode: str) -> None:
+    model = Seeing()
+    sender(model).send("/", WRITE[mode](event(V1, baggage="tier=gold")), baggage="tier=silver")
+    assert model.headers[b"baggage"] == b"tier=silver"
+    reply = sender(model).send("/", WRITE[mode](event(V1)), baggage="tier=silver")[1]
+    assert reply.get_extension("baggage") == "tier=silver"
 
 
 @modes

@@ -174,6 +174,13 @@ def test_revision_grpc_status_and_logged_headers_are_told() -> None:
     assert (json.loads(request["headers"]), "headers" in response) == ({"x-user": "ann"}, False)
 
 
+def test_baggage_is_told_where_the_settings_name_it_and_in_the_request_s_event_only() -> None:
+    made = record(headers=b'{"baggage":"tier=gold,user=a%22b"}')
+    assert read(made).get_extension("baggage") == "tier=gold,user=a%22b"
+    assert read(Side(made.call, True)).get_extension("baggage") is None
+    assert read(record(headers=b'{"x-user":"\\"baggage\\""}')).get_extension("baggage") is None
+
+
 def test_what_one_call_lacks_another_one_with_the_same_id_may_have() -> None:
     one = writer()
     plain, traced = record(body=b"1", size=1).call, record(body=b"1", size=1, traceparent=b"t").call

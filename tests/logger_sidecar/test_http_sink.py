@@ -75,12 +75,14 @@ def test_a_binary_event_is_its_body_with_attributes_in_header_fields() -> None:
     broker = Broker()
     (event,) = events(7, body=b'{"a": "\xc3\xa4"}')
     event.call.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event.call.headers = b'{"baggage":"tier=gold"}'
     assert asyncio.run(delivered(broker, [event], content_mode="binary")) == [None]
     (taken,) = broker.events
     assert taken["data_bytes"] == b'{"a": "\xc3\xa4"}'
     attributes = {name: str(value) for name, value in event.attributes().items()}
     assert {name: taken[name] for name in attributes} == attributes
     assert broker.heads[0]["traceparent"] == event.call.traceparent.decode()
+    assert broker.heads[0]["baggage"] == "tier=gold"
 
 
 @pytest.mark.parametrize("content_type", [b"text/pl\xe4in", b"a\tb", b""])
