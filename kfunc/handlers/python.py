@@ -180,9 +180,10 @@ def place_of(error: BaseException, file: Path) -> str:
     """file:line of the user's code that raised, or that called what raised."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
+    folder = file.parent.absolute()  # frames have whole paths, however handler.py was named
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(file.parent)]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(file)
+    own = [frame for frame in frames if Path(frame.filename).absolute().is_relative_to(folder)]
+    return f"{file.parent / Path(own[-1].filename).absolute().relative_to(folder)}:{own[-1].lineno}" if own else str(file)
 
 
 def _find(module: ModuleType, file: Path) -> Any:

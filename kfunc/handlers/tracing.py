@@ -3,11 +3,13 @@
 from collections.abc import Awaitable
 from time import perf_counter
 
+from msgspec import structs
+
 from kfunc.handlers.application import Application
 from kfunc.handlers.inference import Endpoint
 from kfunc.http.exchange import Exchange
 from kfunc.protocol.messages import InferRequest, InferResponse
-from kfunc.telemetry.otlp import attribute, attributes
+from kfunc.telemetry.otlp import Span, attribute, attributes
 from kfunc.telemetry.request_trace import RequestTrace, SpanSink, Traced
 from kfunc.telemetry.trace_context import TRACEPARENT, TRACESTATE
 
@@ -23,7 +25,7 @@ class HandlerDetails:
             began_at = exchange.compute_at
             if exchange.queue_s:
                 spans.add(trace.child("queue", began_at - exchange.queue_s, began_at))
-            spans.add(trace.child("compute", began_at, began_at + exchange.compute_s))
+            spans.add(_compute(exchange, trace))
         if trace.encoding_at:
             spans.add(trace.child("encode", trace.encoding_at, trace.encoded_at or perf_counter()))
         endpoint = exchange.note
@@ -32,6 +34,16 @@ class HandlerDetails:
         slot = endpoint.slot
         about = attributes({"kfunc.model.name": slot.name, "kfunc.model.version": slot.version}) if exchange.in_grpc else b""
         return about + attribute("kfunc.model.version_served", slot.version)
+
+
+def _compute(exchange: Exchange, trace: RequestTrace) -> Span:
+    """The model's own code; where it failed, with the type of what it raised (whose words may be the caller's data)."""
+    began_at, error = exchange.compute_at, exchange.error
+    span = trace.child("compute", began_at, began_at + exchange.compute_s)
+    if error is None or error.status < 500 or trace.encoding_at:
+        return span
+    kind = type(error.__cause__ or error).__name__
+    return structs.replace(span, attributes=attribute("error.type", kind), error=error.message[:256])
 
 
 class TracedHandler(Traced):

@@ -642,3 +642,16 @@ def test_a_renamed_file_is_told_what_it_looks_like(configured: Configured, tmp_p
     (tmp_path / "m.onnx").write_bytes(b"tree\nversion=v4\n")
     with pytest.raises(ModelLoadError, match=r"m\.onnx: this looks like a file of lightgbm: give it its own ending, or set"):
         load_handler(configured(str(tmp_path / "m.onnx")))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["a whole path", "from the folder"])
+def test_a_handler_whose_load_raises_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("handler.py").write_text(
+        "class H:\n    def load(self, path):\n        raise ValueError('no weights')\n    predict = None\n"
+    )
+    with pytest.raises(ModelLoadError, match=r"handler\.py:3: ValueError: no weights$") as caught:
+        create("python").load(tmp_path / "handler.py" if whole else Path("handler.py"))
+    assert caught.value.message.startswith(str(tmp_path)) is whole

@@ -1,11 +1,12 @@
 """The spans within a handler, and that a traced request is answered as any other."""
 
 from collections.abc import AsyncGenerator, Awaitable
+from time import perf_counter
 from typing import Any
 
 import pytest
 
-from kfunc.errors import Unavailable
+from kfunc.errors import ModelFailed, Unavailable
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from tests.handlers.conftest import Caller
@@ -28,6 +29,17 @@ class Answering:
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         yield self.infer(request, context)
         yield self.infer(request, context)
+
+
+class Raising(Answering):
+    """Its own code fails, as `LoadedModel` tells it."""
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse:
+        context.compute_at, context.compute_s = perf_counter(), 0.001
+        try:
+            raise ValueError("the caller's own words")
+        except ValueError as error:
+            raise ModelFailed("the model failed; the log of the handler says more") from error
 
 
 class Resident(Answering):
@@ -72,6 +84,15 @@ def test_what_could_not_be_decoded_has_no_span_of_it() -> None:
     caller = Caller(Answering(), traced=True)
     assert caller.ask("POST", "/v2/models/iris/infer", b"{")[0] == 400
     assert len(caller.spans.all) == 1
+
+
+def test_a_model_that_raises_is_an_error_of_its_own_span_with_the_type_of_what_it_raised() -> None:
+    caller = Caller(Raising(), traced=True)
+    assert caller.ask("POST", "/v2/models/iris/infer", ROWS)[0] == 500
+    (compute,) = [span for span in caller.spans.all if span.name == "compute"]
+    assert compute.error == "the model failed; the log of the handler says more"
+    assert b"error.type" in compute.attributes and b"ValueError" in compute.attributes
+    assert b"own words" not in compute.attributes
 
 
 @pytest.mark.parametrize(
