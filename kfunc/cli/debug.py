@@ -43,7 +43,7 @@ def debug(function: str, file: Path | None, namespace: str, context: str, output
     asked = named(function, namespace, cluster)
     observed = observe(cluster, asked.name, asked.namespace, asked.mode)
     if observed.service is None:
-        raise KfuncError(f"there is no function {asked.name} in the namespace {asked.namespace}")
+        raise KfuncError(f"there is no function {asked.name} in the namespace {asked.namespace}; -n looks in another one")
     record = rollout_record(cluster, observed)
     told = described(observed, record) | traffic(cluster, observed, record)
     place = file or unused(Path(f"{asked.name}-debug.tar"))

@@ -1,5 +1,6 @@
 """What the cluster has: access, rights, Knative and Istio with their versions, the features that a function needs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ USUAL = ("KnativeService", "VirtualService")
 KNATIVE = ("controller", "webhook", "autoscaler", "activator")
 INSTALL_KNATIVE = "https://knative.dev/docs/install has the steps; inference.mode: raw needs no Knative"
 INSTALL_ISTIO = "https://istio.io/latest/docs/setup has the steps; traffic.via: knative needs no Istio of the function's own"
+VERSION = re.compile(r"v?\d+\.\d")
 PLACEHOLDER = Release(image="registry.example.com/doctor:1")
 
 
@@ -112,14 +114,22 @@ def _program(
 
 
 def _version(deployment: Manifest) -> str:
-    """A release's own label, else the tag of its image."""
+    """A release's own label, else the tag of its image; what is no version is shown as what it is."""
+    said = ""
     labels = deployment["metadata"].get("labels") or {}
     for key in ("app.kubernetes.io/version", "serving.knative.dev/release", "operator.istio.io/version"):
-        if labels.get(key):
-            return str(labels[key])
-    image: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        value = str(labels.get(key) or "")
+        if VERSION.match(value):
+            return value
+        said = said or (value and f"label {key}: {value}")
+    pods = (deployment.get("spec") or {}).get("template") or {}
+    image: str = pods["spec"]["containers"][0]["image"] if pods else ""
     _, colon, tag = image.partition("@")[0].rpartition(":")
-    return tag if colon and "/" not in tag else "of unknown version"
+    tag = tag if colon and "/" not in tag else ""
+    if VERSION.match(tag):
+        return tag
+    said = said or (tag and f"tag of its image: {tag}")
+    return f"of unknown version ({said})" if said else "of unknown version"
 
 
 def _domain(cluster: Cluster) -> Iterator[Finding]:

@@ -83,6 +83,14 @@ def _sink(address: SinkAddress) -> Iterator[Finding]:
             socket.create_connection((host, int(given or port)), CONNECT_S).close()
             yield Finding("sinks", "good", f"{shown}: something listens")
         except (OSError, ValueError) as error:
-            cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            advice = "start it, or correct inference.logger; events wait in the spool meanwhile"
-            yield Finding("sinks", "bad", f"{shown}: nothing answers from here ({cause})", advice)
+            yield _silent(shown, host, error)
+
+
+def _silent(shown: str, host: str, error: Exception) -> Finding:
+    """A sink that cannot be reached; a short name may be one that pods know: NAME, or NAME.NAMESPACE."""
+    if isinstance(error, socket.gaierror) and host.count(".") <= 1:
+        text = f"{shown}: no name that is known here; if it is a Service of the cluster, only pods know it"
+        return Finding("sinks", "note", text)
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    advice = "start it, or correct inference.logger; events wait in the spool meanwhile"
+    return Finding("sinks", "bad", f"{shown}: nothing answers from here ({cause})", advice)

@@ -16,7 +16,7 @@ from kfunc.config.load import read_function
 from kfunc.config.report import to_json
 from kfunc.config.source import parse_source
 from kfunc.errors import ConfigError, Problem, StartupError
-from kfunc.kserve.service import KIND, Imported, import_services
+from kfunc.kserve.service import KIND, Imported, import_services, why_ignored
 from kfunc.manifests.yaml_text import write
 
 EPILOG = """\b
@@ -61,7 +61,7 @@ def import_kserve(file: Path, directory: Path, force: bool, output: str) -> int:
         for report in reports:
             _show(report)
         for other in others:
-            click.echo(f"ignored: {printable(other)}")
+            click.echo(f"ignored: {printable(other)}: {why_ignored(other)}")
     return int(bool(nameless) or any(report["problems"] for report in reports))
 
 

@@ -61,7 +61,8 @@ def connect(context: str) -> "Cluster":
 
 
 def named(argument: str, namespace: str, cluster: "Cluster") -> Named:
-    """The function that NAME or DIR stands for; a name whose folder has a broken func.yaml is a name.
+    """The function that NAME or DIR stands for; a name whose folder has a broken func.yaml is a name. In a function's folder
+    its name stands for the folder.
 
     Raises StartupError and its kinds.
     """
@@ -74,12 +75,19 @@ def named(argument: str, namespace: str, cluster: "Cluster") -> Named:
                 f"{argument} is a folder here, whose function is {function.name}: write ./{argument} for that one; "
                 f"for a function called {argument} ask from another folder"
             )
-        traffic = Traffic() if function.inference.traffic is UNSET else function.inference.traffic
-        there = where(function, namespace, cluster)
-        return Named(function.name, there, function.inference.mode, traffic.gateway_namespace, function)
+        return _named(function, namespace, cluster)
+    here = _described(Path(FILE_NAME), argument)
+    if here is not None and here.name == argument:
+        return _named(here, namespace, cluster)
     if not is_service_name(argument):
         raise StartupError(f"{argument} is neither a function's name nor a folder with a {FILE_NAME}")
     return Named(argument, namespace or cluster.namespace or DEFAULT_NAMESPACE)
+
+
+def _named(function: Function, namespace: str, cluster: "Cluster") -> Named:
+    traffic = Traffic() if function.inference.traffic is UNSET else function.inference.traffic
+    there = where(function, namespace, cluster)
+    return Named(function.name, there, function.inference.mode, traffic.gateway_namespace, function)
 
 
 def _described(file: Path, argument: str) -> Function | None:

@@ -55,7 +55,9 @@ def diagnose(observed: Observed) -> Diagnosis:
     pods = pods_of(observed, revision) if revision else []
     if _is_serving(observed, revision):
         running = [pod for pod in pods if is_ready(pod)]
-        detail = f"{len(running)} pod{'s' if len(running) != 1 else ''}" if running else "no pod while nothing asks"
+        ends = any(pod["metadata"].get("deletionTimestamp") for pod in observed.pods)
+        idle = "no pod while nothing asks" + (", the last is ending" if ends else "")
+        detail = f"{len(running)} pod{'s' if len(running) != 1 else ''}" if running else idle
         return Diagnosis("ready", detail, list(_troubles(observed, revision)), revision)
     phase: Phase
     made = observed.mode == "knative" and condition(revision_of(observed, revision), "Ready").status == "True"

@@ -37,6 +37,7 @@ HINTS = {
     "pytorch": "a TorchServe archive (.mar) needs inference.server {kind: torchserve}",
 }
 IN_IMAGE = "./model"  # what a server of the user's own has in its image is not looked for
+IS_IN_IMAGE = f"no storageUri: the model is taken to be in this image; inference.model.uri {IN_IMAGE} only stands for it"
 
 
 class Predictor(NamedTuple):
@@ -53,8 +54,11 @@ def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Field
     """
     container, form, version = _predictor(spec)
     container.skip("name")
-    uri = _uri(container)
-    put(function, "inference.model.uri", uri or (IN_IMAGE if "image" in container and not form else ""))
+    in_image = "image" in container and not form
+    uri = _uri(container, needed=not in_image)
+    put(function, "inference.model.uri", uri or (IN_IMAGE if in_image else ""))
+    if in_image and not uri:
+        container.changed("image", IS_IN_IMAGE)
     if container.text("protocolVersion") == "grpc-v2":
         put(function, "inference.protocols", ["v1", "v2", "grpc"])
     named = container.text("runtime")
@@ -67,6 +71,9 @@ def read_model(spec: Fields, function: dict[str, Any], runtimes: dict[str, Field
         put_triton(container, uri, function)
     else:
         _runtime(container, form, version, named, function)
+        return container, runtime
+    if version:
+        container.leave("modelFormat.version", f"{version}: the server's image decides which versions it reads")
     return container, runtime
 
 
@@ -86,7 +93,7 @@ def _predictor(spec: Fields) -> Predictor:
     return Predictor(first, "", "")
 
 
-def _uri(container: Fields) -> str:
+def _uri(container: Fields, *, needed: bool) -> str:
     uri, storage = container.text("storageUri"), container.mapping("storage")
     if "path" in storage:
         parameters, key = storage.pairs("parameters"), storage.text("key")
@@ -96,6 +103,8 @@ def _uri(container: Fields) -> str:
         )
     elif not uri:
         uri = _variable(container, "STORAGE_URI")
+    if not uri and not needed:
+        return ""
     if not uri:
         container.leave("storageUri", "the file names no model: give inference.model.uri")
         return ""
@@ -125,8 +134,9 @@ def _runtime(container: Fields, form: str, version: str, named: str, function: d
     if named.removeprefix("kserve-") not in (*OWN_SERVERS, ""):
         container.changed("runtime", f"kfunc's own runtime is taken: {named} is not a ServingRuntime of this file")
     if version or "runtimeVersion" in container:
+        field = "runtimeVersion" if "runtimeVersion" in container else "modelFormat.version"
         version = container.text("runtimeVersion") or version
-        container.changed("runtimeVersion", f"{version}: the image decides; pin the library in the function's requirements.txt")
+        container.changed(field, f"{version}: the image decides; pin the library in the function's requirements.txt")
     if form in HINTS:
         container.changed("storageUri", HINTS[form])
     _arguments(container, function)
@@ -142,13 +152,23 @@ def _arguments(container: Fields, function: dict[str, Any]) -> None:
         if name == "--model_name" and value:
             put(function, "inference.model.name", value)
         elif name == "--model_id" and value:
-            put(function, "inference.model.uri", f"hf://{value}")
+            _of_the_hub(container, f"hf://{value}", function)
         elif name == "--workers" and whole_number(value):
             put(function, "inference.workers", whole_number(value))
         else:
             rest.append(argument)
     if rest:
         container.leave("args", f"{' '.join(rest)}: arguments of KServe's own server")
+
+
+def _of_the_hub(container: Fields, uri: str, function: dict[str, Any]) -> None:
+    """KServe's server asks the hub for --model_id, whatever storage has."""
+    stored = function["inference"].get("model", {}).get("uri", uri)
+    put(function, "inference.model.uri", uri)
+    if stored != uri:
+        container.leave(
+            "storageUri", f"{stored}: --model_id goes before it, as in KServe's server; inference.model.uri is {uri}"
+        )
 
 
 def _flags(arguments: list[str]) -> Iterator[tuple[str, str, str]]:

@@ -16,6 +16,10 @@ KIND = "InferenceService"
 RUNTIME_KINDS = ("ServingRuntime", "ClusterServingRuntime")
 ORDER = ("specVersion", "name", "created", "runtime", "run", "deploy", "inference")
 SIDECAR_IMAGE = "registry.example.com/kfunc:1"
+IGNORED = {
+    "InferenceGraph": "kfunc has no graphs: a handler.py asks other functions, with self.trace_headers()",
+    "TrainedModel": "inference.models lists what else a function serves (docs/multi-model.md)",
+}
 NO_FIELD = "func.yaml has no such field"
 
 
@@ -35,8 +39,14 @@ def import_services(documents: list[Any], created: str) -> tuple[list[Imported],
     found = [document for document in documents if isinstance(document, dict)]
     runtimes = {_name(each): each for each in found if each.get("kind") in RUNTIME_KINDS}
     services = [each for each in found if each.get("kind") == KIND]
-    others = [f"{each.get('kind')} {_name(each)}" for each in found if each.get("kind") not in (KIND, *RUNTIME_KINDS)]
+    named = [each for each in found if each.get("kind") and each["kind"] not in (KIND, *RUNTIME_KINDS)]
+    others = [f"{each['kind']} {_name(each)}".strip() for each in named]
     return [_import(each, runtimes, created) for each in services], others
+
+
+def why_ignored(other: str) -> str:
+    """The reason why an object, as KIND NAME, makes no function."""
+    return IGNORED.get(other.partition(" ")[0], f"only {KIND} and the ServingRuntimes beside it are read")
 
 
 def _name(document: dict[str, Any]) -> str:

@@ -141,7 +141,8 @@ class _Reader:
     def target(self, signal: str, path: str, *, unless_said: bool) -> Target | None:
         """Where a signal goes; `unless_said` is what an endpoint alone means: with none of both it is not sent."""
         endpoint = self._of(signal, "ENDPOINT")
-        exporters = self.names(f"OTEL_{signal}_EXPORTER", "", ("", "otlp", "none", "prometheus"))
+        served = ("prometheus",) if signal == "METRICS" else ()  # /metrics is there in any case
+        exporters = self.names(f"OTEL_{signal}_EXPORTER", "", ("", "otlp", "none", *served))
         if "otlp" not in exporters and not (unless_said and endpoint and exporters == [""]):
             return None
         protocol = self.one_of(self._name(signal, "PROTOCOL"), HTTP, (HTTP, GRPC))

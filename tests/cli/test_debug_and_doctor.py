@@ -125,8 +125,21 @@ def test_a_sink_that_is_only_busy_or_was_away_is_no_cause(waiting: int, retried:
 
 def test_a_function_that_is_not_there_makes_no_bundle(kfunc: Command, api: ApiServer, tmp_path: Path) -> None:
     result = kfunc("debug", "other", "--file", tmp_path / "other.tar")
-    assert (result.status, result.err) == (1, "error: there is no function other in the namespace default\n")
+    assert (result.status, result.err) == (
+        1,
+        "error: there is no function other in the namespace default; -n looks in another one\n",
+    )
     assert not (tmp_path / "other.tar").exists()
+
+
+def test_in_a_function_s_folder_its_name_stands_for_the_folder_and_its_namespace(
+    kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path
+) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("runtime: python", "runtime: python\nnamespace: team"))
+    with chdir(folder):
+        assert "in the namespace team" in kfunc("debug", "iris").err
+        assert "in the namespace other" in kfunc("debug", "iris", "-n", "other").err
+        assert "in the namespace default" in kfunc("debug", "roses").err
 
 
 def deployment(name: str, namespace: str, version: str, available: str = "True") -> dict[str, object]:
@@ -147,6 +160,13 @@ def test_the_versions_of_what_the_cluster_runs_are_named(folder: Path, api: ApiS
     found = doctored(folder)
     assert found["Knative Serving 1.21.0"] == "good"
     assert found["Istio 1.30.0: istiod not available"] == "bad"
+
+
+def test_what_is_no_version_is_shown_as_what_it_is(folder: Path, api: ApiServer) -> None:
+    for part in ("controller", "webhook", "autoscaler", "activator"):
+        api.objects.put(deployment(part, "knative-serving", "devel"))
+    text = "Knative Serving of unknown version (label app.kubernetes.io/version: devel)"
+    assert doctored(folder)[text] == "good"
 
 
 def test_rights_that_are_missing_are_named(folder: Path, api: ApiServer) -> None:
@@ -306,6 +326,17 @@ def test_a_sink_within_the_cluster_cannot_be_judged_from_here(folder: Path) -> N
     (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "logger: {sink: 'http://a.team.svc.cluster.local'}"))
     (finding,) = sink_findings(load_function(folder / "func.yaml"))
     assert finding.verdict == "note"
+
+
+@pytest.mark.parametrize("host", ["dumper", "dumper.default", "a.b.invalid"])
+def test_a_short_name_that_only_pods_may_know_is_a_note(folder: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    def unknown(*_: object) -> socket.socket:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("kfunc.cli.doctor_network.socket.create_connection", unknown)
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", f"logger: {{sink: 'http://{host}/x'}}"))
+    (finding,) = sink_findings(load_function(folder / "func.yaml"))
+    assert finding.verdict == ("bad" if "invalid" in host else "note")
 
 
 @pytest.mark.parametrize(

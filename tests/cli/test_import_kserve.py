@@ -78,9 +78,17 @@ def test_the_report_for_programs_is_json(kfunc: Command, tmp_path: Path) -> None
     }
 
 
+def test_what_is_ignored_is_said_with_the_reason(kfunc: Command, tmp_path: Path) -> None:
+    more = f"{SERVICE}---\nkind: InferenceGraph\nmetadata: {{name: g}}\n---\nkind: Service\nmetadata: {{name: s}}\n"
+    out = kfunc("import-kserve", file(tmp_path, more), "-o", tmp_path).out
+    assert "ignored: InferenceGraph g: kfunc has no graphs" in out
+    assert "ignored: Service s: only InferenceService" in out
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("{a: 1}", "has no InferenceService: kubectl get"),
         ("", "has no InferenceService"),
         ("kind: Service\nmetadata: {name: x}\n", "has no InferenceService (found Service x)"),
         ("a: [", "is not YAML"),

@@ -68,6 +68,13 @@ def test_a_ready_service_without_pods_is_ready() -> None:
     assert (found.phase, found.detail, found.causes) == ("ready", "no pod while nothing asks", [])
 
 
+def test_a_pod_that_is_on_its_way_out_is_told_beside_no_pod() -> None:
+    last = pod()
+    last["metadata"]["deletionTimestamp"] = "2026-11-25T12:00:00Z"
+    found = diagnose(Observed("iris", "team", service=ksvc("True"), revisions=[revision("True")], pods=[last]))
+    assert found.detail == "no pod while nothing asks, the last is ending"
+
+
 def test_a_service_whose_traffic_is_pinned_is_not_ready_while_its_newest_revision_is_not() -> None:
     observed = Observed("iris", "team", service=ksvc("True"), revisions=[revision("False")], pods=[pod()])
     assert diagnose(observed).phase == "starting"

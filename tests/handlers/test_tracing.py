@@ -91,7 +91,8 @@ def test_a_model_that_raises_is_an_error_of_its_own_span_with_the_type_of_what_i
     assert caller.ask("POST", "/v2/models/iris/infer", ROWS)[0] == 500
     (compute,) = [span for span in caller.spans.all if span.name == "compute"]
     assert compute.error == "the model failed; the log of the handler says more"
-    assert b"error.type" in compute.attributes and b"ValueError" in compute.attributes
+    assert b"error.type" in compute.attributes
+    assert b"ValueError" in compute.attributes
     assert b"own words" not in compute.attributes
 
 

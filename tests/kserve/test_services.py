@@ -195,7 +195,9 @@ def test_a_server_of_the_user_s_own_is_the_main_container_and_the_pod_s_port_mov
     result = service(f"{{minReplicas: 0, containers: [{container}]}}")
     assert inference(result)["server"] == {"kind": "other", "image": "example.com/me/model:1", "args": ["serve"], "port": 8080}
     assert inference(result)["port"] == 8090
-    assert notes(result, "left") == {"containers[0].storageUri"}
+    assert notes(result, "left") == set()
+    assert notes(result, "changed") == {"containers[0].image"}
+    assert inference(result)["model"] == {"uri": "./model"}
 
 
 def test_a_serving_runtime_in_the_same_file_is_rendered_as_a_server() -> None:
@@ -352,6 +354,21 @@ def test_a_canary_of_nothing_is_a_revision_that_nobody_gets() -> None:
 def test_a_path_is_not_called_a_scheme() -> None:
     (note,) = service("{minReplicas: 0, model: {modelFormat: {name: onnx}, storageUri: /mnt/model}}").notes
     assert note.text.startswith("/mnt/model is a path")
+
+
+@pytest.mark.parametrize(("uri", "left"), [("hf://org/model", set()), ("s3://b/m", {"model.storageUri"})])
+def test_storage_that_a_model_of_the_hub_takes_the_place_of_is_said(uri: str, left: set[str]) -> None:
+    model = f"{{modelFormat: {{name: huggingface}}, storageUri: '{uri}', args: [--model_id=org/model]}}"
+    result = service(f"{{minReplicas: 0, model: {model}}}")
+    assert inference(result)["model"]["uri"] == "hf://org/model"
+    assert notes(result, "left") == left
+
+
+@pytest.mark.parametrize("kind", ["changed", "left"], ids=["a runtime of kfunc's", "somebody's server"])
+def test_the_version_of_a_format_is_not_lost_silently(kind: str) -> None:
+    name = "onnx" if kind == "changed" else "triton"
+    result = service(f"{{minReplicas: 0, model: {{modelFormat: {{name: {name}, version: '2'}}, storageUri: 's3://b/m'}}}}")
+    assert "model.modelFormat.version" in notes(result, kind)
 
 
 def test_an_argument_and_its_value_may_be_two() -> None:

@@ -82,6 +82,15 @@ def test_the_form_is_made_from_the_signature_and_its_answer_is_the_models(browse
     assert found["mean"] == ["0", "0", "0"]
 
 
+def test_the_focus_stays_where_it_was_when_a_request_is_sent(browser: Browser, url: str) -> None:
+    ready(browser, url)
+    browser.evaluate("document.getElementById('send').focus()")
+    send(browser)
+    assert browser.evaluate("document.activeElement.id") == "send"
+    send(browser)
+    assert browser.evaluate("document.getElementById('send').getAttribute('aria-disabled')") == "false"
+
+
 def test_what_a_model_answers_is_text_and_never_markup(browser: Browser, url: str) -> None:
     ready(browser, url)
     send(browser)

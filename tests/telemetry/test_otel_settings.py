@@ -54,12 +54,18 @@ def test_where_traces_go(variables: dict[str, str], expected: tuple[str, int, st
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "one of http/protobuf, grpc"),
         ("OTEL_PROPAGATORS", "b3", "of tracecontext, baggage, none"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "otlp"),
+        ("OTEL_TRACES_EXPORTER", "prometheus", "otlp"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_said(name: str, value: str, expected: str) -> None:
     (complaint, *_) = read({ENDPOINT: "http://c:4318", name: value}).complaints
     assert complaint.startswith(f"{name}={value!r}: ")
     assert expected in complaint
+
+
+def test_prometheus_asks_for_what_is_served_in_any_case() -> None:
+    settings = read({ENDPOINT: "http://c:4318", "OTEL_METRICS_EXPORTER": "prometheus"})
+    assert (settings.metrics, settings.complaints) == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -58,18 +58,19 @@ class Chart {
   }
 }
 
-// Where there is no value the line breaks.
+// Where there is no value the line breaks; a value alone is a dash, since a dot is hardly seen.
 function path(points, key, now, most) {
   let drawing = false;
   return points
-    .map((point) => {
+    .map((point, at) => {
       if (point[key] === null) {
         drawing = false;
         return "";
       }
       const x = WIDTH * (1 - (now - point.at) / SPAN_S);
       const y = (HEIGHT - 3) * (1 - point[key] / most) + 1;
-      const step = `${drawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${drawing ? "" : "h0.01"}`;
+      const alone = (points[at + 1]?.[key] ?? null) === null;
+      const step = `${drawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${drawing ? "" : alone ? "h-4" : "h0.01"}`;
       drawing = true;
       return step;
     })

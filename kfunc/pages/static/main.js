@@ -105,6 +105,8 @@ async function changeMode() {
 
 async function submit(event) {
   event.preventDefault();
+  const button = byId("send");
+  if (button.getAttribute("aria-disabled") === "true") return;
   const problem = byId("problem");
   setText(problem, "");
   let request;
@@ -114,7 +116,7 @@ async function submit(event) {
     setText(problem, error.message);
     return;
   }
-  byId("send").disabled = true;
+  button.setAttribute("aria-disabled", "true"); // not disabled: that would take the focus away
   try {
     const answer = await ask(request);
     byId("timing").replaceChildren(...describe(answer));
@@ -123,7 +125,7 @@ async function submit(event) {
   } catch (error) {
     setText(problem, `The function did not answer: ${error.message}`);
   } finally {
-    byId("send").disabled = false;
+    button.setAttribute("aria-disabled", "false");
   }
 }
 

@@ -73,7 +73,7 @@ function arrayCode(input, at, lines) {
 function pictureCode(input, at, lines) {
   const { picture, scale, height, width, channels, channelsFirst } = input.code;
   if (!(scale in SCALES)) throw new Error(`no such scale: ${scale}`);
-  lines.splice(1, 0, "from PIL import Image");
+  lines.splice(1, 0, "from PIL import Image  # pip install pillow");
   lines.push(
     `picture = Image.open(${python(picture)}).convert("${channels === 1 ? "L" : "RGB"}").resize((${width}, ${height}))`,
     "pixels = np.asarray(picture, np.float32)",
