@@ -40,11 +40,15 @@ class Base(Struct, frozen=True):
     reference: Reference | None = None
 
     @property
-    def python(self) -> str:
-        """The minor version of its Python, as official images say it; empty if it does not say."""
+    def release(self) -> str:
+        """The whole version of its Python, as official images say it; empty if it does not say."""
         lines = (self.config.get("config") or {}).get("Env") or []
-        variables = dict(str(line).partition("=")[::2] for line in lines)
-        return minor_version(variables.get("PYTHON_VERSION", ""))
+        return dict(str(line).partition("=")[::2] for line in lines).get("PYTHON_VERSION", "")
+
+    @property
+    def python(self) -> str:
+        """The minor version of it."""
+        return minor_version(self.release)
 
 
 class Source(Struct, frozen=True):
@@ -62,7 +66,9 @@ def open_base(name: str, transport: Transport, store: Store, environ: Mapping[st
     if name == NOTHING:
         return None
     if name.startswith(LAYOUT):
-        layout = Layout(Path(name.removeprefix(LAYOUT)))
+        place = name.removeprefix(LAYOUT)
+        folder, colon, tag = place.rpartition(":")
+        layout = Layout(Path(place)) if not colon or Path(place).is_dir() else Layout(Path(folder), tag)
         return Source(name, layout.manifest, lambda layer: layout.fetch(layer, store), "")
     reference = parse_reference(name)
     registry = Registry(reference, transport, environ)

@@ -79,7 +79,7 @@ def build(
     images = []
     for platform in recipe.platforms:
         base = read_base(source, platform)
-        contents = maker.contents(platform, python_of(recipe, recipe.base, base.python))
+        contents = maker.contents(platform, python_of(recipe, recipe.base, base.python), base.release)
         images.append(_image(recipe, platform, base, contents, store))
     root = images[0].manifest
     if len(images) > 1:
@@ -96,10 +96,11 @@ def build_contents(
     """
     source = None if recipe.python else open_base(recipe.base, transport, store, environ, reporter)
     maker = Maker(recipe, store, reporter, environ, refresh)
-    pythons = {
-        each: recipe.python or python_of(recipe, recipe.base, read_base(source, each).python) for each in recipe.platforms
-    }
-    return {platform: maker.contents(platform, python) for platform, python in pythons.items()}
+    if source is None:
+        return {platform: maker.contents(platform, recipe.python) for platform in recipe.platforms}
+    bases = {platform: read_base(source, platform) for platform in recipe.platforms}
+    pythons = {platform: python_of(recipe, recipe.base, base.python) for platform, base in bases.items()}
+    return {platform: maker.contents(platform, python, bases[platform].release) for platform, python in pythons.items()}
 
 
 def _image(recipe: Recipe, platform: Platform, base: Base, contents: Contents, store: Store) -> Image:

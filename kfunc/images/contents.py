@@ -3,17 +3,18 @@
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
 import kfunc
-from kfunc.errors import StartupError
+from kfunc.errors import BuildError, StartupError
 from kfunc.images.bytecode import compiled, interpreter
 from kfunc.images.layers import MEDIA_TYPES, Entry, Form, Layer, content_digest, write_layer
 from kfunc.images.places import FUNCTION, LIBRARIES, MODELS
-from kfunc.images.platforms import Platform
+from kfunc.images.platforms import Platform, full_version
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.reporter import Reporter, megabytes
 from kfunc.images.requirements import Needs, download, key, metadata
@@ -22,8 +23,10 @@ from kfunc.images.sources import Sources, check_holds, check_inside, models_only
 from kfunc.images.store import Store
 from kfunc.images.wheels import Package, parse_metadata, read_package, wheel_entries
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same input gives other layers than before."""
+BESIDE = {"__pycache__", "constraints"}
+"""What kfunc's folder has here and no pod needs; only an installed kfunc has its constraints in it."""
 
 
 class Kept(Struct, frozen=True):
@@ -31,6 +34,7 @@ class Kept(Struct, frozen=True):
 
     digest: str
     diff_id: str
+    size: int
     packages: list[Package] = []
 
 
@@ -54,12 +58,12 @@ class Maker:
         self._made: dict[str, list[Layer]] = {}
         self._weights: list[Weights] = []
 
-    def contents(self, platform: Platform, python: str) -> Contents:
-        """The layers for a platform and a version of Python. Raises BuildError."""
+    def contents(self, platform: Platform, python: str, release: str = "") -> Contents:
+        """The layers for a platform and a minor version of Python, of which the base has that release. Raises BuildError."""
         layers: list[Layer] = []
         packages: list[Package] = []
         if self._recipe.libraries is not None:
-            dependencies, packages = self._dependencies(self._recipe.libraries, platform, python)
+            dependencies, packages = self._dependencies(self._recipe.libraries, platform, python, full_version(release, python))
             layers += [dependencies]
         if python not in self._made:  # these are the same on every platform
             self._made[python] = self._own(python)
@@ -98,23 +102,23 @@ class Maker:
         layer = self._kept(name, created_by, form)
         if layer is None:
             layer = self._write(label, entries, created_by, python, form, known)
-            self._store.note(name, Kept(layer.blob.digest, layer.diff_id))
+            self._store.note(name, Kept(layer.blob.digest, layer.diff_id, layer.blob.size))
         self._reporter.say(f"layer {label}: {megabytes(layer.blob.size)}")
         return layer
 
     def _kept(self, name: str, created_by: str, form: Form) -> Layer | None:
         """A layer that was made before from the same files."""
         kept = self._store.noted(name, Kept)
-        blob = self._store.find(kept.digest, MEDIA_TYPES[form]) if kept else None
+        blob = self._store.find(kept.digest, MEDIA_TYPES[form], kept.size) if kept else None
         return Layer(blob, kept.diff_id, created_by) if kept and blob else None
 
     def _write(
         self, label: str, entries: list[Entry], created_by: str, python: str, form: Form, known: dict[str, str]
     ) -> Layer:
         total = sum(entry.content.stat().st_size for entry in entries if isinstance(entry.content, Path))
-        with tempfile.TemporaryDirectory(prefix="kfunc-") as made, self._reporter.bar(label, total) as told:
+        with _temporary_folder() as made, self._reporter.bar(label, total) as told:
             program = interpreter(python) if python else ""
-            modules = compiled(entries, program, python, Path(made)) if program else []
+            modules = compiled(entries, program, python, made) if program else []
             done = 0
 
             def count(size: int) -> None:
@@ -124,8 +128,8 @@ class Maker:
 
             return write_layer(self._store, [*entries, *modules], created_by, form, count, known)
 
-    def _dependencies(self, libraries: Libraries, platform: Platform, python: str) -> tuple[Layer, list[Package]]:
-        needs = Needs(libraries.extras, python, platform, libraries.packages, libraries.file, libraries.wheels)
+    def _dependencies(self, libraries: Libraries, platform: Platform, python: str, release: str) -> tuple[Layer, list[Package]]:
+        needs = Needs(libraries.extras, release, platform, libraries.packages, libraries.file, libraries.wheels)
         program = interpreter(python)
         if not program:
             self._reporter.say(
@@ -140,17 +144,28 @@ class Maker:
             self._reporter.say(f"layer dependencies, {platform}: {size}, {len(kept.packages)} packages, as before")
             return before, kept.packages
         self._reporter.say(f"packages for {platform} and Python {python} …")
-        with tempfile.TemporaryDirectory(prefix="kfunc-") as folder:
-            found = download(needs, Path(folder), self._environ)
+        with _temporary_folder() as folder:
+            found = download(needs, folder, self._environ)
             if not found.pinned:
                 self._reporter.say("note: kfunc's own pins do not fit the requirements: other versions are taken")
             packages = [read_package(file, content_digest(file)) for file in found.files]
             entries = _distinct(entry for file in found.files for entry in wheel_entries(file))
-            entries += compiled(entries, program, python, Path(folder)) if program else []
+            entries += compiled(entries, program, python, folder) if program else []
             layer = write_layer(self._store, entries, "dependencies")
-        self._store.note(name, Kept(layer.blob.digest, layer.diff_id, packages))
+        self._store.note(name, Kept(layer.blob.digest, layer.diff_id, layer.blob.size, packages))
         self._reporter.say(f"layer dependencies, {platform}: {megabytes(layer.blob.size)}, {len(packages)} packages")
         return layer, packages
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for what is made on the way. Raises BuildError, where it is full too."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="kfunc-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        place = error.filename or tempfile.gettempdir()
+        raise BuildError(f"{place}: {error.strerror}; make room there, or set TMPDIR to another folder") from None
 
 
 def sources_of(recipe: Recipe) -> Sources:
@@ -180,7 +195,7 @@ def kfunc_entries() -> list[Entry]:
 def kfunc_files() -> dict[str, Path]:
     """kfunc's own files as they are here, by their paths in a folder of packages."""
     root = Path(kfunc.__file__).parent
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not BESIDE & set(path.relative_to(root).parts)]
     return {f"kfunc/{path.relative_to(root).as_posix()}": path for path in files}
 
 

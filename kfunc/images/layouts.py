@@ -4,8 +4,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,21 +22,28 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 
 class Layout:
-    """A folder that holds images (OCI image layout 1.0)."""
+    """A folder that holds images (OCI image layout 1.0), of which `tag` is one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tag: str = "") -> None:
         self.folder = folder
+        self._tag = tag
         if not (folder / MARK).is_file():
             raise StartupError(f"{folder} is no OCI layout: it has no file {MARK}")
 
     def manifest(self, wanted: str) -> tuple[Descriptor, bytes]:
-        """A manifest by digest; without one, the layout's only image, or all its platforms as an index. Raises BuildError."""
+        """A manifest by digest; without one, that of the tag, or all images as an index. Raises BuildError, StartupError."""
         if wanted:
             content = self._document(wanted)
             return Descriptor(self._decode(content).get("mediaType", ""), wanted, len(content)), content
         content = self._read(self.folder / "index.json")
         listed = self._decode(content).get("manifests") or []
         images = [each for each in listed if not each.get("artifactType")]
+        tags = {str((each.get("annotations") or {}).get(NAME) or "") for each in images}
+        if self._tag:
+            images = [each for each in images if (each.get("annotations") or {}).get(NAME) == self._tag]
+        if not images or (len(images) > 1 and len(tags) == len(images)):
+            known = ", ".join(f"oci:{self.folder}:{tag}" for tag in sorted(tags - {""}))
+            raise StartupError(f"which image of {self.folder}? Name one, as {known or 'oci:DIR:TAG'}")
         if len(images) == 1:
             only = read_descriptor(images[0], str(self.folder))
             return only, self._document(only.digest)
@@ -44,7 +51,7 @@ class Layout:
 
     def fetch(self, descriptor: Descriptor, store: Store) -> Blob:
         """A blob, checked. Raises BuildError."""
-        found = store.find(descriptor.digest, descriptor.media_type)
+        found = store.find(descriptor.digest, descriptor.media_type, descriptor.size)
         if found:
             return found
         try:
@@ -94,19 +101,43 @@ def write_layout(folder: Path, roots: Iterable[Descriptor], blobs: Iterable[Blob
         own = [_named(root, name) for root in roots]
         file = folder / "index.json"
         current = msgspec.json.decode(file.read_bytes(), type=dict) if file.exists() else {}
-        digests = {each.digest for each in own}
-        others = [each for each in current.get("manifests") or [] if _stays(each, digests, name)]
-        document = index([], {}) | {"manifests": [*others, *(each.document() for each in own)]}
-        file.write_bytes(encode(document))
+        made = [each.document() for each in own]
+        document = index([], {}) | {"manifests": [*_staying(folder, current.get("manifests") or [], made, name), *made]}
+        with _replacing(file) as new:
+            new.write_bytes(encode(document))
     except OSError as error:
         raise BuildError(f"cannot write to {error.filename or folder}: {error.strerror}; choose another folder") from None
     except msgspec.MsgspecError:
         raise BuildError(f"{folder}/index.json is damaged: choose another folder, or remove it") from None
 
 
-def _stays(entry: Json, digests: set[str], name: str) -> bool:
-    """Whether an image that is in the layout stays: it is another, with another name."""
-    return entry.get("digest") not in digests and (entry.get("annotations") or {}).get(NAME) != name.rpartition(":")[2]
+def _staying(folder: Path, listed: list[Json], own: list[Json], name: str) -> list[Json]:
+    """What is in a layout and stays: images of other names, and the artifacts that are attached to them."""
+    added = {each["digest"] for each in own}
+    images = [each for each in listed if not each.get("artifactType") and not _is_named(each, name)]
+    alive = set()
+    for each in (*images, *own):
+        parts = _read(folder, each).get("manifests") or []
+        alive |= {each.get("digest"), *(part.get("digest") for part in parts)}
+    attached = [each for each in listed if each.get("artifactType") and each.get("digest") not in added]
+    kept = [each for each in attached if (_read(folder, each).get("subject") or {}).get("digest") in alive]
+    return [*images, *kept]
+
+
+def _is_named(entry: Json, name: str) -> bool:
+    """Whether an image has that name; of one that only other tools have named, its tag counts."""
+    names = entry.get("annotations") or {}
+    return names[CONTAINERD_NAME] == name if CONTAINERD_NAME in names else names.get(NAME) == name.rpartition(":")[2]
+
+
+def _read(folder: Path, entry: Json) -> Json:
+    """A document of a layout; empty for what is not there, or no document."""
+    try:
+        content = (folder / "blobs" / str(entry.get("digest")).replace(":", "/")).read_bytes()
+        found: Json = msgspec.json.decode(content, type=dict)
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    return found
 
 
 def _named(root: Descriptor, name: str) -> Descriptor:
@@ -118,10 +149,17 @@ def _named(root: Descriptor, name: str) -> Descriptor:
 
 
 def _copy(source: Path, target: Path) -> None:
-    made = target.with_name(target.name + ".new")
-    try:
+    with _replacing(target) as made:
         shutil.copyfile(source, made)
-        made.replace(target)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` when it is whole and is gone otherwise; each build has its own."""
+    made = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        yield made
+        made.replace(path)
     finally:
         made.unlink(missing_ok=True)
 
@@ -138,18 +176,14 @@ def write_docker_archive(path: Path, image: Loadable, name: str) -> None:
     layers = [f"{blob.digest.removeprefix('sha256:')}.tar" for blob in image.layers]
     config = f"{image.config.digest.removeprefix('sha256:')}.json"
     listed = msgspec.json.encode([{"Config": config, "RepoTags": [name], "Layers": layers}])
-    made = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(made, "w") as archive:
+        with _replacing(path) as made, tarfile.open(made, "w") as archive:
             _add(archive, "manifest.json", io.BytesIO(listed), len(listed))
             for member, blob in dict(zip([config, *layers], [image.config, *image.layers], strict=True)).items():
                 with blob.path.open("rb") as file:
                     _add(archive, member, file, blob.size)
-        os.replace(made, path)
     except OSError as error:
-        with suppress(OSError):
-            made.unlink()
         raise BuildError(f"cannot write to {error.filename or path}: {error.strerror}; choose another place") from None
 
 

@@ -33,19 +33,19 @@ def wheel_platforms(platform: Platform) -> list[str]:
     return [*tags, f"linux_{machine}"]
 
 
-def markers(platform: Platform, python: str) -> dict[str, str]:
-    """The environment of PEP 508's markers there, for a Python such as "3.11"."""
+def markers(platform: Platform, release: str) -> dict[str, str]:
+    """The environment of PEP 508's markers there, for a Python such as "3.11.9"."""
     return {
         "implementation_name": "cpython",
-        "implementation_version": f"{python}.0",
+        "implementation_version": release,
         "os_name": "posix",
         "platform_machine": MACHINES[platform.architecture],
         "platform_python_implementation": "CPython",
         "platform_release": "",
         "platform_system": "Linux",
         "platform_version": "",
-        "python_full_version": f"{python}.0",
-        "python_version": python,
+        "python_full_version": release,
+        "python_version": minor_version(release),
         "sys_platform": "linux",
     }
 
@@ -54,3 +54,9 @@ def minor_version(text: str) -> str:
     """`3.11` of `3.11.9`; empty for what is no version of Python 3."""
     found = re.match(r"3\.[0-9]+", text)
     return found[0] if found else ""
+
+
+def full_version(text: str, minor: str) -> str:
+    """`3.11.9` of such a text; `3.11.0` where it does not say which release of that minor version it means."""
+    found = re.fullmatch(r"3\.[0-9]+\.[0-9]+", text)
+    return found[0] if found and minor_version(text) == minor else f"{minor}.0"

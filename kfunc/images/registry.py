@@ -169,7 +169,7 @@ class Registry:
 
         `told` hears how many bytes have come.
         """
-        found = store.find(descriptor.digest, descriptor.media_type)
+        found = store.find(descriptor.digest, descriptor.media_type, descriptor.size)
         if found:
             return found
         with store.writing(descriptor.media_type, descriptor.digest) as file:

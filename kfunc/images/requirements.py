@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping
 from email.parser import HeaderParser
 from importlib.metadata import PackageNotFoundError, distribution
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 import kfunc
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.platforms import Platform, markers, wheel_platforms
+from kfunc.images.platforms import Platform, markers, minor_version, wheel_platforms
 from kfunc.images.wheels import normalized
 
 WORKER = Path(__file__).with_name("pip_worker.py")
@@ -39,14 +40,22 @@ IMPOSSIBLE = ("ResolutionImpossible", "conflicting dependencies", "No matching d
 
 
 class Needs(Struct, frozen=True):
-    """What an image needs of an index: kfunc with extras, further requirements, and the function's own file."""
+    """What an image needs of an index: kfunc with extras, further requirements, and the function's own file.
+
+    `release` is the Python's whole version, "3.11.9".
+    """
 
     extras: tuple[str, ...]
-    python: str
+    release: str
     platform: Platform
     packages: tuple[str, ...] = ()
     file: Path | None = None
     wheels: Path | None = None
+
+    @property
+    def python(self) -> str:
+        """The minor version."""
+        return minor_version(self.release)
 
 
 class Wheels(Struct, frozen=True):
@@ -114,7 +123,7 @@ def _extra_of(marker: str) -> str:
 
 def key(needs: Needs, environ: Mapping[str, str]) -> str:
     """A name for all that decides which wheels are found, but for what the index has."""
-    parts = [metadata(), *pins(needs.extras), repr(needs.extras), needs.python, str(needs.platform), repr(needs.packages)]
+    parts = [metadata(), *pins(needs.extras), repr(needs.extras), needs.release, str(needs.platform), repr(needs.packages)]
     if needs.file:
         parts += _texts(needs.file, set())
     if needs.wheels:
@@ -143,7 +152,10 @@ def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
     if file.suffix in (".whl", ".zip", ".gz"):
         yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
         return
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BuildError(f"cannot read {file}: {error.strerror}; correct its mode") from None
     yield text
     for line in text.splitlines():
         found = NAMED_FILE.match(line)
@@ -180,15 +192,15 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
 def _pip(
     needs: Needs, stub: Path, constraints: Path, target: Path, environ: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    abi = f"cp{needs.python.replace('.', '')}"
+    abi = f"cp{needs.python.replace('.', '')}"  # of the minor version
     extras = f"[{','.join(needs.extras)}]" if needs.extras else ""
     command = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--dest", str(target)]
     command += [word for tag in wheel_platforms(needs.platform) for word in ("--platform", tag)]
-    command += ["--python-version", needs.python, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
+    command += ["--python-version", needs.release, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
     command += ["--constraint", str(constraints), f"kfunc{extras} @ {stub.as_uri()}", *needs.packages]
     command += ["--requirement", str(needs.file)] if needs.file else []
     command += ["--find-links", str(needs.wheels)] if needs.wheels else []
-    told = msgspec.json.encode(markers(needs.platform, needs.python)).decode()
+    told = msgspec.json.encode(markers(needs.platform, needs.release)).decode()
     return subprocess.run(
         [sys.executable, "-P", str(WORKER), told, *command],
         env={**environ, "PYTHONWARNINGS": "ignore"},
@@ -232,6 +244,13 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
         return BuildError(
             f"there is no wheel of {missing[1]} for {needs.platform} and Python {needs.python}: choose another version,"
             f" or make one (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
+        )
+    if "No space left on device" in done.stderr:
+        return BuildError(f"{tempfile.gettempdir()} has no space for the packages: make room, or set TMPDIR to another folder")
+    if "--require-hashes" in done.stderr:
+        return BuildError(
+            f"{REQUIREMENTS} has hashes, and pip then wants them for kfunc's own packages too: leave them out"
+            " (pip-compile without --generate-hashes, uv export --no-hashes); versions with == stay what they are"
         )
     place = f"; it was asked for {REQUIREMENTS} as well" if needs.file else ""
     return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")

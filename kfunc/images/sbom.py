@@ -1,5 +1,6 @@
 """The list of what is in an image, as CycloneDX 1.6 in JSON. Equal images have equal lists: no time, no random number. Pure."""
 
+from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 from msgspec import Struct
@@ -60,7 +61,7 @@ def render(contents: Contents) -> bytes:
 
 
 def _reference(package: Package) -> str:
-    return f"pkg:pypi/{package.name}@{package.version}"
+    return f"pkg:pypi/{package.name}@{quote(package.version, safe='')}"
 
 
 def _package(package: Package) -> Json:
@@ -69,7 +70,7 @@ def _package(package: Package) -> Json:
     if package.digest:
         made["hashes"] = [{"alg": "SHA-256", "content": package.digest}]
     if package.licence:
-        made["licenses"] = [{"license": {"name": package.licence}}]
+        made["licenses"] = [{"expression": package.licence} if package.expression else {"license": {"name": package.licence}}]
     return made
 
 

@@ -54,6 +54,8 @@ class Writing:
     def end(self) -> str:
         """Close it, and give its digest."""
         try:
+            self._file.flush()
+            os.fsync(self._file.fileno())  # before it gets its name: after a power cut a blob is whole, or not there
             self._file.close()
         except OSError as error:
             raise cannot_write(error, self.path.parent) from None
@@ -110,12 +112,15 @@ class Store:
         """Where a blob is, or would be."""
         return self._blobs / digest.replace(":", "-")
 
-    def find(self, digest: str, media_type: str) -> Blob | None:
-        """A blob that is here."""
+    def find(self, digest: str, media_type: str, size: int) -> Blob | None:
+        """A blob that is here; one of another size is damaged, and removed."""
         path = self.path(digest)
         try:
+            if path.stat().st_size != size:
+                path.unlink()
+                return None
             os.utime(path)
-            return Blob(digest, path.stat().st_size, media_type, path)
+            return Blob(digest, size, media_type, path)
         except OSError:
             return None
 
@@ -162,8 +167,13 @@ def cannot_write(error: OSError, place: Path) -> BuildError:
 
 def open_store(environ: Mapping[str, str]) -> Store:
     """The store of this user: KFUNC_CACHE, else kfunc in the folder for caches."""
-    home = Path(environ.get("HOME") or tempfile.gettempdir())
-    caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-    store = Store(Path(environ.get("KFUNC_CACHE") or caches / "kfunc"))
+    homeless = not any(environ.get(name) for name in ("KFUNC_CACHE", "XDG_CACHE_HOME", "HOME"))
+    caches = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/") / ".cache")
+    folder = Path(environ.get("KFUNC_CACHE") or caches / "kfunc")
+    if homeless:  # anybody may have made a folder there, with what is in it
+        folder = Path(tempfile.gettempdir()) / f"kfunc-{os.getuid()}"
+    store = Store(folder)
+    if homeless and folder.stat().st_uid != os.getuid():
+        raise BuildError(f"{folder} is somebody else's: set KFUNC_CACHE to a folder of your own")
     store.prune(time.time())
     return store

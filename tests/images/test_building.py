@@ -157,6 +157,15 @@ def test_a_requirement_for_another_machine_is_left_out(tmp_path: Path, warm: Sto
     assert ["opt/kfunc/lib/only_arm.py" in files(product, number) for number in (0, 1)] == [False, True]
 
 
+def test_a_requirement_for_a_release_of_python_is_asked_of_the_bases(
+    tmp_path: Path, warm: Store, base: str, environ: dict[str, str]
+) -> None:
+    folder = function(tmp_path / "f")
+    write_wheel(folder / "wheels", "fixed", "1.0", metadata="Requires-Python: !=3.11.0\n")
+    libraries = Libraries(packages=("fixed; python_full_version >= '3.11.4'",), wheels=folder / "wheels")
+    assert "opt/kfunc/lib/fixed.py" in files(made(recipe(folder, base, libraries=libraries), warm, environ))
+
+
 def test_the_functions_own_version_of_a_package_wins(tmp_path: Path, warm: Store, base: str, environ: dict[str, str]) -> None:
     folder = function(tmp_path / "f")
     write_wheel(folder / "wheels", "orjson", "3.99")

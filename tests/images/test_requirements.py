@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kfunc.errors import BuildError
-from kfunc.images.platforms import PLATFORMS
+from kfunc.images.platforms import PLATFORMS, full_version
 from kfunc.images.requirements import Needs, download, is_built, key
 
 
@@ -13,7 +13,7 @@ from kfunc.images.requirements import Needs, download, is_built, key
 def test_a_change_of_a_file_that_requirements_name_is_a_change(tmp_path: Path, line: str) -> None:
     (tmp_path / "requirements.txt").write_text(f"orjson\n{line}\n")
     more = tmp_path / line.replace("=", " ").split()[-1]
-    needs = Needs((), "3.11", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
+    needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
     more.write_text("numpy==1.0\n")
     before = key(needs, {})
     more.write_text("numpy==2.0.1\n")
@@ -23,7 +23,7 @@ def test_a_change_of_a_file_that_requirements_name_is_a_change(tmp_path: Path, l
 def test_requirements_that_name_each_other_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/requirements.txt").write_text("-r ../a/requirements.txt\n")
-    needs = Needs((), "3.11", PLATFORMS["linux/amd64"], file=tmp_path / "a/requirements.txt")
+    needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"], file=tmp_path / "a/requirements.txt")
     assert key(needs, {}) == key(needs, {})
 
 
@@ -54,15 +54,27 @@ def test_a_line_that_names_a_source_would_be_built(line: str, built: bool) -> No
 
 def test_nothing_is_built_here(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("orjson\n./own\n")
-    needs = Needs((), "3.11", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
+    needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
     with pytest.raises(BuildError, match=r"'./own' would be built here.*pip wheel --no-deps -w wheels"):
         download(needs, tmp_path, {})
 
 
 def test_pips_own_settings_decide_as_well(tmp_path: Path) -> None:
-    needs = Needs((), "3.11", PLATFORMS["linux/amd64"])
+    needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"])
     before = [key(needs, {"HOME": str(tmp_path)})]
     (tmp_path / ".config/pip").mkdir(parents=True)
     (tmp_path / ".config/pip/pip.conf").write_text("[global]\nindex-url = https://other.example.com\n")
     before += [key(needs, {"HOME": str(tmp_path), **more}) for more in ({}, {"PIP_CONSTRAINT": "a"}, {"PIP_PRE": "1"})]
     assert len(set(before)) == 4
+
+
+def test_hashes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text(f"orjson==3.9 --hash=sha256:{'0' * 64}\n")
+    needs = Needs((), "3.11.9", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
+    with pytest.raises(BuildError, match="has hashes, and pip then wants them for kfunc's own packages"):
+        download(needs, tmp_path, {"PIP_NO_INDEX": "1"})
+
+
+@pytest.mark.parametrize(("text", "release"), [("3.11.9", "3.11.9"), ("3.11", "3.11.0"), ("", "3.11.0"), ("3.12.1", "3.11.0")])
+def test_a_base_says_its_release_of_python_else_the_first_is_meant(text: str, release: str) -> None:
+    assert full_version(text, "3.11") == release
