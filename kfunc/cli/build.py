@@ -171,7 +171,9 @@ def parse_python(_context: click.Context, _parameter: click.Parameter, value: st
 @click.command("build", epilog=EPILOG)
 @click.argument("path", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
 @click.option("--image", metavar="IMAGE", default="", callback=parse_image, help="Name of the image; else func.yaml's.")
-@click.option("--base", metavar="IMAGE", default="", help="Base image, or oci:DIR; else func.yaml's, else python:VERSION-slim.")
+@click.option(
+    "--base", metavar="IMAGE", default="", help="Base image, or oci:DIR[:TAG]; else func.yaml's, else python:VERSION-slim."
+)
 @click.option("--variant", type=click.Choice(["cpu", "cuda"]), help="Libraries for CUDA, or none; else as func.yaml needs.")
 @click.option("--platform", "platforms", multiple=True, type=click.Choice(list(PLATFORMS)), help="Again for more, as an index.")
 @click.option(

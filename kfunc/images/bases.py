@@ -1,6 +1,7 @@
 """The image that a function's image stands on: from a registry, from an OCI layout, or none."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,8 @@ def open_base(name: str, transport: Transport, store: Store, environ: Mapping[st
         with reporter.bar(f"fetch {megabytes(layer.size)} of {reference.repository}", layer.size) as told:
             return registry.fetch(layer, store, told)
 
-    return Source(name, registry.manifest, fetch, reference.wanted, reference)
+    # Remembered: a tag that moves meanwhile must not give one release for one platform and the next for another.
+    return Source(name, cache(registry.manifest), fetch, reference.wanted, reference)
 
 
 def read_base(source: Source | None, platform: Platform) -> Base:

@@ -34,7 +34,7 @@ def parse_rules(lines: Iterable[str], never: Iterable[str] = NEVER, told: Iterab
         if not text or text.startswith("#"):
             continue
         keep = text.startswith("!")
-        text = text.removeprefix("!").removesuffix("/")
+        text = text.removeprefix("!").removeprefix("\\").removesuffix("/")
         if text:
             rules.append(Rule(re.compile(_expression(text)), keep, text=text.removeprefix("/")))
     return rules

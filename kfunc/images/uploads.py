@@ -55,7 +55,7 @@ def upload(registry: Registry, blob: Blob, store: Store, told: Told) -> bool:
 def _begin(registry: Registry) -> Session:
     """Begin an upload. Raises RegistryError."""
     answer = registry.ask("POST", f"{registry.base}/blobs/uploads/", {"Content-Length": "0"})
-    registry.expect(answer, 202, f"take a layer for {registry.reference.name}")
+    registry.expect(answer, f"take a layer for {registry.reference.name}")
     least = answer.field("OCI-Chunk-Min-Length")
     chunk = max(CHUNK, min(int(least), MOST_MINIMUM)) if least.isdecimal() else CHUNK
     return Session(_next(registry, answer, answer.url), chunk)
@@ -110,7 +110,7 @@ def _chunks(registry: Registry, session: Session, blob: Blob, offset: int, told:
         if failure is not None and (failures == TRIES or not may_pass(failure)):
             raise lost(session.url, failure)
         if answer is not None and (failures == TRIES or answer.status not in (*BUSY, 404, 416)):
-            registry.expect(answer, 202, f"take a layer for {registry.reference.name}")
+            registry.expect(answer, f"take a layer for {registry.reference.name}")
         registry.transport.wait(failures, answer)
         arrived = _arrived(registry, session)
         if arrived is None or arrived > blob.size:
@@ -141,7 +141,7 @@ def _accepted(registry: Registry, answer: Answer, blob: Blob) -> None:
             " if it stays so, something on the way changes what is sent",
             answer.status,
         )
-    registry.expect(answer, 201, f"take a layer for {registry.reference.name}")
+    registry.expect(answer, f"take a layer for {registry.reference.name}")
 
 
 def _with_digest(url: str, digest: str) -> str:

@@ -136,8 +136,8 @@ def ask_helper(helper: str, server: str, environ: Mapping[str, str]) -> Credenti
             return None
         raise RegistryError(f"{program} failed for {server}: {said.splitlines()[-1] if said else done.returncode}")
     try:
-        answer = msgspec.json.decode(done.stdout, type=dict[str, str])
+        answer = msgspec.json.decode(done.stdout, type=dict[str, str | None])
     except msgspec.MsgspecError:
         raise RegistryError(f"{program} answered something else than JSON; try `echo {server} | {program} get`") from None
-    user, secret = answer.get("Username", ""), answer.get("Secret", "")
+    user, secret = answer.get("Username") or "", answer.get("Secret") or ""
     return Credentials(identity_token=secret) if user == TOKEN_USER else Credentials(user, secret)

@@ -29,6 +29,8 @@ from kfunc.images.ignoring import ignored_by, parse_rules
         (["*.csv", "!keep.csv"], "keep.csv", False),
         (["!.env"], ".env", False),
         (["# .py"], "# .py", False),
+        (["\\# .py"], "# .py", True),
+        (["\\!.py"], "!.py", True),
         (["a.b"], "axb", False),
         (["[", "a"], "a", True),
     ],
