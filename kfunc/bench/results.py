@@ -145,7 +145,8 @@ def overload(result: Result) -> str:
     rate = result.plan.rate
     if rate is None or result.requests_per_s >= rate * KEEPS_UP:
         return ""
-    return f"the function answers {result.requests_per_s:,.4g}/s of the {rate:,.4g}/s that arrive"
+    answered, arrive = (f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in (result.requests_per_s, rate))
+    return f"the function answers {answered}/s of the {arrive}/s that arrive"
 
 
 def bottleneck(plan: Plan, cpu: float, late_s: float, lag_s: float = 0.0, p99_s: float = 0.0) -> str:

@@ -29,8 +29,8 @@ def test_the_text_has_rate_percentiles_errors_and_the_clients_share() -> None:
 
 
 def test_a_function_that_does_not_keep_up_is_said_in_both() -> None:
-    result, latencies = summarize(Plan(16, 3.0, 1.0, 30.0, rate=2000.0), recorded(), 0.1)
-    told = "the function answers 100/s of the 2,000/s that arrive"
+    result, latencies = summarize(Plan(16, 3.0, 1.0, 30.0, rate=20000.0), recorded(), 0.1)
+    told = "the function answers 100/s of the 20,000/s that arrive"
     assert f"overload  {told}" in text_report(result, latencies, "t")
     assert told in html_report(result, latencies, "t", "now")
 
