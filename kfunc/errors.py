@@ -98,9 +98,13 @@ class VersionNotSupported(KfuncError):
 
 
 class ModelFailed(KfuncError):
-    """The model raised; details are in the log, not in the answer."""
+    """The model raised; details are in the log, not in the answer. `cause` is the type of what it raised, for traces."""
 
     status = 500
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class Unsupported(KfuncError):

@@ -81,7 +81,9 @@ def answer(call: Callable[[Any], Any], inputs: Any, updates: Callable[[], list[U
         return pickle.dumps(("invalid", error.message, updates()))
     except Exception as error:
         failure = failure_of(error, CURRENT.get())
-        return pickle.dumps(("unavailable" if isinstance(failure, Unavailable) else "failed", failure.message, updates()))
+        if isinstance(failure, Unavailable):
+            return pickle.dumps(("unavailable", failure.message, updates()))
+        return pickle.dumps(("failed", (failure.message, type(error).__name__), updates()))
 
 
 def _tell_ready(ready: Callable[[], bool], page: mmap.mmap) -> None:

@@ -168,7 +168,7 @@ class WorkerProcess:
         if kind == "invalid":
             raise InvalidRequest(value)
         if kind == "failed":
-            raise ModelFailed(value)
+            raise ModelFailed(*value)
         if kind == "unavailable":
             raise Unavailable(value)
         arrays: Arrays = value

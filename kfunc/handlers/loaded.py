@@ -262,7 +262,7 @@ def failure_of(error: Exception, request: object) -> KfuncError:
         release_memory()
         return Unavailable("the accelerator's memory is full; try again later, or with fewer rows")
     log.exception("the model failed", extra={"exchange": request})
-    return ModelFailed("the model failed; the log of the handler says more")
+    return ModelFailed("the model failed; the log of the handler says more", type(error).__name__)
 
 
 def _unused(arrays: "Arrays") -> "Arrays":

@@ -42,7 +42,7 @@ def _compute(exchange: Exchange, trace: RequestTrace) -> Span:
     span = trace.child("compute", began_at, began_at + exchange.compute_s)
     if error is None or error.status < 500 or trace.encoding_at:
         return span
-    kind = type(error.__cause__ or error).__name__
+    kind = getattr(error, "cause", "") or type(error.__cause__ or error).__name__
     return structs.replace(span, attributes=attribute("error.type", kind), error=error.message[:256])
 
 

@@ -203,8 +203,9 @@ def test_log_lines_of_the_child_have_the_ids_of_the_request(
     about = Surroundings()
     about.headers = {b"traceparent": b"00-%b-%b-01" % (b"a" * 32, b"b" * 16), b"host": b"x"}
     about.request_id = b"7"
-    with pytest.raises(ModelFailed):
+    with pytest.raises(ModelFailed) as caught:
         asyncio.run(model.infer(InferRequest([Tensor("x", [1], "INT64", [0])]), about))  # type: ignore[arg-type]
+    assert caught.value.cause == "RuntimeError"  # for traces
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     assert [line["logger"] for line in lines] == ["shop", "kfunc.model"]
     assert [(line["request_id"], line["trace_id"]) for line in lines] == [("7", "a" * 32)] * 2
