@@ -182,8 +182,7 @@ class Transport:
 
     def _open(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         host = netloc.rpartition("@")[2]
-        proxies, name = getproxies(), urlsplit(f"//{host}").hostname or ""
-        proxy = "" if is_loopback(host) or proxy_bypass(name) else proxies.get(scheme, "")
+        proxy = "" if is_loopback(host) or proxy_bypass(host) else getproxies().get(scheme, "")
         user, _, through = urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")
         context = self._context(host) if scheme == "https" else None
         if context is None:

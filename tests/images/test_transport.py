@@ -60,3 +60,26 @@ def test_a_document_that_is_cut_off_is_asked_for_again() -> None:
 )
 def test_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
+
+
+@pytest.mark.parametrize("name", ["127.0.0.9", "127.0.0.9:{port}"])
+def test_a_host_is_reached_without_the_proxy_where_no_proxy_names_it_with_or_without_its_port(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with socket.create_server(("127.0.0.9", 0)) as server:
+        port = server.getsockname()[1]
+        for variable in ("NO_PROXY", "no_proxy", "HTTP_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", name.format(port=port))
+        monkeypatch.setattr("kfunc.images.transport.is_loopback", lambda _: False)
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with Transport(Trust(), {}, lambda _: None) as transport:
+            assert transport.send("GET", f"http://127.0.0.9:{port}/v2/").status == 200
