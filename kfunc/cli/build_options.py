@@ -73,6 +73,7 @@ def function_recipe(function: Function, name: str, folder: Path, variant: str, a
             (*pinned(models), *build.packages),
             requirements if requirements.is_file() else None,
             wheels if wheels.is_dir() else None,
+            build.glibc,
         ),
         folder=folder if inside or files or has_code else None,
         models=inside,

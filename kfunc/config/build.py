@@ -16,6 +16,13 @@ PythonVersion = Annotated[
         },
     ),
 ]
+GlibcVersion = Annotated[
+    str,
+    Meta(
+        pattern=r"^2\.(1[7-9]|[2-9][0-9])$",
+        extra_json_schema={"patternErrorMessage": 'expected a version of glibc from 2.17 on, such as "2.36" (with its quotes)'},
+    ),
+]
 
 
 class ImageBuild(Block, frozen=True):
@@ -24,6 +31,10 @@ class ImageBuild(Block, frozen=True):
     base: Annotated[str, Meta(description="Image that it stands on, with Python in it; build.baseImage if absent.")] = ""
     cuda_base: Annotated[str, Meta(description="The same for the variant with CUDA; `base` if absent.")] = ""
     python: Annotated[PythonVersion, Meta(description="The base's Python, where the base does not say it.")] | UnsetType = UNSET
+    glibc: Annotated[
+        GlibcVersion,
+        Meta(description="The base's glibc; wheels for newer ones are not taken. Debian 12 has 2.36."),
+    ] = "2.28"
     platforms: Annotated[
         list[PlatformName],
         Meta(

@@ -129,7 +129,9 @@ class Maker:
             return write_layer(self._store, [*entries, *modules], created_by, form, count, known)
 
     def _dependencies(self, libraries: Libraries, platform: Platform, python: str, release: str) -> tuple[Layer, list[Package]]:
-        needs = Needs(libraries.extras, release, platform, libraries.packages, libraries.file, libraries.wheels)
+        needs = Needs(
+            libraries.extras, release, platform, libraries.packages, libraries.file, libraries.wheels, libraries.glibc
+        )
         program = interpreter(python)
         if not program:
             self._reporter.say(

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """OCI's architecture → the one in the names of wheels."""
-NEWEST_GLIBC = 28
-"""2.28: Debian 10, RHEL 8, Ubuntu 20.04 and all that came later."""
+OLDEST_GLIBC = "2.28"
+"""Of bases that say nothing: Debian 10, RHEL 8, Ubuntu 20.04 and all that came later."""
 
 
 class Platform(Struct, frozen=True, order=True):
@@ -23,10 +23,11 @@ class Platform(Struct, frozen=True, order=True):
 PLATFORMS = {str(platform): platform for platform in map(Platform, MACHINES)}
 
 
-def wheel_platforms(platform: Platform) -> list[str]:
+def wheel_platforms(platform: Platform, glibc: str = OLDEST_GLIBC) -> list[str]:
     """Platform tags of the wheels that run there, the best first (PEP 600, PEP 425)."""
+    newest = int(glibc.partition(".")[2])
     machine = MACHINES[platform.architecture]
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, 16, -1)] + [f"manylinux2014_{machine}"]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)] + [f"manylinux2014_{machine}"]
     if machine == "x86_64":
         tags += [f"manylinux_2_{minor}_{machine}" for minor in range(16, 4, -1)]
         tags += [f"manylinux2010_{machine}", f"manylinux1_{machine}"]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from kfunc.images.documents import Settings
 from kfunc.images.places import FUNCTION, HOME, LIBRARIES, MODELS, USER
-from kfunc.images.platforms import Platform
+from kfunc.images.platforms import OLDEST_GLIBC, Platform
 
 GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 """NVIDIA's container runtime leaves a container without the first alone; the second names the driver's libraries for CUDA.
@@ -15,12 +15,13 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Libraries(Struct, frozen=True):
-    """The Python packages of an image: kfunc with extras, further ones, and a requirements.txt."""
+    """The Python packages of an image: kfunc with extras, further ones, and a requirements.txt; `glibc` is the base's."""
 
     extras: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     file: Path | None = None
     wheels: Path | None = None
+    glibc: str = OLDEST_GLIBC
 
 
 class Recipe(Struct, frozen=True, kw_only=True):

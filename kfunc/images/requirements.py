@@ -17,7 +17,7 @@ from msgspec import Struct
 
 import kfunc
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.platforms import Platform, markers, minor_version, wheel_platforms
+from kfunc.images.platforms import OLDEST_GLIBC, Platform, markers, minor_version, wheel_platforms
 from kfunc.images.wheels import normalized
 
 WORKER = Path(__file__).with_name("pip_worker.py")
@@ -51,6 +51,7 @@ class Needs(Struct, frozen=True):
     packages: tuple[str, ...] = ()
     file: Path | None = None
     wheels: Path | None = None
+    glibc: str = OLDEST_GLIBC
 
     @property
     def python(self) -> str:
@@ -123,7 +124,15 @@ def _extra_of(marker: str) -> str:
 
 def key(needs: Needs, environ: Mapping[str, str]) -> str:
     """A name for all that decides which wheels are found, but for what the index has."""
-    parts = [metadata(), *pins(needs.extras), repr(needs.extras), needs.release, str(needs.platform), repr(needs.packages)]
+    parts = [
+        metadata(),
+        *pins(needs.extras),
+        repr(needs.extras),
+        needs.release,
+        str(needs.platform),
+        needs.glibc,
+        repr(needs.packages),
+    ]
     if needs.file:
         parts += _texts(needs.file, set())
     if needs.wheels:
@@ -195,7 +204,7 @@ def _pip(
     abi = f"cp{needs.python.replace('.', '')}"  # of the minor version
     extras = f"[{','.join(needs.extras)}]" if needs.extras else ""
     command = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--dest", str(target)]
-    command += [word for tag in wheel_platforms(needs.platform) for word in ("--platform", tag)]
+    command += [word for tag in wheel_platforms(needs.platform, needs.glibc) for word in ("--platform", tag)]
     command += ["--python-version", needs.release, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
     command += ["--constraint", str(constraints), f"kfunc{extras} @ {stub.as_uri()}", *needs.packages]
     command += ["--requirement", str(needs.file)] if needs.file else []
@@ -242,8 +251,9 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
     if missing:
         name = re.split("[<>=!~]", missing[1])[0]
         return BuildError(
-            f"there is no wheel of {missing[1]} for {needs.platform} and Python {needs.python}: choose another version,"
-            f" or make one (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
+            f"there is no wheel of {missing[1]} for {needs.platform}, Python {needs.python} and glibc {needs.glibc}: choose"
+            " another version, say that the base's glibc is newer (inference.build.glibc), or make one"
+            f" (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
         )
     if "No space left on device" in done.stderr:
         return BuildError(f"{tempfile.gettempdir()} has no space for the packages: make room, or set TMPDIR to another folder")

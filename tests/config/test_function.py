@@ -335,6 +335,7 @@ inference:
     base: "registry.example.com/python:3.12-slim"
     cuda_base: "nvcr.io/nvidia/cuda:13.0-runtime"
     python: "3.12"
+    glibc: "2.36"
     platforms: [linux/amd64, linux/arm64]
     packages: ["tokenizers==0.22"]
   egress: [{host: "*.example.com"}, {host: db.example.com, port: 5432, protocol: tcp}]

@@ -166,6 +166,17 @@ def test_a_requirement_for_a_release_of_python_is_asked_of_the_bases(
     assert "opt/kfunc/lib/fixed.py" in files(made(recipe(folder, base, libraries=libraries), warm, environ))
 
 
+def test_wheels_for_a_newer_glibc_are_taken_where_the_base_has_it(
+    tmp_path: Path, warm: Store, base: str, environ: dict[str, str]
+) -> None:
+    folder = function(tmp_path / "f")
+    write_wheel(folder / "wheels", "newer", "1.0", tag="cp311-cp311-manylinux_2_34_x86_64")
+    libraries = Libraries(packages=("newer",), wheels=folder / "wheels", glibc="2.36")
+    assert "opt/kfunc/lib/newer.py" in files(made(recipe(folder, base, libraries=libraries), warm, environ))
+    with pytest.raises(BuildError, match="no wheel of newer"):
+        made(recipe(folder, base, libraries=replace(libraries, glibc="2.33")), warm, environ)
+
+
 def test_the_functions_own_version_of_a_package_wins(tmp_path: Path, warm: Store, base: str, environ: dict[str, str]) -> None:
     folder = function(tmp_path / "f")
     write_wheel(folder / "wheels", "orjson", "3.99")
@@ -191,7 +202,9 @@ def test_a_package_without_a_wheel_is_named_with_what_to_do(
     tmp_path: Path, warm: Store, base: str, environ: dict[str, str]
 ) -> None:
     libraries = Libraries(packages=("absent==2",))
-    with pytest.raises(BuildError, match=r"no wheel of absent==2 for linux/amd64 and Python 3\.11.*pip wheel"):
+    with pytest.raises(
+        BuildError, match=r"no wheel of absent==2 for linux/amd64, Python 3\.11 and glibc 2\.28.*build\.glibc.*pip wheel"
+    ):
         made(recipe(function(tmp_path / "f"), base, libraries=libraries), warm, environ)
 
 
