@@ -118,11 +118,13 @@ def _first(source: Source) -> tuple[Descriptor, bytes]:
 
 
 def _choose(index: Json, platform: Platform, name: str) -> Descriptor:
-    """The manifest of an index for a platform. Raises StartupError."""
-    found = [read_descriptor(each, name) for each in index.get("manifests") or []]
-    for each in found:
-        if each.platform == platform:
-            return each
+    """The manifest of an index for a platform; of several variants the one for the oldest processors. Raises StartupError."""
+    listed = index.get("manifests") or []
+    found = [read_descriptor(each, name) for each in listed]
+    variants = [str((each.get("platform") or {}).get("variant") or "") for each in listed]  # "", or v1 … v9
+    fitting = [(variants[number], number) for number, each in enumerate(found) if each.platform == platform]
+    if fitting:
+        return found[min(fitting)[1]]
     known = sorted({str(each.platform) for each in found if each.platform and each.platform.os != "unknown"})
     raise StartupError(
         f"the base image {name} is there for {', '.join(known) or 'no platform'} and not for {platform}:"

@@ -7,7 +7,7 @@ import pytest
 
 from kfunc.errors import BuildError, RegistryError
 from kfunc.images.bases import Source, read_base
-from kfunc.images.documents import CONFIG, MANIFEST, Descriptor, digest_of
+from kfunc.images.documents import CONFIG, INDEX, MANIFEST, Descriptor, digest_of
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.store import Blob, Store
 
@@ -65,3 +65,27 @@ def test_a_configuration_of_another_form_is_refused(store: Store, fields: dict[s
 def test_a_manifest_of_another_form_is_refused(store: Store, fields: dict[str, Any]) -> None:
     with pytest.raises(BuildError, match="choose another"):
         read_base(source(store, CONFIGURATION, **fields), AMD64)
+
+
+def test_of_the_variants_of_a_platform_the_oldest_is_taken(store: Store) -> None:
+    asked: list[str] = []
+    image = source(store, CONFIGURATION)
+    listed = [
+        {
+            "mediaType": MANIFEST,
+            "digest": "sha256:" + digit * 64,
+            "size": 1,
+            "platform": {"architecture": "amd64", "os": "linux"},
+        }
+        for digit in "1234"
+    ]
+    for entry, variant in zip(listed, ("v3", "v2", None, "v4"), strict=True):
+        entry["platform"] |= {"variant": variant} if variant else {}  # type: ignore[operator]
+    document = msgspec.json.encode({"manifests": listed})
+
+    def manifest(wanted: str) -> tuple[Descriptor, bytes]:
+        asked.append(wanted)
+        return (Descriptor(INDEX, digest_of(document), len(document)), document) if wanted == "1" else image.manifest(wanted)
+
+    read_base(Source("base:1", manifest, image.fetch, "1"), AMD64)
+    assert asked == ["1", "sha256:" + "3" * 64]
