@@ -49,8 +49,18 @@ def seal_command(source: Path, output: Path | None, key: str) -> int:
         raise StartupError(f"{target}: cannot be written: {error.strerror}") from None
     for name in files:
         click.echo(f"sealed {source / name} as {target / f'{name}{SUFFIX}' if name else target}")
-    click.echo(f"next: model: {{uri: {target}, sealed: true}} in func.yaml, and the key in the Secret of storage.env_secret")
+    click.echo(
+        f"next: model: {{uri: {_uri(target)}, sealed: true}} in func.yaml, and the key in the Secret of storage.env_secret"
+    )
+    click.echo(f"{source} is as it was: keep it out of the function's folder, for what is there may go into the image")
     return 0
+
+
+def _uri(target: Path) -> str:
+    """The sealed model as the func.yaml above it names it, else as it was given."""
+    whole = target.absolute()
+    above = next((folder for folder in whole.parents if (folder / "func.yaml").is_file()), None)
+    return str(target) if above is None else f"./{whole.relative_to(above)}"
 
 
 def _seal(source: Path, target: Path, key: str, name: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode
 from binascii import Error
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ class ImageModel:
         self._input = _picture_input(own)
         self._target = _target(self._input, settings, config.model.name)
         self._labels = _read_labels(settings.labels)
+        _check_scores(own.outputs, settings.output, len(self._labels))
         outputs = [TensorSpec(LABEL, "BYTES", [-1, -1]), TensorSpec(SCORE, "FP32", [-1, -1])] if self._labels else own.outputs
         self.metadata = replace(own, inputs=[TensorSpec(self._input.name, "BYTES", [-1])], outputs=outputs)
 
@@ -233,6 +235,14 @@ def _target(spec: TensorSpec, settings: Images, name: str) -> "Target":
     if spec.datatype not in known:
         raise ModelLoadError(f"inference.images: the model {name} takes {spec.datatype}; pictures are {', '.join(known)}")
     return Target(width, height, first, known[spec.datatype])
+
+
+def _check_scores(outputs: list[TensorSpec], wanted: str, labels: int) -> None:
+    """Refuse labels that are not one for each score, where the model says at the start how many it gives."""
+    found = next((each for each in outputs if each.name == (wanted or outputs[0].name)), None)
+    scores = prod(found.shape[1:]) if found is not None and len(found.shape) > 1 and min(found.shape[1:]) > 0 else labels
+    if labels and scores != labels:
+        raise ModelLoadError(f"images.labels has {labels} names, and the model gives {scores} scores: name each one")
 
 
 def _read_labels(file: str) -> list[str]:

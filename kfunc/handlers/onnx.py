@@ -139,8 +139,18 @@ def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
         # A session that would run on the CPU instead is a failure: what is tried next is not onnxruntime's to decide.
         return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).partition("\n")[0]
-        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {reason or type(error).__name__}") from None
+        raise ModelLoadError(f"{path}: onnxruntime cannot open it: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Its words without the places in its sources, and what to do where that is known."""
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).partition("\n")[0]
+    said = re.sub(r"/onnxruntime_src/\S+:\d+ [\w:~]+\([^()]*(\([^()]*\)[^()]*)*\)( const)? ", "", said)
+    if "Protobuf parsing failed" in said:
+        return f"it is cut off, or no ONNX file ({said})"
+    if re.search(r"IR version: \d+, max|Opset \d+ is under development", said):
+        return f"{said}; it is newer than onnxruntime {ort.__version__}: take a newer one, or export it for an older opset"
+    return said or type(error).__name__
 
 
 def try_out(session: Any, shapes: Mapping[str, Sequence[int]]) -> None:

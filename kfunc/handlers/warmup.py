@@ -35,8 +35,9 @@ async def warm_up(model: Model, warmup: Warmup) -> None:
         except InvalidRequest as error:
             if warmup.file:
                 raise ModelLoadError(f"{warmup.file}: {name} refuses it (model.warmup.file): {error.message}") from None
-            told = "model %s: refuses a request of zeros, and is not warm; let model.warmup.file name a real one: %s"
-            log.warning(told, name, error.message)
+            what = "zeros in the form of model.warmup.shapes" if warmup.shapes else "zeros"
+            told = "model %s: refuses a request of %s, and is not warm; let model.warmup.file name a real one: %s"
+            log.warning(told, name, what, error.message)
             return
         except KfuncError as error:
             raise ModelLoadError(f"the model {name} does not answer its warm-up (model.warmup): {error.message}") from None

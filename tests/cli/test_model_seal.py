@@ -22,6 +22,14 @@ def test_a_file_and_a_folder_are_sealed(kfunc: Command, tmp_path: Path, monkeypa
     assert [str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.sealed")] == ["out/1/m.onnx.sealed"]
 
 
+def test_what_comes_next_is_said_as_func_yaml_names_it(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    (tmp_path / "f/w").mkdir(parents=True)
+    (tmp_path / "f/func.yaml").write_text("")
+    (tmp_path / "f/w/m.onnx").write_bytes(b"weights")
+    assert "{uri: ./w/m.onnx.sealed, sealed: true}" in kfunc("model", "seal", tmp_path / "f/w/m.onnx").out
+
+
 def test_without_a_key_it_says_what_is_missing(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MODEL_KEY", raising=False)
     (tmp_path / "m.onnx").write_bytes(b"weights")

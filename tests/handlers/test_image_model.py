@@ -210,6 +210,14 @@ def test_a_model_that_takes_no_pictures_is_told_when_it_is_loaded(
         wrap(model, **settings)
 
 
+def test_labels_that_are_not_one_for_each_score_are_told_when_it_is_loaded(
+    wrap: Callable[..., ImageModel], tmp_path: Path
+) -> None:
+    (tmp_path / "two.txt").write_text("red\ngreen\n")
+    with pytest.raises(ModelLoadError, match=r"images.labels has 2 names, and the model gives 3 scores"):
+        wrap(labels=str(tmp_path / "two.txt"))
+
+
 TARGET = Target(4, 8, True, "float32")
 
 

@@ -169,8 +169,19 @@ def test_an_onnx_model_answers_v1(configured: Configured) -> None:
 
 def test_a_broken_onnx_file_is_refused_with_onnxruntimes_reason(configured: Configured, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"broken")
-    with pytest.raises(ModelLoadError, match="onnxruntime cannot open it: "):
+    with pytest.raises(ModelLoadError, match="onnxruntime cannot open it: it is cut off, or no ONNX file"):
         load_handler(configured(str(tmp_path / "m.onnx")))
+
+
+def test_an_onnx_file_of_a_newer_format_is_told_to_be_one(configured: Configured, tmp_path: Path) -> None:
+    model = Path(configured().model.uri).read_bytes()
+    assert model[0] == 0x08  # ir_version, the first field
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x63" + model[2:])
+    with pytest.raises(
+        ModelLoadError, match=r"open it: .*Unsupported model IR version: 99.*newer than onnxruntime [0-9.]+: take"
+    ) as told:
+        load_handler(configured(str(tmp_path / "m.onnx")))
+    assert "onnxruntime_src" not in told.value.message
 
 
 def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Configured) -> None:
