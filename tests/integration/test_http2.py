@@ -270,6 +270,9 @@ def test_what_was_sent_before_the_client_knew_of_the_end_is_answered(tmp_path: P
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*[stream(client) for client in clients for _ in range(16)])
         assert [client.ended for client in clients] == [ErrorCodes.NO_ERROR] * 2
+        for client in clients:
+            client.transport.abort()
+        await asyncio.sleep(0)  # they close in the loop's next turn
 
     with Run(make_function(tmp_path), "--quiet").wait_until_ready() as run:
         asyncio.run(test(run))
