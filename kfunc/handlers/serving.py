@@ -98,7 +98,7 @@ async def serve(
         application = Application(config, recorder, crew.is_complete, repository, models)
         server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
         _offer_grpc(config, server, application)
-        late = crew.joins_late or arguments.late
+        late, outermost = crew.joins_late or arguments.late, not arguments.listen.path
         if not late:
             await server.start(listener)
         others = ModelManagement(config, repository)
@@ -117,7 +117,6 @@ async def serve(
             metrics.cold_start.set(seconds_since_start())
             life.watch(config.hang_timeout_s, repository.stuck)
             await _watch_gpus(config, metrics.metrics)
-            outermost = not arguments.listen.path
             _prepare_grpc(config, outermost=outermost)
             telemetry = await start_telemetry(config, metrics.metrics, outermost=outermost, worker=crew.index)
             traced = _traced(telemetry, application, recorder)
@@ -126,7 +125,7 @@ async def serve(
                 _offer_grpc(config, server, traced)  # calls are asked of the application that traces
             await stopped
         ends_at = time.monotonic() + config.grace_s
-        await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
+        await wind_down(server, inner=not outermost, grace_s=config.grace_s)
         recorder.flush()
         if telemetry is not None:
             await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
