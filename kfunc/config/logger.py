@@ -8,7 +8,9 @@ from kfunc.config.block import Block, Connections, Name
 
 SPOOL_PATH = "/var/spool/kfunc"  # where the pod mounts the spool's volume
 MEMORY = "memory"
-MEMORY_PATH = "/dev/shm/kfunc-spool"  # noqa: S108, the pod's own
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
+"""The pod's memory as files: all its containers share it, it outlives each, and it is no volume that a pod waits for."""
+MEMORY_PATH = f"{SHARED_MEMORY}/kfunc-spool"
 MEMORY_SHARE = 0.5  # of the pod's shared memory, with the intake: the handler has its temporary files there
 SHARED_MEMORY_BYTES = 64 * 1024 * 1024  # what a pod has of it
 LEAST_INTAKE, RECORDS_IN_INTAKE, TEXT_ROOM = 8 * 1024 * 1024, 3, 64 * 1024

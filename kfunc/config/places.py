@@ -9,8 +9,6 @@ MODEL_CACHE = "/var/cache/kfunc"
 UNSEALED = "/run/kfunc-unsealed"
 """Sealed models, decrypted: a volume in memory."""
 SCRATCH = "/tmp"  # noqa: S108, the pod's own
-SHARED_MEMORY = "/dev/shm"  # noqa: S108
-"""The pod's memory as files, 64 MiB that all its containers share and that outlives each: no volume, so no pod waits for it."""
 FOLDERS = (CREDENTIALS, CONFIGURATION, MODELS, MODEL_CACHE, UNSEALED)
 
 MANAGEMENT_PORTS = {"logger": 9095, "batcher": 9096, "handler": 9097}

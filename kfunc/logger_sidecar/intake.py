@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from kfunc.config.logger import SHARED_MEMORY
 from kfunc.logger_sidecar.record import Origin
 
 MAGIC = int.from_bytes(b"kfintak1", "little")
@@ -20,7 +21,6 @@ HEAD_BYTES = 4096
 MAGIC_AT, SIZE_AT, WRITTEN_AT, DRAINED_AT, LANE_AT, ORIGIN_AT, CURSORS_AT = 0, 1, 2, 3, 4, 5, 8  # 8-byte words
 MAX_CURSORS = 16  # two words each: key, position
 ORIGIN_BYTES_AT, FOLDER_BYTES_AT = 512, 3072
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the name is private to the user, and checked)
 
 
 def intake_path(lane: str) -> str:

@@ -6,8 +6,9 @@ which is delivered as any that was left behind.
 
 import os
 
+from kfunc.config.logger import SHARED_MEMORY
 from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import SHARED_MEMORY, Intake, left_intakes
+from kfunc.logger_sidecar.intake import Intake, left_intakes
 from kfunc.logger_sidecar.lanes import Lane, keyed, take
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import whole_records

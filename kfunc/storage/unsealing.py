@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
+from kfunc.config.logger import SHARED_MEMORY
 from kfunc.config.places import UNSEALED
 from kfunc.errors import ModelLoadError
 from kfunc.storage.credentials import Credentials
@@ -16,7 +17,6 @@ from kfunc.storage.sealing import SUFFIX, sealed_as, unseal
 
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
-SHARED_MEMORY = "/dev/shm"  # noqa: S108, where a Linux machine has memory as files
 PREFIX = "kfunc-model-"
 _own: set[Path] = set()  # of this process: after a restart another one may have had its number
 _making = threading.Lock()  # a folder that is made is one's own before another thread sweeps
