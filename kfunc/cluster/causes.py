@@ -30,6 +30,7 @@ MISSING_OBJECT = re.compile(r'(secret|configmap|persistentvolumeclaim|serviceacc
 POD_NAME = re.compile(r" \(pod: .*\)$")
 DENIED = re.compile(r"unauthorized|\b40[13]\b|denied|authentication required")
 ABSENT = re.compile(r"not found|\b404\b|(manifest|name) unknown")
+LIMITED = re.compile(r"\b429\b|toomanyrequests|too many requests")
 ADDRESS = re.compile(r'https?://[^\s"]+|\b[0-9a-f]{32,}\b')
 """Parts of a message in which a number means nothing."""
 
@@ -56,6 +57,15 @@ def in_a_line(cause: Cause) -> str:
 def image_cause(image: str, message: str) -> Cause:
     """An image that cannot be had; `message` is the registry's or the network's."""
     said = ADDRESS.sub("", message.replace(image, "")).lower()
+    if "no match for platform" in said:
+        advice = "build it for theirs too: kfunc build --platform linux/amd64 --platform linux/arm64"
+        return Cause("image-pull", f"the image {image} is for other processors than the nodes have", advice, [], SOON)
+    if LIMITED.search(said):
+        advice = "it goes on by itself; a Secret with credentials in deploy.imagePullSecret raises the limit"
+        return Cause("image-pull", f"the registry of {image} gives no more for a while (429)", advice)
+    if "x509:" in said:
+        advice = f"the nodes must trust its authority, and Knative too (or name the image with its digest): {_end(message)}"
+        return Cause("image-pull", f"the cluster does not trust the certificate of the registry of {image}", advice, [], SOON)
     if ABSENT.search(said):
         return Cause("image-pull", f"the image {image} is not in its registry", "kfunc build pushes it", [], SOON)
     if DENIED.search(said):

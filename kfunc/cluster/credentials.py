@@ -31,6 +31,10 @@ WITHIN = rf"(?:\[\s*(?={OPEN})|\{{\s*{OPEN}(?:exact|prefix|regex){OPEN}\s*:\s*)?
 IS = rf"(?:{OPEN})?\s*[:=]{{1,2}}>?\s*{WITHIN}(?:b(?={OPEN}))?"  # what stands between a name and its value
 STRUCTURE = rf"(?![\[{{]\s*(?:{OPEN}|[\[\]{{}}\n]))"  # what is in it has names of its own
 FLAG = rf"(?<![\w-])--?[\w-]*?(?:{NAME}|{WHOLE_LINE})(?:{OPEN}\s*,)?\s+(?!-)"
+NAMED = (  # a variable of a container, a header: as JSON, as YAML, as Go prints it
+    rf"(?<![\w-])name(?:{OPEN})?\s?[:=]\s?(?:{OPEN})?[\w.-]{{0,64}}?(?:{NAME}|{WHOLE_LINE})[\w.-]{{0,64}}(?:{OPEN})?"
+    rf"[\s,]{{1,64}}(?:{OPEN})?value(?:{OPEN})?\s?[:=]\s?"
+)
 
 QUOTED_AGAIN = rf"\1\g<quote>{HIDDEN}\g<quote>"  # what was JSON still is
 
@@ -40,6 +44,7 @@ IN_TEXT = tuple(
         (r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", HIDDEN),
         (rf"(?i)({WHOLE_LINE}{IS}){STRUCTURE}(?:{QUOTED}|[^\n]+)", QUOTED_AGAIN),
         (rf"(?i)({NAME}{IS}){NOTHING}{STRUCTURE}(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
+        (rf"(?i)({NAMED}){STRUCTURE}(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
         (rf"(?i)({FLAG})(?:{QUOTED}|{PLAIN})", QUOTED_AGAIN),
         (rf"(?i)(<[\w:.-]{{0,64}}{NAME}>)[^<\s][^<]*(?=</)", rf"\1{HIDDEN}"),
         (r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", rf"\1{HIDDEN}"),

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
 
 PODS_S = 1.0  # between two looks for new pods
+NOT_STARTED = 400
+"""The answer for a container that has not started, or not ended before."""
 AGAIN_S = 1.0  # before a container that was started again is read on
 
 
@@ -39,7 +42,7 @@ def merged(
                 texts = cluster.logs(*where, previous=previous, tail=tail, since_s=since_s, timestamps=True)
                 found += [_line(name_of(pod), name, text) for text in texts]
             except ClusterError as error:
-                if error.code != 400:  # it has not started, or not ended before
+                if error.code != NOT_STARTED:
                     raise
     yield from sorted(found, key=lambda line: line.at)
 
@@ -89,6 +92,7 @@ class Following:
         """One container to its end, and again after each restart, from where it was."""
         last, tail = "", self._tail
         while not self._stopped.is_set():
+            begun = _rfc3339(self._cluster.now()) if not last and tail is not None else ""
             try:
                 found = self._cluster.logs(self._namespace, pod, container, tail=tail, follow=True, timestamps=True, since=last)
                 for text in found:
@@ -96,18 +100,24 @@ class Following:
                     if line.at > last:
                         last = line.at
                         self._lines.put(line)
+                last, tail = last or begun, None  # of a log of which nothing was shown, too, only what is new
             except ClusterError as error:
                 if error.code == MISSING:  # the pod is gone
                     return
                 if error.code in (UNAUTHORISED, FORBIDDEN):
                     self._lines.put(Line("", pod, container, f"kfunc: {error.message}"))
                     return
-            tail = None
+                tail = None if last or error.code == NOT_STARTED else tail
             time.sleep(AGAIN_S)
 
 
 def _names(pod: Manifest, chosen: set[str]) -> list[str]:
     return [each.name for each in containers(pod) if not chosen or each.name in chosen]
+
+
+def _rfc3339(now: float) -> str:
+    """As the API writes times; with a fraction, since they are compared as texts."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _line(pod: str, container: str, text: str) -> Line:

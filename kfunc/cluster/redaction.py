@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from kfunc.cluster.credentials import HIDDEN, SECRET_NAME, hide, is_secret, takes_secret
 from kfunc.manifests.plan import Manifest
 
@@ -40,7 +42,7 @@ class Redactor:
     def value(self, value: Any) -> Any:
         """What JSON can hold, and what is in it."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(self._json(value))
         if isinstance(value, list):
             return list(self._items(value))
         if not isinstance(value, dict):
@@ -49,6 +51,17 @@ class Redactor:
         if isinstance(value.get("value"), str) and SECRET_NAME.search(str(value.get("name", ""))):
             value = {**value, "value": HIDDEN}
         return {key: self._secret(each) if is_secret(key) else self.value(each) for key, each in value.items()}
+
+    def _json(self, text: str) -> str:
+        """A text that is JSON, as a rollout's record and KFUNC_CONFIG are: what is in it has names of its own."""
+        if not text.startswith(("{", "[")):
+            return text
+        try:
+            read = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+        cleaned = self.value(read)
+        return text if cleaned == read else msgspec.json.encode(cleaned).decode()
 
     def _secret(self, value: Any) -> Any:
         """What a field holds whose name says that it is secret: a text, some, or what a text must match."""

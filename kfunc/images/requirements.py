@@ -31,6 +31,8 @@ NAMED_FILE = re.compile(r"\s*(?:(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)|
 """A line that names another file."""
 PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
 """A package with the place that it comes from (PEP 508)."""
+CREDENTIALS = re.compile(r"(://)[^/\s]*@")
+"""What a URL has before its host; only what follows may be shown."""
 SOURCES = ("-e", "--editable", "--no-binary")
 ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")
 MAKE_WHEEL = (
@@ -176,7 +178,8 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     """Fetch the wheels into `folder`. Raises BuildError with what pip said and what to do."""
     for line in _lines(needs.packages, needs.file):
         if is_built(line):
-            raise BuildError(f"{line.strip()!r} would be built here, and kfunc takes wheels alone: {MAKE_WHEEL}")
+            shown = CREDENTIALS.sub(r"\1", line.strip())
+            raise BuildError(f"{shown!r} would be built here, and kfunc takes wheels alone: {MAKE_WHEEL}")
     stub = folder / OWN_WHEEL
     write_own_wheel(stub)
     kept = pins(needs.extras, named(needs.packages, needs.file))

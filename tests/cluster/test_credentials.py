@@ -48,6 +48,10 @@ TEXTS = [
     ("<password>hunter 2</password>", ["hunter", " 2"]),
     ("postgres://u:pa/ss@host/db", ["pa/", "ss@"]),
     ("postgres://u:p@ss/word@host/db", ["p@ss", "word"]),
+    ('"env":[{"name":"DB_PASSWORD","value":"hunter2"}]', ["hunter2"]),
+    (r'{\"name\":\"DB_PASSWORD\",\"value\":\"hunter 2\"}', ["hunter", " 2"]),
+    ("- name: API_TOKEN_OLD\n  value: hunter2", ["hunter2"]),
+    ("EnvVar{Name:DB_PASSWORD,Value:hunter2,ValueFrom:nil,}", ["hunter2"]),
 ]
 
 
@@ -69,6 +73,7 @@ def test_a_credential_in_a_text_is_hidden(text: str, secrets: list[str]) -> None
         'secrets "db" not found',
         '{"secret":{"name":"db","key":"a"},"authorization":{"rules":[{"to":"x"}]},"tls_headers":[]}',
         "token: [{'name': 'a'}], secret: {}",
+        '{"name":"HOME","value":"/tmp"}, {"name":"DB_PASSWORD","valueFrom":{"secretKeyRef":{"name":"db"}}}',
         '{"token": null, "secret": false}',
         'kfunc_requests_total{model="iris",code="200"} 1',
         "pod sk-iris-00001-deployment-5bd6c7d8f9-abcde",
@@ -108,7 +113,7 @@ def test_a_flag_of_a_secret_is_known(argument: str, takes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["a", "-", "://", "://a:", "eyJ-", "a,", 'token="', "cookie:'", "\\", "password ", "--a ", "xpassword"]
+    "part", ["a", "-", "://", "://a:", "eyJ-", "a,", 'token="', "cookie:'", "\\", "password ", "--a ", "xpassword", "name:", "name:a ", "name:token "]
 )
 def test_a_long_text_takes_no_longer_than_its_length(part: str) -> None:
     text = part * (200_000 // len(part))

@@ -182,11 +182,18 @@ def test_a_pod_that_no_node_takes_has_a_way_out(message: str, advice: str) -> No
         ),
         ("unexpected status from HEAD request to https://r/v2/iris/manifests/1: 403 Forbidden", "does not let the cluster"),
         ("example.com/iris:404: i/o timeout", "cannot be pulled"),
+        ("failed to unpack image: no match for platform in manifest: not found", "is for other processors than the nodes have"),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust the certificate"),
+        ("unexpected status code https://r/v2/a: 429 Too Many Requests - toomanyrequests: limit", "gives no more for a while"),
     ],
 )
 @pytest.mark.parametrize("image", ["example.com/iris:1", "example.com/iris:404", f"example.com/iris@{DIGEST}"])
 def test_an_image_that_cannot_be_pulled_is_explained(image: str, message: str, text: str) -> None:
     assert text in image_cause(image, message.replace("example.com/iris:404", image)).text
+
+
+def test_a_registry_that_limits_pulls_is_waited_for() -> None:
+    assert image_cause("me/iris:1", "429 Too Many Requests").patience_s is None
 
 
 def test_a_container_that_runs_again_after_its_end_has_another_chance() -> None:

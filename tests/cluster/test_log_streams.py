@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from kfunc.cluster.log_streams import Following, Line
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -43,8 +45,32 @@ class Ended:
         yield from ("2026-11-25T14:00:00.000001Z first", "2026-11-25T14:00:09.000001Z last")
 
 
-def following(cluster: Any) -> Following:
-    return Following(cluster, "team", {}, set(), None)
+class Quiet:
+    """A cluster with a container that says nothing more, and connections that end; the first ask may fail."""
+
+    def __init__(self, refused: int = 0) -> None:
+        self.refused = refused
+        self.asked = list[tuple[int | None, str]]()
+        self.twice = threading.Event()
+
+    def now(self) -> float:
+        return 1_700_000_000.5
+
+    def objects(self, *_: Any) -> list[Manifest]:
+        return [pod("iris-1")]
+
+    def logs(self, *_: Any, tail: int | None, since: str, **__: Any) -> Iterator[str]:
+        self.asked.append((tail, since))
+        if len(self.asked) > 1:
+            self.twice.set()
+        elif self.refused:
+            raise ClusterError("no log", self.refused)
+        if tail is None and not since:
+            yield "2023-11-14T00:00:00Z yesterday's"
+
+
+def following(cluster: Any, tail: int | None = None) -> Following:
+    return Following(cluster, "team", {}, set(), tail)
 
 
 def test_a_reader_that_goes_while_more_is_written_than_fits_is_not_kept() -> None:
@@ -75,3 +101,20 @@ def test_a_log_that_may_not_be_read_is_said() -> None:
     found = following(Talking(refused=403))
     assert next(found.lines()) == Line("", "iris-1", "handler", "kfunc: you may not get pods/log")
     found.stop()
+
+
+@pytest.mark.parametrize(
+    ("refused", "then"),
+    [
+        (0, (None, "2023-11-14T22:13:20.500000Z")),  # nothing was said: only what is new
+        (503, (0, "")),  # it was not asked: as at first
+        (400, (None, "")),  # it had not started: all of it is new
+    ],
+)
+def test_after_nothing_was_read_only_what_is_new_is_shown(refused: int, then: tuple[int | None, str]) -> None:
+    quiet = Quiet(refused)
+    found = following(quiet, tail=0)
+    threading.Thread(target=lambda: list(found.lines()), daemon=True).start()
+    assert quiet.twice.wait(5)
+    found.stop()
+    assert quiet.asked[:2] == [(0, ""), then]

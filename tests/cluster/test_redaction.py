@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from kfunc.cluster.credentials import HIDDEN
 from kfunc.cluster.redaction import Redactor
+from kfunc.rollout.record import Objects, Record, to_config_map
+from kfunc.rollout.state import Rollout, Settings, Share
 
 
 def test_the_value_of_a_secret_that_is_known_is_hidden_wherever_it_stands() -> None:
@@ -67,3 +71,30 @@ def test_fields_named_as_secrets_lose_their_values_but_not_names_of_secrets() ->
     data = {"client_secret": "x", "clientSecret": "x", "secret": "x", "DB_SECRET": "x", "x-api-key": "x"}
     kept = {"secretName": "db", "imagePullSecret": "pull"}
     assert Redactor(set()).value(data | kept) == dict.fromkeys(data, HIDDEN) | kept
+
+
+def test_what_a_text_of_json_holds_is_hidden_as_if_it_were_no_text() -> None:
+    config = '{"env":[{"name":"DB_PASSWORD","value":"x1"}],"clientSecret":"x2","name":"a"}'
+    variable = Redactor(set()).value({"name": "KFUNC_CONFIG", "value": config})["value"]
+    assert msgspec.json.decode(variable) == {
+        "env": [{"name": "DB_PASSWORD", "value": HIDDEN}],
+        "clientSecret": HIDDEN,
+        "name": "a",
+    }
+
+
+def test_a_rollouts_record_shows_no_more_than_the_service_that_it_holds() -> None:
+    variables = [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "HOME", "value": "/tmp"}]
+    service = {"kind": "Service", "metadata": {"name": "iris"}, "spec": {"containers": [{"name": "handler", "env": variables}]}}
+    shares = [Share("stable", "iris-a"), Share("candidate", "iris-b")]
+    about = {"id": "1", "function": "iris", "namespace": "team", "strategy": "canary", "rendered": "iris-b"}
+    rollout = Rollout(**about, shares=shares, settings=Settings(steps=[100]), since=0.0, began_at=0.0)
+    record = to_config_map(Record(rollout, Objects(candidate=[service], promoted=[service], before=[service])))
+    data = Redactor(set()).manifest(record)["data"]
+    held = msgspec.json.decode(data["objects"], type=Objects)
+    assert {"hunter2" in text for text in data.values()} == {False}
+    assert held.before[0]["spec"]["containers"][0]["env"] == [{"name": "DB_PASSWORD", "value": HIDDEN}, variables[1]]
+
+
+def test_a_text_of_json_without_a_secret_stays_as_it_was_written() -> None:
+    assert Redactor(set()).value('{ "a" : [1, "b"] }') == '{ "a" : [1, "b"] }'

@@ -59,6 +59,13 @@ def test_nothing_is_built_here(tmp_path: Path) -> None:
         download(needs, tmp_path, {})
 
 
+def test_a_token_in_a_place_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("own @ git+https://oauth2:glpat-1@git.example.com/own.git@main\n")
+    needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
+    with pytest.raises(BuildError, match=r"'own @ git\+https://git.example.com/own.git@main' would be built here"):
+        download(needs, tmp_path, {})
+
+
 def test_pips_own_settings_decide_as_well(tmp_path: Path) -> None:
     needs = Needs((), "3.11.0", PLATFORMS["linux/amd64"])
     before = [key(needs, {"HOME": str(tmp_path)})]
