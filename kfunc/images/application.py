@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kfunc.errors import BuildError
 from kfunc.images.contents import kfunc_files, sources_of
+from kfunc.images.hashes import hashes_of
 from kfunc.images.layers import Archives, Entry
 from kfunc.images.places import FUNCTION
 from kfunc.images.recipes import Libraries, Recipe
@@ -74,8 +75,17 @@ def write_application(folder: Path, recipe: Recipe, reporter: Reporter) -> None:
 
 
 def requirements(libraries: Libraries) -> list[str]:
-    """kfunc's packages with those of its extras, and the function's own lines, whose versions win over kfunc's."""
-    own = libraries.file.read_text(encoding="utf-8").splitlines() if libraries.file else []
+    """kfunc's packages with those of its extras, and the function's own lines, whose versions win over kfunc's.
+
+    Raises BuildError.
+    """
+    text = libraries.file.read_text(encoding="utf-8") if libraries.file else ""
+    if hashes_of([text]):
+        raise BuildError(
+            f"{REQUIREMENTS} has hashes, and the buildpacks' pip then wants them for kfunc's own packages too: leave"
+            " --builder out, or the hashes (pip-compile without --generate-hashes, uv export --no-hashes)"
+        )
+    own = text.splitlines()
     kept = pins(libraries.extras, named(libraries.packages, libraries.file))
     return [*own_requirements(libraries.extras, kept), *libraries.packages, *own]
 

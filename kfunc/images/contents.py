@@ -148,8 +148,9 @@ class Maker:
         self._reporter.say(f"packages for {platform} and Python {python} …")
         with _temporary_folder() as folder:
             found = download(needs, folder, self._environ)
-            if not found.pinned:
-                self._reporter.say("note: kfunc's own pins do not fit the requirements: other versions are taken")
+            if found.unpinned:
+                names = ", ".join(found.unpinned)
+                self._reporter.say(f"note: the requirements want other versions of {names} than kfunc pins: theirs are taken")
             packages = [read_package(file, content_digest(file)) for file in found.files]
             entries = _distinct(entry for file in found.files for entry in wheel_entries(file))
             entries += compiled(entries, program, python, folder) if program else []

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 import kfunc
 from kfunc.errors import BuildError, StartupError
+from kfunc.images.hashes import check, hashes_of
 from kfunc.images.platforms import OLDEST_GLIBC, Platform, markers, minor_version, wheel_platforms
 from kfunc.images.wheels import normalized
 
@@ -26,6 +27,7 @@ WHEELS = "wheels"
 """A folder beside func.yaml with wheels that no index has."""
 OWN_WHEEL = f"kfunc-{kfunc.__version__}-py3-none-any.whl"
 NO_PIP = 3
+MOST_WORDS = 400
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 NAMED_FILE = re.compile(r"\s*(?:(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)|((?:\.{0,2}/)\S+\.(?:whl|zip|gz)))")
 """A line that names another file."""
@@ -38,6 +40,8 @@ ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")
 MAKE_WHEEL = (
     f"make a wheel of it (pip wheel --no-deps -w {WHEELS} PLACE), and name the package alone, which is found in {WHEELS}/"
 )
+BLAMED = re.compile(r"(?:\(constraint\)|distribution found for) ([A-Za-z0-9][A-Za-z0-9._-]*)")
+"""Where pip says which packages it cannot have in their versions."""
 IMPOSSIBLE = ("ResolutionImpossible", "conflicting dependencies", "No matching distribution", "Could not find a version")
 
 
@@ -62,10 +66,10 @@ class Needs(Struct, frozen=True):
 
 
 class Wheels(Struct, frozen=True):
-    """What pip found: files, and whether kfunc's own pins held."""
+    """What pip found: files, and the packages for which kfunc's own pins did not hold."""
 
     files: list[Path]
-    pinned: bool = True
+    unpinned: list[str] = []
 
 
 def metadata() -> str:
@@ -91,13 +95,18 @@ def pins(extras: Iterable[str] = (), free: Container[str] = ()) -> list[str]:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         for line in lines:
             if "==" in line:
-                found.setdefault(normalized(line.partition("==")[0].strip()), line)
+                found.setdefault(pinned_name(line), line)
     return sorted(line for name, line in found.items() if name not in free)
+
+
+def pinned_name(line: str) -> str:
+    """The package of one of the pins."""
+    return normalized(line.partition("==")[0].strip())
 
 
 def own_requirements(extras: Iterable[str], pinned: Iterable[str]) -> list[str]:
     """kfunc's requirements as lines for somebody else's pip, with those of the extras, each in its pinned version."""
-    versions = {normalized(line.partition("==")[0].strip()): line.partition("==")[2].strip() for line in pinned}
+    versions = {pinned_name(line): line.partition("==")[2].strip() for line in pinned}
     wanted, found = ["", *extras], {}
     listed = HeaderParser().parsestr(metadata()).get_all("Requires-Dist") or []
     while wanted:
@@ -183,22 +192,36 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     stub = folder / OWN_WHEEL
     write_own_wheel(stub)
     kept = pins(needs.extras, named(needs.packages, needs.file))
-    constraints = folder / "pins.txt"
-    constraints.write_text("\n".join(kept), encoding="utf-8")
     target = folder / "wheels"
-    done = _pip(needs, stub, constraints, target, environ)
-    pinned = True
-    if done.returncode and any(word in done.stderr for word in IMPOSSIBLE):
-        # The function's own requirements win over the versions that kfunc was tested with.
-        constraints.write_text("", encoding="utf-8")
-        done, pinned = _pip(needs, stub, constraints, target, environ), False
+    done, dropped = _resolved(needs, stub, kept, target, environ)
     if done.returncode:
         raise _failed(done, needs)
     files = sorted(file for file in target.iterdir() if file.name != stub.name)
     for file in files:
         if file.suffix != ".whl":
             raise BuildError(f"{file.name} is no wheel, and nothing is built here: {MAKE_WHEEL}")
-    return Wheels(files, pinned)
+    check(files, hashes_of(_texts(needs.file, set()) if needs.file else ()))
+    return Wheels(files, sorted(dropped))
+
+
+def _resolved(
+    needs: Needs, stub: Path, kept: list[str], target: Path, environ: Mapping[str, str]
+) -> tuple["subprocess.CompletedProcess[str]", set[str]]:
+    """What pip made of it, and the packages whose pins had to go.
+
+    The function's own requirements win over the versions that kfunc was tested with: first those that pip names, then all.
+    """
+    constraints = stub.with_name("pins.txt")
+    dropped: set[str] = set()
+    while True:
+        held = [line for line in kept if pinned_name(line) not in dropped]
+        constraints.write_text("\n".join(held), encoding="utf-8")
+        done = _pip(needs, stub, constraints, target, environ)
+        if not held or not done.returncode or not any(word in done.stderr for word in IMPOSSIBLE):
+            return done, dropped
+        names = {pinned_name(line) for line in held}
+        blamed = {normalized(name) for name in BLAMED.findall(done.stdout + done.stderr)} & names
+        dropped |= blamed or names
 
 
 def _pip(
@@ -206,7 +229,8 @@ def _pip(
 ) -> "subprocess.CompletedProcess[str]":
     abi = f"cp{needs.python.replace('.', '')}"  # of the minor version
     extras = f"[{','.join(needs.extras)}]" if needs.extras else ""
-    command = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:", "--dest", str(target)]
+    command = ["download", "--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    command += ["--only-binary=:all:", "--dest", str(target)]
     command += [word for tag in wheel_platforms(needs.platform, needs.glibc) for word in ("--platform", tag)]
     command += ["--python-version", needs.release, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
     command += ["--constraint", str(constraints), f"kfunc{extras} @ {stub.as_uri()}", *needs.packages]
@@ -258,12 +282,18 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
             " another version, say that the base's glibc is newer (inference.build.glibc), or make one"
             f" (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
         )
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        words = re.split(r"DO NOT MATCH THE HASHES[^\n]*\n", done.stderr)[1]
+        return BuildError(
+            f"a wheel is another one than {REQUIREMENTS} says ({' '.join(words.split())[:MOST_WORDS]}): make the hashes anew"
+            " if it is the right one (pip-compile --generate-hashes), else find out who has changed it"
+        )
     if "No space left on device" in done.stderr:
         return BuildError(f"{tempfile.gettempdir()} has no space for the packages: make room, or set TMPDIR to another folder")
     if "--require-hashes" in done.stderr:
         return BuildError(
-            f"{REQUIREMENTS} has hashes, and pip then wants them for kfunc's own packages too: leave them out"
-            " (pip-compile without --generate-hashes, uv export --no-hashes); versions with == stay what they are"
+            f"{REQUIREMENTS} or pip's own settings say --require-hashes, and kfunc's own packages have none: leave that out;"
+            " the hashes that are there are checked all the same"
         )
     place = f"; it was asked for {REQUIREMENTS} as well" if needs.file else ""
     return BuildError(f"pip finds no packages for {needs.platform}: {said}{place}")

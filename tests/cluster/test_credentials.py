@@ -49,7 +49,7 @@ TEXTS = [
     ("postgres://u:pa/ss@host/db", ["pa/", "ss@"]),
     ("postgres://u:p@ss/word@host/db", ["p@ss", "word"]),
     ('"env":[{"name":"DB_PASSWORD","value":"hunter2"}]', ["hunter2"]),
-    (r'{\"name\":\"DB_PASSWORD\",\"value\":\"hunter 2\"}', ["hunter", " 2"]),
+    (r"{\"name\":\"DB_PASSWORD\",\"value\":\"hunter 2\"}", ["hunter", " 2"]),
     ("- name: API_TOKEN_OLD\n  value: hunter2", ["hunter2"]),
     ("EnvVar{Name:DB_PASSWORD,Value:hunter2,ValueFrom:nil,}", ["hunter2"]),
 ]
@@ -113,7 +113,24 @@ def test_a_flag_of_a_secret_is_known(argument: str, takes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["a", "-", "://", "://a:", "eyJ-", "a,", 'token="', "cookie:'", "\\", "password ", "--a ", "xpassword", "name:", "name:a ", "name:token "]
+    "part",
+    [
+        "a",
+        "-",
+        "://",
+        "://a:",
+        "eyJ-",
+        "a,",
+        'token="',
+        "cookie:'",
+        "\\",
+        "password ",
+        "--a ",
+        "xpassword",
+        "name:",
+        "name:a ",
+        "name:token ",
+    ],
 )
 def test_a_long_text_takes_no_longer_than_its_length(part: str) -> None:
     text = part * (200_000 // len(part))

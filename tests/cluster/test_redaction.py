@@ -87,8 +87,17 @@ def test_a_rollouts_record_shows_no_more_than_the_service_that_it_holds() -> Non
     variables = [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "HOME", "value": "/tmp"}]
     service = {"kind": "Service", "metadata": {"name": "iris"}, "spec": {"containers": [{"name": "handler", "env": variables}]}}
     shares = [Share("stable", "iris-a"), Share("candidate", "iris-b")]
-    about = {"id": "1", "function": "iris", "namespace": "team", "strategy": "canary", "rendered": "iris-b"}
-    rollout = Rollout(**about, shares=shares, settings=Settings(steps=[100]), since=0.0, began_at=0.0)
+    rollout = Rollout(
+        id="1",
+        function="iris",
+        namespace="team",
+        strategy="canary",
+        shares=shares,
+        settings=Settings(steps=[100]),
+        rendered="iris-b",
+        since=0.0,
+        began_at=0.0,
+    )
     record = to_config_map(Record(rollout, Objects(candidate=[service], promoted=[service], before=[service])))
     data = Redactor(set()).manifest(record)["data"]
     held = msgspec.json.decode(data["objects"], type=Objects)

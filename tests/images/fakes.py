@@ -12,8 +12,9 @@ from kfunc.images.documents import CONFIG, INDEX, MANIFEST, Descriptor, encode, 
 from kfunc.images.layers import Entry, write_layer
 from kfunc.images.layouts import write_layout
 from kfunc.images.platforms import Platform
-from kfunc.images.requirements import pins
+from kfunc.images.requirements import pinned_name, pins
 from kfunc.images.store import Store
+from kfunc.images.wheels import normalized
 
 PYTHON = "3.11"
 
@@ -52,12 +53,12 @@ def write_wheel(
 
 def write_index(folder: Path, *extras: str) -> Path:
     """Wheels of all that kfunc needs, in the versions that it pins, each with one module."""
-    versions = dict(line.split("==") for line in pins() if "==" in line)
+    versions = {pinned_name(line): line.partition("==")[2] for line in pins()}
     for line in requires("kfunc") or []:
         extra = re.search(r"extra == ['\"]([a-z0-9-]+)['\"]", line)
         found = re.match(r"[A-Za-z0-9._-]+", line)
         if found and (extra is None or extra[1] in extras) and found[0] != "kfunc":
-            write_wheel(folder, found[0], versions.get(found[0], "99.0"))
+            write_wheel(folder, found[0], versions.get(normalized(found[0]), "99.0"))
     return folder
 
 

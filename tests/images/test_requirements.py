@@ -1,12 +1,15 @@
 """What decides which wheels an image gets."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from kfunc.errors import BuildError
+from kfunc.images.layers import content_digest
 from kfunc.images.platforms import PLATFORMS, full_version
-from kfunc.images.requirements import Needs, download, is_built, key
+from kfunc.images.requirements import Needs, download, is_built, key, pinned_name, pins
+from tests.images.fakes import write_index, write_wheel
 
 
 @pytest.mark.parametrize("line", ["-r more.txt", "--requirement=more.txt", "-c more.txt", "./more.whl"])
@@ -75,11 +78,45 @@ def test_pips_own_settings_decide_as_well(tmp_path: Path) -> None:
     assert len(set(before)) == 4
 
 
-def test_hashes_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text(f"orjson==3.9 --hash=sha256:{'0' * 64}\n")
-    needs = Needs((), "3.11.9", PLATFORMS["linux/amd64"], file=tmp_path / "requirements.txt")
-    with pytest.raises(BuildError, match="has hashes, and pip then wants them for kfunc's own packages"):
-        download(needs, tmp_path, {"PIP_NO_INDEX": "1"})
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment whose index has what kfunc needs, in the pinned versions, and `own`."""
+    write_wheel(write_index(tmp_path / "index"), "own", "1.0")
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index"), "PATH": os.environ["PATH"]}
+
+
+def needs_of(folder: Path, requirements: str) -> Needs:
+    (folder / "requirements.txt").write_text(requirements)
+    return Needs((), "3.11.9", PLATFORMS["linux/amd64"], file=folder / "requirements.txt")
+
+
+def test_wheels_that_are_what_their_hashes_say_are_taken(tmp_path: Path, offline: dict[str, str]) -> None:
+    digest = content_digest(tmp_path / "index/own-1.0-py3-none-any.whl")
+    found = download(needs_of(tmp_path, f"own==1.0 \\\n    --hash=sha256:{digest}\n"), tmp_path, offline)
+    assert "own-1.0-py3-none-any.whl" in [file.name for file in found.files]
+    assert found.unpinned == []
+
+
+def test_a_wheel_that_is_another_than_its_hash_says_is_refused(tmp_path: Path, offline: dict[str, str]) -> None:
+    with pytest.raises(BuildError, match=r"a wheel is another one than requirements.txt says \(own==1.0.*sha256.*Got"):
+        download(needs_of(tmp_path, f"own==1.0 --hash=sha256:{'0' * 64}\n"), tmp_path, offline)
+
+
+def test_hashes_of_all_packages_are_not_to_be_had(tmp_path: Path, offline: dict[str, str]) -> None:
+    with pytest.raises(BuildError, match="say --require-hashes, and kfunc's own packages have none"):
+        download(needs_of(tmp_path, "--require-hashes\nown==1.0\n"), tmp_path, offline)
+
+
+def test_only_the_pins_that_do_not_fit_are_dropped(tmp_path: Path, offline: dict[str, str]) -> None:
+    """A package wants an older msgspec than kfunc's pin; all other pins hold, though the index has newer ones."""
+    kept = {pinned_name(line): line.partition("==")[2] for line in pins()}
+    write_wheel(tmp_path / "index", "own", "2.0", metadata=f"Requires-Dist: msgspec<{kept['msgspec']}\n")
+    write_wheel(tmp_path / "index", "msgspec", "0.21.0")
+    write_wheel(tmp_path / "index", "orjson", "9999.0")
+    found = download(needs_of(tmp_path, "own==2.0\n"), tmp_path, offline)
+    names = [file.name for file in found.files]
+    assert found.unpinned == ["msgspec"]
+    assert {"msgspec-0.21.0-py3-none-any.whl", f"orjson-{kept['orjson']}-py3-none-any.whl"} <= set(names)
 
 
 @pytest.mark.parametrize(("text", "release"), [("3.11.9", "3.11.9"), ("3.11", "3.11.0"), ("", "3.11.0"), ("3.12.1", "3.11.0")])
