@@ -120,7 +120,9 @@ class ModelSettings(Block, frozen=True, kw_only=True):
         list[str],
         Meta(description="Outputs that the model answers with, as predict and predict_proba; by default what is usual for it."),
     ] = field(default_factory=list)
-    trust: Annotated[bool, Meta(description="Allow a pickle or joblib file, which can run any code; needs `digest`.")] = False
+    trust: Annotated[
+        bool, Meta(description="Allow what can run any code when it is opened, as a pickle or an engine; needs `digest`.")
+    ] = False
     signature: Annotated[
         Signature, Meta(description="Inputs and outputs, where the model's files do not tell them, or not fully.")
     ] = Signature()

@@ -18,6 +18,7 @@ from kfunc.config.names import is_subdomain
 
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")
+ENGINES = (".engine", ".plan")
 LEAST_HANG_S = 1.0
 CALLS_IN_SPOOL = 4
 
@@ -69,8 +70,8 @@ def _claim_is_named(where: FieldPath, name: str, path: str) -> Iterator[Finding]
         yield Finding(where, f"expected a path within the claim, found {show_text(path)}", 'write it without ".." and "//"')
 
 
-def pickles_are_trusted(function: Function) -> Iterator[Finding]:
-    """Opening a pickle runs whatever is in it, so that it needs both consent and identity."""
+def code_is_trusted(function: Function) -> Iterator[Finding]:
+    """Opening a pickle or an engine runs whatever is in it, so that it needs both consent and identity."""
     for model, where in _sources(function):
         yield from _trusted(model, where)
 
@@ -92,6 +93,9 @@ def _trusted(model: ModelSource, where: FieldPath) -> Iterator[Finding]:
     if model.uri.lower().endswith(PICKLES) and not model.trust:
         suggestion = "save it as skops or ONNX, or add trust: true and digest: sha256:…"
         yield Finding((*where, "uri"), "a pickle can run any code when it is opened", suggestion)
+    if model.uri.lower().endswith(ENGINES) and not model.trust:
+        suggestion = "serve the ONNX model that it was built from, or add trust: true and digest: sha256:…"
+        yield Finding((*where, "uri"), "an engine of TensorRT is native code, which is run when it is opened", suggestion)
 
 
 def models_have_names(function: Function) -> Iterator[Finding]:
@@ -240,7 +244,7 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     runtimes_are_served,
     model_is_in_reach,
     spool_is_in_reach,
-    pickles_are_trusted,
+    code_is_trusted,
     models_have_names,
     versions_can_change,
     memory_is_for_several,

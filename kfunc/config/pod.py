@@ -37,6 +37,8 @@ class PodModel(ModelSettings, frozen=True, kw_only=True, omit_defaults=False):
     digest: Digest | None = None
     checked: bool = False
     """Whether the digest was checked when the model was fetched."""
+    built: str = ""
+    """Of a model that was fetched and that nobody vouches for: the folder, not of its files, for what is built of it here."""
 
 
 class PodConfig(Settings, frozen=True, kw_only=True, omit_defaults=False):

@@ -84,7 +84,9 @@ def _sklearn(folder: Path, flavours: Flavours) -> str:
         return f"says that the model {PICKLE}"
     file = folder / str(flavours[PYFUNC].get("data", flavours[PYFUNC].get("model_path")))
     try:
-        unknown = unknown_types(file)
+        unknown = unknown_types(file, trusted=False)
+    except ModelLoadError:
+        raise
     except Exception as error:  # zipfile's, json's and skops's own
         raise ModelLoadError(f"{file}: skops cannot read it: {error}") from None
     return f"has types that skops does not know as safe ({', '.join(unknown)})" if unknown else ""

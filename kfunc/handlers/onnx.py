@@ -70,18 +70,30 @@ class OnnxHandler(Handler):
 
     def _choose(self, path: Path, options: Any) -> tuple[Any, Choice]:
         """The session on the accelerator that is wanted, or on the best there is. Raises ModelLoadError."""
-        wanted, limit_mb = self.config.accelerator, self.config.model.gpu_memory_mb
+        wanted = self.config.accelerator
         if wanted == CPU or (wanted == "auto" and no_accelerator()):  # most starts: what chooses costs them some ms to import
             return _open(path, options, CPU_PROVIDER), Choice(CPU)
         from kfunc.handlers.accelerators.choice import choose
         from kfunc.handlers.accelerators.probe import facts
-        from kfunc.handlers.onnx_providers import offers
+        from kfunc.handlers.onnx_providers import engines, offers, prepare, providers, refuse_compiled, require_started
+
+        foreign = self.config.model.built
+        built, found = engines(path, foreign), facts()
+
+        def open_on(accelerator: str) -> Any:
+            if foreign:
+                refuse_compiled(accelerator, path)
+            prepare(accelerator, built)
+            own = providers(accelerator, built, self.config.model.gpu_memory_mb, gpu=bool(found.of("intel")))
+            session = _open(path, options, own)
+            require_started(accelerator, session.get_providers())
+            return session
 
         return choose(
             wanted,
-            offers(path, wanted, ort.get_available_providers()),
-            facts(),
-            lambda accelerator: _session(path, options, accelerator, limit_mb),
+            offers(built, wanted, ort.get_available_providers()),
+            found,
+            open_on,
             lambda session: try_out(session, self.config.model.warmup.shapes),
             "onnxruntime",
         )
@@ -121,16 +133,6 @@ def _bits_or_numpy(value: Any) -> "np.ndarray[Any, Any]":
     shape = value.shape()
     bits = ctypes.string_at(value._ortvalue.data_ptr(), 2 * prod(shape))
     return np.frombuffer(bits, np.uint16).reshape(shape)
-
-
-def _session(path: Path, options: Any, accelerator: str, limit_mb: int) -> Any:
-    """A session on one accelerator. Raises ModelLoadError with the file and the reason."""
-    from kfunc.handlers.onnx_providers import prepare, providers, require_started
-
-    prepare(accelerator)
-    session = _open(path, options, providers(accelerator, path, limit_mb))
-    require_started(accelerator, session.get_providers())
-    return session
 
 
 def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:

@@ -60,8 +60,10 @@ class Origins:
             stage.enter("loading")
         # A file's digest is checked again when it is opened: pickles are opened only so.
         checked = model.checked or fetched.path.is_dir() or fetched.path.name != model.uri.rpartition("/")[2]
-        found = replace(model, uri=str(fetched.path), checked=checked)
         cache = self._open().cache
+        vouched = model.sealed or (model.trust and model.digest is not None)
+        built = "" if vouched else str(cache.beside(fetched.key))
+        found = replace(model, uri=str(fetched.path), checked=checked, built=built)
         return self._unsealed(LocalFiles(found, fetched.version, lambda: cache.release(fetched.key)), stage)
 
     def version(self, model: PodModel) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.registry import how_to_install
-from kfunc.handlers.versions import require_not_newer
+from kfunc.handlers.versions import require_not_newer, require_safe
 
 log = logging.getLogger("kfunc.model")
 
 SKOPS = ".skops"
+LEAST = "0.13"  # older ones miss types: CVE-2025-54412, CVE-2025-54413, CVE-2025-54886
 HARMLESS = ("numpy.dtype",)  # skops asks about it, and every encoder of categories has one
 PICKLES = (".joblib", ".pkl", ".pickle")
 
@@ -50,10 +51,16 @@ def _is_skops(path: Path) -> bool:
     return path.suffix.lower() == SKOPS
 
 
-def unknown_types(path: Path) -> list[str]:
-    """The types in a skops file that skops does not know as safe."""
+def unknown_types(path: Path, *, trusted: bool) -> list[str]:
+    """The types in a skops file that skops does not know as safe; of one that nobody vouches for by a skops that finds all.
+
+    Raises ModelLoadError, and what skops raises.
+    """
+    import skops
     from skops import io as skops_io
 
+    if not trusted:
+        require_safe(path, "skops", skops.__version__, LEAST)
     return [name for name in skops_io.get_untrusted_types(file=path) if name not in HARMLESS]
 
 
@@ -63,7 +70,7 @@ def _read_skops(path: Path, trusted: bool) -> Any:
     except ImportError:
         raise ModelLoadError(f"{path}: skops is not installed: {how_to_install('sklearn')}") from None
     try:
-        unknown = unknown_types(path)
+        unknown = unknown_types(path, trusted=trusted)
         if unknown and not trusted:
             raise ModelLoadError(
                 f"{path}: holds types that skops does not know as safe: {', '.join(unknown)}; "

@@ -10,10 +10,13 @@ import tensorflow as tf
 from msgspec import Struct
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.nested_strings import TRUST, nested_strings
+from kfunc.handlers.keras_names import suspect
+from kfunc.handlers.nested_strings import TRUST
+from kfunc.handlers.versions import require_safe
 from kfunc.protocol.messages import TensorSpec
 
 DEFAULT = "serving_default"
+KERAS = "3.13.2"  # older ones open what safe_mode should refuse: CVE-2025-8747, CVE-2025-12058, CVE-2026-1462
 INTERNAL = "__saved_model"  # TensorFlow's own, for initialisers
 DATATYPES = {
     "bool": "BOOL",
@@ -70,6 +73,7 @@ def open_keras(path: Path, *, trusted: bool) -> dict[str, Signature]:
     import keras
 
     if not trusted:
+        require_safe(path, "keras", keras.__version__, KERAS)
         require_harmless(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=not trusted)
@@ -104,10 +108,8 @@ def _call(model: Any, names: list[str]) -> Callable[..., Any]:
 
 def require_harmless(path: Path) -> None:
     """Keras makes the objects that a file names: only its own layers, and none that bring code. Raises ModelLoadError."""
-    for key, value in nested_strings(_configuration(path)):
-        foreign = key == "module" and not (value == "builtins" or value.startswith(("keras.", "keras_")) or value == "keras")
-        if foreign or (key == "class_name" and value in ("Lambda", "TFSMLayer", "TorchModuleWrapper", "function")):
-            raise ModelLoadError(f"{path}: opening it could run code: it holds {key} {value!r}; {TRUST}")
+    if found := suspect(_configuration(path)):
+        raise ModelLoadError(f"{path}: opening it could run code: it holds {found}; {TRUST}")
 
 
 def _configuration(path: Path) -> Any:

@@ -53,6 +53,11 @@ class TensorrtHandler(Handler):
         content = path.read_bytes()
         if HEAD not in content[:8]:
             raise ModelLoadError(f"{path}: is no engine of TensorRT")
+        if not (self.config.model.trust and self.config.model.digest is not None):
+            raise ModelLoadError(
+                f"{path}: an engine is native code, which is run when it is opened; "
+                "serve the ONNX model that it was built from, or set model.trust: true and model.digest"
+            )
         try:
             self._trt, self._cuda = module("tensorrt"), module("cuda.bindings.runtime")
         except ImportError as error:

@@ -43,8 +43,10 @@ def device_of(accelerator: str, limit_mb: int = 0) -> torch.device:
     if accelerator == CPU:
         return device
     torch.ones(1, device=device).add_(1).cpu()  # starts it
-    if limit_mb and device.type == "cuda":
-        _bound(device, limit_mb)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())  # what bounds memory takes no device without a number
+        if limit_mb:
+            _bound(device, limit_mb)
     elif limit_mb:
         log.warning("model.gpu_memory_mb is not heeded on %s: PyTorch bounds memory on CUDA and ROCm alone", accelerator)
     return device

@@ -43,6 +43,18 @@ def require_not_newer(path: Path, runtime: str, saved_by: str) -> None:
         )
 
 
+def require_safe(path: Path, name: str, here: str, least: str) -> None:
+    """Refuses a file that nobody vouches for where the library that looks into it is known to miss code.
+
+    Raises ModelLoadError.
+    """
+    if release(here) < release(least):
+        raise ModelLoadError(
+            f"{path}: {name} {here} misses code in files like this: pip install '{name}>={least}', "
+            "or set model.trust: true and model.digest if the file is yours"
+        )
+
+
 def require_pinned(runtime: str, pin: str) -> None:
     """Holds the installed library against func.yaml's version, as pip reads it: 1.20 is 1.20.0, and 1.20.* any of them.
 

@@ -23,6 +23,7 @@ from kfunc.storage.progress import size_text
 
 ABOUT = "about.json"
 CONTENT = "content"
+BUILT = "built"
 COMPLETE = ".complete"
 FOLDERS = ("models", "partial", "locks", "removed")
 LOOK_AGAIN_S = 0.25
@@ -184,6 +185,10 @@ class Cache:
         lock = None if held is None else os.dup(held)
         threading.Thread(target=_sync, args=(folder, about, lock), daemon=True).start()
         return folder / CONTENT / about.entry if about.entry else folder / CONTENT
+
+    def beside(self, key: str) -> Path:
+        """For what is built of a model here: no file of the model's is there, and it goes when the model does."""
+        return self.folder / "models" / key / BUILT
 
     def kept(self) -> list[Kept]:
         """The complete models."""

@@ -213,6 +213,8 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     (URI % "file:///a%0ab", 1, 26, "inference.model.uri", 'expected a path without control characters, found "/a\\nb"', ""),
     (URI % "m.PKL", 1, 26, "inference.model.uri", "a pickle can run any code when it is opened",
      "save it as skops or ONNX, or add trust: true and digest: sha256:…"),
+    (URI % "m.plan", 1, 26, "inference.model.uri", "an engine of TensorRT is native code, which is run when it is opened",
+     "serve the ONNX model that it was built from, or add trust: true and digest: sha256:…"),
     ("inference: {model: {uri: m.joblib, trust: true}}\n", 1, 36, "inference.model.trust",
      "trust needs the digest of the file or folder",
      "add digest: sha256:… (`sha256sum FILE` prints it; of a folder: docs/runtimes.md)"),

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.accelerators.selection import select
-from kfunc.handlers.onnx_providers import offers, providers
+from kfunc.handlers.onnx_providers import engines, offers, prepare, providers, refuse_compiled
 from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import TensorSpec
 from tests.handlers.conftest import ROOT
@@ -45,18 +45,20 @@ Configured = Callable[..., Any]
 def test_a_builds_providers_are_tried_where_the_machine_has_what_they_need(
     available: list[str], facts: Facts, wanted: str, candidates: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert select(wanted, offers(tmp_path / "m.onnx", wanted, available), facts, "onnxruntime").candidates == candidates
+    assert (
+        select(wanted, offers(engines(tmp_path / "m.onnx"), wanted, available), facts, "onnxruntime").candidates == candidates
+    )
 
 
 def test_tensorrt_is_tried_first_where_an_engine_is_there(tmp_path: Path) -> None:
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines/TensorrtExecutionProvider_x.engine").touch()
-    found = offers(tmp_path / "m.onnx", "auto", [TENSORRT, CUDA, CPU])
+    found = offers(engines(tmp_path / "m.onnx"), "auto", [TENSORRT, CUDA, CPU])
     assert select("auto", found, NVIDIA, "onnxruntime").candidates == ("tensorrt", "cuda", "cpu")
 
 
 def test_a_provider_gets_its_options_and_the_cpu_behind_it() -> None:
-    path = Path("/models/m.onnx")
+    path = Path("/models/engines")
     assert providers("cpu", path, 0) == [(CPU, {})]
     cuda = {"gpu_mem_limit": str(2 * 2**30), "arena_extend_strategy": "kSameAsRequested"}
     assert providers("cuda", path, 2048) == [(CUDA, cuda), (CPU, {})]
@@ -64,6 +66,35 @@ def test_a_provider_gets_its_options_and_the_cpu_behind_it() -> None:
     assert providers("tensorrt", path, 0)[0] == (TENSORRT, engine)
     assert [name for name, _ in providers("tensorrt", path, 0)] == [TENSORRT, CUDA, CPU]
     assert providers("migraphx", path, 1) == [(MIGRAPHX, {"migraphx_mem_limit": str(2**20)}), (CPU, {})]
+    assert providers("openvino", path, 0) == [(OPENVINO, {"device_type": "GPU"}), (CPU, {})]
+    assert providers("openvino", path, 0, gpu=False) == [(OPENVINO, {"device_type": "CPU"}), (CPU, {})]
+
+
+def test_engines_that_came_with_a_foreign_model_do_not_count(tmp_path: Path) -> None:
+    """Opening one runs native code."""
+    (tmp_path / "content/engines").mkdir(parents=True)
+    (tmp_path / "content/engines/TensorrtExecutionProvider_x.engine").touch()
+    own = engines(tmp_path / "content/m.onnx", str(tmp_path / "built"))
+    available = [TENSORRT, CUDA, CPU]
+    assert select("auto", offers(own, "auto", available), NVIDIA, "onnxruntime").candidates == ("cuda", "cpu")
+    assert own.parent.parent == tmp_path / "built"
+    assert own != engines(tmp_path / "content/other.onnx", str(tmp_path / "built"))
+    prepare("tensorrt", own)
+    assert own.parent.is_dir()  # onnxruntime makes one folder, and none above it
+    own.mkdir()
+    (own / "TensorrtExecutionProvider_x.engine").touch()  # built here
+    assert select("auto", offers(own, "auto", available), NVIDIA, "onnxruntime").candidates == ("tensorrt", "cuda", "cpu")
+
+
+def test_a_foreign_model_with_compiled_code_in_it_is_refused_where_that_would_run(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    node = helper.make_node("EPContext", [], ["y"], domain="com.microsoft", embed_mode=1, ep_cache_context=b"engine")
+    graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelLoadError, match="holds EPContext, native code that tensorrt would run; export it without, or"):
+        refuse_compiled("tensorrt", path)
+    refuse_compiled("cuda", path)  # it has no such node
+    refuse_compiled("tensorrt", ROOT / "examples/iris/model.onnx")
 
 
 # ---- external data

@@ -73,6 +73,20 @@ def test_a_model_from_elsewhere_is_loaded_from_the_cache(make: Make, loads: Load
     repository.close()
 
 
+@pytest.mark.parametrize("vouched", [False, True])
+def test_what_is_built_of_a_model_that_nobody_vouches_for_is_kept_outside_of_its_files(
+    vouched: bool, make: Make, loads: Loads, web: WebServer, tmp_path: Path
+) -> None:
+    given = {"trust": True, "digest": f"sha256:{sha256(CONTENT).hexdigest()}"} if vouched else {}
+    repository = make(web.put("/models/m.onnx", CONTENT), **given)
+    asyncio.run(repository.open())
+    model = loads.made[0].config.model
+    content = next((tmp_path / "cache/models").iterdir()) / "content"
+    assert Path(model.uri).is_relative_to(content)
+    assert model.built == ("" if vouched else str(content.with_name("built")))
+    repository.close()
+
+
 def test_readiness_says_how_far_the_download_is(make: Make, web: WebServer) -> None:
     async def play() -> None:
         repository = make(web.put("/m.onnx", CONTENT))

@@ -17,6 +17,7 @@ from kfunc.protocol.messages import TensorSpec
 
 GPU = Facts((Gpu("nvidia", "NVIDIA L4"),))
 Configured = Callable[..., Any]
+VOUCHED = {"trust": True, "digest": f"sha256:{'0' * 64}"}
 
 
 class Cuda:
@@ -111,11 +112,13 @@ class Trt:
 
 @pytest.fixture
 def opened(configured: Configured, tmp_path: Path) -> Callable[..., TensorrtHandler]:
-    def open_it(found: Facts = GPU, cuda: Any = None, engine: Any = None, content: bytes = b"ftrt....") -> TensorrtHandler:
+    def open_it(
+        found: Facts = GPU, cuda: Any = None, engine: Any = None, content: bytes = b"ftrt....", **model: Any
+    ) -> TensorrtHandler:
         path = tmp_path / "m.plan"
         path.write_bytes(content)
         handler = TensorrtHandler()
-        handler.config = configured(str(path), "tensorrt", accelerator="auto")
+        handler.config = configured(str(path), "tensorrt", accelerator="auto", **(VOUCHED | model))
         modules = {"tensorrt": Trt(engine), "cuda.bindings.runtime": cuda or Cuda()}
         handler.open(path, found, modules.__getitem__)
         return handler
@@ -161,6 +164,8 @@ def test_full_memory_is_told_as_such_and_gives_back_what_was_taken(opened: Calla
             "an engine of TensorRT runs on an NVIDIA GPU alone: no NVIDIA GPU here (there is no /dev/nvidia0); export",
         ),
         ({"content": b"other"}, "is no engine of TensorRT"),
+        ({"trust": False}, "an engine is native code, which is run when it is opened; serve the ONNX model that it was built"),
+        ({"digest": None}, "or set model.trust: true and model.digest"),
         ({"engine": None}, "TensorRT 11.4 cannot open it: another release or GPU made it, or it is broken"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.opening import load_here
-from kfunc.handlers.versions import installed, is_version, require_not_newer, requirement
+from kfunc.handlers.versions import installed, is_version, require_not_newer, require_safe, requirement
 
 IRIS = Path(__file__).parents[2] / "examples/iris/model.onnx"
 
@@ -63,3 +63,14 @@ def test_a_file_of_a_newer_library_is_refused(saved_by: str, refused: bool) -> N
 def test_the_same_release_is_not_newer_whatever_comes_behind_what_the_file_tells() -> None:
     _, here = installed(("onnxruntime",))
     require_not_newer(Path("m.onnx"), "onnx", ".".join(here.split(".")[:2]))
+
+
+@pytest.mark.parametrize(("here", "safe"), [("0.11.0", False), ("0.9", False), ("0.13.0", True), ("0.13", True), ("1.0", True)])
+def test_a_library_that_misses_code_looks_into_no_foreign_file(here: str, safe: bool) -> None:
+    if safe:
+        require_safe(Path("m.skops"), "skops", here, "0.13")
+        return
+    with pytest.raises(
+        ModelLoadError, match=rf"^m\.skops: skops {here} misses code in files like this: pip install 'skops>=0\.13'"
+    ):
+        require_safe(Path("m.skops"), "skops", here, "0.13")
