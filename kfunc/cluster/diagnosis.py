@@ -99,7 +99,8 @@ def pod_phase(observed: Observed, pod: Manifest) -> tuple[Phase, str]:
 def model_phase(said: bytes) -> tuple[Phase, str]:
     """What the handler does, from the body of its readiness answer.
 
-    `{"error": TEXT, "phase": "downloading", "done": BYTES, "total": BYTES}`; the last three may be missing.
+    `{"error": TEXT, "phase": "downloading", "done": BYTES, "total": BYTES}`; the last three may be missing, and `hindrance`,
+    which is in the text as well, be there.
     """
     try:
         value = msgspec.json.decode(said)
@@ -110,7 +111,7 @@ def model_phase(said: bytes) -> tuple[Phase, str]:
     text = str(value.get("error", ""))
     done, total = value.get("done"), value.get("total")
     phase = str(value.get("phase", ""))
-    if phase == "downloading" and isinstance(done, int) and isinstance(total, int) and total > 0:
+    if phase == "downloading" and "hindrance" not in value and isinstance(done, int) and isinstance(total, int) and total > 0:
         return "downloading", f"the model, {100 * done // total} % ({done / UNIT:.0f} of {total / UNIT:.0f} MB)"
     if "download" in (phase or text):
         return "downloading", text or phase

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kfunc.storage.progress import Progress
 
 progress_log = logging.getLogger(PROGRESS)
+log = logging.getLogger("kfunc.model")
 
 
 class Stage:
@@ -27,7 +28,10 @@ class Stage:
         """For what moves bytes: it says the phase, and its lines are logged. Ended by `enter`."""
         from kfunc.storage.progress import Progress
 
-        self._progress = progress = Progress(lambda line: progress_log.info("model %s: %s", model, line))
+        self._progress = progress = Progress(
+            lambda line: progress_log.info("model %s: %s", model, line),
+            lambda line: log.warning("model %s: %s", model, line),
+        )
         return progress
 
     def loading(self, model: str) -> Loading:
@@ -36,5 +40,7 @@ class Stage:
         details: dict[str, int | str | bool] = {"phase": self._phase} if progress is None else dict(progress.told())
         doing = str(details["phase"])
         if progress is not None and "done" in details:
-            doing = f"{doing} {progress.described()}"
+            doing = f"{doing} {progress.described()}".rstrip()
+        if "hindrance" in details:
+            doing += f": {details['hindrance']}"
         return Loading(f"the model {model} is loading{'' if doing == 'loading' else f': {doing}'}", details)

@@ -13,6 +13,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage import planning
 from kfunc.storage.contract import UNKNOWN, Interrupted, RemoteFile, Source
 from kfunc.storage.names import Names
+from kfunc.storage.outages import told, told_again
 from kfunc.storage.planning import Head, Part
 from kfunc.storage.progress import Progress
 
@@ -92,9 +93,8 @@ class Download:
                 shutil.rmtree(self._folder / FILES, ignore_errors=True)
             self._make_files()
             parts = planning.plan(self._files, journal.done, self._part_bytes)
-            total = planning.known_bytes(self._files)
-            missing = sum(part.stop - part.start for part in parts if part.stop != UNKNOWN)
-            self._progress.enter("downloading", total, total - missing)
+            there = sum(part.stop - part.start for part in journal.done)
+            self._progress.enter("downloading", planning.all_bytes(self._files), there)
             self._move(deque(parts), journal)
             self._progress.finish()
         finally:
@@ -109,13 +109,13 @@ class Download:
             return False
 
     def _make_files(self) -> None:
-        """All files with their sizes; the journal knows before which of them are new."""
+        """All files with their sizes, those that grow empty; the journal knows before which of them are new."""
         for number, file in enumerate(self._files):
             if not self._has_its_size(number):
                 self._paths[number].parent.mkdir(parents=True, exist_ok=True)
                 descriptor = self._opened(number)
                 try:
-                    os.truncate(descriptor, max(file.size, 0))
+                    os.truncate(descriptor, 0 if file.in_one_piece else file.size)
                 finally:
                     os.close(descriptor)
 
@@ -171,13 +171,16 @@ class Download:
                     raise
                 failures = 1 if at > began_at else failures + 1
                 if failures >= planning.TRIES:
-                    cause = str(error).partition("\n")[0] or type(error).__name__
-                    raise ModelLoadError(f"{file.name}: the download does not go on: {cause}") from None
-                if part.stop == UNKNOWN:
+                    raise ModelLoadError(f"{file.name}: the download does not go on: {told(error)}") from None
+                stuck = at == began_at
+                if file.in_one_piece:
                     self._progress.add(-at)
                     at = 0
                     os.truncate(descriptor, 0)
-                self._pause(planning.pause_s(failures, getattr(error, "after_s", 0.0)))
+                pause_s = planning.pause_s(failures, getattr(error, "after_s", 0.0))
+                if stuck:
+                    self._progress.hinder(told_again(error, pause_s, failures + 1, planning.TRIES))
+                self._pause(pause_s)
 
     def _write(self, descriptor: int, part: Part, at: int, block: bytes) -> int:
         end = at + len(block)

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import sleep
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kfunc.errors import ModelLoadError
 from kfunc.storage import digests, planning
@@ -17,8 +18,9 @@ from kfunc.storage.archives import is_archive, unpack
 from kfunc.storage.cache import About, Cache, size_below
 from kfunc.storage.contract import Changed, Interrupted, Listing, Source
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.download import JOURNAL, NO_ROOM, Download, boot_id
+from kfunc.storage.download import FILES, JOURNAL, NO_ROOM, Download, boot_id
 from kfunc.storage.names import shown, wanted
+from kfunc.storage.outages import told, told_again
 from kfunc.storage.progress import Progress
 from kfunc.storage.sources import open_uri
 
@@ -63,6 +65,7 @@ class Fetcher:
         self._open_source = open_source
         self._part_bytes = part_bytes
         self._pause = pause
+        self._listed: dict[str, Listing] = {}  # by URI, where the storage can be asked whether it still holds
 
     def version_of(self, wish: Wish) -> str:
         """Which version is there now. Raises ModelLoadError where the storage cannot be asked."""
@@ -73,7 +76,7 @@ class Fetcher:
         return [file.name for file in self._look(wish).files]
 
     def _look(self, wish: Wish) -> Listing:
-        source, listing = self._list(wish)
+        source, listing = self._list(wish, Progress())
         source.close()
         return listing
 
@@ -97,7 +100,8 @@ class Fetcher:
     def _fetch(self, wish: Wish, progress: Progress) -> Fetched:
         progress.enter("asking the storage")
         try:
-            source, listing = self._list_soon(wish) if self.cache.latest(_wish_key(wish)) else self._list(wish)
+            ask = self._list_soon if self.cache.latest(_wish_key(wish)) else self._list
+            source, listing = ask(wish, progress)
         except Unreachable as error:
             return self._last(wish, error)
         version = version_of(listing)
@@ -132,13 +136,13 @@ class Fetcher:
         log.warning("%s; the copy in the cache is served", error.message)
         return Fetched(path, last[1], last[0])
 
-    def _list_soon(self, wish: Wish) -> tuple[Source, Listing]:
+    def _list_soon(self, wish: Wish, progress: Progress) -> tuple[Source, Listing]:
         """The listing within SOON_S, for when there is a copy: a storage that is down must not keep it from being served."""
         answer: Future[tuple[Source, Listing]] = Future()
 
         def ask() -> None:
             try:
-                answer.set_result(self._list(wish, SOON_TRIES))
+                answer.set_result(self._list(wish, progress, SOON_TRIES))
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -149,13 +153,13 @@ class Fetcher:
             answer.add_done_callback(_close_late)
             raise Unreachable(f"{shown(wish.uri)}: the storage does not answer within {SOON_S:.0f} s") from None
 
-    def _list(self, wish: Wish, tries: int = planning.TRIES) -> tuple[Source, Listing]:
+    def _list(self, wish: Wish, progress: Progress, tries: int = planning.TRIES) -> tuple[Source, Listing]:
         failures = 0
         while True:
             source: Source | None = None
             try:
                 source = self._open_source(wish.uri, self._credentials)
-                listing = source.list_files()
+                listing = source.list_files(self._listed.get(wish.uri))
                 break
             except ModelLoadError:
                 if source is not None:
@@ -166,24 +170,32 @@ class Fetcher:
                     source.close()
                 failures += 1
                 if failures >= tries:
-                    raise Unreachable(f"{shown(wish.uri)}: the storage does not answer: {error}") from None
-                self._pause(planning.pause_s(failures, getattr(error, "after_s", 0.0)))
+                    raise Unreachable(f"{shown(wish.uri)}: the storage does not answer: {told(error)}") from None
+                pause_s = planning.pause_s(failures, getattr(error, "after_s", 0.0))
+                progress.hinder(told_again(error, pause_s, failures + 1, tries))
+                self._pause(pause_s)
+        if listing.mark:
+            self._listed[wish.uri] = listing
         files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
         if not files:
             raise ModelLoadError(f"{shown(wish.uri)}: no file matches model.files: {', '.join(wish.files)}")
-        return source, Listing(files, listing.is_file, listing.root)
+        return source, replace(listing, files=files)
 
     def _wait(self, key: str, listing: Listing, progress: Progress) -> None:
         """Another process fetches it: tell how far that one is."""
-        total = planning.known_bytes(listing.files)
+        total = planning.all_bytes(listing.files)
         if progress.phase != "waiting for another download":
             progress.enter("waiting for another download", total)
+        folder = self.cache.partial(key)
         try:
-            text = (self.cache.partial(key) / JOURNAL).read_bytes()
+            text = (folder / JOURNAL).read_bytes()
+            grown = [folder / FILES / file.name for file in listing.files if file.in_one_piece]
+            there = sum(path.stat().st_size for path in grown)
         except OSError:
             return
         done = planning.read(text, planning.Head(listing.files, self._part_bytes, boot_id())) or []
-        progress.add(sum(part.stop - part.start for part in done) - progress.done)
+        parts = [part for part in done if not listing.files[part.file].in_one_piece]
+        progress.add(there + sum(part.stop - part.start for part in parts) - progress.done)
 
     # ---- what is not in the cache
 

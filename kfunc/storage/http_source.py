@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from kfunc.config.model_addresses import ModelAddress
+from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import UNKNOWN, Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.web import CONTENT_RANGE, WebClient
+from kfunc.storage.web import CONTENT_RANGE, NOT_MODIFIED, Answer, WebClient
 
 
 class HttpSource:
@@ -18,26 +19,52 @@ class HttpSource:
         self._url = f"{address.scheme}://{address.host}/{address.path}"
         self._name = unquote(address.name) or "model"
 
-    def list_files(self) -> Listing:
-        """Asks for the first byte, which also tells whether ranges are read; HEAD is not signed in presigned URLs."""
-        answer = self._client.get(self._url, {"Range": "bytes=0-0"})
+    def list_files(self, known: Listing | None = None) -> Listing:
+        """The file; where it is known, only whether it still is what it was, by what the server said of it (RFC 9110, 13)."""
+        answer = self._asked(known)
+        if answer.status == NOT_MODIFIED and known is not None:
+            answer.text()
+            return known
         told = CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        version = answer.headers.get("etag") or answer.headers.get("last-modified", "")
+        length = answer.headers.get("content-length", "")
+        version = mark = answer.headers.get("etag") or answer.headers.get("last-modified", "")
         size = UNKNOWN
         if answer.status == 206:
             answer.text()
             size = int(told[3]) if told is not None and told[3] != "*" else UNKNOWN
         else:
-            self._client.give_up(answer)  # a whole file is on its way
-            version += f" {answer.headers.get('content-length', '')}"
-        return Listing([RemoteFile(self._name, size, version)], is_file=True)
+            self._client.give_up(answer)  # a whole file may be on its way
+            version += f" {length}"
+            size = int(length) if length.isdecimal() else UNKNOWN
+        file = RemoteFile(self._name, size, version, whole=answer.status != 206)
+        return Listing([file], is_file=True, mark=mark or length)
+
+    def _asked(self, known: Listing | None) -> Answer:
+        """The first byte, which also tells whether ranges are read: HEAD is not signed in presigned URLs.
+
+        A server that reads no ranges would begin to send all of it again: there HEAD is tried before.
+        """
+        condition = _condition(known.mark) if known is not None else {}
+        if known is not None and known.files[0].whole:
+            try:
+                return self._client.get(self._url, condition, method="HEAD")
+            except ModelLoadError:  # refused, or a method that it does not have
+                pass
+        return self._client.get(self._url, {"Range": "bytes=0-0", **condition})
 
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """A range, or all of it."""
-        if stop == UNKNOWN:
+        if file.in_one_piece:
             return self._client.get(self._url).blocks()
         return self._client.read_range(self._url, start, stop, file.version if file.version.endswith('"') else "")
 
     def close(self) -> None:
         """Let go of connections."""
         self._client.close()
+
+
+def _condition(mark: str) -> dict[str, str]:
+    """The field that asks for an answer only if there is something else now; a length alone cannot be asked for."""
+    if mark.endswith('"'):
+        return {"If-None-Match": mark}
+    return {"If-Modified-Since": mark} if mark and not mark.isdecimal() else {}

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kfunc.config.model_addresses import ModelAddress
 from kfunc.errors import ModelLoadError
@@ -57,11 +58,13 @@ class HuggingFaceSource:
         self._client = WebClient(_token(credentials))
         self._commit = ""
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         """The files at the commit; those of large file storage have their sha256."""
         place = f"{self._endpoint}/api/models/{self._repository}"
         found = self._json(f"{place}/revision/{quote(self._revision, safe='')}", Revision)
         self._commit = found.sha or self._revision
+        if known is not None and known.mark and known.mark == found.sha:
+            return known
         url, nodes = f"{place}/tree/{quote(self._commit, safe='')}?recursive=true", []
         for _ in range(MAX_PAGES):
             answer = self._client.get(url)
@@ -75,7 +78,7 @@ class HuggingFaceSource:
                 raise ModelLoadError(f"{self._endpoint}: names {shown(url)} as its next page, which is another server")
         else:
             raise ModelLoadError(f"hf://{self._repository}: has more than {MAX_PAGES} pages of files; name a folder of it")
-        return self._listing([node for node in nodes if node.type == "file"])
+        return replace(self._listing([node for node in nodes if node.type == "file"]), mark=found.sha)
 
     def _listing(self, nodes: list[Node]) -> Listing:
         path = self._path

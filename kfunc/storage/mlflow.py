@@ -129,7 +129,7 @@ class ArtifactSource:
         self._tracking = tracking
         self._path = path
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         """All files below the path."""
         files, folders = [], [""]
         asked = 0
@@ -143,8 +143,8 @@ class ArtifactSource:
                 if each.is_dir:
                     folders.append(name)
                     continue
-                size = each.file_size or 0
-                files.append(RemoteFile(name, UNKNOWN if size > PART_BYTES else size, str(size), f"{self._path}/{name}"))
+                size = UNKNOWN if each.file_size is None else each.file_size
+                files.append(RemoteFile(name, size, str(size), f"{self._path}/{name}", whole=size > PART_BYTES))
         if not files:
             raise ModelLoadError(f"{self._path}: the MLflow server has no files there")
         return Listing(files)
@@ -152,7 +152,7 @@ class ArtifactSource:
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """A range, cut out of the whole; or the whole."""
         url = f"{self._tracking.base}{ARTIFACTS}/{quote(file.place)}"
-        if stop == UNKNOWN:
+        if file.in_one_piece:
             return self._tracking.client.get(url).blocks()
         return self._tracking.client.read_range(url, start, stop, "")
 

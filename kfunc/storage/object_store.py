@@ -10,13 +10,16 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Changed, Interrupted, Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.names import MANY
+from kfunc.storage.outages import cannot_find, cannot_reach
 
 BLOCK = 1024 * 1024
-TRIES, TRIES_S = 3, 30.0
+NO_TRIES, TRIES_S = 0, 30.0  # who asks tries again, and says so
 TIMEOUT, CONNECT_TIMEOUT = "120s", "10s"
 PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 YES = ("true", "1")
 STATUS = re.compile(r"status code: (\d{3})")
+ASKED = re.compile(r"uri: Some\(\s*\w+://([^/\s,]+)")
+SYSTEM = re.compile(r'message: "([^"]+)"')
 
 
 class ObjectSource:
@@ -25,9 +28,10 @@ class ObjectSource:
     def __init__(self, address: ModelAddress, credentials: Credentials) -> None:
         self._address = address
         self._uri = f"{address.scheme}://{address.host}/{address.path}"
+        self._endpoint = next(iter(endpoints(address, credentials)), "")
         self._store = open_store(address, credentials)
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         """The object of that name, or else those below it."""
         from obstore.exceptions import BaseError
 
@@ -68,7 +72,7 @@ class ObjectSource:
         except (FileNotFoundError, PermissionError) as error:
             raise self._failed(error) from None
         except (BaseError, OSError) as error:
-            raise Interrupted(first_line(error)) from None
+            raise self._interrupted(error) from None
 
     def close(self) -> None:
         """obstore closes its connections by itself."""
@@ -82,7 +86,16 @@ class ObjectSource:
             return ModelLoadError(f"{self._uri}: the storage refuses the credentials of {prefix}_… (docs/storage.md)")
         if isinstance(error, FileNotFoundError) or status == "404":
             return ModelLoadError(f"{self._uri}: there is no such bucket or object")
-        return Interrupted(first_line(error))
+        return self._interrupted(error)
+
+    def _interrupted(self, error: Exception) -> Interrupted:
+        """obstore says where it did not get through only in its debugging lines."""
+        text = str(error)
+        asked, cause = ASKED.search(text), SYSTEM.search(text)
+        named_by = self._endpoint or "the address"
+        if asked and "dns error" in text:
+            return cannot_find(asked[1], "no such name", named_by)
+        return cannot_reach(asked[1], cause[1], named_by) if asked and cause else Interrupted(first_line(error))
 
 
 def _file(meta: Any, name: str) -> RemoteFile:
@@ -95,6 +108,12 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 
+def endpoints(address: ModelAddress, credentials: Credentials) -> dict[str, str]:
+    """The variables that name another server than the cloud's."""
+    names = [f"{PREFIXES[address.scheme]}_{end}" for end in ("ENDPOINT", "ENDPOINT_URL")]
+    return {name: value for name in names if (value := credentials.environ.get(name, ""))}
+
+
 def open_store(address: ModelAddress, credentials: Credentials) -> Any:
     """The client of an s3:, gs: or az: address. Raises ModelLoadError where obstore is not installed."""
     try:
@@ -102,11 +121,11 @@ def open_store(address: ModelAddress, credentials: Credentials) -> Any:
     except ImportError:
         raise ModelLoadError(f"{address.scheme}: needs obstore: pip install 'kfunc[object-storage]'") from None
     environ, prefix = credentials.environ, PREFIXES[address.scheme]
-    endpoints = (environ.get(f"{prefix}_ENDPOINT", ""), environ.get(f"{prefix}_ENDPOINT_URL", ""))
-    plain = environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in YES or any(each.startswith("http://") for each in endpoints)
+    plain = environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in YES
+    plain = plain or any(each.startswith("http://") for each in endpoints(address, credentials).values())
     options: dict[str, Any] = {
         "client_options": {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT, "allow_http": plain},
-        "retry_config": {"max_retries": TRIES, "retry_timeout": timedelta(seconds=TRIES_S)},
+        "retry_config": {"max_retries": NO_TRIES, "retry_timeout": timedelta(seconds=TRIES_S)},
     }
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[address.scheme]
     if address.scheme == "s3":

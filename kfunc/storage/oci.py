@@ -4,6 +4,7 @@ import platform
 import re
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,18 +67,21 @@ class OciSource:
         self._headers: dict[str, str] = {}
         self._renewing = threading.Lock()
 
-    def list_files(self) -> Listing:
-        """The layers; their digests are their versions."""
-        manifest = self._manifest(self._reference)
+    def list_files(self, known: Listing | None = None) -> Listing:
+        """The layers; their digests are their versions. Registries count a manifest that is read, and no HEAD."""
+        if known is not None and known.mark == self._digest():
+            return known
+        text = self._manifest_text(self._reference)
+        manifest, mark = self._decoded(text), _digest_of(text)
         if manifest.manifests:
-            manifest = self._manifest(self._choose(manifest.manifests).digest)
+            manifest = self._decoded(self._manifest_text(self._choose(manifest.manifests).digest))
         if not manifest.layers:
             raise ModelLoadError(f"{self._uri}: has no layers")
         files = [_file(number, layer) for number, layer in enumerate(manifest.layers)]
         titled = any(not file.unpack for file in files) or all(_title(layer) for layer in manifest.layers)
         if titled and len(files) == 1 and not files[0].unpack:
-            return Listing(files, is_file=True)
-        return Listing(files, root="" if titled else MODELS)
+            return Listing(files, is_file=True, mark=mark)
+        return Listing(files, root="" if titled else MODELS, mark=mark)
 
     def _choose(self, manifests: list[Descriptor]) -> Descriptor:
         machine = platform.machine()
@@ -90,26 +94,37 @@ class OciSource:
             raise ModelLoadError(f"{self._uri}: has no image for linux/{wanted['architecture']}")
         return without[0]
 
-    def _manifest(self, reference: str) -> Manifest:
-        text = self._get(f"{self._base}/manifests/{reference}", {"Accept": ", ".join(MANIFESTS)})
-        if reference.startswith("sha256:"):
-            from hashlib import sha256
+    def _digest(self) -> str:
+        """Of the manifest that is there now; empty where the registry does not tell it without the manifest."""
+        if self._reference.startswith("sha256:"):
+            return self._reference
+        try:
+            answer = self._get(f"{self._base}/manifests/{self._reference}", "HEAD")
+        except ModelLoadError:
+            return ""
+        answer.text()
+        return answer.headers.get("docker-content-digest", "")
 
-            if f"sha256:{sha256(text).hexdigest()}" != reference:
-                raise ModelLoadError(f"{self._uri}: the registry's manifest has another digest than {reference}")
+    def _manifest_text(self, reference: str) -> bytes:
+        text = self._get(f"{self._base}/manifests/{reference}").text()
+        if reference.startswith("sha256:") and _digest_of(text) != reference:
+            raise ModelLoadError(f"{self._uri}: the registry's manifest has another digest than {reference}")
+        return text
+
+    def _decoded(self, text: bytes) -> Manifest:
         try:
             return msgspec.json.decode(text, type=Manifest)
         except msgspec.MsgspecError as error:
             raise ModelLoadError(f"{self._uri}: the registry's manifest cannot be read: {error}") from None
 
-    def _get(self, url: str, headers: dict[str, str]) -> bytes:
-        """A short answer; with a token where the registry asks for one (Docker Registry v2 authentication)."""
-        known = self._headers
+    def _get(self, url: str, method: str = "GET") -> Answer:
+        """A manifest; with a token where the registry asks for one (Docker Registry v2 authentication)."""
+        accept, known = {"Accept": ", ".join(MANIFESTS)}, self._headers
         try:
-            return self._client.get(url, headers | known).text()
+            return self._client.get(url, accept | known, method=method)
         except Unauthorized as refusal:
             self._renew(known, refusal.answer)
-        return self._client.get(url, headers | self._headers).text()
+        return self._client.get(url, accept | self._headers, method=method)
 
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """A range of a layer; with a new token where the last one has expired."""
@@ -158,6 +173,10 @@ class OciSource:
         self._client.close()
 
 
+def _digest_of(text: bytes) -> str:
+    return f"sha256:{sha256(text).hexdigest()}"
+
+
 def _title(layer: Descriptor) -> str:
     return (layer.annotations or {}).get(TITLE, "")
 
@@ -167,8 +186,8 @@ def _file(number: int, layer: Descriptor) -> RemoteFile:
     title = _title(layer)
     if not layer.digest.startswith("sha256:"):
         raise ModelLoadError(f"the layer {layer.digest[:80]} has no sha256 digest")
-    sha256 = layer.digest.removeprefix("sha256:")
+    digest = layer.digest.removeprefix("sha256:")
     if title and (layer.annotations or {}).get(UNPACK) != "true":
-        return RemoteFile(title, layer.size, layer.digest, layer.digest, sha256)
+        return RemoteFile(title, layer.size, layer.digest, layer.digest, digest)
     suffix = next((suffix for word, suffix in SUFFIXES if word in layer.media_type), ".tar")
-    return RemoteFile(f"layer-{number:03}{suffix}", layer.size, layer.digest, layer.digest, sha256, unpack=True)
+    return RemoteFile(f"layer-{number:03}{suffix}", layer.size, layer.digest, layer.digest, digest, unpack=True)

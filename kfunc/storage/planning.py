@@ -13,7 +13,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_ASKED_S = 0.2, 5.0, 60.0
 
 
 class Part(Struct, frozen=True):
-    """A piece of file number `file`, from `start` to before `stop`; of a file of unknown size all of it."""
+    """A piece of file number `file`, from `start` to before `stop`, which is UNKNOWN where the file's size is."""
 
     file: int
     start: int
@@ -32,19 +32,24 @@ def plan(files: Sequence[RemoteFile], done: Iterable[Part], part_bytes: int) -> 
     """The parts that are missing, those of the largest files first, so that no long one is left for the end."""
     there = set(done)
     order = sorted(range(len(files)), key=lambda number: -files[number].size)
-    return [part for number in order for part in parts_of(number, files[number].size, part_bytes) if part not in there]
+    return [part for number in order for part in parts_of(number, files[number], part_bytes) if part not in there]
 
 
-def parts_of(number: int, size: int, part_bytes: int) -> list[Part]:
+def parts_of(number: int, file: RemoteFile, part_bytes: int) -> list[Part]:
     """All parts of one file; an empty one has none."""
-    if size == UNKNOWN:
-        return [Part(number, 0, UNKNOWN)]
-    return [Part(number, start, min(start + part_bytes, size)) for start in range(0, size, part_bytes)]
+    if file.in_one_piece:
+        return [Part(number, 0, file.size)] if file.size else []
+    return [Part(number, start, min(start + part_bytes, file.size)) for start in range(0, file.size, part_bytes)]
 
 
 def known_bytes(files: Iterable[RemoteFile]) -> int:
     """Of all files whose size is known."""
     return sum(file.size for file in files if file.size != UNKNOWN)
+
+
+def all_bytes(files: Sequence[RemoteFile]) -> int:
+    """Of all files; 0 where the size of one is not known."""
+    return 0 if any(file.size == UNKNOWN for file in files) else known_bytes(files)
 
 
 def pause_s(failures: int, asked_s: float = 0.0) -> float:
@@ -74,5 +79,5 @@ def read(text: bytes, head: Head) -> list[Part] | None:
         found = [msgspec.json.decode(each, type=Part) for each in lines[1:]]
     except msgspec.MsgspecError:
         return None
-    valid = {part for number, file in enumerate(head.files) for part in parts_of(number, file.size, head.part_bytes)}
+    valid = {part for number, file in enumerate(head.files) for part in parts_of(number, file, head.part_bytes)}
     return [part for part in found if part in valid and part.stop != UNKNOWN]

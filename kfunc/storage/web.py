@@ -12,12 +12,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Changed, Interrupted
 from kfunc.storage.names import shown
+from kfunc.storage.outages import cannot_find, cannot_reach
 
 TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5
 MAX_SHORT = 64 * 1024 * 1024
 BLOCK = 1024 * 1024
 REDIRECTS = (301, 302, 303, 307, 308)
+NOT_MODIFIED = 304
+CONDITIONS = ("If-None-Match", "If-Modified-Since")
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
 """Statuses that may be others a moment later."""
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -111,7 +114,7 @@ class WebClient:
         body: bytes | None = None,
         named_by: int = 0,
     ) -> Answer:
-        """The answer, after redirects; its status is at most 299. What is sent by POST is sent to `url` only.
+        """The answer, after redirects; its status is at most 299, or 304 where that was asked for. A POST goes to `url` only.
 
         `named_by` is how public the server is that named the URL, where func.yaml did not: it leads to nothing more private.
         Raises ModelLoadError, Unauthorized, Interrupted for what may pass.
@@ -124,7 +127,8 @@ class WebClient:
             answer = self._ask(target, method, body, fields | (self._secrets if own else {}), named_by if own else least)
             least = min(least, answer.met)
             if answer.status not in REDIRECTS:
-                return _require_good(answer)
+                asked = answer.status == NOT_MODIFIED and any(name in fields for name in CONDITIONS)
+                return answer if asked else _require_good(answer)
             if body is not None:
                 raise ModelLoadError(f"{shown(url)}: redirects a POST, which is not followed; name the server that it leads to")
             answer.text()
@@ -164,7 +168,7 @@ class WebClient:
         except UnicodeError:
             raise ModelLoadError(f"{host[:100]!r} is no host's name") from None
         except OSError as error:
-            raise Interrupted(f"{host}: cannot be found: {error.strerror}") from None
+            raise cannot_find(host, str(error.strerror or error)) from None
         last: OSError | None = None
         for family, _, _, _, place in found:
             met = reach(ipaddress.ip_address(str(place[0]).partition("%")[0]))
@@ -188,7 +192,7 @@ class WebClient:
             self._connections[key] = result, met
             self._all.append(result)
             return result, met
-        raise Interrupted(f"{host}:{port}: {(last.strerror or last) if last else 'no address'}")
+        raise cannot_reach(f"{host}:{port}", str((last.strerror or last) if last else "no address"))
 
     def _secured(self, connection: socket.socket, host: str) -> ssl.SSLSocket:
         if self._context is None:

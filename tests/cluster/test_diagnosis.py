@@ -113,6 +113,10 @@ def test_what_the_handler_does_is_what_its_readiness_says() -> None:
             b'{"error":"x","phase":"downloading","done":42000000,"total":100000000}',
             ("downloading", "the model, 42 % (42 of 100 MB)"),
         ),
+        (
+            b'{"error":"downloading 0 %: h: no route","phase":"downloading","done":0,"total":9,"hindrance":"h: no route"}',
+            ("downloading", "downloading 0 %: h: no route"),
+        ),
         (b'{"error":"downloading 42 % (1.2 of 2.9 GB)"}', ("downloading", "downloading 42 % (1.2 of 2.9 GB)")),
         (
             b'{"error":"waiting for another download","phase":"waiting for another download"}',

@@ -143,7 +143,7 @@ class FullDisk:
     def __init__(self, times: int) -> None:
         self.times = times
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         return Listing([RemoteFile("m.onnx", len(CONTENT), "1")], is_file=True)
 
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
@@ -175,6 +175,37 @@ def test_progress_counts_what_is_there(web: WebServer, fetcher: Fetcher) -> None
     assert progress.told() == {"phase": "downloading", "done": len(CONTENT), "total": len(CONTENT)}
     assert said[-1] == "downloading 100 % (1.0 of 1.0 MB)"
     assert len(said) <= 12
+
+
+def test_of_a_server_without_ranges_it_is_told_how_far_the_download_is(web: WebServer, fetcher: Fetcher) -> None:
+    said: list[str] = []
+    web.ranges = False
+    web.cut_after = [5000]
+    progress = Progress(said.append)
+    fetcher.fetch(Wish(web.put("/m.onnx", CONTENT)), progress)
+    assert progress.told() == {"phase": "downloading", "done": len(CONTENT), "total": len(CONTENT)}
+    assert said[-1] == "downloading 100 % (1.0 of 1.0 MB)"
+
+
+def test_of_a_server_that_tells_no_length_the_bytes_so_far_are_told(web: WebServer, fetcher: Fetcher) -> None:
+    said: list[str] = []
+    web.ranges = web.lengths = False
+    progress = Progress(said.append)
+    assert fetcher.fetch(Wish(web.put("/m.onnx", CONTENT)), progress).path.read_bytes() == CONTENT
+    assert progress.told() == {"phase": "downloading", "done": len(CONTENT), "total": 0}
+    assert said[-1] == "downloading 1.0 MB so far"
+
+
+def test_who_waits_for_another_s_download_in_one_piece_tells_how_far_that_is(web: WebServer, fetcher: Fetcher) -> None:
+    web.ranges = False
+    wish, progress = Wish(web.put("/m.onnx", CONTENT)), Progress()
+    listing = fetcher._look(wish)
+    files = fetcher.cache.partial("key") / "files"
+    files.mkdir(parents=True)
+    (files.parent / "journal").write_bytes(b"")
+    (files / "m.onnx").write_bytes(CONTENT[:500_000])
+    fetcher._wait("key", listing, progress)
+    assert f"{progress.phase} {progress.described()}" == "waiting for another download 49 % (0.5 of 1.0 MB)"
 
 
 # ---- processes

@@ -40,7 +40,7 @@ class Memory:
         self.down = False
         self.reads: list[str] = []
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         if self.down:
             raise Interrupted("down")
         return Listing([RemoteFile(name, len(content), self.version) for name, content in self.files.items()], self.is_file)
@@ -58,7 +58,7 @@ class Layers(Memory):
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__({f"layer-{number}.tar": tar(name, content) for number, (name, content) in enumerate(files.items())})
 
-    def list_files(self) -> Listing:
+    def list_files(self, known: Listing | None = None) -> Listing:
         files = [
             RemoteFile(name, len(content), "1", sha256=hashlib.sha256(content).hexdigest(), unpack=True)
             for name, content in self.files.items()
@@ -268,7 +268,7 @@ def test_with_a_copy_a_storage_that_does_not_answer_is_waited_for_a_short_time(
     answers, closed = threading.Event(), threading.Event()
 
     class Slow(Memory):
-        def list_files(self) -> Listing:
+        def list_files(self, known: Listing | None = None) -> Listing:
             answers.wait(10)
             return super().list_files()
 

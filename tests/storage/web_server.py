@@ -24,6 +24,9 @@ class WebServer:
         self.etags: dict[str, str] = {}
         self.answers: dict[str, bytes | Callable[[Handler], None]] = {}
         self.ranges = True
+        self.lengths = True
+        self.conditions = True
+        self.no_head = False
         self.cut_after: list[int] = []  # bytes after which the next answers break off
         self.statuses: list[int] = []  # of the next answers
         self.delay_s = 0.0
@@ -41,10 +44,10 @@ class WebServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def put(self, path: str, content: bytes, etag: str = "") -> str:
+    def put(self, path: str, content: bytes, etag: str | None = None) -> str:
         """A file; its URL."""
         self.files[path] = content
-        self.etags[path] = etag or f'"{hash(content) & 0xFFFFFFFF:x}"'
+        self.etags[path] = f'"{hash(content) & 0xFFFFFFFF:x}"' if etag is None else etag
         return f"{self.url}{path}"
 
     def ranges_asked(self) -> list[str]:
@@ -71,8 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         fields = {name.lower(): value for name, value in self.headers.items()}
         self.content = self.rfile.read(int(fields.get("content-length", 0)))
         owner.asked.append((self.command, self.path, fields))
-        if owner.statuses:
-            self.send(owner.statuses.pop(0), b"")
+        if owner.statuses or (owner.no_head and self.command == "HEAD"):
+            self.send(owner.statuses.pop(0) if owner.statuses else 405, b"")
             return
         answer = owner.answers.get(self.path)
         if callable(answer):
@@ -95,9 +98,13 @@ class Handler(BaseHTTPRequestHandler):
         if fields.get("if-match", etag) != etag:
             self.send(412, b"")
             return
+        tag = {"etag": etag} if etag else {}
+        if owner.conditions and etag and fields.get("if-none-match") == etag:
+            self.send(304, b"", tag)
+            return
         span = fields.get("range")
         if span is None or not owner.ranges:
-            self.send(200, content, {"etag": etag}, self._cut(span))
+            self.send(200, content, tag, self._cut(span))
             return
         first, _, last = span.removeprefix("bytes=").partition("-")
         start, stop = int(first), min(int(last) + 1, len(content))
@@ -113,13 +120,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (fields or {}).items():
             self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
+        if self.server_of_test.lengths:
+            self.send_header("content-length", str(len(body)))
         self.end_headers()
         try:
-            self.wfile.write(body if cut is None else body[:cut])
+            self.wfile.write(b"" if self.command == "HEAD" else body if cut is None else body[:cut])
         except OSError:
             cut = 0
-        if cut is not None:
+        if cut is not None or not self.server_of_test.lengths:
             self.close_connection = True
 
     do_GET = do_POST = do_HEAD = _answer
