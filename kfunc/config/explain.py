@@ -27,5 +27,9 @@ class Explain(Block, frozen=True, kw_only=True):
     samples: Annotated[
         int, Meta(ge=10, le=1_000_000, description="Rows that shap-kernel and lime ask the model about, for one explained.")
     ] = 500
+    seed: Annotated[
+        int,
+        Meta(ge=0, le=4_294_967_295, description="What shap-kernel and lime draw these with: the same one, the same answer."),
+    ] = 0
     output: Annotated[str, Meta(description="Output that is explained; predict_proba, else the first, by default.")] = ""
     attribution: Annotated[Attribution, Meta(description="captum's algorithm.")] = "integrated-gradients"

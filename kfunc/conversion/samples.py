@@ -1,5 +1,6 @@
 """The rows on which two models are compared: a file's, or random ones that fit the metadata."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -7,7 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from kfunc.errors import StartupError
-from kfunc.handlers.explainers.attach import read_csv, read_npy
+from kfunc.handlers.explainers.rows import read_rows
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -39,18 +40,17 @@ def random_sample(specs: list[TensorSpec]) -> "Arrays":
     return sample
 
 
-def read_sample(path: Path, specs: list[TensorSpec]) -> "Arrays":
+def read_sample(path: Path, specs: list[TensorSpec], columns: Sequence[str] = ()) -> "Arrays":
     """Rows from a file: .npz has an array for each input, .npy and .csv have the only one; in the model's order.
 
-    Raises StartupError.
+    A CSV's line of names chooses among its columns those of the model, if these have names. Raises StartupError.
     """
     try:
         if path.suffix == ".npz":
             with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # numpy leaves a broken one open
                 sample: Arrays = {name: _bytes(file[name]) for name in file.files}
         else:
-            rows = read_npy(path) if path.suffix == ".npy" else read_csv(path)
-            sample = {specs[0].name if specs else "input-0": rows}
+            sample = {specs[0].name if specs else "input-0": read_rows(path, columns).values}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise StartupError(f"{path}: cannot be read as a sample: {error}") from None
     kinds = {spec.name: spec.datatype for spec in specs}

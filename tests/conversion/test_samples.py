@@ -7,7 +7,7 @@ import pytest
 
 from kfunc.conversion.samples import read_sample
 from kfunc.errors import ModelLoadError, StartupError
-from kfunc.handlers.explainers.attach import read_rows
+from kfunc.handlers.explainers.attach import usual_rows
 from kfunc.protocol.messages import TensorSpec
 
 SPECS = [TensorSpec("a", "FP32", [-1, 3]), TensorSpec("b", "FP32", [-1, 3])]
@@ -32,4 +32,4 @@ def test_a_background_that_is_another_kind_of_file_is_refused(tmp_path: Path) ->
     with (tmp_path / "rows.npy").open("wb") as file:
         np.savez(file, a=np.zeros((2, 3)))
     with pytest.raises(ModelLoadError, match=r"rows\.npy: cannot be read as explain\.background"):
-        read_rows(tmp_path / "rows.npy", 5)
+        usual_rows(tmp_path / "rows.npy", 5, ())

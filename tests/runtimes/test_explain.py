@@ -37,7 +37,7 @@ def explained(serve: Serve, tmp_path: Path) -> Callable[..., Any]:
 
     def ask(estimator: Any, method: str, instances: Any = FEW, **settings: Any) -> Any:
         skops_io.dump(estimator, tmp_path / "m.skops")
-        explain = Explain(method=method, background=str(tmp_path / "usual.npy"), **settings)  # type: ignore[arg-type]
+        explain = Explain(**{"method": method, "background": str(tmp_path / "usual.npy"), **settings})
         outputs = ["predict_proba"] if hasattr(estimator, "predict_proba") else ["predict"]
         model = serve(tmp_path / "m.skops", explain=explain, outputs=outputs, trust=True, digest=digest(tmp_path / "m.skops"))
         status, answer = model.caller.ask("POST", V1, {"instances": instances})
@@ -115,6 +115,43 @@ def test_boosters_are_explained_by_themselves_over_v2_in_json_and_in_the_units_o
     assert np.allclose(values.ravel() + told["base_values"]["data"], margin.ravel(), atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["shap-kernel", "lime"])
+def test_the_same_row_is_explained_in_the_same_way_whenever_it_is_asked_for(serve: Serve, tmp_path: Path, method: Any) -> None:
+    wide = np.random.default_rng(3).normal(size=(60, 14))
+    skops_io.dump(LinearRegression().fit(wide, wide[:, 0] * wide[:, 1]), tmp_path / "m.skops")
+    np.save(tmp_path / "usual.npy", wide)
+
+    def asked(seed: int, *rows: int) -> Any:
+        explain = Explain(method=method, background=str(tmp_path / "usual.npy"), samples=60, seed=seed)
+        model = serve(tmp_path / "m.skops", explain=explain)
+        answers = [model.caller.ask("POST", V1, {"instances": wide[[row]].tolist()})[1]["explanations"] for row in rows]
+        both = model.caller.ask("POST", V1, {"instances": wide[list(rows)].tolist()})[1]["explanations"]
+        name = "weights" if method == "lime" else "shap_values"
+        return [each[name][0] for each in answers] + both[name]
+
+    first = asked(0, 1, 2)
+    assert first[:2] == first[2:]
+    assert asked(0, 2, 1)[1] == first[0]
+    assert asked(7, 1, 2)[0] != first[0]
+
+
+def test_a_line_of_names_is_the_features_where_the_model_has_none_and_else_finds_its_columns(
+    explained: Callable[..., Any], tmp_path: Path
+) -> None:
+    np.savetxt(tmp_path / "named.csv", ROWS, delimiter=",", header="a,b,c", comments="")
+    np.savetxt(tmp_path / "other.csv", ROWS[:, [2, 0, 1]], delimiter=",", header="c,a,b", comments="")
+    unnamed = explained(LinearRegression().fit(ROWS, VALUES), "shap-linear", background=str(tmp_path / "named.csv"))
+    assert unnamed["feature_names"].tolist() == ["a", "b", "c"]
+    steps = make_pipeline(StandardScaler(), LinearRegression()).fit(ROWS, VALUES)
+    told = explained(steps, "shap-linear", background=str(tmp_path / "named.csv"))
+    assert told["feature_names"].tolist() == ["a", "b", "c"]
+    estimator = LinearRegression().fit(pd.DataFrame(ROWS, columns=list("abc")), VALUES)
+    for method in ("shap-linear", "shap-kernel"):
+        ordered = explained(estimator, method, background=str(tmp_path / "named.csv"))
+        turned = explained(estimator, method, background=str(tmp_path / "other.csv"))
+        assert np.allclose(turned["shap_values"], ordered["shap_values"])
+
+
 def test_an_onnx_model_is_explained_by_asking_it(serve: Serve, tmp_path: Path) -> None:
     estimator = LogisticRegression().fit(ROWS.astype(np.float32), LABELS)
     graph = to_onnx(estimator, ROWS[:1].astype(np.float32), options={"zipmap": False})
@@ -124,6 +161,7 @@ def test_an_onnx_model_is_explained_by_asking_it(serve: Serve, tmp_path: Path) -
     status, answer = serve(tmp_path / "m.onnx", explain=explain).caller.ask("POST", V1, {"instances": FEW})
     assert status == 200
     assert np.shape(answer["explanations"]["shap_values"]) == (2, 3, 2)
+    assert answer["explanations"]["feature_names"] == ["a", "b", "c"]
 
 
 def test_nothing_is_explained_where_nothing_asks_for_it(serve: Serve, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The explainer that func.yaml asks for, put in the place of a handler's `explain`."""
 
 import threading
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.handlers.caller_faults import refuse
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.contract import Explainer
+from kfunc.handlers.explainers.rows import Rows, read_rows
 from kfunc.handlers.registry import how_to_install
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
     kind: type[Explainer] = getattr(import_module(module), name)
     background = None
     if settings.background:
-        background = read_rows(Path(settings.background), settings.background_rows)
+        background = usual_rows(Path(settings.background), settings.background_rows, handler.columns)
     elif settings.method in NEED_ROWS:
         raise ModelLoadError(f"explain.method {settings.method} needs explain.background, a file of usual rows (.npy, .csv)")
     explainer = kind(handler, settings, background)
@@ -57,31 +59,13 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
     handler.explain = explain  # type: ignore[method-assign]
 
 
-def read_rows(path: Path, most: int) -> "np.ndarray[Any, Any]":
-    """Rows of numbers from a file, at most so many, evenly chosen; a CSV may have a line of names. Raises ModelLoadError."""
+def usual_rows(path: Path, most: int, columns: Sequence[str]) -> Rows:
+    """Rows of numbers from a file in the order of the model's columns, at most so many of them. Raises ModelLoadError."""
     try:
-        content = read_npy(path) if path.suffix == ".npy" else read_csv(path)
-        rows: np.ndarray[Any, Any] = np.asarray(content, np.float64)
+        found = read_rows(path, columns)
+        rows: np.ndarray[Any, Any] = np.asarray(found.values, np.float64)
     except (OSError, ValueError, EOFError) as error:
         raise ModelLoadError(f"{path}: cannot be read as explain.background: {error}") from None
     if rows.ndim != 2 or not rows.size:
         raise ModelLoadError(f"{path}: explain.background must be rows of numbers, and its shape is {list(rows.shape)}")
-    chosen: np.ndarray[Any, Any] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-    return chosen
-
-
-def read_npy(path: Path) -> Any:
-    """One array; np.load would open other kinds of files, too."""
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def read_csv(path: Path) -> Any:
-    with path.open(encoding="utf-8") as file:
-        first = file.readline().strip().split(",")
-    try:
-        [float(each) for each in first]
-        skipped = 0
-    except ValueError:
-        skipped = 1
-    return np.loadtxt(path, delimiter=",", skiprows=skipped, ndmin=2)
+    return Rows(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)], found.names)

@@ -10,6 +10,7 @@ import numpy as np
 from kfunc.config.explain import Explain
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.explainers.rows import Rows
 from kfunc.handlers.parts import yields
 
 if TYPE_CHECKING:
@@ -26,13 +27,22 @@ class Explainer:
 
     packages: tuple[str, ...] = ()
 
-    def __init__(self, handler: Handler, settings: Explain, background: "Array | None") -> None:
+    def __init__(self, handler: Handler, settings: Explain, background: Rows | None) -> None:
         self.handler = handler
         self.settings = settings
-        self.background = background
+        self.background: Array | None = None if background is None else background.values
+        self.columns = handler.columns or (background.names if background is not None else ())
+        """The features' names: the model's, else those that the usual rows have."""
 
     def check(self, path: Path) -> None:
         """Raises ModelLoadError where this explainer cannot explain the model."""
+
+    def require_width(self) -> None:
+        """The usual rows are as wide as the only input. Raises ModelLoadError."""
+        width, known = self.handler.inputs[0].shape[1], self.background
+        if known is not None and width not in (-1, known.shape[1]):
+            names = f" ({', '.join(self.columns)})" if self.columns else ""
+            raise ModelLoadError(f"explain.background has {known.shape[1]} columns{names}, and the model takes {width}")
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """Explanations of the rows, by name."""
@@ -53,9 +63,7 @@ class AskingExplainer(Explainer):
             raise ModelLoadError(
                 f"{path}: explain.method {method} asks the model in a thread: its predict must not be async, nor yield"
             )
-        width, known = inputs[0].shape[1], self.background
-        if known is not None and width not in (-1, known.shape[1]):
-            raise ModelLoadError(f"explain.background has {known.shape[1]} columns, and the model takes {width}")
+        self.require_width()
         self.asked()
 
     def asked(self) -> "Callable[[Array], Array]":
@@ -85,7 +93,8 @@ class AskingExplainer(Explainer):
 
     def names(self, count: int) -> "Array":
         """The features' names, or their numbers."""
-        return np.array(self.handler.columns or [str(number) for number in range(count)], np.object_)
+        known = self.columns if len(self.columns) == count else [str(number) for number in range(count)]
+        return np.array(known, np.object_)
 
 
 def shap_answer(values: Any, base: Any, names: Any) -> "Arrays":

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kfunc.handlers.explainers.contract import AskingExplainer, shap_answer
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+    from kfunc.handlers.explainers.rows import Array
 
 
 class KernelExplainer(AskingExplainer):
@@ -21,5 +24,14 @@ class KernelExplainer(AskingExplainer):
         if self._explainer is None:
             self._explainer = shap.KernelExplainer(self.asked(), self.background)
         rows = self.rows(inputs)
-        values = self._explainer.shap_values(rows, nsamples=self.settings.samples, silent=True)
+        values = np.concatenate([self._of(rows[number : number + 1]) for number in range(len(rows))])
         return shap_answer(values, self._explainer.expected_value, self.names(rows.shape[1]))
+
+    def _of(self, row: "Array") -> "Array":
+        """One row's: it must not depend on those that were asked for before. shap draws from numpy's own generator."""
+        before = np.random.get_state()
+        np.random.seed(self.settings.seed)
+        try:
+            return np.asarray(self._explainer.shap_values(row, nsamples=self.settings.samples, silent=True))
+        finally:
+            np.random.set_state(before)

@@ -25,12 +25,14 @@ class LimeExplainer(AskingExplainer):
             from lime.lime_tabular import LimeTabularExplainer
 
             mode = "classification" if wide else "regression"
-            self._explainer = LimeTabularExplainer(self.background, mode=mode, discretize_continuous=False, random_state=0)
+            self._explainer = LimeTabularExplainer(self.background, mode=mode, discretize_continuous=False)
         about = answers.argmax(axis=1) if wide else np.zeros(len(rows), np.int64)
         weights = np.zeros(rows.shape)
         intercepts, fits = np.zeros(len(rows)), np.zeros(len(rows))
         for number, row in enumerate(rows):
             label = int(about[number]) if wide else 1  # LIME calls a regression's only output 1
+            # A row's explanation must not depend on those that were asked for before.
+            self._explainer.random_state = self._explainer.base.random_state = np.random.RandomState(self.settings.seed)
             told = self._explainer.explain_instance(
                 row, ask if wide else lambda changed: ask(changed).reshape(len(changed)),
                 labels=(label,), num_features=rows.shape[1], num_samples=self.settings.samples,

@@ -20,10 +20,12 @@ class LinearExplainer(Explainer):
         """The last estimator has coefficients."""
         if self.handler.platform != "sklearn" or len(self.handler.inputs) != 1:
             raise ModelLoadError(f"{path}: explain.method shap-linear explains scikit-learn's models of one matrix")
-        self._last = LastStep(self.handler)  # type: ignore[arg-type]
+        self._last = LastStep(self.handler, self.columns)  # type: ignore[arg-type]
         if not hasattr(self._last.estimator, "coef_"):
             kind = type(self._last.estimator).__name__
             raise ModelLoadError(f"{path}: a {kind} is not linear: use shap-tree, shap-kernel or lime as explain.method")
+        if len(self.handler.inputs[0].shape) == 2:
+            self.require_width()
         self._explainer: Any = None
 
     def explain(self, inputs: "Arrays") -> "Arrays":

@@ -1,5 +1,6 @@
 """A pipeline's last estimator, and the rows and names of features as it sees them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
 class LastStep:
     """The estimator at the end; what is explained are the features that come out of the steps before it."""
 
-    def __init__(self, handler: "SklearnHandler") -> None:
+    def __init__(self, handler: "SklearnHandler", columns: Sequence[str]) -> None:
         self._rows = handler.rows
         native = handler.native
         before = native[:-1] if hasattr(native, "steps") else None
         self.estimator = native[-1] if before is not None else native
         self._before = before if before is not None and len(before.steps) else None
-        self._given = list(getattr(native, "feature_names_in_", ()))
+        self._given = list(getattr(native, "feature_names_in_", columns))
 
     def rows(self, inputs: "Arrays") -> Any:
         """A request's rows, transformed."""
@@ -34,7 +35,8 @@ class LastStep:
         """The features' names, or their numbers."""
         if self._before is not None:
             try:
-                return [str(name) for name in self._before.get_feature_names_out()]
+                return [str(name) for name in self._before.get_feature_names_out(self._given or None)]
             except (AttributeError, ValueError):
                 return [str(number) for number in range(count)]
-        return [str(name) for name in self._given] or [str(number) for number in range(count)]
+        given = [str(name) for name in self._given]
+        return given if len(given) == count else [str(number) for number in range(count)]

@@ -58,8 +58,8 @@ class TreeExplainer(Explainer):
         way = ways.get(self.handler.platform)
         if way is None or any(spec.datatype == "BYTES" for spec in self.handler.inputs if self.handler.platform == "catboost"):
             raise ModelLoadError(f"{path}: explain.method shap-tree explains {', '.join(ways)}: use shap-kernel, or lime")
-        if self.handler.platform == "sklearn" and not has_trees(estimator := LastStep(self.handler).estimator):  # type: ignore[arg-type]
-            kind = type(estimator).__name__
+        if self.handler.platform == "sklearn" and not has_trees(self._last_step().estimator):
+            kind = type(self._last_step().estimator).__name__
             raise ModelLoadError(
                 f"{path}: a {kind} is not made of trees: use shap-linear, shap-kernel or lime as explain.method"
             )
@@ -97,14 +97,17 @@ class TreeExplainer(Explainer):
         """[rows, features + 1] or [rows, classes, features + 1], the last of each what the others are added to."""
         told = np.asarray(told, np.float64)
         values, base = told[..., :-1], told[..., -1]
-        names = self.handler.columns or [spec.name for spec in self.handler.inputs]
+        names = list(self.columns) or [spec.name for spec in self.handler.inputs]
         names = names if len(names) == values.shape[-1] else [str(number) for number in range(values.shape[-1])]
         answer = shap_answer(np.moveaxis(values, 1, 2) if values.ndim == 3 else values, 0.0, names)
         return answer | {"base_values": base}
 
+    def _last_step(self) -> LastStep:
+        return LastStep(self.handler, self.columns)  # type: ignore[arg-type]
+
     def _sklearn(self) -> "Callable[[Arrays], Arrays]":
         self.packages = ("shap",)
-        last = LastStep(self.handler)  # type: ignore[arg-type]
+        last = self._last_step()
         made: list[Any] = []
 
         def explain(inputs: "Arrays") -> "Arrays":

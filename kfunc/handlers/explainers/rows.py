@@ -1,0 +1,65 @@
+"""Rows of numbers from a file, .npy or .csv: by a CSV's line of names, the columns that a model was trained with."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+
+class Rows(Struct, frozen=True):
+    """Numbers of shape [rows, columns], and the columns' names where the file has them."""
+
+    values: "Array"
+    names: tuple[str, ...] = ()
+
+
+def read_rows(path: Path, columns: Sequence[str] = ()) -> Rows:
+    """What a file has; of a CSV with a line of names the model's `columns`, in their order, if these have names as well.
+
+    Raises OSError, ValueError, EOFError.
+    """
+    return Rows(_read_npy(path)) if path.suffix == ".npy" else _read_csv(path, columns)
+
+
+def _read_npy(path: Path) -> "Array":
+    """One array; np.load would open other kinds of files, too."""
+    with path.open("rb") as file:
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> Rows:
+    names = _line_of_names(path)
+    chosen = _chosen(names, columns) if names and columns else None
+    with path.open(encoding="utf-8-sig") as file:
+        values = np.loadtxt(file, delimiter=",", skiprows=1 if names else 0, ndmin=2, quotechar='"', usecols=chosen)
+    return Rows(values, tuple(names if chosen is None else columns))
+
+
+def _line_of_names(path: Path) -> list[str]:
+    """The first line, unless it is numbers."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = next(csv.reader(file), [])
+    try:
+        [float(each) for each in first]
+    except ValueError:
+        return [each.strip() for each in first]
+    return []
+
+
+def _chosen(names: list[str], columns: Sequence[str]) -> list[int]:
+    """Where the model's columns are; others are left out. Raises ValueError."""
+    missing = [name for name in columns if names.count(name) != 1]
+    if missing:
+        often = "twice" if missing[0] in names else "not"
+        raise ValueError(
+            f"the model's column {missing[0]!r} is {often} in its line of names, {', '.join(names)}: name the columns as the "
+            f"model does ({', '.join(columns)}), or leave the line out, so that their order counts"
+        )
+    return [names.index(name) for name in columns]
