@@ -1,6 +1,7 @@
 """`kfunc convert`: a model of another library as ONNX, checked against the original on the same rows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -9,10 +10,15 @@ from kfunc.errors import StartupError
 from kfunc.handlers.layout import detect
 from kfunc.handlers.registry import RUNTIMES
 
+if TYPE_CHECKING:
+    from kfunc.conversion.flow import Converted
+    from kfunc.conversion.libraries import Libraries
+
 EPILOG = """\b
 Example:
   kfunc convert model.ubj
-  kfunc convert model.skops -o small.onnx --precision fp16 --sample rows.npy
+  kfunc convert model.skops -o iris.onnx --sample rows.csv
+  kfunc convert net.onnx -o small.onnx --precision fp16 --sample images.npy
 """
 FAILED = 1
 DEFAULT_OPSET = 17
@@ -30,12 +36,19 @@ TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1e-1}
 @click.option(
     "--sample", type=click.Path(path_type=Path, exists=True), help="Rows to compare on: .npy, .csv, .npz; else random."
 )
-@click.option("--precision", type=click.Choice(list(TOLERANCES)), default="fp32", show_default=True, help="Of the weights.")
+@click.option(
+    "--precision",
+    type=click.Choice(list(TOLERANCES)),
+    default="fp32",
+    show_default=True,
+    help="Of the weights: of neural networks; trees and linear models have none in ONNX.",
+)
 @click.option(
     "--opset", type=click.IntRange(9, 21), default=DEFAULT_OPSET, show_default=True, help="Version of ONNX's operators."
 )
 @click.option("--tolerance", type=click.FloatRange(0), help="Largest difference: 1e-4 of fp32, 1e-2 of fp16, 0.1 of int8.")
 @click.option("--trust", is_flag=True, help="Open a pickle, which can run any code.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what the libraries print, which is else shown at a failure.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the result.")
 def convert(
@@ -47,6 +60,7 @@ def convert(
     opset: int,
     tolerance: float | None,
     trust: bool,
+    verbose: bool,
     force: bool,
     output: str,
 ) -> int:
@@ -56,6 +70,7 @@ def convert(
     """
     from kfunc.conversion.flow import Wish, require_convertible
     from kfunc.conversion.flow import convert as run
+    from kfunc.conversion.libraries import Libraries
 
     chosen = runtime or detect(model)[0]
     require_convertible(chosen, precision)
@@ -68,7 +83,24 @@ def convert(
         raise StartupError(f"{file.parent}: there is no such folder to write {file.name} in: make it, or name another with -o")
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     wish = Wish(model, chosen, file, sample, precision, opset, limit, trust)
-    told = run(wish, lambda line: click.echo(line, err=True))
+    libraries = Libraries(shown=verbose)
+    try:
+        told = run(wish, lambda line: click.echo(line, err=True), libraries)
+    except Exception:
+        _show(libraries)
+        raise
+    if not told.good:
+        _show(libraries)
+    return _report(told, limit, output)
+
+
+def _show(libraries: "Libraries") -> None:
+    if said := libraries.said():
+        click.echo(f"The libraries said:\n{said}", err=True)
+
+
+def _report(told: "Converted", limit: float, output: str) -> int:
+    """What came of it; the exit status."""
     if output == "json":
         click.echo(msgspec.json.encode(told, enc_hook=str))
         return 0 if told.good else FAILED

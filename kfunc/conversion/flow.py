@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.conversion.comparison import Difference, compare
 from kfunc.conversion.converters import CONVERTERS, PACKAGES, WAYS
+from kfunc.conversion.libraries import Libraries
 from kfunc.conversion.precision import lowered
 from kfunc.conversion.samples import DTYPES, random_sample, read_sample
 from kfunc.errors import ModelLoadError, StartupError
@@ -55,10 +56,11 @@ class Converted(Struct, frozen=True):
 
 
 class Steps:
-    """Says each step when it begins, and how long it took."""
+    """Says each step when it begins, and how long it took; `libraries` keeps what others print meanwhile."""
 
-    def __init__(self, say: Callable[[str], None], count: int) -> None:
+    def __init__(self, say: Callable[[str], None], count: int, libraries: Libraries) -> None:
         self._say, self._count, self._number = say, count, 0
+        self._libraries = libraries
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
@@ -66,18 +68,21 @@ class Steps:
         self._number += 1
         began_at = time.monotonic()
         self._say(f"[{self._number}/{self._count}] {what} …")
-        yield
+        with self._libraries.kept():
+            yield
+        for note in self._libraries.take_notes():
+            self._say(f"[{self._number}/{self._count}] {note}")
         self._say(f"[{self._number}/{self._count}] {what}: {time.monotonic() - began_at:.1f} s")
 
 
-def convert(wish: Wish, say: Callable[[str], None]) -> Converted:
+def convert(wish: Wish, say: Callable[[str], None], libraries: Libraries) -> Converted:
     """Do it. Raises StartupError and KfuncError for what cannot be converted or compared."""
     runtime = wish.runtime
     require_convertible(runtime, wish.precision)
-    steps = Steps(say, 5 if wish.precision != "fp32" else 4)
+    steps = Steps(say, 5 if wish.precision != "fp32" else 4, libraries)
     with steps.step(f"loading {wish.model} with {runtime}"):
         original = load(wish.model, runtime, wish.trust)
-        sample = read_sample(wish.sample, original.inputs) if wish.sample else random_sample(original.inputs)
+        sample = read_sample(wish.sample, original.inputs, original.columns) if wish.sample else random_sample(original.inputs)
     with steps.step(f"converting to ONNX (opset {wish.opset})"):
         model = _onnx(wish, original, sample)
     if wish.precision != "fp32":

@@ -25,7 +25,10 @@ def _halves(model: Any) -> Any:
     before = _floats(model, TensorProto.FLOAT)
     converted = convert_float_to_float16(model, keep_io_types=True)
     if not before or _floats(converted, TensorProto.FLOAT) == before:
-        raise StartupError("the model has no weights that can be halves (trees and encoders have none): leave --precision out")
+        raise StartupError(
+            "the model has no weights that can be halves (in ONNX trees, linear models and encoders have none): "
+            "leave --precision out"
+        )
     return converted
 
 
@@ -48,5 +51,7 @@ def _integers(model: Any) -> Any:
             target = source
         converted = onnx.load(target)
     if not any(node.op_type in QUANTIZED for node in converted.graph.node):
-        raise StartupError("the model multiplies no matrices that could be integers: leave --precision out")
+        raise StartupError(
+            "the model multiplies no matrices that could be integers (trees and linear models do not): leave --precision out"
+        )
     return converted

@@ -89,7 +89,8 @@ def _output(estimator: Any, name: str, example: Any) -> TensorSpec:
     """Name, datatype and shape of a method's answer, as it is for an example; where there is none, as far as is known."""
     if example is not None:
         try:
-            answer = _method(estimator, name)(example)
+            with np.errstate(all="ignore"):  # a forest's log of 0
+                answer = _method(estimator, name)(example)
             return TensorSpec(name, DATATYPE_OF.get(answer.dtype, "BYTES"), [-1, *answer.shape[1:]])
         except Exception as error:  # the example is a guess
             log.info("%s of an example row: %s: %s; its shape is taken for granted", name, type(error).__name__, error)

@@ -10,6 +10,7 @@ import torch
 
 from kfunc.config.explain import Explain
 from kfunc.conversion.flow import Wish, convert
+from kfunc.conversion.libraries import Libraries
 from tests.runtimes.served import Served
 
 Serve = Callable[..., Served]
@@ -49,7 +50,7 @@ def test_a_converted_network_answers_as_the_original(tmp_path: Path, save: Any, 
     np.save(tmp_path / "rows.npy", ROWS)
     path = save(tmp_path, NET)
     wish = Wish(path, "torch", tmp_path / "m.onnx", tmp_path / "rows.npy", precision, 17, 0.1, False)
-    told = convert(wish, lambda line: None)
+    told = convert(wish, lambda line: None, Libraries())
     assert told.good
     assert told.differences[0].rows == len(ROWS)
     assert (tmp_path / "m.onnx").exists()
@@ -85,7 +86,6 @@ def test_bf16_is_explained(serve: Serve, tmp_path: Path) -> None:
 def test_a_sample_in_another_order_is_given_by_name(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(Weighted(), (torch.zeros(2, 3), torch.zeros(2, 3))), tmp_path / "m.pt")
     np.savez(tmp_path / "rows.npz", second=ROWS, first=ROWS)
-    told = convert(
-        Wish(tmp_path / "m.pt", "torch", tmp_path / "m.onnx", tmp_path / "rows.npz", "fp32", 17, 1e-4, False), lambda line: None
-    )
+    wish = Wish(tmp_path / "m.pt", "torch", tmp_path / "m.onnx", tmp_path / "rows.npz", "fp32", 17, 1e-4, False)
+    told = convert(wish, lambda line: None, Libraries())
     assert told.good

@@ -1,6 +1,7 @@
 """`kfunc convert`: models that their libraries trained, as ONNX, compared with the originals."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops import io as skops_io
 
 from kfunc.cli.convert import convert
+from kfunc.conversion import converters
 from kfunc.errors import ModelLoadError, StartupError
 
 ROWS = np.random.default_rng(7).normal(size=(200, 3))
@@ -97,6 +99,37 @@ def test_each_step_is_told_as_it_happens(tmp_path: Path) -> None:
     ]
     assert result.stdout.splitlines()[0].startswith("predict: largest difference ")
     assert result.stdout.splitlines()[-1].startswith(f"wrote {tmp_path}/other.onnx: ")
+
+
+def test_what_libraries_print_is_shown_at_a_failure_or_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path, LinearRegression().fit(ROWS, VALUES))
+    convert_quietly = converters.CONVERTERS["sklearn"]
+
+    def chatty(*given: Any) -> Any:
+        os.write(2, b"W0000 a warning\n")
+        return convert_quietly(*given)
+
+    monkeypatch.setitem(converters.CONVERTERS, "sklearn", chatty)
+    assert "warning" not in run(path).stderr + capfd.readouterr().err
+    run(path, "--force", "-v")
+    assert capfd.readouterr().err == "W0000 a warning\n"
+    failed = run(path, "--force", "--tolerance", "0", "--sample", _wild(tmp_path))
+    assert failed.return_value == 1
+    assert "The libraries said:\nW0000 a warning\n" in failed.stderr
+
+
+def _wild(folder: Path) -> Path:
+    """Rows on which FP32 and FP64 differ."""
+    np.save(folder / "wild.npy", ROWS * 1e7 / 3)
+    return folder / "wild.npy"
+
+
+def test_a_sample_s_line_of_names_finds_the_model_s_columns(tmp_path: Path) -> None:
+    path = saved(tmp_path, LogisticRegression().fit(pd.DataFrame(ROWS, columns=["a", "b", "c"]), LABELS))
+    (tmp_path / "rows.csv").write_text("label,c,b,a\nyes,1,2,3\n")
+    assert run(path, "--sample", tmp_path / "rows.csv").return_value == 0
 
 
 def test_a_table_with_mixed_columns_is_compared_on_rows_of_its_own(tmp_path: Path) -> None:
