@@ -16,6 +16,7 @@ from kfunc.config.model_addresses import is_remote, parse_address
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.layout import detect, find_models
+from kfunc.handlers.origins import require_libraries
 from kfunc.handlers.registry import RUNTIMES, how_to_install, missing_packages
 from kfunc.handlers.registry import runtime_of as registry_runtime
 
@@ -58,6 +59,7 @@ def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
     variables = {**run_variables(function.run.envs, environ), **_overrides(environ)}
     config = pod.decode({**_overrides(variables), pod.VARIABLE: pod.encode(complete(function, runtime))})
     for model in (config.model, *config.models):
+        require_libraries(model)
         if not is_remote(model.uri):
             _require_model(directory, model, function, file)
         elif model.runtime != "auto":

@@ -31,6 +31,19 @@ KINDS = {
     "models": Kind("models:/name/1", "", r"[^/@]+(/[^/]+|@[^/]+)"),
     "runs": Kind("runs:/id/model", "", r"[^/]+(/.+)?"),
 }
+# What others call them.
+SAME = {
+    **dict.fromkeys(("s3a", "s3n"), "s3"),
+    **dict.fromkeys(("gcs", "google"), "gs"),
+    **dict.fromkeys(("abfs", "abfss", "wasb", "wasbs", "azure", "adl"), "az"),
+    **dict.fromkeys(("huggingface", "hub"), "hf"),
+    **dict.fromkeys(("docker", "registry"), "oci"),
+}
+GIT = ("git", "ssh")
+WAY_OF_GIT = (
+    "name the file by its https: address, as https://raw.githubusercontent.com/OWNER/NAME/COMMIT/model.onnx, "
+    "or put it into the function's folder"
+)
 MLFLOW = ("models", "runs")
 MLFLOW_URI = re.compile(r"(models|runs):/*(.*)")
 SUPPORTED = ", ".join(f"{scheme}:" for scheme in KINDS)
@@ -78,14 +91,20 @@ def parse_address(uri: str) -> ModelAddress:
         match = SCHEME.match(uri)
         scheme = match[1].lower() if match else ""
         if scheme not in KINDS:
-            raise AddressFault(
-                f'"{scheme}:" is not supported: a model is a file or folder',
-                f"give a path, or one of pvc:, {SUPPORTED}",
-            )
+            raise AddressFault(f'"{scheme}:" is not supported: a model is a file or folder', _way(scheme))
         host, _, path = uri[len(scheme) + 3 :].partition("/")
         address = ModelAddress(scheme, host, path.strip("/") if scheme not in ("http", "https") else path)
     _check(address)
     return address
+
+
+def _way(scheme: str) -> str:
+    """What to write instead of an address of an unknown kind."""
+    if scheme in SAME:
+        return f"write it as {KINDS[SAME[scheme]].example}"
+    if scheme.partition("+")[0] in GIT:
+        return WAY_OF_GIT
+    return f"give a path, or one of pvc:, {SUPPORTED}"
 
 
 def _check(address: ModelAddress) -> None:

@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.registry import REFUSED, RUNTIMES, SPARK, is_model, marked_runtime, runtime_of
+from kfunc.handlers.registry import NOT_UNPACKED, REFUSED, RUNTIMES, SPARK, is_model, marked_runtime, runtime_of
 
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -22,6 +23,7 @@ FOREIGN_CODE = (
     "holds a handler.py, which comes from elsewhere and would be run: if the code is yours, set model.runtime to python "
     "(or torch, for weights of its class), or model.trust: true and model.digest"
 )
+ONE_OF_THEM = "name the one that is meant at model.uri (of a folder elsewhere at model.files)"
 RUN_CODE = ("python", "torch")  # what handler.py is the model of, and beside whose weights it is imported
 
 
@@ -37,12 +39,16 @@ class Wanted(Struct, frozen=True):
 
 
 class FoundModel(Struct, frozen=True):
-    """One version of one model; `path` is a file, or a folder that is a model as a whole."""
+    """One version of one model; `path` is a file, or a folder that is a model as a whole.
+
+    `beside` are the models in the same folder that are not served: `path` is named `model`.
+    """
 
     name: str
     version: str
     path: Path
     runtime: str
+    beside: tuple[str, ...] = ()
 
 
 def find_models(path: Path, name: str, version: str, runtime: str = "auto", *, code: bool = True) -> list[FoundModel]:
@@ -90,21 +96,30 @@ def detect(path: Path | str) -> tuple[str, str]:
         return runtimes[0], f"the folder holds {len(found)} models or versions of it"
     file = found[0].path
     name = next(mark for mark in RUNTIMES[runtimes[0]].marks if (file / mark).is_file()) if file.is_dir() else file.name
-    return runtimes[0], f"the folder holds {'a ' if name == HANDLER else ''}{name}"
+    return runtimes[0], f"the folder holds {'a ' if name == HANDLER else ''}{name}{not_served(found[0])}"
+
+
+def not_served(model: FoundModel) -> str:
+    """What lies beside a model, as the end of a line about it."""
+    if not model.beside:
+        return ""
+    return f"; {', '.join(model.beside)} beside it {'is' if len(model.beside) == 1 else 'are'} not served"
 
 
 def _versions(folder: Path, name: str, version: str, wanted: Wanted) -> list[FoundModel]:
     """The versions of the model that `folder` is of; empty if it is no model's."""
     single = _model_in(folder, wanted)
-    if single is not None:
-        return [_found(name, version, single, wanted)]
     numbered = sorted((each for each in _folders(folder) if VERSION.fullmatch(each.name)), key=lambda each: int(each.name))
+    if single is not None:
+        if single != folder and any(_model_in(each, wanted) for each in numbered):
+            raise ModelLoadError(f"{folder}: holds a model, {single.name}, and versions, {_names(numbered)}; {ONE_OF_THEM}")
+        return [_beside(_found(name, version, single, wanted), wanted)]
     found = []
     for each in numbered:
         path = _model_in(each, wanted)
         if path is None:
             raise _nothing(each)
-        found.append(_found(name, each.name, path, wanted))
+        found.append(_beside(_found(name, each.name, path, wanted), wanted))
     return found
 
 
@@ -119,12 +134,21 @@ def _model_in(folder: Path, wanted: Wanted) -> Path | None:
 
 
 def _file_in(folder: Path, runtime: str) -> Path | None:
-    files = sorted(each for each in folder.iterdir() if each.is_file() and is_model(each, runtime))
+    files = _files(folder, runtime)
     named = [each for each in files if each.stem == "model"]
     if len(files) > 1 and len(named) != 1:
-        names = ", ".join(each.name for each in files)
-        raise ModelLoadError(f"{folder}: holds several models: {names}; keep one, or give each a folder of its own")
+        raise ModelLoadError(
+            f"{folder}: holds several models: {_names(files)}; {ONE_OF_THEM}, or give each a folder of its own"
+        )
     return next(iter(named or files), None)
+
+
+def _files(folder: Path, runtime: str) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_file() and is_model(each, runtime))
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join(each.name for each in paths)
 
 
 def _found(name: str, version: str, path: Path, wanted: Wanted) -> FoundModel:
@@ -132,6 +156,14 @@ def _found(name: str, version: str, path: Path, wanted: Wanted) -> FoundModel:
     if runtime == "auto":
         runtime = (path.is_dir() and wanted.marked(path)) or runtime_of(path)[0]
     return FoundModel(name, version, path, runtime)
+
+
+def _beside(model: FoundModel, wanted: Wanted) -> FoundModel:
+    """With the other models in its folder: only one that is named `model` has any."""
+    if model.path.stem != "model" or model.path.is_dir():
+        return model
+    others = [each.name for each in _files(model.path.parent, wanted.runtime) if each != model.path]
+    return replace(model, beside=tuple(others))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -145,4 +177,9 @@ def _nothing(folder: Path) -> ModelLoadError:
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in REFUSED:
             return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")
+    from kfunc.storage.archives import is_archive  # start-up time
+
+    for each in sorted(folder.iterdir()):
+        if is_archive(each.name) and each.is_file():
+            return ModelLoadError(f"{each}: is an archive; {NOT_UNPACKED}")
     return ModelLoadError(f"{folder}: holds no model; {', '.join(MARKS)} or one file of {', '.join(SUFFIXES)} is expected")

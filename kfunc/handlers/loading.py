@@ -1,5 +1,6 @@
 """Finds and loads the models of a function: fetched, found in their folders, opened. Blocking; runs in threads."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.origins import Origins
 from kfunc.handlers.slots import Load, Loaded, Served
 from kfunc.handlers.stages import Stage
+
+log = logging.getLogger("kfunc.model")
 
 if TYPE_CHECKING:
     from kfunc.handlers.layout import FoundModel
@@ -96,12 +99,16 @@ class Loader:
 
     def _found(self, source: PodModel, files: LocalFiles) -> "list[FoundModel]":
         """What lies at a model's place on this machine; code from elsewhere is none that anybody asked for."""
-        from kfunc.handlers.layout import find_models
+        from kfunc.handlers.layout import find_models, not_served
 
         path = Path(files.model.uri.removeprefix("file://"))
         vouched = source.trust and source.digest is not None
         code = vouched or not self.origins.is_remote(source)
-        return find_models(path, source.name, source.version, source.runtime, code=code)
+        found = find_models(path, source.name, source.version, source.runtime, code=code)
+        for each in found:
+            if each.beside:
+                log.warning("model %s: %s is served%s", each.name, each.path.name, not_served(each))
+        return found
 
     def _settings(self, files: LocalFiles, found: "FoundModel") -> PodConfig:
         own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}

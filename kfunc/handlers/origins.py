@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kfunc.config.model_addresses import is_remote
+from kfunc.config.model_addresses import AddressFault, is_remote, parse_address
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache
 from kfunc.errors import ModelLoadError, NotFetched
@@ -55,7 +55,7 @@ class Origins:
             version = signature(path_of(model)) if model.refresh_s else ""
             return self._unsealed(LocalFiles(self._local(model), version), stage)
         try:
-            fetched = self._ask(lambda fetcher: fetcher.fetch(_wish(model), stage.follow(model.name)))
+            fetched = self._ask(model, lambda fetcher: fetcher.fetch(_wish(model), stage.follow(model.name)))
         finally:
             stage.enter("loading")
         # A file's digest is checked again when it is opened: pickles are opened only so.
@@ -70,14 +70,14 @@ class Origins:
         """Which version is at the model's URI now. Raises ModelLoadError where it cannot be asked."""
         if not is_remote(model.uri):
             return signature(path_of(model))
-        return self._ask(lambda fetcher: fetcher.version_of(_wish(model)))
+        return self._ask(model, lambda fetcher: fetcher.version_of(_wish(model)))
 
     def members(self, model: PodModel) -> list[PodModel]:
         """The models of a folder elsewhere, each with a URI of its own; none where it is a single model's."""
         from kfunc.handlers.layout import NAME, SUFFIXES, VERSION
 
         names: dict[str, None] = {}
-        for file in self._ask(lambda fetcher: fetcher.files_of(_wish(model))):
+        for file in self._ask(model, lambda fetcher: fetcher.files_of(_wish(model))):
             name, slash, _ = file.partition("/")
             if not slash and (name == "handler.py" or name.lower().endswith(SUFFIXES)):
                 return []
@@ -101,6 +101,7 @@ class Origins:
         model = files.model
         if not model.sealed:
             return files
+        require_libraries(model)
         from kfunc.storage.credentials import Credentials
         from kfunc.storage.unsealing import forget, unsealed
 
@@ -116,10 +117,11 @@ class Origins:
         # In a thread: to free memory takes its time, and the event loop lets go.
         return LocalFiles(opened, files.version, lambda: threading.Thread(target=forget, args=(path,)).start())
 
-    def _ask(self, ask: "Callable[[Fetcher], T]") -> "T":
+    def _ask(self, model: PodModel, ask: "Callable[[Fetcher], T]") -> "T":
         """What the storage says. Raises NotFetched, and ModelLoadError for what will not change while the version does not."""
         from kfunc.storage.fetching import Wrong
 
+        require_libraries(model)
         try:
             return ask(self._open())
         except Wrong:
@@ -147,6 +149,26 @@ def cache_folder(settings: ModelCache) -> Path:
     if not os.path.isabs(usual):
         raise ModelLoadError("there is no home folder for the cache of models: inference.model_cache.path names a folder")
     return Path(usual, "kfunc", "models")
+
+
+def require_libraries(model: PodModel) -> None:
+    """What fetches and decrypts the model is installed. Raises ModelLoadError."""
+    needed = {"a sealed model": ("cryptography", "sealed")} if model.sealed else {}
+    if is_remote(model.uri):
+        try:
+            address = parse_address(model.uri)
+        except AddressFault as fault:
+            raise ModelLoadError(f"inference.model.uri: {fault}") from None
+        needed |= {f"{address.scheme}:": (address.kind.library, address.kind.extra)} if address.kind.library else {}
+    if not needed:
+        return
+    from importlib.util import find_spec  # start-up time
+
+    from kfunc.handlers.registry import how_to_install
+
+    for what, (library, extra) in needed.items():
+        if find_spec(library) is None:
+            raise ModelLoadError(f"{what} needs {library}, not installed here: {how_to_install(extra)}")
 
 
 def path_of(model: PodModel) -> Path:

@@ -89,6 +89,7 @@ RUNTIMES = {
 REFUSED = {
     ".params": "MXNet is not maintained any more: export the model to ONNX with mxnet.onnx.export_model, where MXNet is",
 }
+NOT_UNPACKED = "only what is fetched is unpacked: unpack it (tar xf, unzip), and name the folder or file at model.uri"
 SPARK = "a model of Spark, which needs Spark: write it as PMML or ONNX where it was trained (docs/convert.md)"
 HEAD_BYTES = 4096
 
@@ -110,7 +111,7 @@ def runtime_of(file: Path | str) -> tuple[str, str]:
     from kfunc.storage.archives import is_archive  # start-up time
 
     if is_archive(path.name) and path.is_file():
-        raise ModelLoadError(f"{path.name}: is an archive; only what is fetched is unpacked: unpack it, and name the folder")
+        raise ModelLoadError(f"{path.name}: is an archive; {NOT_UNPACKED}")
     raise _unknown(path, suffix)
 
 

@@ -169,6 +169,11 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "deploy.options.resources.limits.concurrency", "with 10 requests at once, no batch of 32 can fill",
      "at least inference.batcher.max_batch_size, which is 32"),
     # The model.
+    (URI % "git://host/m.git", 1, 26, "inference.model.uri", '"git:" is not supported: a model is a file or folder',
+     "name the file by its https: address, as https://raw.githubusercontent.com/OWNER/NAME/COMMIT/model.onnx, or put it into "
+     "the function's folder"),
+    (URI % "gcs://bucket/m.onnx", 1, 26, "inference.model.uri", '"gcs:" is not supported: a model is a file or folder',
+     "write it as gs://bucket/models/iris"),
     (URI % "ftp://host/m.onnx", 1, 26, "inference.model.uri", '"ftp:" is not supported: a model is a file or folder',
      "give a path, or one of pvc:, http:"),
     (URI % "s3:///m.onnx", 1, 26, "inference.model.uri", "the bucket is missing", "write it as s3://bucket"),

@@ -59,12 +59,19 @@ def test_a_runtime_of_func_yaml_finds_only_its_own_files(
     assert found(lay(tmp_path, *files), runtime) == models
 
 
+def test_what_lies_beside_a_file_that_is_named_model_is_told(tmp_path: Path) -> None:
+    lay(tmp_path, "model.onnx", "a.onnx", "b.onnx", "notes.txt")
+    assert detect(tmp_path)[1] == "the folder holds model.onnx; a.onnx, b.onnx beside it are not served"
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ([], "holds no model; handler.py, "),
-        (["a.onnx", "b.onnx"], "holds several models: a.onnx, b.onnx; keep one, or give each a folder of its own"),
+        (["a.onnx", "b.onnx"], "holds several models: a.onnx, b.onnx; name the one that is meant at model.uri"),
+        (["b.onnx", "1/a.onnx"], "holds a model, b.onnx, and versions, 1; name the one that is meant at model.uri"),
         (["1/model.onnx", "2/"], "2: holds no model; "),
+        (["m.tar.gz"], "m.tar.gz: is an archive; only what is fetched is unpacked: unpack it (tar xf, unzip), and name the"),
         (["iris/1/a.onnx", "iris/1/b.skops"], "1: holds several models: a.onnx, b.skops"),
         (["iris/model.onnx", "notes/x.txt"], "notes: holds no model; "),
         (["net.params"], "net.params: MXNet is not maintained any more: export the model to ONNX"),

@@ -18,6 +18,7 @@ import pytest
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import Loading, ModelLoadError
+from kfunc.handlers.origins import require_libraries
 from kfunc.handlers.repository import Repository
 from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
@@ -108,6 +109,27 @@ def test_readiness_says_how_far_the_download_is(make: Make, web: WebServer) -> N
     asyncio.run(play())
 
 
+def test_readiness_says_why_the_storage_is_asked_again(make: Make, web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        repository = make(web.put("/m.onnx", CONTENT))
+        web.statuses = [503]
+        opening = asyncio.ensure_future(repository.open())
+        told: list[str] = []
+        while not opening.done():
+            try:
+                repository.require_ready()
+            except Loading as error:
+                told.append(error.message)
+            await asyncio.sleep(0.01)
+        await opening
+        why = f"asking the storage: {web.url}/m.onnx: answers 503; trying again in 0.2 s (2 of 9)"
+        assert f"the model iris is loading: {why}" in told
+        assert f"model iris: {why}" in caplog.text
+        repository.close()
+
+    asyncio.run(play())
+
+
 def test_of_a_prefix_only_the_model_that_is_asked_for_is_fetched(
     make: Make, loads: Loads, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,11 +151,11 @@ def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebSer
         repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=5), refresh_s=0.02)
         await repository.open()
         await ask(repository, "wine")
-        hub(web, monkeypatch, "iris", "rose")
+        hub(web, monkeypatch, "iris", "rose", commit="c1")
         await until(lambda: "rose" in repository.names)
         assert await ask(repository, "rose") == "1"
         assert repository.find("wine", "").model is None
-        hub(web, monkeypatch, "iris", "rose", "wine")
+        hub(web, monkeypatch, "iris", "rose", "wine", commit="c2")
         await until(lambda: repository.find("wine", "").model is not None)
         assert await ask(repository, "wine") == "1"
         repository.close()
@@ -329,3 +351,25 @@ def tarred(folder: Path) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.add(folder, ".")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (PodModel(uri="s3://b/m.onnx"), r"s3: needs obstore, not installed here: pip install .*\[object-storage\]'"),
+        (PodModel(uri="az://b/m.onnx"), r"az: needs obstore, not installed here: pip install .*\[object-storage\]'"),
+        (PodModel(uri="./m.onnx.sealed", sealed=True), r"a sealed model needs cryptography, .*: pip install .*\[sealed\]'"),
+    ],
+)
+def test_a_package_that_a_model_s_place_needs_is_told_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, model: PodModel, reason: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelLoadError, match=reason):
+        require_libraries(model)
+
+
+@pytest.mark.parametrize("uri", ["./m.onnx", "hf://owner/model", "https://h/m.onnx", "oci://h/m:1", "models:/m/1"])
+def test_other_places_need_nothing_more(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    require_libraries(PodModel(uri=uri))
