@@ -369,7 +369,7 @@ OTHERWISE = """\
 inference:
   model: {uri: m.onnx}
   scaling: {resource_metric: cpu}
-  explain: {method: lime, background: usual.npy, background_rows: 9, samples: 99, output: p, attribution: saliency}
+  explain: {method: lime, background: usual.npy, background_rows: 9, samples: 99, seed: 7, output: p, attribution: saliency}
   residency: {max_bytes: 400000000, max_models: 50, pinned: [iris], wait_s: 2}
 """
 CANARY = """
