@@ -180,11 +180,19 @@ class NotFetched(ModelLoadError):
 
 
 class ClusterError(KfuncError):
-    """The cluster refused something or cannot be reached: `code` is its API's HTTP status, 0 where it gave none."""
+    """The cluster refused something or cannot be reached: `code` is its API's HTTP status, 0 where it gave none.
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    `is_locked_out`: it does not know the user, or the user has not the right; asking again does not help.
+    """
+
+    def __init__(self, message: str, code: int = 0, *, is_locked_out: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.is_locked_out = code, is_locked_out
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it may be over in a moment: no answer, an error of the API's own, or more requests than it takes now."""
+        return not 0 < self.code < 500 or self.code == 429
 
 
 class Problem:

@@ -1,24 +1,30 @@
 """`kfunc rollout pause`, `resume`, `promote`, `abort`, `drive`: what people tell a rollout that is under way."""
 
+import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
-from kfunc.errors import ClusterError
-
-if TYPE_CHECKING:
-    from kfunc.cluster.connection import Cluster
-    from kfunc.rollout.record import Record
-    from kfunc.rollout.state import Rollout
-    from kfunc.rollout.store import ConfigMapStore
+from kfunc.cli.rollout_driving import FAILED, TRY_AGAIN, finish
+from kfunc.cli.rollout_driving import drive as run
+from kfunc.cli.rollout_status import follow
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.lock import Lock
+from kfunc.errors import ClusterError, KfuncError
+from kfunc.rollout import commands
+from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.driver import Conflict, Taken
+from kfunc.rollout.record import Record
+from kfunc.rollout.recovering import recovered
+from kfunc.rollout.starting import begin
+from kfunc.rollout.state import Rollout
+from kfunc.rollout.store import ConfigMapStore
 
 TRIES = 20
-UNREACHABLE = 4
-"""Exit status of `drive` where the cluster was lost, or a driver that may be dead has its time yet: the Job is to try again."""
 
-Command = Callable[["Rollout", float], "Rollout"]
+Command = Callable[[Rollout, float], Rollout]
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout pause iris")
@@ -26,9 +32,6 @@ Command = Callable[["Rollout", float], "Rollout"]
 @cluster_options
 def pause(function: str, namespace: str, context: str, output: str) -> int:
     """Stay at the present step until `resume`. What breaks a bound is still taken back."""
-    from kfunc.cli.rollout_driving import finish
-    from kfunc.rollout import commands
-
     _, store, _ = _told(function, namespace, context, commands.pause)
     return finish(store, output == "json")
 
@@ -41,8 +44,6 @@ def resume(function: str, namespace: str, context: str, output: str) -> int:
 
     A comparison that has shown its result is counted on until it is ended; Ctrl-C leaves it.
     """
-    from kfunc.rollout import commands
-
     cluster, store, record = _told(function, namespace, context, commands.resume)
     return _follow(cluster, store, record, output == "json", stay=commands.is_shown(record.rollout))
 
@@ -53,9 +54,8 @@ def resume(function: str, namespace: str, context: str, output: str) -> int:
 @cluster_options
 def promote(function: str, variant: str, namespace: str, context: str, output: str) -> int:
     """Give everything to the new revision now, whatever the analysis says. Blue/green: the switch."""
-    from kfunc.rollout import commands
 
-    def command(rollout: "Rollout", now: float) -> "Rollout":
+    def command(rollout: Rollout, now: float) -> Rollout:
         return commands.promoted(rollout, variant, now)
 
     return _follow(*_told(function, namespace, context, command), output == "json")
@@ -70,24 +70,18 @@ def abort(function: str, reason: str, namespace: str, context: str, output: str)
 
     Where requests are split and no rollout is under way, everything goes to the revision with the plain address.
     """
-    from kfunc.rollout import commands
-
     cluster, store = _store(function, namespace, context)
     record = store.read()
     found = _recovered(cluster, store) if record is None or record.rollout.has_ended else None
     if found is None:
         found = _changed(store, lambda rollout, now: commands.aborted(rollout, reason, now))
-    _follow(cluster, store, found, output == "json")
+    status = _follow(cluster, store, found, output == "json")
     ended = store.read()
-    return 0 if ended is not None and ended.rollout.phase == "rolled-back" else 1
+    return 0 if ended is not None and ended.rollout.phase == "rolled-back" else status or FAILED
 
 
-def _recovered(cluster: "Cluster", store: "ConfigMapStore") -> "Record | None":
+def _recovered(cluster: Cluster, store: ConfigMapStore) -> Record | None:
     """The record of a way back that has just begun, where requests are split and no record says why. Raises Locked."""
-    from kfunc.cluster.lock import Lock
-    from kfunc.rollout.recovering import recovered
-    from kfunc.rollout.starting import begin
-
     holder = holder_name()
     with Lock(cluster, store.function, store.namespace, f"kfunc rollout abort ({holder})"):
         found = recovered(cluster, store.function, store.namespace, store.now())
@@ -99,47 +93,40 @@ def _recovered(cluster: "Cluster", store: "ConfigMapStore") -> "Record | None":
 @click.option("--stay", is_flag=True, help="Wait for people, too, and end only with the rollout.")
 @cluster_options
 def drive(function: str, stay: bool, namespace: str, context: str, output: str) -> int:
-    """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: the cluster was lost."""
-    from kfunc.cli.rollout_driving import drive as run
-    from kfunc.rollout.driver import Taken
-
+    """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: try again."""
     cluster, store = _store(function, namespace, context)
     try:
         return run(cluster, _record(store), holder_name(), as_json=output == "json", stay=stay)
     except (ClusterError, Taken) as error:
         click.echo(f"error: {error.message}", err=True)
-        return UNREACHABLE
+    except KfuncError:
+        raise
+    except Exception:  # 1 would say that it was rolled back, and the Job would leave it for good
+        traceback.print_exc()
+    return TRY_AGAIN
 
 
-def _store(function: str, namespace: str, context: str) -> tuple["Cluster", "ConfigMapStore"]:
-    from kfunc.rollout.store import ConfigMapStore
-
+def _store(function: str, namespace: str, context: str) -> tuple[Cluster, ConfigMapStore]:
     cluster = connect(context)
     meant = named(function, namespace, cluster)
     return cluster, ConfigMapStore(cluster, meant.name, meant.namespace)
 
 
-def _record(store: "ConfigMapStore") -> "Record":
-    from kfunc.rollout.commands import RolloutRefused
-
+def _record(store: ConfigMapStore) -> Record:
     record = store.read()
     if record is None:
         raise RolloutRefused("there was no rollout of this function; `kfunc rollout start` begins one")
     return record
 
 
-def _told(function: str, namespace: str, context: str, command: Command) -> tuple["Cluster", "ConfigMapStore", "Record"]:
+def _told(function: str, namespace: str, context: str, command: Command) -> tuple[Cluster, ConfigMapStore, Record]:
     """The record as the command changes it. Raises RolloutRefused."""
     cluster, store = _store(function, namespace, context)
     return cluster, store, _changed(store, command)
 
 
-def _changed(store: "ConfigMapStore", command: Command) -> "Record":
+def _changed(store: ConfigMapStore, command: Command) -> Record:
     """Change the state as the command says; a driver that writes at the same time is let before. Raises RolloutRefused."""
-    from msgspec.structs import replace
-
-    from kfunc.rollout.driver import Conflict
-
     for _ in range(TRIES):
         record = _record(store)
         changed = command(record.rollout, store.now())
@@ -152,12 +139,8 @@ def _changed(store: "ConfigMapStore", command: Command) -> "Record":
     raise Conflict("the rollout is changed by others all the time; try again")
 
 
-def _follow(cluster: "Cluster", store: "ConfigMapStore", record: "Record", as_json: bool, stay: bool = False) -> int:
+def _follow(cluster: Cluster, store: ConfigMapStore, record: Record, as_json: bool, stay: bool = False) -> int:
     """Drive it where nobody does, else say what its driver does, until it ends or (unless we `stay`) rests."""
-    from kfunc.cli.rollout_driving import drive as run
-    from kfunc.cli.rollout_driving import finish
-    from kfunc.cli.rollout_status import follow
-
     if record.rollout.has_ended:
         return finish(store, as_json)
     told = max(0, len(record.rollout.events) - 1)

@@ -8,7 +8,6 @@ from types import FrameType
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from kfunc.cli.console import in_a_row
 from kfunc.cli.rollout_showing import document, event_line, headline, report
@@ -16,13 +15,14 @@ from kfunc.cluster.applying import Outcome, remove_unused
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
 from kfunc.errors import ClusterError
-from kfunc.rollout.driver import Drive
-from kfunc.rollout.record import Record
+from kfunc.rollout.driver import Drive, Stuck
+from kfunc.rollout.record import Record, to_config_map
 from kfunc.rollout.state import Event, Rollout, Seen
 from kfunc.rollout.store import ConfigMapStore
 from kfunc.rollout.worlds import world_of
 
-FAILED = 1
+FAILED, TRY_AGAIN = 1, 4
+"""Exit statuses: it was rolled back; the cluster was lost or does not take up the end, or another driver has its time yet."""
 PROGRESS_S = 10.0
 
 
@@ -48,6 +48,12 @@ class Teller:
                 click.echo(event_line(event))
             self._last = new[-1]
         self._progress(rollout, seen)
+
+    def removed(self, outcome: Outcome) -> None:
+        """Told of what was tidied up."""
+        if not self._as_json:
+            self._clear()
+            click.echo(outcome)
 
     def _progress(self, rollout: Rollout, seen: Seen) -> None:
         if rollout.has_ended:
@@ -81,10 +87,16 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     rollout = record.rollout
     store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
     world = world_of(cluster, rollout)
-    driver = Drive(store, world, holder, cluster.now, stay=stay)
+    teller = Teller(as_json, rollout.events[:told], cluster.now)
+    driver = Drive(store, world, holder, cluster.now, stay=stay, tidy=lambda ended: tidy(cluster, ended, teller.removed))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        ended = driver.run(Teller(as_json, rollout.events[:told], cluster.now))
+        driver.run(teller)
+    except Stuck as stuck:
+        click.echo(f"error: {stuck.message}", err=True)
+        if as_json:
+            finish(store, as_json)
+        return TRY_AGAIN
     except KeyboardInterrupt:
         driver.leave()
         if not as_json:
@@ -93,23 +105,18 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     finally:
         world.close()
         signal.signal(signal.SIGTERM, before)
-    if ended.has_ended:
-        tidy(cluster, replace(record, rollout=ended), as_json)
     return finish(store, as_json)
 
 
-def tidy(cluster: Cluster, record: Record, as_json: bool) -> None:
+def tidy(cluster: Cluster, record: Record, told: Callable[[Outcome], None]) -> None:
     """Remove what nothing asks for any more, and revisions by their policy; a rollout that is done does not fail for them."""
     for remove in (_unused, _old_revisions):
         try:
-            removed = remove(cluster, record)
+            for outcome in remove(cluster, record):
+                told(outcome)
         except ClusterError as error:
             way = "kfunc deploy" if remove is _unused else f"kfunc revisions {record.rollout.function} --prune"
             click.echo(f"something that nothing needs may be left: {error.message}; {way} removes it", err=True)
-            continue
-        if not as_json:
-            for outcome in removed:
-                click.echo(outcome)
 
 
 def _unused(cluster: Cluster, record: Record) -> list[Outcome]:
@@ -129,7 +136,8 @@ def _old_revisions(cluster: Cluster, record: Record) -> list[Outcome]:
     rollout = record.rollout
     if rollout.mode != "knative":
         return []
-    return collect(cluster, rollout.function, rollout.namespace, rollout.settings.keep_revisions)
+    keep = rollout.settings.keep_revisions
+    return collect(cluster, rollout.function, rollout.namespace, keep, record=to_config_map(record))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from kfunc.cli.function import find
 from kfunc.cli.render import parse_image
 from kfunc.config.complete import namespace_of
+from kfunc.config.function import Function
 from kfunc.config.load import load_function
 from kfunc.manifests.rollout_job import rollout_job
 from kfunc.manifests.yaml_text import write
@@ -32,6 +33,14 @@ def job(directory: Path, image: str, namespace: str) -> int:
         more.append(traffic.gateway_namespace)
     if traffic is not UNSET and traffic.analysis.prometheus.startswith("service:"):
         more.append(traffic.analysis.prometheus.removeprefix("service:").partition("/")[0])
-    manifests = rollout_job(function.name, namespace or namespace_of(function), image, secrets.token_hex(4), sorted(set(more)))
+    place, secret = namespace or namespace_of(function), log_secret(function)
+    manifests = rollout_job(function.name, place, image, secrets.token_hex(4), sorted(set(more)), secret)
     click.echo("---\n".join(write(manifest) for manifest in manifests), nl=False)
     return 0
+
+
+def log_secret(function: Function) -> str:
+    """The Secret with the variables for the object store of the log that is sent again; empty where there is no such log."""
+    traffic = function.inference.traffic
+    load = UNSET if traffic is UNSET else traffic.analysis.load
+    return function.inference.storage.env_secret if load is not UNSET and "://" in load.source else ""

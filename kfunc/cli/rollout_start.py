@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,13 +11,20 @@ from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.cli.planning import plan_for
 from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.render import parse_image
+from kfunc.cli.rollout_driving import drive, finish
+from kfunc.cli.rollout_job import log_secret
+from kfunc.cluster.connection import Cluster
+from kfunc.cluster.lock import Lock
 from kfunc.errors import StartupError
+from kfunc.manifests.plan import Plan
+from kfunc.manifests.rollout_job import rollout_job
 from kfunc.manifests.split import traffic_of
-
-if TYPE_CHECKING:
-    from kfunc.cluster.connection import Cluster
-    from kfunc.manifests.plan import Plan
-    from kfunc.rollout.record import Record
+from kfunc.rollout.load import SYNTHETIC, replayed
+from kfunc.rollout.objects import by_key
+from kfunc.rollout.record import Record
+from kfunc.rollout.starting import NothingToDo, begin, plan_rollout, refuse_early
+from kfunc.rollout.store import ConfigMapStore
+from kfunc.rollout.undoing import plan_undo
 
 START = """\b
 Example:
@@ -53,19 +59,17 @@ def start(
     The command drives the rollout until it has ended, or until somebody has to say something. Exit status 1
     where it was rolled back; the reason is said. Whoever else starts one meanwhile is refused.
     """
-    from kfunc.rollout.starting import NothingToDo, plan_rollout, refuse_early
-    from kfunc.rollout.store import ConfigMapStore
-
     cluster = connect(context)
     plan = plan_for(directory, source.release, namespace, cluster)
     refuse_early(cluster, plan, ConfigMapStore(cluster, plan.name, plan.namespace), cluster.now())
     check_load(plan, detach or bool(job_image))
     plan = with_image(plan, directory, source)
 
-    def make() -> "Record":
+    def make() -> Record:
         return plan_rollout(cluster, plan, cluster.now())
 
-    run = Run(cluster, plan.name, plan.namespace, detach=detach, job_image=job_image, as_json=output == "json")
+    as_json, secret = output == "json", log_secret(plan.function)
+    run = Run(cluster, plan.name, plan.namespace, as_json, detach, job_image, secret)
     try:
         return run.begun(make, "start")
     except NothingToDo as nothing:
@@ -80,13 +84,10 @@ def start(
 @cluster_options
 def undo(function: str, revision: str, namespace: str, context: str, output: str) -> int:
     """Give everything to the revision that had the traffic before, as soon as it is ready; once more: forward again."""
-    from kfunc.rollout.store import ConfigMapStore
-    from kfunc.rollout.undoing import plan_undo
-
     cluster = connect(context)
     meant = named(function, namespace, cluster)
 
-    def make() -> "Record":
+    def make() -> Record:
         last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
         return plan_undo(cluster, meant.name, meant.namespace, last, revision, cluster.now())
 
@@ -96,21 +97,16 @@ def undo(function: str, revision: str, namespace: str, context: str, output: str
 class Run(Struct, frozen=True):
     """A rollout that is to begin, and who drives it then."""
 
-    cluster: "Cluster"
+    cluster: Cluster
     function: str
     namespace: str
     as_json: bool = False
     detach: bool = False
     job_image: str = ""
+    secret: str = ""
 
-    def begun(self, make: Callable[[], "Record"], command: str) -> int:
+    def begun(self, make: Callable[[], Record], command: str) -> int:
         """Begin what `make` plans, and drive it unless somebody else shall; the exit status. Raises Locked."""
-        from kfunc.cli.rollout_driving import drive, finish
-        from kfunc.cluster.lock import Lock
-        from kfunc.manifests.rollout_job import rollout_job
-        from kfunc.rollout.starting import begin
-        from kfunc.rollout.store import ConfigMapStore
-
         store = ConfigMapStore(self.cluster, self.function, self.namespace)
         elsewhere = self.detach or bool(self.job_image)
         holder = holder_name()
@@ -121,16 +117,14 @@ class Run(Struct, frozen=True):
         if not elsewhere:
             return drive(self.cluster, begun, holder, as_json=self.as_json)
         if self.job_image:
-            job = rollout_job(self.function, self.namespace, self.job_image, begun.rollout.id, _elsewhere(begun))
-            for manifest in job:
+            where = self.function, self.namespace, self.job_image
+            for manifest in rollout_job(*where, begun.rollout.id, _elsewhere(begun), self.secret):
                 self.cluster.apply(manifest, force=True)
         return finish(store, self.as_json)
 
 
-def check_load(plan: "Plan", elsewhere: bool) -> None:
+def check_load(plan: Plan, elsewhere: bool) -> None:
     """The log to be sent again is there, and where the rollout is driven. Raises StartupError."""
-    from kfunc.rollout.load import SYNTHETIC, replayed
-
     load = traffic_of(plan).analysis.load
     if load is UNSET or load.source == SYNTHETIC:
         return
@@ -141,10 +135,8 @@ def check_load(plan: "Plan", elsewhere: bool) -> None:
     replayed(load.source)
 
 
-def _elsewhere(record: "Record") -> list[str]:
+def _elsewhere(record: Record) -> list[str]:
     """Other namespaces that the rollout has to do with: the gateway's, Prometheus'."""
-    from kfunc.rollout.objects import by_key
-
     own = record.rollout.namespace
     places = [namespace for _, namespace, _ in by_key(record.objects.promoted)]
     prometheus = record.rollout.settings.analysis.prometheus

@@ -3,19 +3,18 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from kfunc.cli.on_cluster import cluster_options, connect, named
+from kfunc.cli.rollout_showing import document, event_line, report
 from kfunc.errors import ClusterError
-
-if TYPE_CHECKING:
-    from kfunc.rollout.driver import Store
-    from kfunc.rollout.record import Record
-    from kfunc.rollout.state import Event
-    from kfunc.rollout.store import ConfigMapStore
+from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.driver import Store
+from kfunc.rollout.record import Record
+from kfunc.rollout.state import Event
+from kfunc.rollout.store import ConfigMapStore
 
 LOOK_S, OUTAGE_S = 1.0, 30.0
 
@@ -25,8 +24,6 @@ LOOK_S, OUTAGE_S = 1.0, 30.0
 @cluster_options
 def status(function: str, namespace: str, context: str, output: str) -> int:
     """Show the rollout that is under way, or the last one."""
-    from kfunc.cli.rollout_showing import document, report
-
     store, record = _record(function, namespace, context)
     now = store.now()
     click.echo(msgspec.json.encode(document(record, now)) if output == "json" else report(record, now))
@@ -41,8 +38,6 @@ def watch(function: str, namespace: str, context: str, output: str) -> int:
 
     Exit status 1 where it was rolled back. With --output json one line for each change.
     """
-    from kfunc.cli.rollout_showing import document, event_line, report
-
     store, record = _record(function, namespace, context)
     shown: object = None
     said: list[Event] = []
@@ -65,23 +60,19 @@ def watch(function: str, namespace: str, context: str, output: str) -> int:
         record = _still_there(store)
 
 
-def _still_there(store: "ConfigMapStore") -> "Record":
+def _still_there(store: ConfigMapStore) -> Record:
     """The record, a moment later. Raises RolloutRefused where it is gone, as when somebody deletes the function."""
-    from kfunc.rollout.commands import RolloutRefused
-
     record = patient_read(store)
     if record is None:
         raise RolloutRefused(f"the rollout of {store.function} is gone: somebody has deleted the function, or its record")
     return record
 
 
-def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool, stay: bool) -> "Record | None":
+def follow(store: ConfigMapStore, known: list[Event], as_json: bool, stay: bool) -> Record | None:
     """Say what another driver does until it ends or (unless we `stay`) rests; the record where that driver is lost.
 
     Raises RolloutRefused where the rollout is gone.
     """
-    from kfunc.cli.rollout_showing import event_line
-
     said = list(known)
     while True:
         record = _still_there(store)
@@ -97,8 +88,8 @@ def follow(store: "ConfigMapStore", known: "list[Event]", as_json: bool, stay: b
 
 
 def patient_read(
-    store: "Store", clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-) -> "Record | None":
+    store: Store, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Record | None:
     """The record, a moment later; an API that is away for some seconds is waited for. Raises ClusterError."""
     ends_at = clock() + OUTAGE_S
     while True:
@@ -106,14 +97,11 @@ def patient_read(
         try:
             return store.read()
         except ClusterError as error:
-            if 0 < error.code < 500 or clock() >= ends_at:
+            if not error.may_pass or clock() >= ends_at:
                 raise
 
 
-def _record(function: str, namespace: str, context: str) -> "tuple[ConfigMapStore, Record]":
-    from kfunc.rollout.commands import RolloutRefused
-    from kfunc.rollout.store import ConfigMapStore
-
+def _record(function: str, namespace: str, context: str) -> tuple[ConfigMapStore, Record]:
     cluster = connect(context)
     meant = named(function, namespace, cluster)
     store = ConfigMapStore(cluster, meant.name, meant.namespace)

@@ -4,12 +4,18 @@ from kfunc.cluster.applying import Outcome
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import NO_GC, revisions, unused
+from kfunc.manifests.plan import Manifest
 
 
-def collect(cluster: Cluster, name: str, namespace: str, keep: int, *, dry_run: bool = False) -> list[Outcome]:
-    """Delete the revisions beyond `keep`; the others are kept from Knative's own collector. What was deleted."""
+def collect(
+    cluster: Cluster, name: str, namespace: str, keep: int, *, dry_run: bool = False, record: Manifest | None = None
+) -> list[Outcome]:
+    """Delete the revisions beyond `keep`; the others are kept from Knative's own collector. What was deleted.
+
+    `record`: the rollout's as it will be, where that is not the one that the cluster has.
+    """
     observed = observe(cluster, name, namespace, "knative")
-    record = cluster.get("ConfigMap", f"{name}-rollout", namespace)
+    record = record or cluster.get("ConfigMap", f"{name}-rollout", namespace)
     rows = revisions(observed, record)
     gone = {row.name for row in unused(rows, keep, record)}
     if not dry_run:

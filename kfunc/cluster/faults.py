@@ -29,7 +29,10 @@ ENABLE = 'kubectl patch configmap config-features -n knative-serving --type merg
 def refusal(code: int, status: Mapping[str, Any], about: str, kind: str = "") -> ClusterError:
     """The error for an answer of the API; `status` is its body (a Status), `about` what was done to what."""
     said = str(status.get("message") or "").strip()
-    return ClusterError(f"{about}: {_words(code, said, kind)}", code)
+    locked_out = code == UNAUTHORISED or (
+        code == FORBIDDEN and bool(NOT_ALLOWED.search(said))
+    )  # not a quota's or a policy's 403
+    return ClusterError(f"{about}: {_words(code, said, kind)}", code, is_locked_out=locked_out)
 
 
 def _words(code: int, said: str, kind: str) -> str:

@@ -47,7 +47,7 @@ def wait_ready(
             away_since = None
         except ClusterError as error:
             away_since = clock() if away_since is None else away_since
-            if 0 < error.code < 500 or clock() - away_since > min(OUTAGE_S, timeout_s):
+            if not error.may_pass or clock() - away_since > min(OUTAGE_S, timeout_s):
                 raise
             sleep(INTERVAL_S)
             continue

@@ -48,8 +48,13 @@ ROLLED_BACK = 1
 """The exit status that is a result; after any other the Job tries again."""
 
 
-def rollout_job(function: str, namespace: str, image: str, identity: str, elsewhere: list[str]) -> list[Manifest]:
-    """ServiceAccount, Roles, RoleBindings and the Job `identity`; `elsewhere` are other namespaces that it has to do with."""
+def rollout_job(
+    function: str, namespace: str, image: str, identity: str, elsewhere: list[str], secret: str = ""
+) -> list[Manifest]:
+    """ServiceAccount, Roles, RoleBindings and the Job `identity`; `elsewhere` are other namespaces that it has to do with.
+
+    `secret`: the Secret whose keys are the variables that a log's object store asks for.
+    """
     name = f"{function}-rollout"
     made: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(function, name, namespace)}]
     for place in [namespace, *elsewhere]:
@@ -65,7 +70,10 @@ def rollout_job(function: str, namespace: str, image: str, identity: str, elsewh
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
         )
-    return [*made, _job(function, namespace, image, f"{name}-{identity}")]
+    job = _job(function, namespace, image, f"{name}-{identity}")
+    if secret:
+        job["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": secret}}]
+    return [*made, job]
 
 
 def _metadata(function: str, name: str, namespace: str) -> Manifest:

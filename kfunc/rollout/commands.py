@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from kfunc.errors import KfuncError
-from kfunc.rollout.deciding import noted, promote, roll_back
-from kfunc.rollout.state import Rollout
+from kfunc.rollout.ending import promote, roll_back
+from kfunc.rollout.state import Rollout, noted
 
 
 class RolloutRefused(KfuncError):

@@ -2,38 +2,23 @@
 
 from collections.abc import Callable
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.rollout.analysis import REQUESTS, extended, percent
+from kfunc.rollout.ending import ending, promote, roll_back
 from kfunc.rollout.judging import judged, remembered
-from kfunc.rollout.layout import STAGES, WAITED_FOR, current_step, layout, next_stage
-from kfunc.rollout.state import MOST_EVENTS, Event, Rollout, Seen, Window
+from kfunc.rollout.layout import current_step, layout
+from kfunc.rollout.state import SOON_S, Decision, Rollout, Seen, Window, noted
 from kfunc.rollout.statistics import Sample
 
-SOON_S, LOOK_S = 1.0, 5.0
+LOOK_S = 5.0
 SETTLING = 200
 """Requests of which one bad answer is no more than the usual bounds of 1 %; a rollout sends none of its own beyond."""
 BARE_S = 20.0
 """How long a revision with traffic may have no ready pod: what it gets meanwhile is lost, or waits."""
 UNDO_S = 60.0
 """An undo waits so long for as many pods as have to take over, and then takes those that there are: what it leaves is worse."""
-ROUTES_S = 60.0
-"""What a busy cluster may take to route requests otherwise, however quickly its pods become ready."""
-WAVES = 4
-"""A Deployment that is replaced goes so a quarter of its pods at a time, each of which may take as long as a new one."""
-
-
-class Decision(Struct, frozen=True):
-    """The state from now on, how long nothing needs to be looked at, and whether requests should be sent.
-
-    `rests`: nothing happens until somebody says so, and the driver may go.
-    """
-
-    rollout: Rollout
-    wait_s: float = SOON_S
-    load: bool = False
-    rests: bool = False
 
 
 def decide(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -41,15 +26,10 @@ def decide(rollout: Rollout, seen: Seen, now: float) -> Decision:
     return PHASES[rollout.phase](rollout, seen, now)
 
 
-def noted(rollout: Rollout, text: str, now: float) -> Rollout:
-    """The rollout with an event more."""
-    return replace(rollout, events=[*rollout.events, Event(now, text)][-MOST_EVENTS:])
-
-
 def taken_up(rollout: Rollout, now: float) -> Rollout:
     """The rollout in the hands of another driver: nobody has looked for a while, so what lasts lasts from now on."""
-    since = now if rollout.phase == "promoting" else rollout.since
-    return replace(rollout, unready_since=now, bare_since=0.0, since=since, asked_at=now if rollout.asked_at else 0.0)
+    asked_at = now if rollout.asked_at else 0.0
+    return replace(rollout, since=now, passed_at=now, unready_since=now, bare_since=0.0, asked_at=asked_at)
 
 
 def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -65,7 +45,7 @@ def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
         left = rollout.settings.analysis.ready_timeout_s
         if now - rollout.since >= left:
             what = f"{waiting[0].revision} was not ready" if waiting else "the cluster did not take up the new revision"
-            return Decision(roll_back(rollout, f"{what} within {left:g} s{_because(seen)}", now))
+            return Decision(roll_back(rollout, f"{what} within {left:g} s{seen.because}", now))
         return Decision(rollout)
     restarts = {pod.name: pod.restarts for pods in seen.pods.values() for pod in pods}
     rollout = replace(rollout, restarts=restarts, unready_since=now)
@@ -84,7 +64,9 @@ def _split_text(rollout: Rollout) -> str:
 
 def _entered(rollout: Rollout, now: float) -> Rollout:
     """A step begins: its requests count from when the cluster is seen to send them."""
-    return replace(rollout, since=now, settled_at=0.0, window=Window(last=rollout.window.last), checks=[], bad_looks={})
+    return replace(
+        rollout, since=now, settled_at=0.0, passed_at=0.0, window=Window(last=rollout.window.last), checks=[], bad_looks={}
+    )
 
 
 def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -96,19 +78,26 @@ def _running(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return Decision(rollout)
     if rollout.asked_at:
         return _asked(rollout, seen, now)
-    passed = not _unsure(rollout) and (seen.settled or rollout.strategy != "blue-green")
-    elapsed = now - rollout.settled_at
-    due = elapsed >= rollout.settings.interval_s
+    by_itself = rollout.strategy == "blue-green" and rollout.settings.promotion == "auto"
+    passed = not _unsure(rollout) and (seen.settled or not by_itself)
+    rollout = replace(rollout, passed_at=now) if passed else rollout
+    due = now - rollout.settled_at >= rollout.settings.interval_s
     load = rollout.settings.analysis.load is not UNSET and _needs_requests(rollout)
     if rollout.paused:
         return Decision(rollout, LOOK_S, load)
     if passed and due:
         return _passed(rollout, now, load)
-    most = rollout.settings.analysis.max_step_s
-    if elapsed >= max(most, rollout.settings.interval_s) and rollout.strategy != "ab":
-        reason = f"{_where(rollout)}: not passed within {most:g} s{_with(_unsure(rollout))}{_because(seen)}"
-        return Decision(roll_back(rollout, reason, now))
+    if late := _late(rollout, rollout.settings.interval_s, now):
+        return Decision(roll_back(rollout, f"{_where(rollout)}: not passed within {late}{seen.because}", now))
     return Decision(rollout, SOON_S if passed else min(LOOK_S, rollout.settings.interval_s / 4 + 0.1), load)
+
+
+def _late(rollout: Rollout, least_s: float, now: float) -> str:
+    """The longest time without a passed look, and what is missing, where that time is over; a comparison has none."""
+    most = max(rollout.settings.analysis.max_step_s, least_s)
+    if rollout.strategy == "ab" or now - max(rollout.settled_at, rollout.passed_at) < most:
+        return ""
+    return f"{most:g} s{_with(_unsure(rollout))}"
 
 
 def _needs_requests(rollout: Rollout) -> bool:
@@ -124,7 +113,7 @@ def _asked(rollout: Rollout, seen: Seen, now: float) -> Decision:
     if seen.settled:
         return Decision(switch(rollout, now))
     if now - rollout.asked_at >= rollout.settings.analysis.ready_timeout_s:
-        return Decision(noted(replace(rollout, asked_at=0.0), f"not switched{_because(seen)}", now))
+        return Decision(noted(replace(rollout, asked_at=0.0), f"not switched{seen.because}", now))
     return Decision(rollout)
 
 
@@ -154,14 +143,15 @@ def _switched(rollout: Rollout, seen: Seen, now: float) -> Decision:
     rollout, trouble = _looked(rollout, seen, now)
     if trouble:
         return Decision(roll_back(rollout, f"after the switch: {trouble}", now))
-    keep_s, elapsed = rollout.settings.keep_s, now - rollout.settled_at
-    if rollout.settled_at and not rollout.paused and elapsed >= keep_s:
-        unsure = _unsure(rollout)
+    if not rollout.settled_at:
+        return Decision(rollout)
+    keep_s, unsure = rollout.settings.keep_s, _unsure(rollout)
+    rollout = rollout if unsure else replace(rollout, passed_at=now)
+    if not rollout.paused and now - rollout.settled_at >= keep_s:
         if not unsure:
             return Decision(promote(rollout, rollout.candidates[0].tag, f"{keep_s:g} s have passed", now))
-        most = max(rollout.settings.analysis.max_step_s, keep_s)
-        if elapsed >= most:
-            return Decision(roll_back(rollout, f"after the switch: not sure within {most:g} s: {unsure}{_because(seen)}", now))
+        if late := _late(rollout, keep_s, now):
+            return Decision(roll_back(rollout, f"after the switch: not sure within {late}{seen.because}", now))
     return Decision(rollout, min(LOOK_S, keep_s / 4 + 0.1))
 
 
@@ -185,7 +175,7 @@ def _looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str]:
     if not rollout.settled_at:
         if not seen.settled:
             late = now - rollout.since >= analysis.ready_timeout_s
-            return rollout, f"the cluster did not take up the split{_because(seen)}" if late else ""
+            return rollout, f"the cluster did not take up the split{seen.because}" if late else ""
         rollout = replace(rollout, settled_at=now, window=Window(now, {}, rollout.window.last))
     window = extended(rollout.window, seen.pods, now, analysis.exclude_start_s)
     if seen.samples is not None:
@@ -209,7 +199,7 @@ def _pods_looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str
     weights = layout(rollout).weights
     asked = [share for share in bare if weights.get(share.tag)]
     if asked and now - rollout.bare_since >= BARE_S:
-        return rollout, f"no pod of {asked[0].revision} was ready for {BARE_S:g} s{_because(seen)}"
+        return rollout, f"no pod of {asked[0].revision} was ready for {BARE_S:g} s{seen.because}"
     short = [share for share in rollout.candidates if not seen.ready.get(share.tag)]
     if not short:
         return replace(rollout, unready_since=now), ""
@@ -217,34 +207,7 @@ def _pods_looked(rollout: Rollout, seen: Seen, now: float) -> tuple[Rollout, str
     if now - rollout.unready_since < most:
         return rollout, ""
     what, was = ("no pod", "was") if short[0] in bare else (f"fewer than {rollout.settings.warm} pods", "were")
-    return rollout, f"{what} of {short[0].revision} {was} ready for {most:g} s{_because(seen)}"
-
-
-def _ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
-    """Stage after stage, each when the one before is in place and known to all gateways."""
-    if not seen.settled:
-        if rollout.phase == "promoting" and rollout.stage in ("shift", "adopt") and now - rollout.since >= _longest(rollout):
-            reason = f"the promotion did not take effect within {_longest(rollout):g} s{_because(seen)}"
-            return Decision(roll_back(rollout, reason, now))
-        return Decision(replace(rollout, settled_at=0.0) if rollout.settled_at else rollout)
-    if not rollout.settled_at:
-        rollout = replace(rollout, settled_at=now)
-    wait_s = rollout.settings.propagation_s if rollout.stage in WAITED_FOR else 0.0
-    if now - rollout.settled_at < wait_s:
-        return Decision(rollout)
-    stage = next_stage(rollout)
-    if stage is not None:
-        return Decision(replace(rollout, stage=stage, since=now, settled_at=0.0))
-    winner = rollout.share(rollout.winner) or rollout.stable
-    if rollout.phase == "promoting":
-        return Decision(noted(replace(rollout, phase="promoted", ended_at=now), f"promoted: {winner.revision} has all", now))
-    return Decision(noted(replace(rollout, phase="rolled-back", ended_at=now), f"rolled back to {winner.revision}", now))
-
-
-def _longest(rollout: Rollout) -> float:
-    """How long a stage of a promotion may take before there is nothing but the new revision."""
-    waves = WAVES if rollout.mode == "raw" and rollout.stage == "adopt" else 1
-    return waves * max(rollout.settings.analysis.ready_timeout_s, ROUTES_S)
+    return rollout, f"{what} of {short[0].revision} {was} ready for {most:g} s{seen.because}"
 
 
 def _ended(rollout: Rollout, seen: Seen, now: float) -> Decision:
@@ -257,29 +220,10 @@ def switch(rollout: Rollout, now: float) -> Rollout:
     return noted(rollout, f"switched: {percent(1)} of the requests go to {rollout.candidates[0].revision}", now)
 
 
-def promote(rollout: Rollout, tag: str, reason: str, now: float) -> Rollout:
-    """The rollout ends with the share `tag`."""
-    first = STAGES[rollout.via][0]
-    rollout = replace(rollout, phase="promoting", stage=first, winner=tag, since=now, settled_at=0.0, reason=reason)
-    winner = rollout.share(tag) or rollout.stable
-    return noted(replace(rollout, paused=False, is_split=True), f"promoting {winner.revision}: {reason}", now)
-
-
-def roll_back(rollout: Rollout, reason: str, now: float) -> Rollout:
-    """The rollout ends as it began. Where nothing was split yet there is only something to remove."""
-    stage = STAGES[rollout.via][0] if rollout.is_split else "clean"
-    rollout = replace(rollout, phase="rolling-back", stage=stage, winner=rollout.stable.tag, since=now, settled_at=0.0)
-    return noted(replace(rollout, reason=reason, paused=False), f"rolling back: {reason}", now)
-
-
 def _where(rollout: Rollout) -> str:
     if rollout.strategy == "canary":
         return f"step {current_step(rollout)} %"
     return "before the switch" if rollout.strategy == "blue-green" else "comparison"
-
-
-def _because(seen: Seen) -> str:
-    return _with(seen.why)
 
 
 def _with(text: str) -> str:
@@ -290,8 +234,8 @@ PHASES: dict[str, Callable[[Rollout, Seen, float], Decision]] = {
     "warming": _warming,
     "running": _running,
     "switched": _switched,
-    "promoting": _ending,
-    "rolling-back": _ending,
+    "promoting": ending,
+    "rolling-back": ending,
     "promoted": _ended,
     "rolled-back": _ended,
 }

@@ -12,15 +12,15 @@ from msgspec.structs import replace
 
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.rollout.commands import RolloutRefused
-from kfunc.rollout.deciding import Decision, decide, taken_up
+from kfunc.rollout.deciding import decide, taken_up
 from kfunc.rollout.history import advanced
 from kfunc.rollout.record import LEASE_S, Driver, Record
-from kfunc.rollout.state import Rollout, Seen
+from kfunc.rollout.state import Decision, Rollout, Seen
 
 KEEP_S = 10.0
-"""A state that differs from the kept one only in counts is kept this often."""
+COUNTS = ("window", "checks", "passed_at", "unready_since", "kept_pods", "why")
+"""A state that differs from the kept one only in these is kept so often."""
 RETRY_S = 1.0
-LOCKED_OUT = (401, 403)
 MOST_FAILURES_S = 600.0
 """A cluster that does not answer for so long ends the driver; the rollout stays as it is."""
 
@@ -60,13 +60,23 @@ class Taken(KfuncError):
     status = 409
 
 
+class Stuck(KfuncError):
+    """The cluster does not take up what the end of a rollout needs: somebody has to mend that first."""
+
+
 Told = Callable[[Rollout, Seen], None]
+Tidy = Callable[[Record], None]
+
+
+def _nothing(record: Record) -> None:
+    """Where there is nothing to tidy."""
 
 
 class Drive:
     """One driver; `clock` is seconds since 1970, the same for all drivers.
 
-    `stay`: wait for people as well, and leave only when the rollout has ended.
+    `stay`: wait for people as well, and leave only when the rollout has ended. `tidy` is called with the record that ends it,
+    before that is kept: until then no other command changes the function, and a driver that dies has a follower that tidies.
     """
 
     def __init__(
@@ -77,8 +87,9 @@ class Drive:
         clock: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
         stay: bool = False,
+        tidy: Tidy = _nothing,
     ) -> None:
-        self._store, self._world, self._holder, self._stay = store, world, holder, stay
+        self._store, self._world, self._holder, self._stay, self._tidy = store, world, holder, stay, tidy
         self._clock, self._sleep = clock, sleep
         self._kept_at = 0.0
         self._refused = ""
@@ -86,7 +97,7 @@ class Drive:
     def run(self, told: Told) -> Rollout:
         """Drive until the rollout has ended, or rests until somebody says something; `told` is called after each look.
 
-        Raises Taken where somebody else drives, ClusterError where the cluster cannot be reached for long.
+        Raises Taken where somebody else drives, Stuck, ClusterError where the cluster cannot be reached for long.
         """
         failing_since = 0.0
         while True:
@@ -96,11 +107,15 @@ class Drive:
                 continue
             except ClusterError as error:
                 failing_since = failing_since or self._clock()
-                if self._clock() - failing_since > MOST_FAILURES_S or error.code in LOCKED_OUT:
+                if self._clock() - failing_since > MOST_FAILURES_S or error.is_locked_out:
                     raise
                 self._sleep(RETRY_S)
                 continue
             failing_since = 0.0
+            if decision.stuck:
+                self.leave()
+                name = decision.rollout.function
+                raise Stuck(f"{decision.stuck}; when that is mended, kfunc rollout resume {name} goes on")
             if decision.rollout.has_ended or (decision.rests and not self._stay):
                 self.leave()
                 return decision.rollout
@@ -119,8 +134,11 @@ class Drive:
         waiting = "" if decision.rollout.has_ended else seen.why
         decision = replace(decision, rollout=replace(decision.rollout, why=waiting, rests=decision.rests))
         if self._is_worth_keeping(record, decision.rollout, now):
+            kept = advanced(record, decision.rollout)
+            if kept.rollout.has_ended and not record.rollout.has_ended:
+                self._tidy(kept)
             driver = Driver(self._holder, self._clock() + LEASE_S)  # a look takes its time
-            record = self._store.write(replace(advanced(record, decision.rollout), driver=driver))
+            record = self._store.write(replace(kept, driver=driver))
             self._kept_at = now
         self._arrange(replace(record, rollout=decision.rollout))
         self._world.load(record, decision.load)
@@ -133,7 +151,7 @@ class Drive:
             self._world.arrange(record)
             self._refused = ""
         except ClusterError as error:
-            if not 400 <= error.code < 500 or error.code in LOCKED_OUT:
+            if error.may_pass or error.is_locked_out:
                 raise
             self._refused = error.message
 
@@ -152,8 +170,7 @@ class Drive:
         before = record.rollout
         if before.window.last.keys() != rollout.window.last.keys():
             return True
-        counts = {name: getattr(rollout, name) for name in ("window", "checks", "unready_since", "kept_pods", "why")}
-        return replace(before, **counts) != rollout
+        return replace(before, **{name: getattr(rollout, name) for name in COUNTS}) != rollout
 
     def leave(self) -> None:
         """Let the next driver begin at once."""

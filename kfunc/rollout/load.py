@@ -27,6 +27,8 @@ MOST_REPLAYED = 10_000
 """Requests of a log that are kept; they are sent again and again."""
 TIMEOUT_S = 30.0
 PARALLEL = 8
+MAKE_S = 5.0
+"""How long after a failure to read the log, or the model's metadata, that is tried again."""
 
 Place = tuple[str, int]
 """A pod's name and the port that requests come to."""
@@ -59,8 +61,7 @@ class Sender:
     def __init__(self, cluster: Cluster, namespace: str, model: str, settings: Load) -> None:
         self._cluster, self._namespace, self._model, self._settings = cluster, namespace, model, settings
         self._requests: Iterator[Request] | None = None
-        if settings.source != SYNTHETIC:
-            self._requests = itertools.cycle(replayed(settings.source))
+        self._makes, self._make_at = threading.Lock(), 0.0
         self._places: dict[str, list[Place]] = {}
         self._wanted = threading.Event()
         self._ended = False
@@ -69,7 +70,7 @@ class Sender:
         self._lock = threading.Lock()
         self._next_at = 0.0
         self.failure = ""
-        """Why the last request could not be sent; empty where it could."""
+        """Why no request could be made, or the last one not be sent; empty where it could."""
 
     def send(self, places: dict[str, list[Place]], wanted: bool) -> None:
         """Begin or stop; `places` are the ready pods of each revision, by tag."""
@@ -104,9 +105,12 @@ class Sender:
             turn = next(self._turn)
             tags = sorted(places)
             listed = places[tags[turn % len(tags)]]
+            place = listed[turn // len(tags) % len(listed)]
             try:
-                self._send_one(listed[turn // len(tags) % len(listed)])
-                self.failure = ""
+                requests = self._made(place)
+                if requests is not None:
+                    self._send_one(requests, place)
+                    self.failure = ""
             except KfuncError as error:  # the pod may be gone, or not answer: its own counters say what there was
                 self.failure = f"requests cannot be sent: {error.message}"
 
@@ -118,12 +122,23 @@ class Sender:
             self._next_at = at + pause_s
         time.sleep(at - now)
 
-    def _send_one(self, place: Place) -> None:
+    def _made(self, place: Place) -> Iterator[Request] | None:
+        """The requests; the first who asks makes them, and again some seconds after that failed. Others are told None."""
+        if self._requests is not None or not self._makes.acquire(blocking=False):
+            return self._requests
+        try:
+            if self._requests is None and time.monotonic() >= self._make_at:
+                self._make_at = time.monotonic() + MAKE_S
+                source = self._settings.source
+                self._requests = itertools.cycle([self._synthetic(place)] if source == SYNTHETIC else replayed(source))
+            return self._requests
+        finally:
+            self._makes.release()
+
+    def _send_one(self, requests: Iterator[Request], place: Place) -> None:
         pod, port = place
         with self._lock:
-            if self._requests is None:
-                self._requests = itertools.cycle([self._synthetic(place)])
-            request = next(self._requests)
+            request = next(requests)
         fields = request.headers | {"x-request-id": f"rollout-{os.getpid()}-{next(self._number)}"}
         reply = self._cluster.post_to_pod(self._namespace, pod, port, request.path, request.body, fields, TIMEOUT_S)
         if refused := reply.refused(pod):

@@ -80,16 +80,22 @@ def _split(record: Record, live: RawLive, wanted: Layout) -> Iterator[Change]:
 
 
 def _beside(record: Record, live: RawLive) -> dict[Key, Manifest]:
-    """The candidate with the pods to take over where it has to at once, and the stable one with those for the way back."""
-    rollout, stable = record.rollout, record.rollout.stable
+    """The candidates with the pods that they keep, or need to take over at once, and the stable one with its own.
+
+    Of the stable one, as long as it has requests, only what gives it too few pods is touched.
+    """
+    rollout, stable, warm = record.rollout, record.rollout.stable, record.rollout.settings.warm
     made = free(by_key(record.objects.candidate))
-    for share in rollout.candidates if rollout.strategy in ("blue-green", "undo") else ():
+    for share in rollout.candidates:
         needed = available(live.objects, rollout.namespace, stable.revision) if takes_over(rollout, share) else 0
-        made = sized(made, share.revision, needed, live.objects)
-    if rollout.winner or layout(rollout).weights[stable.tag]:
+        made = sized(made, share.revision, max(warm, needed), live.objects)
+    if rollout.winner:
         return made
     before = {key: one for key, one in free(by_key(record.objects.before)).items() if key[0] in ("Deployment", *FLOORS)}
-    return made | sized(before, stable.revision, rollout.kept_pods, live.objects)
+    if layout(rollout).weights[stable.tag]:
+        kept = sized(before, stable.revision, warm, live.objects)
+        return made | {key: one for key, one in kept.items() if one is not before[key]}
+    return made | sized(before, stable.revision, max(warm, rollout.kept_pods), live.objects)
 
 
 def _other(record: Record, live: RawLive) -> int:
@@ -136,7 +142,7 @@ def _rolling_out(deployments: list[Manifest]) -> str:
 def as_candidate(before: list[Manifest], rollout_function: str) -> list[Manifest]:
     """The function's earlier objects, as those of a candidate beside the present ones."""
     name = f"{rollout_function}-{CANDIDATE}"
-    kept = [one for one in before if one["kind"] in ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")]
+    kept = [one for one in before if one["kind"] in ("Deployment", *FLOORS, "PodDisruptionBudget")]
     return [_renamed(one, rollout_function, name) for one in kept if one["metadata"]["name"] == rollout_function]
 
 
@@ -144,7 +150,7 @@ def _renamed(manifest: Manifest, old: str, new: str) -> Manifest:
     about = manifest["metadata"]
     labels = {key: new if key == INSTANCE and value == old else value for key, value in about.get("labels", {}).items()}
     spec = manifest["spec"]
-    if manifest["kind"] == "HorizontalPodAutoscaler":
+    if manifest["kind"] in FLOORS:
         spec = spec | {"scaleTargetRef": spec["scaleTargetRef"] | {"name": new}}
     else:
         spec = spec | {"selector": {"matchLabels": spec["selector"]["matchLabels"] | {INSTANCE: new}}}

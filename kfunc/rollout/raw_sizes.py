@@ -4,10 +4,10 @@ from kfunc.manifests.plan import Manifest
 from kfunc.rollout.objects import Key
 
 FLOORS = {
-    "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"),
-    "ScaledObject": ("minReplicaCount", "maxReplicaCount"),
+    "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas", 1),
+    "ScaledObject": ("minReplicaCount", "maxReplicaCount", 0),
 }
-"""Kinds of autoscalers, with their fields for the fewest and the most pods."""
+"""Kinds of autoscalers, with their fields for the fewest and the most pods, and the fewest where nothing is said."""
 
 
 def free(manifests: dict[Key, Manifest]) -> dict[Key, Manifest]:
@@ -27,12 +27,13 @@ def sized(manifests: dict[Key, Manifest], name: str, pods: int, live: dict[Key, 
     if found is None:
         keys = [key for key in manifests if key[0] == "Deployment" and key[2] == name]
         return manifests | {key: _raised(manifests[key], "replicas", pods, 0, live.get(key)) for key in keys}
-    scaler, (field, most) = manifests[found], FLOORS[found[0]]
-    return manifests | {found: _raised(scaler, field, pods, int(scaler["spec"].get(most) or 0), live.get(found))}
+    scaler, (field, most, least) = manifests[found], FLOORS[found[0]]
+    ceiling = int(scaler["spec"].get(most) or 0)
+    return manifests | {found: _raised(scaler, field, pods, ceiling, live.get(found), least)}
 
 
-def _raised(manifest: Manifest, field: str, pods: int, most: int, live: Manifest | None) -> Manifest:
-    own = int(manifest["spec"].get(field, 1))
+def _raised(manifest: Manifest, field: str, pods: int, most: int, live: Manifest | None, least: int = 1) -> Manifest:
+    own = int(manifest["spec"].get(field, least))
     now = int((live or {"spec": {}})["spec"].get(field) or 0)
     wished = max(pods, now)
     fewest = max(own, min(wished, most) if most else wished)
@@ -43,7 +44,8 @@ def floor(manifests: dict[Key, Manifest], name: str) -> int:
     """The fewest pods that a Deployment is to have."""
     found = _scaler(manifests, name)
     if found is not None:
-        return int(manifests[found]["spec"].get(FLOORS[found[0]][0], 1))
+        field, _, least = FLOORS[found[0]]
+        return int(manifests[found]["spec"].get(field, least))
     deployments = [one for key, one in manifests.items() if key[0] == "Deployment" and key[2] == name]
     return int(deployments[0]["spec"].get("replicas", 1)) if deployments else 0
 

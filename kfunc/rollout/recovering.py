@@ -8,10 +8,10 @@ from kfunc.cluster.connection import Cluster
 from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
-from kfunc.rollout.deciding import noted
+from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, is_split, stated, unsplit
 from kfunc.rollout.record import Objects, Record
-from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.state import Rollout, Settings, Share, noted
 from kfunc.rollout.tags import tagged
 from kfunc.rollout.undoing import own_scales
 
@@ -53,11 +53,25 @@ def recovered(cluster: Cluster, function: str, namespace: str, now: float) -> Re
         since=now,
         began_at=now,
     )
+    rollout = noted(rollout, f"the split that no rollout knows goes: {shares[0].revision} gets everything", now)
     if service is not None:
-        # What the revisions keep now stays: what they had of their own is not known any more.
-        rollout = replace(rollout, scales=own_scales(cluster, rollout))
-    told = noted(rollout, f"the split that no rollout knows goes: {shares[0].revision} gets everything", now)
-    return Record(told, Objects(beside, split, before, before))
+        rollout = _with_scales(rollout, service, own_scales(cluster, rollout), now)
+    return Record(rollout, Objects(beside, split, before, before))
+
+
+def _with_scales(rollout: Rollout, service: Manifest, found: dict[str, str], now: float) -> Rollout:
+    """The rollout with the min-scales for the time after it: the template's of the revision that it made, none of others.
+
+    What the revisions have now may be the lost rollout's.
+    """
+    template = service["spec"]["template"].get("metadata") or {}
+    own = str((template.get("annotations") or {}).get(MIN_SCALE, ""))
+    scales = {name: own if name == template.get("name") else "" for name in found}
+    stable = rollout.stable.revision
+    if found.get(stable) and not scales[stable]:
+        text = f"{stable} keeps no pods any more when nothing is asked: kfunc deploy brings what func.yaml says (scale.min)"
+        rollout = noted(rollout, text, now)
+    return replace(rollout, scales=scales)
 
 
 def _shares(function: str, service: Manifest | None) -> list[Share]:

@@ -19,13 +19,12 @@ from kfunc.manifests.raw import deployment_name
 from kfunc.manifests.split import STABLE, split, traffic_of
 from kfunc.manifests.volumes import sidecars_of
 from kfunc.rollout.commands import RolloutRefused
-from kfunc.rollout.deciding import noted
 from kfunc.rollout.driver import Conflict, Store
 from kfunc.rollout.history import begun
 from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, key_of, stated, unsplit
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
-from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.state import Rollout, Settings, Share, noted
 from kfunc.rollout.tags import refuse_split
 from kfunc.rollout.undoing import own_scales
 

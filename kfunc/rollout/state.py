@@ -3,6 +3,7 @@
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kfunc.config.analysis import Analysis, Promotion
 from kfunc.config.deployment import Mode
@@ -11,6 +12,7 @@ from kfunc.rollout.statistics import Sample
 
 VERSION = 1
 MOST_EVENTS = 100
+SOON_S = 1.0
 
 Strategy = Literal["canary", "blue-green", "ab", "undo"]
 Phase = Literal["warming", "running", "switched", "promoting", "rolling-back", "promoted", "rolled-back"]
@@ -79,7 +81,8 @@ class Rollout(Struct, frozen=True, kw_only=True):
     """A rollout: the first share had all requests when it began.
 
     `since` is when its phase, or the step within it, began; `settled_at` when the cluster was first seen as the phase,
-    or the stage of its end, wants it (0: not yet); `unready_since` when the revisions were last seen all ready;
+    or the stage of its end, wants it (0: not yet); `passed_at` when its checks were last passed, or somebody took it up,
+    from when on its longest time counts; `unready_since` when the revisions were last seen all ready;
     `bare_since` since when one of them has no ready pod (0: each has one). `why`: what is waited for, as it was last seen;
     `rests`: nothing happens until somebody says so.
     `scales` are the revisions' own min-scales, as text, for the time after it; `kept_pods`: how many ready pods the
@@ -101,6 +104,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     step: int = 0
     since: float
     settled_at: float = 0.0
+    passed_at: float = 0.0
     unready_since: float = 0.0
     bare_since: float = 0.0
     kept_pods: int = 0
@@ -169,6 +173,11 @@ class Seen(Struct, frozen=True):
     samples: dict[str, Sample] | None = None
     values: dict[str, dict[str, float | None]] | None = None
 
+    @property
+    def because(self) -> str:
+        """What is waited for, as the end of a sentence."""
+        return f": {self.why}" if self.why else ""
+
 
 class Layout(Struct, frozen=True):
     """What the cluster should be like, for the driver to make it so.
@@ -183,3 +192,22 @@ class Layout(Struct, frozen=True):
     tagged: bool
     warm: int
     winner: str = ""
+
+
+class Decision(Struct, frozen=True):
+    """The state from now on, how long nothing needs to be looked at, and whether requests should be sent.
+
+    `rests`: nothing happens until somebody says so, and the driver may go. `stuck`: why it may go as well, since the cluster
+    does not take up what has to come next; empty where it does.
+    """
+
+    rollout: Rollout
+    wait_s: float = SOON_S
+    load: bool = False
+    rests: bool = False
+    stuck: str = ""
+
+
+def noted(rollout: Rollout, text: str, now: float) -> Rollout:
+    """The rollout with an event more."""
+    return replace(rollout, events=[*rollout.events, Event(now, text)][-MOST_EVENTS:])

@@ -12,12 +12,11 @@ from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
 from kfunc.rollout.commands import RolloutRefused
-from kfunc.rollout.deciding import noted
 from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, for_revision, key_of, own_annotations, split_of, stated
 from kfunc.rollout.raw_changes import as_candidate
 from kfunc.rollout.record import Objects, Record, to_config_map
-from kfunc.rollout.state import Rollout, Settings, Share
+from kfunc.rollout.state import Rollout, Settings, Share, noted
 from kfunc.rollout.tags import refuse_split
 
 

@@ -94,7 +94,7 @@ class ClusterWorld:
             try:
                 self._make(change, rollout.namespace)
             except ClusterError as error:
-                if not 400 <= error.code < 500:
+                if error.may_pass:
                     raise
                 refused.append(error)
         final = [error for error in refused if error.code != CONFLICT]
@@ -166,7 +166,7 @@ class RawWorld(ClusterWorld):
         for pod in self.cluster.objects("Pod", rollout.namespace, {NAME: rollout.function}):
             by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
         pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
-        ready = {tag: any(map(ready_at, own)) for tag, own in pods.items()}
+        ready = {tag: sum(ready_at(pod) > 0 for pod in own) >= rollout.settings.warm for tag, own in pods.items()}
         tried = {("Deployment", rollout.namespace, share.revision) for share in rollout.candidates}
         deployments = [one for key, one in self._live.objects.items() if key in tried]
         found = Observed(rollout.function, rollout.namespace, "raw", deployments=deployments)

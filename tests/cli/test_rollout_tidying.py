@@ -36,7 +36,7 @@ def put(api: ApiServer, namespace: str, *names: str) -> None:
 def test_as_many_stay_as_func_yaml_said_when_it_began(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=2))
     put(api, ended.namespace, "iris-1", "iris-2", "iris-3", "iris-4")
-    tidy(connect(), record(ended), as_json=False)
+    tidy(connect(), record(ended), print)
     left = [each["metadata"]["name"] for each in api.objects.of_kind("Revision")]
     assert left == ["iris-2", "iris-3", "iris-4"]
     assert "iris-1 removed" in capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_without_the_right_it_says_what_removes_them(api: ApiServer, capsys: pyt
     ended = replace(rollout(phase="promoted"), settings=settings(keep_revisions=1))
     put(api, ended.namespace, "iris-1", "iris-2", "iris-3")
     api.objects.refusals[("DELETE", "/apis/serving.knative.dev/")] = (403, "forbidden")
-    tidy(connect(), record(ended), as_json=False)
+    tidy(connect(), record(ended), print)
     assert "kfunc revisions iris --prune removes it" in capsys.readouterr().err
 
 
@@ -74,6 +74,6 @@ def test_what_only_the_old_func_yaml_asked_for_goes(api: ApiServer, fields: dict
     api.objects.put(settings_map)
     promoted = [*api.objects.of_kind("KnativeService"), policy("new")]
     reader = {"kind": "Deployment", "spec": {"configMap": {"name": "settings"}}}
-    tidy(connect(), Record(ended, Objects(promoted=promoted, before=[reader])), as_json=True)
+    tidy(connect(), Record(ended, Objects(promoted=promoted, before=[reader])), print)
     assert settings_map["metadata"]["name"] in [each["metadata"]["name"] for each in api.objects.of_kind("ConfigMap")]
     assert [each["metadata"]["name"] for each in api.objects.of_kind("AuthorizationPolicy")] == left

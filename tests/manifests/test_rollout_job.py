@@ -31,3 +31,8 @@ def test_it_reads_no_secrets_and_changes_no_rights() -> None:
     resources = {name for one in MADE if one["kind"] == "Role" for rule in one["rules"] for name in rule["resources"]}
     assert not resources & {"secrets", "roles", "rolebindings", "pods/exec"}
     assert "*" not in resources
+
+
+def test_a_log_in_an_object_store_is_read_with_the_functions_own_credentials() -> None:
+    job = rollout_job("iris", "default", "example.com/kfunc:1", "ab12", [], "s3-credentials")[-1]
+    assert job["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "s3-credentials"}}]

@@ -9,11 +9,11 @@ from kfunc.cluster.connection import Cluster, Reply
 from kfunc.config.analysis import Load
 from kfunc.errors import ClusterError
 from kfunc.rollout.commands import RolloutRefused, aborted
-from kfunc.rollout.deciding import BARE_S, Decision, decide, taken_up
+from kfunc.rollout.deciding import BARE_S, decide, taken_up
 from kfunc.rollout.driver import Drive
 from kfunc.rollout.measuring import MOST_PODS, scrape
 from kfunc.rollout.record import Record
-from kfunc.rollout.state import Pod, Rollout, Seen, Window
+from kfunc.rollout.state import Decision, Pod, Rollout, Seen, Window
 from kfunc.rollout.statistics import Sample
 from tests.rollout.worlds import FakeStore, FakeWorld, Health, drive, record, rollout
 
@@ -182,6 +182,26 @@ def test_one_of_two_pods_that_is_missing_is_called_so() -> None:
 def test_who_takes_a_rollout_up_counts_from_then() -> None:
     old = taken_up(running(strategy="ab", bare_since=1000.0), 90_000.0)
     assert decide(old, BARE, 90_001.0).rollout.phase == "running"
+
+
+LATE: dict[str, tuple[Rollout, Seen]] = {
+    "not there yet": (rollout(), Seen(why="the pod is pending")),
+    "the split not in effect": (running(settled_at=0.0), replace(READY, settled=False)),
+    "too few requests": (running(window=Window(1000.0, {"candidate": Sample(30)})), READY),
+    "no pod": (running(bare_since=1000.0), BARE),
+    "a preview": (running(strategy="blue-green", component=""), replace(READY, settled=False)),
+    "a switch that is asked for": (running(strategy="blue-green", asked_at=1000.0), replace(READY, settled=False)),
+    "switched": (running(strategy="blue-green", phase="switched"), READY),
+    "a comparison": (running(strategy="ab"), READY),
+    "promoting": (rollout(phase="promoting", winner="candidate", is_split=True), replace(READY, settled=False)),
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_a_driver_that_was_away_is_not_paid_for_by_the_rollout(what: str) -> None:
+    one, seen = LATE[what]
+    found = decide(taken_up(one, 90_000.0), seen, 90_000.0).rollout
+    assert (found.phase, found.asked_at > 0) == (one.phase, one.asked_at > 0)
 
 
 STUCK = Seen(settled=False, why="the webhook of others refuses it", ready={"stable": True, "candidate": True})

@@ -73,6 +73,18 @@ def test_a_log_is_sent_again_and_again(tmp_path: Path) -> None:
     }
 
 
+def test_a_log_that_is_elsewhere_keeps_nobody_from_driving(tmp_path: Path) -> None:
+    cluster, missing = FakeCluster(), str(tmp_path / "events.jsonl")
+    sender = Sender(cast(Cluster, cluster), "default", "iris", Load(source=missing, rate=100))
+    sender.send(PLACES, False)
+    sender.send(PLACES, True)
+    time.sleep(0.2)
+    told = sender.failure
+    sender.close()
+    assert told.startswith(f"requests cannot be sent: there is no {missing}")
+    assert cluster.posted == []
+
+
 def test_a_log_without_requests_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b"")
     with pytest.raises(StartupError, match="has no request that can be sent again"):

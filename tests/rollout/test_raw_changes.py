@@ -39,6 +39,16 @@ def autoscaler(name: str, least: int = 1, most: int = 20) -> Manifest:
     }
 
 
+def scaled_object(name: str, least: int = 0) -> Manifest:
+    spec = {"scaleTargetRef": {"name": name}, "minReplicaCount": least, "maxReplicaCount": 20, "triggers": []}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": name, "namespace": "default", "resourceVersion": "4"},
+        "spec": spec,
+    }
+
+
 SCALED = Objects(
     candidate=[stated(deployment("iris-candidate", "new")), stated(autoscaler("iris-candidate"))],
     split=[SPLIT],
@@ -50,6 +60,14 @@ FIXED = Objects(
     split=[SPLIT],
     promoted=[stated(deployment("iris", "new", 1)), SINGLE],
     before=[stated(deployment("iris", "old", 1)), SINGLE],
+)
+
+
+QUEUED = Objects(
+    candidate=[stated(deployment("iris-candidate", "new")), stated(scaled_object("iris-candidate"))],
+    split=[SPLIT],
+    promoted=[stated(deployment("iris", "new")), stated(scaled_object("iris")), SINGLE],
+    before=[stated(deployment("iris", "old", 0)), stated(scaled_object("iris")), SINGLE],
 )
 
 
@@ -68,7 +86,7 @@ def specs(found: Difference) -> list[tuple[str, str, Any]]:
         if isinstance(change, Apply):
             kind, _, name = key_of(change.manifest)
             spec = change.manifest["spec"]
-            said.append((kind, name, spec.get("replicas", spec.get("minReplicas"))))
+            said.append((kind, name, spec.get("replicas", spec.get("minReplicas", spec.get("minReplicaCount")))))
         elif isinstance(change, Delete):
             said.append(("no " + change.key[0], change.key[2], None))
     return said
@@ -151,3 +169,29 @@ def test_an_undo_brings_back_what_was_without_the_number_that_an_autoscaler_chos
     warming = replace(state("undo"), is_split=False)
     found = compared(warming, deployment("iris", "new", 3, 3), autoscaler("iris"), SINGLE, objects=objects)
     assert specs(found) == [("Deployment", "iris-candidate", None), ("HorizontalPodAutoscaler", "iris-candidate", 3)]
+
+
+def test_both_keep_as_many_pods_as_func_yaml_says_whatever_would_take_them_to_none() -> None:
+    warming = replace(state(warm=3, phase="warming"), is_split=False)
+    live = [deployment("iris", "old", 0, 0), scaled_object("iris"), SINGLE]
+    found = compared(warming, *live, objects=QUEUED)
+    assert specs(found) == [
+        ("Deployment", "iris-candidate", None),
+        ("ScaledObject", "iris-candidate", 3),
+        ("ScaledObject", "iris", 3),
+    ]
+    there = [deployment("iris-candidate", "new", 3, 3), scaled_object("iris-candidate", 3), scaled_object("iris", 3)]
+    assert compared(warming, deployment("iris", "edited by others", 3, 3), SINGLE, *there, objects=QUEUED).is_none
+
+
+def test_what_they_kept_is_their_own_number_again_afterwards() -> None:
+    end = state(warm=3, phase="rolling-back", winner="stable", stage="clean")
+    found = compared(end, deployment("iris", "old", 3, 3), scaled_object("iris", 3), SINGLE, objects=QUEUED)
+    assert specs(found) == [("ScaledObject", "iris", 0)]
+
+
+def test_an_undo_of_what_a_queue_had_taken_to_no_pod_brings_one() -> None:
+    objects = replace(QUEUED, candidate=as_candidate(QUEUED.before, "iris"))
+    warming = replace(state("undo"), is_split=False)
+    found = compared(warming, deployment("iris", "new", 2, 2), scaled_object("iris", 1), SINGLE, objects=objects)
+    assert specs(found) == [("Deployment", "iris-candidate", None), ("ScaledObject", "iris-candidate", 2)]

@@ -7,6 +7,7 @@ import pytest
 from kfunc.cluster.connection import Cluster
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.commands import RolloutRefused
+from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, split_of, split_tags, unsplit, with_weights
 from kfunc.rollout.recovering import recovered
 from kfunc.rollout.state import Share
@@ -79,6 +80,24 @@ def test_everything_goes_to_the_plain_address_before_the_tags_go(seed: int) -> N
     assert (ended.phase, world.lost) == ("rolled-back", set())
     assert world.split["spec"] == SINGLE["spec"]
     assert world.service["spec"]["traffic"] == [{"revisionName": "iris-a", "percent": 100}]
+
+
+def test_pods_that_a_lost_rollout_kept_are_not_kept_for_good() -> None:
+    world = Knative(0)
+    world.service, world.split = service("iris-b", TAGS), with_versions(AB)
+    world.service["spec"]["template"]["metadata"]["annotations"] = {MIN_SCALE: "2"}
+    world.revisions["iris-b"] = revision("iris-b") | {"born": 0.0}
+    for each in world.revisions.values():
+        each["metadata"]["annotations"][MIN_SCALE] = "3"
+    record = recovered(found(world.service, world.split, *_named(world)), "iris", "default", world.now)
+    assert record is not None
+    assert record.rollout.scales == {"iris-a": "", "iris-b": "2"}
+    assert record.rollout.events[-1].text.startswith("iris-a keeps no pods any more when nothing is asked")
+    driven(world, record.rollout, record.objects)
+    assert {name: one["metadata"]["annotations"] for name, one in world.revisions.items()} == {
+        "iris-a": {},
+        "iris-b": {MIN_SCALE: "2"},
+    }
 
 
 def _named(world: Knative) -> list[Manifest]:
