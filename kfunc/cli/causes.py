@@ -5,6 +5,9 @@ from typing import Any
 from kfunc.cluster.causes import Cause
 from kfunc.cluster.diagnosis import Diagnosis
 
+DIAGNOSIS = ("phase", "detail", "ready", "revision", "causes")
+"""The keys of a diagnosis as an object."""
+
 
 def cause_lines(cause: Cause) -> list[str]:
     """The cause, what to do, and the lines of a log that belong to it."""

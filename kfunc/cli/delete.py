@@ -36,7 +36,8 @@ def delete(function: str, wait: bool, timeout: float, namespace: str, context: s
     left = wait_gone(cluster, asked.name, asked.namespace, timeout, time.monotonic, time.sleep) if wait and removed else []
     if output == "json":
         objects = [{"kind": each.manifest["kind"], "name": each.manifest["metadata"]["name"]} for each in removed]
-        click.echo(msgspec.json.encode({"name": asked.name, "namespace": asked.namespace, "removed": objects, "left": left}))
+        where = {"name": asked.name, "function": asked.name, "namespace": asked.namespace}
+        click.echo(msgspec.json.encode(where | {"removed": objects, "left": left}))
     elif not removed:
         click.echo(f"there is nothing of {asked.name} in the namespace {asked.namespace}")
     if left:

@@ -5,37 +5,30 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
-from msgspec import UNSET
 
 from kfunc.cli.brokers import broker_findings
+from kfunc.cli.deploy_refusals import refuse_bypass, refuse_hurry, refuse_rollout
 from kfunc.cli.deploy_telling import Speaker
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name
 from kfunc.cli.planning import needed_settings, plan_for
 from kfunc.cli.releasing import Source, image_options, with_image
-from kfunc.cli.status import url
 from kfunc.cluster.applying import Outcome, apply_all, remove_unused
-from kfunc.cluster.binding import holds
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.diagnosis import Diagnosis
 from kfunc.cluster.kinds import kind_of
 from kfunc.cluster.lock import Lock
 from kfunc.cluster.moving import KIND, Move
-from kfunc.cluster.observed import Observed
+from kfunc.cluster.observed import Observed, url
 from kfunc.cluster.observing import observe
-from kfunc.cluster.revisions import is_split, serving
-from kfunc.cluster.split import live_name
+from kfunc.cluster.revisions import serving
 from kfunc.cluster.waiting import Ending, wait_ready
-from kfunc.errors import KfuncError
-from kfunc.manifests.images import function_image
 from kfunc.manifests.knative import revision
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan
-from kfunc.manifests.raw import deployment
 from kfunc.manifests.split import traffic_of
 from kfunc.rollout.driver import Conflict
 from kfunc.rollout.history import with_served
-from kfunc.rollout.objects import split_tags
 from kfunc.rollout.store import ConfigMapStore
 
 EPILOG = """\b
@@ -45,7 +38,6 @@ Example:
   kfunc deploy --dry-run
 """
 TIMEOUT_S = 600.0
-SPLITS = "VirtualService"
 
 
 @click.command(epilog=EPILOG)
@@ -82,68 +74,21 @@ def deploy(
     if dry_run:
         refuse_bypass(plan, _observed(cluster, plan), all_at_once)
         return Deployment(cluster, plan, say, force).tried()
+    if not wait:
+        refuse_hurry(cluster, plan)  # before minutes of building
     plan = with_image(plan, directory, source)
     with Lock(cluster, plan.name, plan.namespace, f"kfunc deploy ({holder_name()})") as lock:
         refuse_rollout(cluster, plan)
         before = _observed(cluster, plan)
         refuse_bypass(plan, before, all_at_once)
+        if not wait:
+            refuse_hurry(cluster, plan)
         deployment = Deployment(cluster, plan, say, force, lock)
         return deployment.done(timeout, serving(before)) if wait else deployment.begun()
 
 
 def _observed(cluster: Cluster, plan: Plan) -> Observed:
     return observe(cluster, plan.name, plan.namespace, plan.mode)
-
-
-def refuse_rollout(cluster: Cluster, plan: Plan) -> None:
-    """A rollout that is under way is not overrun, nor a split that func.yaml does not speak of any more. Raises KfuncError."""
-    record = ConfigMapStore(cluster, plan.name, plan.namespace).read()
-    if record is not None and not record.rollout.has_ended:
-        raise _under_way(plan)
-    if plan.function.inference.traffic is UNSET and split_tags(cluster.get(SPLITS, live_name(plan.name), plan.namespace)):
-        raise _split(plan)  # a comparison that was deployed: its tags would go before its routes
-
-
-def refuse_bypass(plan: Plan, before: Observed, all_at_once: bool) -> None:
-    """Traffic that somebody has split is left alone, and traffic that should move in steps does not jump. Raises KfuncError."""
-    if plan.function.inference.traffic is UNSET or traffic_of(plan).strategy == "ab":
-        return
-    if plan.mode == "raw":
-        if before.service is not None and not all_at_once and not holds(_template(plan), before.service["spec"]["template"]):
-            raise _jumps(plan, f"the Deployment {plan.name} runs something else")
-        return
-    if is_split(before):
-        raise _split(plan)
-    stable = [name for name in serving(before) if name != revision(plan)]
-    if stable and not all_at_once:
-        raise _jumps(plan, f"{stable[0]} has the traffic")
-
-
-def _jumps(plan: Plan, there: str) -> KfuncError:
-    return KfuncError(
-        f"{there}, and inference.traffic says {traffic_of(plan).strategy}: "
-        f"kfunc rollout start --image {function_image(plan)} moves the traffic in steps, "
-        "--all-at-once gives the new revision everything now"
-    )
-
-
-def _template(plan: Plan) -> Manifest:
-    """What the pods of the function's own Deployment are made from."""
-    made: Manifest = deployment(plan, plan.name)["spec"]["template"]
-    return made
-
-
-def _split(plan: Plan) -> KfuncError:
-    return KfuncError(
-        f"revisions of {plan.name} have tags, and requests may be split between them: kfunc rollout abort {plan.name} "
-        "gives everything to one, then deploy again"
-    )
-
-
-def _under_way(plan: Plan) -> KfuncError:
-    return KfuncError(
-        f"a rollout of {plan.name} is under way: kfunc rollout status {plan.name} shows it, promote or abort ends it"
-    )
 
 
 class Deployment:
@@ -166,12 +111,7 @@ class Deployment:
         return self._say.end(self._plan, outcomes, None, "")
 
     def begun(self) -> int:
-        """Apply, and do not wait. Raises KfuncError where waiting is needed."""
-        if self._move and self._move.by_name:
-            raise KfuncError(
-                f"the traffic of {self._plan.name} is bound to a revision by name, and leaves it when the new one is ready: "
-                "leave out --wait=false"
-            )
+        """Apply, and do not wait; the exit status."""
         return self._say.end(self._plan, self._applied(), None, "")
 
     def done(self, timeout_s: float, served: list[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from kfunc.cli.causes import cause_lines, to_json
+from kfunc.cli.causes import DIAGNOSIS, cause_lines, to_json
 from kfunc.cli.console import in_a_row
 from kfunc.cli.findings import Finding
 from kfunc.cluster.applying import Outcome
@@ -24,18 +24,24 @@ class Speaker:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._last = ""
+        self._notes: list[dict[str, str]] = []
         self._live = sys.stdout.isatty() and not as_json
 
     def needs(self, notes: list[Note]) -> None:
         """What the cluster must allow first, with the command; everything else `kfunc render` says."""
-        for note in notes if not self._as_json else ():
-            click.echo(f"note: {note.text}, and it is off:\n  {note.command}")
+        for note in notes:
+            self._note(f"{note.text}, and it is off", note.command, ":")
 
     def lacks(self, findings: Iterable[Finding]) -> None:
         """What the function works without, but not as func.yaml says: a broker for its events."""
-        for finding in findings if not self._as_json else ():
+        for finding in findings:
             if finding.verdict == "bad":
-                click.echo(f"note: {finding.text}\n  {finding.advice}")
+                self._note(finding.text, finding.advice)
+
+    def _note(self, text: str, advice: str, colon: str = "") -> None:
+        self._notes.append({"text": text, "advice": advice})
+        if not self._as_json:
+            click.echo(f"note: {text}{colon}\n  {advice}")
 
     def outcomes(self, outcomes: list[Outcome], dry_run: bool) -> None:
         """One line for each object that is not as it was."""
@@ -69,7 +75,8 @@ class Speaker:
         """The result; the exit status."""
         changed = [outcome for outcome in outcomes if outcome.what != "unchanged"]
         if self._as_json:
-            click.echo(msgspec.json.encode(_result(plan, changed, ending, url, seconds)))
+            notes = {"notes": self._notes}
+            click.echo(msgspec.json.encode(_result(plan, changed, ending, url, seconds) | notes))
         if ending is None:
             return 0
         if not self._as_json and not ending.causes:
@@ -81,7 +88,7 @@ class Speaker:
 
 
 def _result(plan: Plan, changed: list[Outcome], ending: Ending | None, url: str, seconds: float) -> dict[str, Any]:
-    told = {} if ending is None else to_json(ending.diagnosis, ending.causes or None)
+    told = dict.fromkeys(DIAGNOSIS) if ending is None else to_json(ending.diagnosis, ending.causes or None)
     objects = [
         {
             "what": each.what,
@@ -91,5 +98,5 @@ def _result(plan: Plan, changed: list[Outcome], ending: Ending | None, url: str,
         }
         for each in changed
     ]
-    where = {"name": plan.name, "namespace": plan.namespace, "mode": plan.mode, "url": url}
+    where = {"name": plan.name, "function": plan.name, "namespace": plan.namespace, "mode": plan.mode, "url": url}
     return {**where, "changes": objects, "seconds": round(seconds, 1), **told}

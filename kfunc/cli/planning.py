@@ -10,13 +10,14 @@ from kfunc.cli.function import find
 from kfunc.cli.on_cluster import where
 from kfunc.cli.render import load_plan
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.faults import FORBIDDEN
 from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
 from kfunc.errors import ClusterError
 from kfunc.manifests.features import setting_of, still_needed
 from kfunc.manifests.plan import Note, Plan, Release
 
-KNATIVE_NAMESPACE, FORBIDDEN = "knative-serving", 403
+KNATIVE_NAMESPACE = "knative-serving"
 
 
 def plan_for(directory: Path, release: Release, namespace: str, cluster: Cluster, mode: Mode | None = None) -> Plan:

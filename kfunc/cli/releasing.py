@@ -29,6 +29,11 @@ class Source(Struct, frozen=True):
         """What is said of the image before anything is built."""
         return Release(self.image, self.digest)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the image is one that is there: nothing is built."""
+        return bool(self.image or self.digest or self.no_build)
+
 
 OPTIONS = (
     click.option(
@@ -53,7 +58,12 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_source(
         image: str, image_digest: str, base: str, insecure: bool, authorities: str, no_build: bool, **others: Any
     ) -> Any:
-        return command(source=Source(image, image_digest, base, insecure, authorities, no_build), **others)
+        source = Source(image, image_digest, base, insecure, authorities, no_build)
+        if source.is_named and (base or insecure or authorities):
+            raise click.UsageError(
+                "--base, --insecure and --ca are for a build, and --image, --image-digest and --no-build say that there is none"
+            )
+        return command(source=source, **others)
 
     made: Callable[..., Any] = with_source
     for option in reversed(OPTIONS):
@@ -63,8 +73,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_image(plan: Plan, directory: Path, source: Source) -> Plan:
     """The plan with the image of its folder, by digest, where none was named: built, and what is new of it pushed."""
-    named = source.image or source.digest or source.no_build
-    if named or plan.function.inference.server is not UNSET:
+    if source.is_named or plan.function.inference.server is not UNSET:
         return plan
     return replace(plan, release=built(directory, source))
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kfunc.cli.on_cluster import Named
-from kfunc.cli.status import url
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.observed import url
 from kfunc.cluster.observing import observe
 from kfunc.cluster.split import live_name, outside_host
 from kfunc.errors import KfuncError

@@ -113,12 +113,25 @@ def event_line(event: Event) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(event.at))}  {event.text}"
 
 
+KEYS = (
+    "name", "function", "namespace", "id", "strategy", "phase", "paused", "step", "steps", "reason", "why", "winner", "driver",
+    "began_at", "ended_at", "shares", "checks", "events",
+)  # fmt: skip
+"""Of every document about a rollout."""
+
+
+def none_begun(function: str, namespace: str, reason: str) -> dict[str, Any]:
+    """The document where no rollout was needed: only what is known has a value."""
+    return dict.fromkeys(KEYS) | {"name": function, "function": function, "namespace": namespace, "reason": reason}
+
+
 def document(record: Record, now: float) -> dict[str, Any]:
     """The state for a program."""
     rollout = record.rollout
     weights = percents(rollout)
     rows = {row.variant: msgspec.to_builtins(row) for row in compare(rollout)}
     told: dict[str, Any] = {
+        "name": rollout.function,
         "function": rollout.function,
         "namespace": rollout.namespace,
         "id": rollout.id,

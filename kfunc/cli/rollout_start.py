@@ -15,6 +15,7 @@ from kfunc.cli.rollout_driving import drive, finish
 from kfunc.cli.rollout_job import log_secret
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
+from kfunc.cli.rollout_showing import none_begun
 from kfunc.errors import StartupError
 from kfunc.manifests.plan import Plan
 from kfunc.manifests.rollout_job import rollout_job
@@ -73,8 +74,8 @@ def start(
     try:
         return run.begun(make, "start")
     except NothingToDo as nothing:
-        told = {"function": plan.name, "namespace": plan.namespace, "phase": None, "reason": nothing.message}
-        click.echo(msgspec.json.encode(told) if output == "json" else nothing.message)
+        told = msgspec.json.encode(none_begun(plan.name, plan.namespace, nothing.message))
+        click.echo(told if output == "json" else nothing.message)
         return 0
 
 

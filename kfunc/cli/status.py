@@ -10,7 +10,8 @@ from kfunc.cli.causes import cause_lines, to_json
 from kfunc.cli.on_cluster import cluster_options, connect, named, table
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.diagnosis import diagnose, pod_phase
-from kfunc.cluster.observed import Observed, conditions, containers, is_ready, label, name_of
+from kfunc.cluster.faults import FORBIDDEN
+from kfunc.cluster.observed import REVISION_LABEL, Observed, conditions, containers, is_ready, label, name_of, url
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import revisions
 from kfunc.cluster.split import live_name, read_split
@@ -24,7 +25,6 @@ Example:
   kfunc status iris -n team --output json
 """
 FAILED = 1
-FORBIDDEN = 403
 
 
 @click.command(epilog=EPILOG)
@@ -62,6 +62,7 @@ def described(observed: Observed, record: Manifest | None) -> dict[str, Any]:
     diagnosis = diagnose(observed)
     return {
         "name": observed.name,
+        "function": observed.name,
         "namespace": observed.namespace,
         "mode": observed.mode,
         "url": url(observed),
@@ -106,19 +107,12 @@ def _rollout(manifest: Manifest | None, now: float) -> dict[str, Any] | None:
     return {"text": headline(rollout, now), "phase": rollout.phase, "paused": rollout.paused, "driver": holder}
 
 
-def url(observed: Observed) -> str:
-    """The function's plain address; empty before it has one."""
-    if observed.mode == "raw":
-        return f"http://{observed.name}.{observed.namespace}.svc.cluster.local" if observed.service else ""
-    return str(((observed.service or {}).get("status") or {}).get("url", ""))
-
-
 def pod_json(observed: Observed, pod: Manifest) -> dict[str, Any]:
     """A pod with its containers."""
     phase, detail = ("ending", "") if "deletionTimestamp" in pod["metadata"] else pod_phase(observed, pod)
     return {
         "name": name_of(pod),
-        "revision": label(pod, "serving.knative.dev/revision"),
+        "revision": label(pod, REVISION_LABEL),
         "ready": is_ready(pod),
         "phase": "ready" if phase == "routing" else phase,
         "detail": detail,

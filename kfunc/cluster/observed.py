@@ -108,6 +108,13 @@ def target(observed: Observed) -> str:
     return label(max(own, key=_number), HASH_LABEL) if own else ""
 
 
+def url(observed: Observed) -> str:
+    """The function's plain address; empty before it has one."""
+    if observed.mode == "raw":
+        return f"http://{observed.name}.{observed.namespace}.svc.cluster.local" if observed.service else ""
+    return str(((observed.service or {}).get("status") or {}).get("url", ""))
+
+
 def routed(observed: Observed) -> list[Manifest]:
     """What Knative's route does now: shares with `revisionName`, `percent`, `tag`."""
     found: list[Manifest] = ((observed.service or {}).get("status") or {}).get("traffic") or []

@@ -103,7 +103,7 @@ def serving(observed: Observed) -> list[str]:
     return list(dict.fromkeys(name for share in shares if (name := _revision(share, observed))))
 
 
-def is_split(observed: Observed) -> bool:
+def has_tags(observed: Observed) -> bool:
     """Whether a rollout has its hands on the traffic."""
     spec = (observed.service or {}).get("spec") or {}
     return any(share.get("tag") for share in spec.get("traffic") or []) if observed.mode == "knative" else False

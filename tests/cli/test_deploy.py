@@ -56,6 +56,24 @@ def test_a_program_gets_one_object(kfunc: Command, folder: Path) -> None:
     ]
 
 
+def test_a_program_gets_the_same_keys_whatever_is_known(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE.replace("logger: {}", "logger: {sink: 'broker:nope'}"))
+    tried = msgspec.json.decode(kfunc("deploy", folder, "--dry-run", "--no-build", "--output", "json").out)
+    done = msgspec.json.decode(kfunc("deploy", folder, *ARGUMENTS, "--output", "json").out)
+    assert tried.keys() == done.keys()
+    assert (tried["ready"], tried["causes"], tried["function"]) == (None, None, "iris")
+    assert [each["text"] for each in done["notes"]] == ["the broker default/nope cannot be there: there is no Knative Eventing"]
+
+
+@pytest.mark.parametrize("named", [("--image", "example.com/iris:2"), ("--no-build",)])
+def test_what_is_for_a_build_is_refused_where_nothing_is_built(
+    kfunc: Command, folder: Path, api: ApiServer, named: tuple[str, ...]
+) -> None:
+    result = kfunc("deploy", folder, *named, "--insecure")
+    assert (result.status, "--base, --insecure and --ca are for a build" in result.err) == (2, True)
+    assert api.objects.writes == []
+
+
 def test_a_dry_run_asks_the_cluster_and_keeps_nothing(kfunc: Command, folder: Path, api: ApiServer) -> None:
     result = kfunc("deploy", folder, "--dry-run", "--no-build")
     assert result.status == 0

@@ -96,10 +96,14 @@ def test_a_revision_that_does_not_become_ready_leaves_the_traffic_where_it_is(
     assert never.served == [revisions(api)[0]]
 
 
-def test_who_does_not_wait_is_told_that_it_takes_waiting(kfunc: Command, folder: Path, api: ApiServer, rejected: str) -> None:
+@pytest.mark.parametrize("options", [("--no-build",), ()], ids=["no build", "before anything is built"])
+def test_who_does_not_wait_is_told_that_it_takes_waiting(
+    kfunc: Command, folder: Path, api: ApiServer, rejected: str, options: tuple[str, ...]
+) -> None:
     write(folder, 3)
-    result = kfunc("deploy", folder, "--no-build", "--wait=false", "--all-at-once")
+    result = kfunc("deploy", folder, *options, "--wait=false", "--all-at-once")
     assert (result.status, "leave out --wait=false" in result.err) == (1, True)
+    assert "packages for" not in result.err
     assert len(revisions(api)) == 2
 
 

@@ -4,7 +4,7 @@ import re
 
 from msgspec.structs import replace
 
-from kfunc.cli.rollout_showing import document, report
+from kfunc.cli.rollout_showing import document, none_begun, report
 from kfunc.rollout.record import Driver, Record
 from kfunc.rollout.state import Check, Event, Rollout, Share, Window
 from kfunc.rollout.statistics import Sample
@@ -48,6 +48,12 @@ def test_a_comparison_shows_intervals_and_how_sure_a_difference_is() -> None:
     text = report(Record(replace(rollout("ab", phase="running", shares=shares), window=window)), 1060.0)
     assert "1 % (0.544 % to 1.83 %)" in text
     assert re.search(r"\+5 % \(\+3\.\d+ to \+6\.\d+\), p=1\.\d+e-09: differs", text)
+
+
+def test_the_document_of_no_rollout_has_the_keys_of_every_other() -> None:
+    told = none_begun("iris", "team", "there is nothing to roll out")
+    assert told.keys() == document(Record(running()), 1060.0).keys()
+    assert (told["name"], told["phase"], told["reason"]) == ("iris", None, "there is nothing to roll out")
 
 
 def test_programs_get_all_of_it() -> None:

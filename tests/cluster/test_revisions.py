@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kfunc.cluster.observed import Observed
-from kfunc.cluster.revisions import Revision, is_split, revisions, serving, undo_target, unused
+from kfunc.cluster.revisions import Revision, has_tags, revisions, serving, undo_target, unused
 
 
 def observed(*names: str, traffic: list[dict[str, Any]] | None = None, failed: tuple[str, ...] = ()) -> Observed:
@@ -45,8 +45,8 @@ def test_the_one_with_most_traffic_serves_first() -> None:
 
 
 def test_tags_in_the_traffic_say_that_a_rollout_is_under_way() -> None:
-    assert is_split(observed("a", traffic=[{"revisionName": "a", "percent": 100, "tag": "stable"}]))
-    assert not is_split(observed("a"))
+    assert has_tags(observed("a", traffic=[{"revisionName": "a", "percent": 100, "tag": "stable"}]))
+    assert not has_tags(observed("a"))
 
 
 def test_undo_goes_to_the_newest_ready_revision_without_traffic() -> None:
