@@ -13,9 +13,9 @@ from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.render import parse_image
 from kfunc.cli.rollout_driving import drive, finish
 from kfunc.cli.rollout_job import log_secret
+from kfunc.cli.rollout_showing import none_begun
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
-from kfunc.cli.rollout_showing import none_begun
 from kfunc.errors import StartupError
 from kfunc.manifests.plan import Plan
 from kfunc.manifests.rollout_job import rollout_job
