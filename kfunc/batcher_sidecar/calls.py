@@ -43,7 +43,8 @@ class Member(Struct, eq=False):
     """An exchange that waits for its batch, is in one, or in several as parts.
 
     `sent_at` is in seconds of perf_counter, as the exchange's `started_at`; `batches` are the numbers of its batches,
-    `missing` the rows without an answer, `sources` the answers so far, with the first row of each part.
+    `missing` the rows without an answer, `sources` the answers so far, with the first row of each part. `is_whole`: it
+    was cut, and goes as it came all the same: nobody waits for its parts any more.
     """
 
     exchange: Exchange
@@ -55,12 +56,21 @@ class Member(Struct, eq=False):
     sent_at: float = 0.0
     batches: tuple[int, ...] = ()
     calls: "tuple[Merged, ...]" = ()
+    is_whole: bool = False
+
+    def awaits(self, part: Part["Member"]) -> bool:
+        """Whether what becomes of a part is this request's affair."""
+        return not self.is_whole or part.rows == self.request.rows
+
+    def uncut(self) -> None:
+        """Begin anew, without the answers to parts."""
+        self.is_whole, self.missing, self.sources = True, self.request.rows, None
 
     def take(self, part: Part["Member"], answer: V1Answer | V2Answer, start: int, head: ResponseHead) -> bool:
         """Rows from `start` of an answer are this part's; false where they have no form that the caller wants."""
-        self.missing -= part.rows
-        if self.exchange.cancelled:
+        if self.exchange.cancelled or not self.awaits(part):
             return True
+        self.missing -= part.rows
         sources = [(answer, start, start + part.rows)]
         if self.missing or self.sources:
             self.sources = kept = self.sources or []
@@ -75,7 +85,7 @@ class Member(Struct, eq=False):
             try:
                 body, json_length = v2_answers.part(self.request, sources)  # type: ignore[arg-type]
             except Unrepresentable:
-                self.sources, self.missing = None, self.request.rows
+                self.uncut()
                 return False
             if json_length or not answer.all_json or (self.sources and not all(each[0].all_json for each in sources)):  # type: ignore[union-attr]
                 lines = form_lines(head, json_length)
@@ -266,11 +276,10 @@ class Merged(WholeAnswer):
             part.ticket.item.exchange.fail(BadGateway("the upstream's answer has no form that its caller can read"))
 
     def _unmergeable(self, error: BadGateway) -> None:
-        """Merging shows in the answer."""
+        """Merging, or the cutting of a request, shows in the answer."""
         path = self.path
-        if self._batch is not None:
+        if self._batch is not None and path.part_from_others(self._batch.group.key, monotonic()):
             log.warning("%s: %s; such requests are not merged for a while", path.target.decode("latin-1"), error.message)
-            path.part_from_others(self._batch.group.key, monotonic())
         self.again()
 
     def _read(self, head: ResponseHead, body: bytes) -> V1Answer | V2Answer:
@@ -289,27 +298,48 @@ class Merged(WholeAnswer):
             return
         self._drop_rest()
         self._close()
-        for part in self.parts:
-            part.ticket.item.exchange.relay(head.status, head.lines, body)
+        for member in self._members():
+            member.exchange.relay(head.status, head.lines, body)
 
     def again(self) -> None:
-        """Send the requests alone, if these are not alone already."""
-        parts, self._open = self.parts, False
-        if self._retries is not None:  # a part that is refused alone too
-            self._drop_rest()
-            for part in parts:
-                part.ticket.item.exchange.fail(BadGateway("the upstream's answer does not have the rows that were asked"))
-            self._retries.ended()
-        else:
+        """Send each request as it came, in a call of its own; one that was sent so has no answer."""
+        self._open = False
+        parts = self._whole()
+        if self._retries is None:
             Retries(self.application, self.path, self._batch, parts).start()
+            return
+        if not parts:
+            for member in self._members():
+                member.exchange.fail(BadGateway("the upstream's answer does not have the rows that were asked"))
+        self._retries.ended(parts)
+
+    def _whole(self) -> list[Part[Member]]:
+        """The requests that have not been sent alone yet, those that were cut whole again."""
+        parts = []
+        for part in self.parts:
+            member = part.ticket.item
+            if part.rows < member.request.rows:
+                if member.is_whole:
+                    continue
+                self.application.drop(part.ticket)
+                member.uncut()
+                part = Part(part.ticket, 0, part.ticket.rows)
+            elif self._retries is not None:
+                continue
+            parts.append(part)
+        return parts
+
+    def _members(self) -> list[Member]:
+        """Those that wait for this call."""
+        return [part.ticket.item for part in self.parts if part.ticket.item.awaits(part)]
 
     def on_failure(self, error: KfuncError) -> None:
         """The upstream is lost; what may have run is not sent again."""
         self._end_span(error.status, error.message)
         self._drop_rest()
         self._close()
-        for part in self.parts:
-            part.ticket.item.exchange.fail(error)
+        for member in self._members():
+            member.exchange.fail(error)
 
     def _drop_rest(self) -> None:
         """The requests have failed: what waits of those that were cut is not sent."""

@@ -27,8 +27,8 @@ CREDENTIALS = (b"authorization", b"cookie")
 METADATA_RETRY_S = 1.0
 METADATA_AGAIN_S = 60.0
 """After which a model that was not to be merged is asked for its metadata again: it may be another one."""
-UNMERGED_S = 60.0
-"""For which requests of a form in whose answers merging showed are not merged."""
+UNMERGED_S, MOST_UNMERGED_S = 60.0, 3600.0
+"""For which requests of a form in whose answers merging showed are not merged: twice as long each time, to the second."""
 MAX_UNMERGED = 64
 """Forms that are remembered so; with more it is the whole path."""
 ALL = None
@@ -45,7 +45,8 @@ class Path:
     `batched`: whether requests may be merged; None: nobody knows yet; `never`: they never may. `alone` is a request that
     was sent unread, because there was nothing to merge it with: it gets its group when a second one comes. `width` are
     the elements that a row has at least, `binary_row` their bytes in a binary request. `fixed` are the outputs without a
-    batch dimension, `rowed` those with one, `unmerged` the keys of groups in whose answers merging showed, each until when.
+    batch dimension, `rowed` those with one. `unmerged` are the groups in whose answers merging showed, each with until
+    when it is not done and for how long; by the hash of the key, which holds credentials.
     """
 
     __slots__ = (
@@ -78,7 +79,7 @@ class Path:
         self.width = self.binary_row = 1
         self.fixed: frozenset[str] = frozenset()
         self.rowed: frozenset[str] = frozenset()
-        self.unmerged: dict[Hashable, float] = {}
+        self.unmerged: dict[int | None, tuple[float, float]] = {}
         self.padding: Padding | None = None
         self.tuner: Tuner | None = None
         # V1's instances are rows by definition, until an answer says otherwise.
@@ -124,18 +125,27 @@ class Path:
         if self._settings.pad is not UNSET:
             self.padding = Padding(self._settings.pad, metadata)
 
-    def part_from_others(self, key: Hashable, now: float) -> None:
-        """Merging shows in the answers to requests of a group: no more of it for a while.
+    def part_from_others(self, key: Hashable, now: float) -> bool:
+        """Merging shows in the answers to requests of a group: no more of it for a while. Whether that is news.
 
         Only of that group, since it may be for a parameter of their own; of all where that happens again and again.
         """
         if len(self.unmerged) >= MAX_UNMERGED:
-            self.unmerged = {each: until for each, until in self.unmerged.items() if until > now}
-        self.unmerged[key if len(self.unmerged) < MAX_UNMERGED else ALL] = now + UNMERGED_S
+            self.unmerged = {each: kept for each, kept in self.unmerged.items() if kept[0] > now}
+        number: int | None = hash(key)
+        if number not in self.unmerged and len(self.unmerged) >= MAX_UNMERGED:
+            number = ALL
+        known = self.unmerged.get(number)
+        if known is not None and known[0] > now:  # of what was in flight when it was seen
+            return False
+        seconds = UNMERGED_S if known is None else min(MOST_UNMERGED_S, 2 * known[1])
+        self.unmerged[number] = now + seconds, seconds
+        return known is None
 
     def is_merged(self, key: Hashable, now: float) -> bool:
         """Whether requests of a group are, where there are some that are not."""
-        return max(self.unmerged.get(key, 0.0), self.unmerged.get(ALL, 0.0)) <= now
+        never = (0.0, 0.0)
+        return max(self.unmerged.get(hash(key), never), self.unmerged.get(ALL, never))[0] <= now
 
 
 def _elements(shape: object) -> int:

@@ -1,5 +1,6 @@
 """The requests of a batch that failed as a whole, sent again alone."""
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,10 @@ class Retries:
         message = "the batch of this request failed, and the time for its requests alone ran out before this one's turn"
         part.ticket.item.exchange.fail(DeadlineExceeded(message))
 
-    def ended(self) -> None:
-        """One of them is answered."""
+    def ended(self, parts: "Sequence[Part[Member]]" = ()) -> None:
+        """One of them is answered, or is to be sent anew as `parts`."""
         self._runs = False
+        self._left.extend(parts)
         self.start()
 
 

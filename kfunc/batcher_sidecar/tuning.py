@@ -53,7 +53,8 @@ class Tuner:
             self.tail += step * QUANTILE if seconds > self.tail * predicted else -step * (1.0 - QUANTILE)
             self.tail = max(1.0, self.tail)
         self.times.observe(rows, seconds)
-        self._floor = PRESSURE * max(self._floor, self.rows) if waiting > self.rows else FADE * self._floor
+        pressed = min(float(MOST_ROWS), PRESSURE * max(self._floor, self.rows))
+        self._floor = pressed if waiting > self.rows else FADE * self._floor
         self._largest = max(float(rows), self._largest * FADE)
         self.rows = min(MOST_ROWS, max(self._fitting(), int(self._floor)))
         return self.rows

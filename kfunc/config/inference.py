@@ -173,7 +173,7 @@ class Limits(Block, frozen=True):
     """Bounds on what one client may ask for; past them it gets a 4xx or 503."""
 
     max_body_bytes: Annotated[PositiveInt, Meta(description="Largest request body; more is 413.")] = 64 * 1024 * 1024
-    """All that are on their way may have 8 times as much, at least 512 MiB: kfunc.http.server."""
+    """All that are on their way may have 8 times as much or 512 MiB, but half of the container's memory: kfunc.http.server."""
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; more is 431.")] = 32 * 1024
     max_headers: Annotated[PositiveInt, Meta(description="Most header fields in a request; more is 431.")] = 100
     header_timeout_s: Annotated[Seconds, Meta(description="Time to send a complete request head; more is 408.")] = 10.0

@@ -1,12 +1,8 @@
-"""The memory of this process: what the allocator keeps of it, and how much there is."""
+"""The memory of this process: what the allocator keeps of it, and how much it has."""
 
 import ctypes
 import gc
-import os
 import resource
-from pathlib import Path
-
-MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 
 # glibc's <malloc.h>; the threshold for maps may be 32 MiB at most.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -61,14 +57,3 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def memory_limit() -> int:
-    """Of the container, or of the machine."""
-    try:
-        text = MEMORY_MAX.read_text().strip()
-        if text != "max":
-            return int(text)
-    except (OSError, ValueError):
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * resource.getpagesize()

@@ -22,6 +22,7 @@ from kfunc.handlers.residency_policy import Resident, leaving
 from kfunc.handlers.slots import LOADING, READY, UNLOADED, Loaded
 from kfunc.handlers.stages import Stage
 from kfunc.handlers.warmup import warm_up
+from kfunc.process.memory_limit import memory_limit
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 from kfunc.telemetry.log_lines import PROGRESS
@@ -184,7 +185,7 @@ class Shelf:
         self._on_place = on_place
         self._on_failure = on_failure
         self._max_models = config.max_models
-        self._max_bytes = config.max_bytes or int(memory.memory_limit() * PART_OF_LIMIT)
+        self._max_bytes = config.max_bytes or int(memory_limit() * PART_OF_LIMIT)
         self.wait_s = config.wait_s
         self.tick = count(1).__next__
         self.models: list[ResidentModel] = []

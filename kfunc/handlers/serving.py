@@ -17,6 +17,7 @@ from kfunc.http.server import HttpServer
 from kfunc.process.arguments import Arguments, access_log_share
 from kfunc.process.lifecycle import Life, allow_connections, keep_memory, wind_down
 from kfunc.process.management import serve_management
+from kfunc.process.memory_limit import memory_limit
 from kfunc.process.observing import start_telemetry
 from kfunc.process.page import with_page
 from kfunc.telemetry.metrics import Metrics
@@ -96,7 +97,8 @@ async def serve(
     repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident, models.keep)
     with closing(repository):  # also where a model cannot be loaded: what was decrypted must not stay
         application = Application(config, recorder, crew.is_complete, repository, models)
-        server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits)
+        page = with_page(application, config, arguments, metrics.metrics, recorder)
+        server = HttpServer(page, config.limits, memory_limit())
         _offer_grpc(config, server, application)
         late, outermost = crew.joins_late or arguments.late, not arguments.listen.path
         if not late:

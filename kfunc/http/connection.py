@@ -9,7 +9,7 @@ import httptools
 
 from kfunc.errors import KfuncError, MalformedMessage, RequestTimeout, Unavailable
 from kfunc.http.answers import FOREVER, LINGER_S, AnswerWriter
-from kfunc.http.exchange import Exchange
+from kfunc.http.exchange import Exchange, Unfinished
 from kfunc.http.head import body_too_large, check_head, head_size, is_foreign, is_plain, refuse_connect, too_large
 from kfunc.http.plain import Shape
 from kfunc.http.wire import END_OF_HEAD, Headers, request_head
@@ -383,10 +383,10 @@ class HttpConnection(AnswerWriter):
         else:
             self.transport.abort()
 
-    @property
-    def held(self) -> int:
+    def unfinished(self) -> tuple[Unfinished, ...]:
         exchange = self.incoming
-        return 0 if exchange is None or exchange.receiver is not None else self._body_length
+        there = exchange is not None and exchange.receiver is None
+        return (Unfinished(self.deadline, self._body_length, self.refuse),) if there else ()
 
     def drain(self) -> None:
         """Close if nothing is being answered or arrives; else when that is answered."""

@@ -1,7 +1,7 @@
 """One request and its answer, as an application sees them, whatever version of HTTP carries them."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kfunc.errors import KfuncError
 from kfunc.http.head_lines import REQUEST_ID
@@ -22,6 +22,14 @@ class Receiver(Protocol):
 
     def on_end(self) -> None:
         """The body is complete."""
+
+
+class Unfinished(NamedTuple):
+    """A body of which `size` bytes are here, late at `late_at` if no more comes; `refuse` answers its request."""
+
+    late_at: float
+    size: int
+    refuse: Callable[[KfuncError], None]
 
 
 class Transmitter(Protocol):

@@ -10,7 +10,7 @@ from kfunc.errors import NoConnection, Unavailable
 from kfunc.http.address import Address, connect_unix
 from kfunc.http.head_lines import read_status_line
 from kfunc.http.plain import PlainHeads
-from kfunc.http.upstream import DROPPED, Call, UpstreamConnection, plain_answer
+from kfunc.http.upstream import DROPPED, Call, UpstreamConnection, plain_answer, tell_failure
 from kfunc.http.wire import HOP_BY_HOP
 
 CONNECT_S, SWEEP_S = 5.0, 0.5
@@ -51,19 +51,19 @@ class UpstreamPool:
             self._connect()
 
     def _tick(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
         self.now = now = time.monotonic()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
         while self.waiting and next(iter(self.waiting.values())) < now:
             call, _ = self.waiting.popitem(last=False)
-            call.on_failure(Unavailable("the upstream was busy for too long; try again later"))
+            tell_failure(call, Unavailable("the upstream was busy for too long; try again later"))
         if not self.address.path:
             for connection in [each for each in self.idle if now - each.idle_since > IDLE_S]:
                 self.idle.remove(connection)
                 connection.transport.close()
         elif not self.connections and not self._connecting:
             self._connect()
-        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
 
     def send(self, call: Call) -> None:
         """Send `call` as soon as there is a connection for it; it fails with 503 where there is none."""
@@ -73,7 +73,7 @@ class UpstreamPool:
                 connection.begin(call)
                 return
         if len(self.waiting) >= self.max_waiting:
-            call.on_failure(Unavailable("too many requests wait for the upstream; try again later"))
+            tell_failure(call, Unavailable("too many requests wait for the upstream; try again later"))
             return
         self.waiting[call] = self.now + self.timeout_s
         self._connect_if_wanted()
@@ -108,7 +108,7 @@ class UpstreamPool:
             if not self._connecting and not self.connections:  # nothing else could serve those who wait
                 waiting, self.waiting = self.waiting, OrderedDict()
                 for call in waiting:
-                    call.on_failure(NoConnection(str(self.address), error))
+                    tell_failure(call, NoConnection(str(self.address), error))
             return
         self._opened()
         self.connections.add(connection)

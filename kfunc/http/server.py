@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from kfunc.config.inference import Limits
 from kfunc.errors import KfuncError, Unavailable, Unsupported
 from kfunc.http.address import BACKLOG
 from kfunc.http.connection import HttpConnection
-from kfunc.http.exchange import Application, Exchange, Transmitter
+from kfunc.http.exchange import Application, Exchange, Transmitter, Unfinished
 from kfunc.http.plain import request_heads
 from kfunc.http.wire import status_line
 
@@ -45,12 +45,8 @@ class Connection(Protocol):
     def drain(self) -> None:
         """Finish what is open, and close."""
 
-    @property
-    def held(self) -> int:
-        """Bytes of bodies that have begun, and are handed over when they are whole."""
-
-    def refuse(self, error: KfuncError) -> None:
-        """Give up these bodies: their requests are answered with the error."""
+    def unfinished(self) -> Iterable[Unfinished]:
+        """Bodies that have begun, and are handed over when they are whole."""
 
 
 class NotServed:
@@ -78,10 +74,10 @@ class HttpServer:
     `now` is monotonic seconds, renewed every half second: exact enough for deadlines, and free.
     """
 
-    def __init__(self, application: Application, limits: Limits) -> None:
+    def __init__(self, application: Application, limits: Limits, memory_bytes: int = 2**62) -> None:
         self.application = application
         self.limits = limits
-        self.most_held = max(MOST_HELD, 8 * limits.max_body_bytes)
+        self.most_held = max(limits.max_body_bytes, min(memory_bytes // 2, max(MOST_HELD, 8 * limits.max_body_bytes)))
         self.heads = request_heads(limits)
         self.grpc: Callable[[bytes], Application] = lambda target: NOT_SERVED
         """What answers the calls of a gRPC method, by its path."""
@@ -117,17 +113,18 @@ class HttpServer:
         self._renew_date()
         for connection in [each for each in self.connections if each.deadline < now]:
             connection.expire()
-        held = sum([each.held for each in self.connections])
+        bodies = [body for each in self.connections for body in each.unfinished()]
+        held = sum([body.size for body in bodies])
         if held > self.most_held:
-            self._give_up(held - self.most_held)
+            self._give_up(bodies, held - self.most_held)
 
-    def _give_up(self, size: int) -> None:
+    def _give_up(self, bodies: list[Unfinished], size: int) -> None:
         """Refuse bodies of at least `size` bytes, those first that have stood still for longest."""
-        for connection in sorted([each for each in self.connections if each.held], key=lambda each: each.deadline):
+        for body in sorted(bodies, key=lambda each: each.late_at):
             if size <= 0:
                 break
-            size -= connection.held
-            connection.refuse(Unavailable("too many bodies of requests are on their way; try again later"))
+            size -= body.size
+            body.refuse(Unavailable("too many bodies of requests are on their way; try again later"))
 
     def opened(self, connection: Connection) -> bool:
         """Take up a connection; false if there are too many."""

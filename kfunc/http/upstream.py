@@ -118,7 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
             call.on_connection(self)
         except Exception as error:  # it may have been begun where another call's answer is on its way
             self.abort()
-            call.on_failure(failure_of(error))
+            tell_failure(call, failure_of(error))
 
     def abort(self) -> None:
         """Break off; the upstream sees that nobody waits any more."""
@@ -141,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
                 try:
                     call.on_response(head, data[end:])
                 except Exception as error:
-                    call.on_failure(failure_of(error))
+                    tell_failure(call, failure_of(error))
                 return
         self.answered = True
         try:
@@ -190,7 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, error: KfuncError) -> None:
         call, self.call = self.call, None
         if call is not None:
-            call.on_failure(error)
+            tell_failure(call, error)
 
     def expire(self) -> None:
         """The upstream took too long."""
@@ -261,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             call.on_response(head, parts[0] if len(parts) == 1 else b"".join(parts))
         except Exception as error:
-            call.on_failure(failure_of(error))
+            tell_failure(call, failure_of(error))
 
     def _release(self) -> None:
         """Back to the pool, before the call hears of its answer: what it does next may need a connection."""
@@ -285,4 +285,12 @@ def _end(call: Call) -> None:
     try:
         call.on_end()
     except Exception as error:
-        call.on_failure(failure_of(error))
+        tell_failure(call, failure_of(error))
+
+
+def tell_failure(call: Call, error: KfuncError) -> None:
+    """Tell a call that there is no answer: what it raises then is its own affair, and no other call's."""
+    try:
+        call.on_failure(error)
+    except Exception as raised:
+        log.error("a call did not take up its failure (%s)", error.message, exc_info=raised)

@@ -14,6 +14,7 @@ from kfunc.http.server import HttpServer
 from kfunc.process.arguments import access_log_share, parse_arguments
 from kfunc.process.lifecycle import Life, allow_connections, keep_memory, report, run, use_form, wind_down
 from kfunc.process.management import serve_management
+from kfunc.process.memory_limit import memory_limit
 from kfunc.process.observing import start_telemetry, traced
 from kfunc.process.page import with_page
 from kfunc.process.settings import environment
@@ -79,7 +80,8 @@ def start_sidecar(
 
     async def main(life: Life) -> None:
         application = _translated(build(parts), config, component)
-        server = HttpServer(with_page(application, config, arguments, parts.metrics, parts.recorder), config.limits)
+        page = with_page(application, config, arguments, parts.metrics, parts.recorder)
+        server = HttpServer(page, config.limits, memory_limit())
         offers_grpc = "grpc" in config.protocols
         if offers_grpc:
             from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it

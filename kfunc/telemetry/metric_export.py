@@ -6,7 +6,7 @@ from time import time_ns
 
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.otel_settings import OtelSettings
-from kfunc.telemetry.otlp_metrics import Values, metrics_request, values_of
+from kfunc.telemetry.otlp_metrics import Values, carried_on, metrics_request, values_of
 from kfunc.telemetry.span_export import Transport
 
 log = logging.getLogger("kfunc.telemetry")
@@ -52,7 +52,8 @@ class MetricExport:
     async def _push(self) -> None:
         families, now_ns = self._metrics.collect(own=True), time_ns()
         times = (self._began_ns, now_ns)
-        component, before = self._metrics.component, self._before
+        self._before = before = carried_on(self._before, families)
+        component = self._metrics.component
         outcome = await self._transport.send(
             metrics_request(self._resource, families, component, times, before, delta=self._delta)
         )

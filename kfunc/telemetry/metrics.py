@@ -3,6 +3,7 @@
 What is counted is a number in a slab; `collect` reads all of them. Each series has the label `component`.
 """
 
+import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Container, Mapping, MutableSequence, Sequence
@@ -14,6 +15,8 @@ from msgspec import structs
 from kfunc.telemetry import exposition
 from kfunc.telemetry.samples import Distribution, Exemplar, Family, Labels, Sample
 from kfunc.telemetry.slabs import CODES, Entry, Slabs
+
+log = logging.getLogger("kfunc.telemetry")
 
 # Microseconds to minutes, in seconds.
 LATENCY_BUCKETS = (
@@ -159,7 +162,7 @@ class Metrics:
             add(entry, self._samples(entry, where))
         for entry, read in list(self._read.values()):
             if asked(entry.name):
-                add(entry, [Sample(entry.labels, read())])
+                add(entry, _reading(entry, read))
         return list(families.values())
 
     def _samples(self, entry: Entry, where: list[tuple[int, int]]) -> list[Sample | Distribution]:
@@ -180,6 +183,15 @@ class Metrics:
     def exposition(self, *, openmetrics: bool = False, names: Container[str] | None = None) -> str:
         """All families, or those with these names, as text: Prometheus's format, or OpenMetrics with exemplars."""
         return exposition.encode(self.collect(names=names), self.component, openmetrics=openmetrics)
+
+
+def _reading(entry: Entry, read: Callable[[], float]) -> list[Sample | Distribution]:
+    """What `read` gives; nothing where it raises: the others are asked for all the same."""
+    try:
+        return [Sample(entry.labels, read())]
+    except Exception:
+        log.exception("the metric %s could not be read", entry.name)
+        return []
 
 
 class Counter:

@@ -3,6 +3,7 @@
 Names and units are those of the exposition, so that a query is the same whichever way the numbers came.
 """
 
+from operator import ge
 from struct import pack
 
 from kfunc.protocol.grpc.wire import length_delimited
@@ -22,8 +23,8 @@ def metrics_request(
 ) -> bytes:
     """An ExportMetricsServiceRequest of the time between two moments, in nanoseconds since the epoch.
 
-    `before` is what had been counted at the first one, of which the difference is sent: the last push (delta), or the
-    process's start.
+    `before` is what had been counted at the first one and was `carried_on`, of which the difference is sent: the last push
+    (delta), or the process's start.
     """
     common = length_delimited(7, key_value("component", component)), length_delimited(9, key_value("component", component))
     metrics = [_metric(family, times, common, before, DELTA if delta else CUMULATIVE) for family in families if family.samples]
@@ -34,6 +35,18 @@ def metrics_request(
 def values_of(families: list[Family]) -> Values:
     """What is sent, by its name and labels."""
     return {(family.name, sample.labels): sample for family in families for sample in family.samples}
+
+
+def carried_on(before: Values, families: list[Family]) -> Values:
+    """What had been counted of the series that went on since; one that is gone, or lower, begins anew with all of itself."""
+    now = values_of(families)
+    return {point: sample for point, sample in before.items() if point in now and _went_on(sample, now[point])}
+
+
+def _went_on(before: Sample | Distribution, now: Sample | Distribution) -> bool:
+    if isinstance(now, Sample) or isinstance(before, Sample):
+        return isinstance(now, Sample) and isinstance(before, Sample) and now.value >= before.value
+    return now.bounds == before.bounds and all(map(ge, now.counts, before.counts))
 
 
 def _metric(family: Family, between: tuple[int, int], common: tuple[bytes, bytes], before: Values, temporality: int) -> bytes:
@@ -61,16 +74,12 @@ def _unit(name: str) -> bytes:
 
 
 def _difference(sample: Sample | Distribution, before: Sample | Distribution | None) -> Sample | Distribution:
-    """What was counted since; all of a series that was forgotten, and began anew."""
+    """What was counted since."""
     if isinstance(sample, Sample):
-        if not isinstance(before, Sample) or sample.value < before.value:
-            return sample
-        return Sample(sample.labels, sample.value - before.value)
-    if not isinstance(before, Distribution) or sample.bounds != before.bounds:
+        return Sample(sample.labels, sample.value - before.value) if isinstance(before, Sample) else sample
+    if not isinstance(before, Distribution):
         return sample
     counts = tuple(now - then for now, then in zip(sample.counts, before.counts, strict=True))
-    if min(counts) < 0:
-        return sample
     exemplars = {bucket: each for bucket, each in sample.exemplars.items() if before.exemplars.get(bucket) != each}
     return Distribution(sample.labels, sample.bounds, counts, sample.sum - before.sum, exemplars)
 

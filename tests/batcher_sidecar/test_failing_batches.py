@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kfunc.batcher_sidecar import paths
 from kfunc.config.batcher import Pad
 from tests.batcher_sidecar.pods import METADATA, V1, V2, Answer, Message, Pod, Upstream, echo, row, serve
 from tests.batcher_sidecar.test_application_settings import LENGTH, begin, behind, binary_row
@@ -232,3 +233,26 @@ def test_a_caller_who_refuses_plain_answers_gets_a_short_one_compressed() -> Non
         assert "content-encoding" not in plain.headers
 
     serve(test)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_request_that_was_cut_goes_whole_where_its_parts_have_no_answer(
+    refused: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer has an array beside V1's predictions with as many elements as a part; merged requests are refused first."""
+    monkeypatch.setattr(paths, "UNMERGED_S", 0.0)
+
+    async def answer(upstream: Upstream, request: Message) -> Any:
+        rows = request.json["instances"]
+        if refused and len({row // 100 for row in rows}) > 1:
+            return 400, b'{"error": "not of one kind"}'
+        return 200, json.dumps({"predictions": rows, "labels": ["a", "b", "c", "d"]}).encode()
+
+    async def test(pod: Pod) -> None:
+        large, small = list(range(100, 110)), [200]
+        for _ in range(3):
+            answers = await pod.behind_one(*(pod.send(V1, {"instances": rows}) for rows in (large, small)))
+            assert [(each.status, each.json["predictions"]) for each in answers] == [(200, large), (200, small)]
+
+    serve(test, answer, max_batch_size=4, max_in_flight=3)
+    assert len([record for record in caplog.records if "labels" in record.getMessage()]) == 1

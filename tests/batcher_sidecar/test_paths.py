@@ -2,7 +2,7 @@
 
 import pytest
 
-from kfunc.batcher_sidecar.paths import MAX_UNMERGED, UNMERGED_S, Path
+from kfunc.batcher_sidecar.paths import MAX_UNMERGED, MOST_UNMERGED_S, UNMERGED_S, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
 from kfunc.config.batcher import Batcher
 from kfunc.protocol.messages import ModelMetadata, TensorSpec
@@ -45,6 +45,20 @@ def test_where_merging_shows_in_many_groups_none_is_merged_for_a_while() -> None
         path.part_from_others((number,), 10.0)
     assert not path.is_merged(("another",), 10.0)
     assert len(path.unmerged) <= MAX_UNMERGED + 1
-    path.part_from_others((0,), 10.0 + UNMERGED_S)
+    path.part_from_others((-1,), 10.0 + UNMERGED_S)
     assert path.is_merged(("another",), 10.0 + UNMERGED_S)
     assert len(path.unmerged) == 1
+
+
+def test_the_pause_doubles_each_time_that_merging_shows_again_and_is_news_once() -> None:
+    path, now = path_of(), 10.0
+    news = []
+    for _ in range(8):
+        news.append(path.part_from_others(("a",), now))
+        assert not path.part_from_others(("a",), now)  # of another batch that was in flight
+        until = path.unmerged[hash(("a",))][0]
+        assert not path.is_merged(("a",), until - 1)
+        assert path.is_merged(("a",), until)
+        now = until
+    assert news == [True, *[False] * 7]
+    assert path.unmerged[hash(("a",))][1] == MOST_UNMERGED_S

@@ -75,3 +75,13 @@ def test_it_grows_no_faster_than_what_was_measured_and_no_further_than_it_may() 
     for _ in range(20):
         rows = tuner.observe(rows, 0.001 + rows * 1e-6)
     assert rows == MOST_ROWS
+
+
+def test_after_a_long_overload_it_is_no_larger_than_it_may_and_comes_back() -> None:
+    tuner = Tuner(0.05)
+    for _ in range(10_000):
+        tuner.observe(tuner.rows, 0.02, waiting=2000)
+    assert tuner.rows == MOST_ROWS
+    for _ in range(1000):
+        tuner.observe(4, 0.02)
+    assert tuner.rows < 16

@@ -53,6 +53,7 @@ class Asking:
 
     def on_failure(self, error: KfuncError) -> None:
         self.outcome.set_result(error)
+        self._take("on_failure")
 
     def on_pressure(self, paused: bool) -> None:
         pass
@@ -99,6 +100,22 @@ def test_a_call_waits_for_a_connection_no_longer_than_for_an_answer() -> None:
             assert not streamed.outcome.done()
 
     run(test())
+
+
+def test_a_call_that_cannot_take_its_failure_is_nobody_elses_affair(caplog: pytest.LogCaptureFixture) -> None:
+    async def silent(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        await asyncio.sleep(5)
+
+    async def test() -> None:
+        async with pool_to(silent, timeout_s=0.2) as pool:
+            for failing in ("on_failure", ""):
+                call = Asking(failing)
+                pool.send(call)
+                assert "in time" in str(await asyncio.wait_for(call.outcome, 3))
+
+    run(test())
+    assert "did not take up its failure" in caplog.text
 
 
 def test_a_call_that_is_forgotten_is_not_sent() -> None:

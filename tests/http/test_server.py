@@ -106,11 +106,16 @@ def test_bodies_that_have_stood_still_for_longest_are_refused_when_all_are_too_m
                 assert b"retry-after: 1\r\n" in head
                 writer.close()
             assert len(application.seen) == 2
-            assert sum(each.held for each in server.connections) == 0
+            assert [each.unfinished() for each in server.connections if each.unfinished()] == []
             for _, writer in clients:
                 writer.close()
 
     run(test())
+
+
+@pytest.mark.parametrize(("memory", "most"), [(2**40, 2**29), (2**29, 2**28), (2**20, 2**26)])
+def test_bodies_hold_half_of_the_memory_at_most_and_one_has_its_room_in_any_case(memory: int, most: int) -> None:
+    assert HttpServer(Keeper(), Limits(max_body_bytes=2**26), memory).most_held == most
 
 
 def test_a_drain_without_connections_takes_no_time() -> None:

@@ -10,6 +10,8 @@ import pytest
 from kfunc.config.pod import PodConfig
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.otlp import INTERNAL, Span, attributes
+from kfunc.telemetry.otlp_metrics import Values, carried_on
+from kfunc.telemetry.samples import Family, Sample
 from kfunc.telemetry.sending import Telemetry
 from tests.telemetry.receiver import Collector, GrpcCollector
 from tests.telemetry.test_metrics import Samples, read, series
@@ -197,3 +199,12 @@ def test_a_collector_of_http_behind_https_is_told_as_such(caplog: pytest.LogCapt
     with Collector() as collector:
         send(work, collector.url.replace("http:", "https:"), {})
     assert "SSL" in caplog.text
+
+
+def test_a_series_that_was_forgotten_and_began_anew_is_sent_whole_from_then_on() -> None:
+    before: Values = {("n", ()): Sample((), 100.0), ("gone", ()): Sample((), 1.0)}
+    kept = []
+    for value in (100.0, 130.0, 0.0, 50.0, 150.0):
+        before = carried_on(before, [Family("n", "counter", "", [Sample((), value)])])
+        kept.append([sample.value for sample in before.values() if isinstance(sample, Sample)])
+    assert kept == [[100.0], [100.0], [], [], []]

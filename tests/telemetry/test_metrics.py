@@ -50,6 +50,12 @@ def test_a_gauge_is_read_when_it_is_asked_for(metrics: Metrics) -> None:
     assert [read(metrics.exposition())[series("g")] for _ in range(2)] == [2.0, 1.0]
 
 
+def test_a_gauge_that_cannot_be_read_keeps_nobody_from_the_others(metrics: Metrics) -> None:
+    metrics.gauge("kfunc_bad", "Raises.", lambda: {}["x"])
+    metrics.gauge("kfunc_good", "Does not.", lambda: 2.0)
+    assert read(metrics.exposition()) == {series("kfunc_good"): 2.0}
+
+
 def test_statuses_are_counted_by_code_and_only_those_that_came(metrics: Metrics) -> None:
     codes = metrics.codes("r_total", "R.")
     for status in (100, 200, 200, 599):

@@ -1,12 +1,13 @@
 """A client's HTTP/2 connection: drives the core, makes exchanges of its streams and writes their answers (RFC 9113)."""
 
 import asyncio
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from kfunc.errors import KfuncError, RequestTimeout
 from kfunc.http.answers import FOREVER, LINGER_S
-from kfunc.http.exchange import Exchange
+from kfunc.http.exchange import Exchange, Unfinished
 from kfunc.http.h2.answers import CONTINUE, NO_BODY, answer_block
 from kfunc.http.h2.core import H2Core
 from kfunc.http.h2.exchange import Backlog, H2Exchange
@@ -281,13 +282,12 @@ class H2Connection(asyncio.Protocol):
 
     # ---- time
 
-    @property
-    def held(self) -> int:
-        return self._backlog.held
-
-    def refuse(self, error: KfuncError) -> None:
-        for exchange in self._backlog.waiting():
-            self._give_up(exchange, error)
+    def unfinished(self) -> list[Unfinished]:
+        bodies, timeout_s = [], self.server.limits.body_timeout_s
+        for exchange, size in self._backlog.waiting.items():
+            late_at = FOREVER if exchange.stream.held else exchange.stream.moved_at + timeout_s
+            bodies.append(Unfinished(late_at, size, partial(self._give_up, exchange)))
+        return bodies
 
     def expire(self) -> None:
         """The deadline has passed."""

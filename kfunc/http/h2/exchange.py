@@ -40,29 +40,25 @@ class Backlog:
     Together they may hold `most` bytes; past that only the oldest goes on, which so comes to its end.
     """
 
-    __slots__ = ("_most", "_waiting", "held")
+    __slots__ = ("_most", "held", "waiting")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.held = 0
-        self._waiting: dict[H2Exchange, int] = {}
+        self.waiting: dict[H2Exchange, int] = {}
 
     def add(self, exchange: H2Exchange, size: int) -> bool:
         """Count `size` bytes more; false if the client is to wait with the rest."""
         exchange.counted = True
-        self._waiting[exchange] = self._waiting.get(exchange, 0) + size
+        self.waiting[exchange] = self.waiting.get(exchange, 0) + size
         self.held += size
-        return self.held <= self._most or next(iter(self._waiting)) is exchange
-
-    def waiting(self) -> list[H2Exchange]:
-        """Whose bodies they are."""
-        return list(self._waiting)
+        return self.held <= self._most or next(iter(self.waiting)) is exchange
 
     def remove(self, exchange: H2Exchange) -> list[H2Exchange]:
         """The body is whole, or given up; returns those that may go on."""
         exchange.counted = False
         crowded = self.held > self._most
-        self.held -= self._waiting.pop(exchange)
-        if not crowded or not self._waiting:
+        self.held -= self.waiting.pop(exchange)
+        if not crowded or not self.waiting:
             return []
-        return [next(iter(self._waiting))] if self.held > self._most else list(self._waiting)
+        return [next(iter(self.waiting))] if self.held > self._most else list(self.waiting)

@@ -93,13 +93,18 @@ def test_bodies_that_wait_whole_share_a_bound_and_the_oldest_goes_on() -> None:
     assert [len(exchange.body) for exchange in wire.application.exchanges] == [sent[number] for number in streams]
 
 
-def test_bodies_that_are_refused_end_their_streams_and_no_other() -> None:
+def test_a_body_that_is_refused_ends_its_stream_and_no_other() -> None:
     wire = waiting()
     wire.send(begin(1), data(1, b"whole", end=True), begin(3), data(3, bytes(1000)), begin(5), data(5, bytes(500)))
-    assert wire.connection.held == 1500
-    wire.connection.refuse(Unavailable("too many"))
+    longest, other = wire.connection.unfinished()
+    assert (longest.size, other.size) == (1000, 500)
+    longest.refuse(Unavailable("too many"))
     wire.read()
-    assert (wire.answers[3].status, wire.answers[5].status, wire.connection.held) == (503, 503, 0)
+    assert wire.answers[3].status == 503
+    assert 5 not in wire.answers
+    wire.send(data(5, b"", end=True))
+    assert [len(exchange.body) for exchange in wire.application.exchanges] == [5, 500]
+    wire.application.answer(wire.application.exchanges[1])
     wire.application.answer(wire.application.exchanges[0])
     wire.read()
     assert wire.answers[1].status == 200
