@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,8 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._page: mmap.mmap | None = None
-        self._closed = False
+        self._closed = threading.Event()
+        self._life = threading.Lock()  # a child is this one's to end, or it is not started
 
     @property
     def ready(self) -> bool:
@@ -105,7 +105,7 @@ class WorkerProcess:
         return self._page is not None and bool(self._page[0])
 
     def start(self) -> None:
-        """Start the child and wait until it has loaded the model. Raises ModelLoadError."""
+        """Start the child and wait until it has loaded the model; not once this is closed. Raises ModelLoadError."""
         ours, theirs = socket.socketpair()
         shared = os.memfd_create("kfunc-ready")
         os.ftruncate(shared, 1)
@@ -114,7 +114,11 @@ class WorkerProcess:
         command = [sys.executable, "-m", "kfunc.handlers.isolated", *map(str, passed)]
         environment = {**os.environ, VARIABLE: encode(self._config)}
         try:
-            process = subprocess.Popen(command, env=environment, pass_fds=passed)
+            with self._life:
+                if self._closed.is_set():
+                    ours.close()
+                    return
+                process = self._process = subprocess.Popen(command, env=environment, pass_fds=passed)
         finally:
             theirs.close()
             os.close(shared)
@@ -127,8 +131,12 @@ class WorkerProcess:
             _end(process, ours)
             raise ModelLoadError(told)
         ours.settimeout(self._config.hang_timeout_s)
-        self.description = told
-        self._process, self._connection, self._page = process, ours, page
+        with self._life:
+            if self._closed.is_set():
+                _end(process, ours)
+                return
+            self.description = told
+            self._connection, self._page = ours, page
         threading.Thread(target=self._replace_when_dead, args=(process,), daemon=True).start()
 
     def _replace_when_dead(self, process: "subprocess.Popen[bytes]") -> None:
@@ -137,9 +145,10 @@ class WorkerProcess:
             self._connection.close()
             self._connection = None
         pause_s = FIRST_PAUSE_S
-        while not self._closed:
+        while not self._closed.is_set():
             log.warning("the model's worker process ended (%s); starting it again in %.1f s", process.returncode, pause_s)
-            time.sleep(pause_s)
+            if self._closed.wait(pause_s):
+                return
             try:
                 self.start()
                 return
@@ -182,9 +191,14 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End the child."""
-        self._closed = True
-        if self._process is not None and self._connection is not None:
-            _end(self._process, self._connection)
+        with self._life:
+            self._closed.set()
+            process, connection, self._connection = self._process, self._connection, None
+        if connection is not None:
+            connection.close()
+        if process is not None:  # it may be loading the model still
+            process.kill()
+            process.wait()
 
 
 class IsolatedHandler(Handler):

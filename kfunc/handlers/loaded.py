@@ -88,10 +88,10 @@ class LoadedModel:
         except (OSError, ModelLoadError) as error:
             log.warning("the model stays in the handler's process: %s", error)
             return
+        self._handler = isolated  # from now on `close` ends it
         if self._closed:  # meanwhile
             isolated.close()
             return
-        self._handler = isolated
         if self._explain is not None:
             self._explain = isolated.explain
         self._execution = Execution(isolated.predict, "thread", self._executor)
@@ -160,12 +160,13 @@ class LoadedModel:
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         CURRENT.set(context)  # of this task, and those that it makes
         task = asyncio.ensure_future(chain(steps, arrays))  # the user's code may need a task: asyncio.timeout does
-        timer = asyncio.get_running_loop().call_later(timeout_s, task.cancel)
+        late: list[bool] = []
+        timer = asyncio.get_running_loop().call_later(timeout_s, _end_late, task, late)
         context.compute_at = began_at = perf_counter()
         try:
             return await task
         except asyncio.CancelledError:
-            if context.cancelled:
+            if context.cancelled or not late:
                 raise
             raise too_late() from None
         finally:
@@ -263,6 +264,11 @@ def failure_of(error: Exception, request: object) -> KfuncError:
         return Unavailable("the accelerator's memory is full; try again later, or with fewer rows")
     log.exception("the model failed", extra={"exchange": request})
     return ModelFailed("the model failed; the log of the handler says more", type(error).__name__)
+
+
+def _end_late(task: "asyncio.Task[Arrays]", late: list[bool]) -> None:
+    late.append(True)
+    task.cancel()
 
 
 def _unused(arrays: "Arrays") -> "Arrays":

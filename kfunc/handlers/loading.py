@@ -1,8 +1,11 @@
 """Finds and loads the models of a function: fetched, found in their folders, opened. Blocking; runs in threads."""
 
+import asyncio
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 Versions = dict[str, dict[str, PodConfig]]
 """Settings of each version of each model, versions from old to new."""
 AllServed = dict[str, dict[str, Served]]
+WAITERS = 16
+T = TypeVar("T")
 
 
 class Found:
@@ -52,7 +57,17 @@ class Loader:
         self.origins = origins
         self.stage = Stage()
         self._versions: dict[tuple[str, str], str] = {}  # by name and URI: what is served, of sources and models
-        self._source_of: dict[str, str] = {}  # by name: the source of each model that is served
+        self._source_of: dict[str, str] = {}  # by name: the source of each model that is served; replaced, never changed
+        self._waiters = ThreadPoolExecutor(WAITERS, "storage")
+
+    async def ask(self, call: Callable[..., T], *arguments: object) -> T:
+        """What `call` gives, in a thread of those that wait for storage: a dead one must not take the loop's few others."""
+        return await asyncio.get_running_loop().run_in_executor(self._waiters, call, *arguments)
+
+    def close(self) -> None:
+        """Nothing is fetched any more."""
+        self._waiters.shutdown(wait=False, cancel_futures=True)
+        self.origins.close()
 
     @property
     def sources(self) -> list[PodModel]:
@@ -175,7 +190,8 @@ class Loader:
     def took(self, found: Found, only: str = "") -> None:
         """What was found is served, or `only` one of its models."""
         if only:
-            self._source_of |= {name: source for name, source in found.source_of.items() if name == only}
+            own = {name: source for name, source in found.source_of.items() if name == only}
+            self._source_of = self._source_of | own
         else:
             looked_at = {each.name for each in found.sources}
             others = {name: source for name, source in self._source_of.items() if source not in looked_at}

@@ -177,13 +177,17 @@ def path_of(model: PodModel) -> Path:
 
 
 def signature(path: Path) -> str:
-    """Of the files at a path: their names, sizes and times."""
-    found = [path, *path.rglob("*")] if path.is_dir() else [path]
+    """Of the files at a path: their names, sizes and times. What Python keeps of code, and hidden files, do not count."""
+    found = [each for each in path.rglob("*") if not _aside(each.relative_to(path))] if path.is_dir() else [path]
     try:
         facts = [(str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in sorted(found) if each.is_file()]
     except OSError:  # one goes while it is looked at
         facts = []
     return str(hash(tuple(facts)))
+
+
+def _aside(name: Path) -> bool:
+    return any(part == "__pycache__" or part.startswith(".") for part in name.parts)
 
 
 def _wish(model: PodModel) -> "Wish":

@@ -5,7 +5,8 @@ Reads the disk and runs models' code only in threads; what the event loop sees c
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,7 +51,9 @@ class Repository:
         self._entries: dict[str, Entry] = {config.model.name: self._default}
         self._complete = False
         self._loaded: set[Served] = set()
-        self._changes = asyncio.Lock()
+        self._unloaded: set[str] = set()  # names that somebody took out: only `load` brings them back
+        # Of each source one change at a time. What is loaded is put in its place without waiting: no other lock is needed.
+        self._changes = {each.name: asyncio.Lock() for each in self.sources}
 
     # ---- what requests ask
 
@@ -157,18 +160,18 @@ class Repository:
             task.cancel()
         for model in self._loaded:
             model.close()
-        self.origins.close()
+        self._loader.close()
 
     # ---- new versions
 
     async def _watch(self, source: PodModel) -> None:
         """Look now and then whether the URI has another version, and serve that."""
-        loop, refused = asyncio.get_running_loop(), ""
+        refused = ""
         while True:
             await asyncio.sleep(source.refresh_s)
             version = ""
             try:
-                version = await loop.run_in_executor(None, self._loader.changed, source)
+                version = await self._loader.ask(self._loader.changed, source)
                 if not version or version == refused:
                     continue
                 await self.refresh(source)
@@ -183,16 +186,35 @@ class Repository:
                 log.error("model %s: stays as it is%s", source.name, f": {error}" if told else "", exc_info=not told)
 
     async def refresh(self, source: PodModel) -> None:
-        """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError."""
-        async with self._changes:
+        """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError.
+
+        What was unloaded stays so.
+        """
+        async with self._changing([source]):
             before = self._loader.names_of(source)
-            models = await self.supply.models([source])
+            models = await self.supply.models([source], without=self._unloaded)
             for name, versions in models.items():
-                self._put(self._entry(name), versions)
+                self._put_wanted(name, versions)
             for name in before:
-                if name not in models and name in self._entries:
+                if name not in models and name in self._entries and name not in self._unloaded:
                     self._put(self._entries[name], {})
             self._on_change(self.slots)
+
+    @asynccontextmanager
+    async def _changing(self, sources: list[PodModel]) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for source in sources:  # in the order of `sources`: nobody waits for who waits for him
+                await stack.enter_async_context(self._changes[source.name])
+            yield
+
+    def _put_wanted(self, name: str, versions: dict[str, Served]) -> bool:
+        """Serve a model, unless somebody has unloaded it while it was loaded; whether it is served."""
+        if name not in self._unloaded:
+            self._put(self._entry(name), versions)
+            return True
+        for model in versions.values():
+            model.close()
+        return False
 
     # ---- load and unload
 
@@ -201,17 +223,25 @@ class Repository:
 
         Raises NotFound, InvalidRequest with what is wrong with the model's files.
         """
-        async with self._changes:
-            self._require_complete()
-            name = self._real_name(name)
+        self._require_complete()
+        name = self._real_name(name)
+        sources = self._loader.sources_of(name)
+        async with self._changing(sources):
+            out = name in self._unloaded
+            self._unloaded.discard(name)
             try:
-                models = await self.supply.models(self._loader.sources_of(name), name)
-            except ModelLoadError as error:
+                models = await self.supply.models(sources, name)
+            except BaseException as error:
+                if out:
+                    self._unloaded.add(name)
+                if not isinstance(error, ModelLoadError):
+                    raise
                 self._on_failure()
                 raise InvalidRequest(f"the model {name} cannot be loaded: {error.message}") from None
             if name not in models:
                 raise NotFound(f"no model {name!r} in the repository")
-            self._put(self._entry(name), models[name])
+            if not self._put_wanted(name, models[name]):
+                raise NotFound(f"the model {name} was unloaded while it was loaded")
             self._on_change(self.slots)
             from kfunc.handlers.memory import settle_memory
 
@@ -226,16 +256,16 @@ class Repository:
 
     async def unload(self, name: str) -> None:
         """Take a model's versions out; calls that run are finished. Raises NotFound."""
-        async with self._changes:
-            self._require_complete()
-            name = self._real_name(name)
-            if name not in self._entries:
-                raise NotFound(f"no model {name!r} here to unload")
-            entry = self._entries[name]
-            for slot in [*entry.versions.values(), entry.default]:
-                self._retire(slot.model)
-                slot.clear("unloaded")
-            self._on_change(self.slots)
+        self._require_complete()
+        name = self._real_name(name)
+        if name not in self._entries:
+            raise NotFound(f"no model {name!r} here to unload")
+        self._unloaded.add(name)
+        entry = self._entries[name]
+        for slot in [*entry.versions.values(), entry.default]:
+            self._retire(slot.model)
+            slot.clear("unloaded")
+        self._on_change(self.slots)
 
     def _with_pictures(self, load: Load) -> Load:
         """`load`; the models that take pictures get them as numbers."""

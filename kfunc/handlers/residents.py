@@ -264,7 +264,7 @@ class Shelf:
         try:
             while settings is not model.settings:  # they may change meanwhile
                 again, settings = again or settings is not None, model.settings
-                files = await asyncio.get_running_loop().run_in_executor(None, fetch, settings.model, model.stage)
+                files = await self._loader.ask(fetch, settings.model, model.stage)
                 try:
                     async with self._one_at_a_time:
                         if not model.gone and (again or model.loaded is None):

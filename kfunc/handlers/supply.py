@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Protocol
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import Residency
 from kfunc.errors import ModelLoadError, NotFetched
-from kfunc.handlers.loading import AllServed, Loader, Versions, close_all
+from kfunc.handlers.loading import AllServed, Found, Loader, Versions, close_all
 
 if TYPE_CHECKING:
     from kfunc.handlers.residents import OnPlace, ResidentModel, Shelf
@@ -19,8 +19,11 @@ log = logging.getLogger("kfunc.model")
 class Supply(Protocol):
     """Where a repository's models come from."""
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
-        """The models at these places as they are now, or `only` one of them; all or none. Raises ModelLoadError."""
+    async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
+        """The models at these places as they are now, but those `without`, or `only` one; all or none.
+
+        Of each source one call at a time. Raises ModelLoadError.
+        """
 
 
 def supply_of(config: PodConfig, loader: Loader, on_place: "OnPlace", on_failure: Callable[[], None]) -> Supply:
@@ -36,19 +39,21 @@ class AtStart:
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
+        self._one_at_a_time = asyncio.Lock()
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
-        """Found and loaded in a thread."""
-        loop, loader = asyncio.get_running_loop(), self._loader
-        found = await loop.run_in_executor(None, loader.find, sources)
+    async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
+        """Found and loaded in a thread; of several sources one is loaded at a time."""
+        loader = self._loader
+        found = await loader.ask(loader.find, sources)
         try:
-            wanted = {name: versions for name, versions in found.models.items() if only in ("", name)}
-            loaded = await loop.run_in_executor(None, loader.load, found, wanted)
-            try:
-                await self._warm(wanted, loaded)
-            except BaseException:
-                close_all(loaded)
-                raise
+            wanted = {name: each for name, each in found.models.items() if only in ("", name) and name not in without}
+            async with self._one_at_a_time:
+                loaded = await asyncio.get_running_loop().run_in_executor(None, loader.load, found, wanted)
+                try:
+                    await self._warm(wanted, loaded)
+                except BaseException:
+                    close_all(loaded)
+                    raise
         finally:
             found.let_go()
         loader.took(found, only)
@@ -75,20 +80,20 @@ class OnDemand:
         self._shelf: Shelf | None = None
         self._placed: dict[tuple[str, str], ResidentModel] = {}
 
-    async def models(self, sources: list[PodModel], only: str = "") -> AllServed:
+    async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
         """Found in a thread and placed; those in memory that have changed are loaded again, and `only` in any case.
 
         One that cannot be loaded again stays as it is, and keeps no other from it.
         """
         loader = self._loader
-        found = await asyncio.get_running_loop().run_in_executor(None, loader.list_only, sources)
+        found = await loader.ask(loader.list_only, sources)
         unknown = [name for name in self._residency.pinned if name not in found.models]
         if unknown and sources == loader.sources:
             raise ModelLoadError(f"residency.pinned names {unknown[0]!r}; the models are {', '.join(found.models)}")
         placed = {
             name: {version: self._place(name, version, each) for version, each in versions.items()}
             for name, versions in found.models.items()
-            if only in ("", name)
+            if only in ("", name) and name not in without
         }
         for name, versions in placed.items():
             for model in versions.values():
@@ -99,8 +104,10 @@ class OnDemand:
                         raise
                     self._on_failure()
                     log.error("model %s: stays as it is: %s", name, error.message)
-                    if isinstance(error, NotFetched):  # at the next look it is tried again
-                        found.versions.pop(found.source_of[name], None)
+                    if isinstance(error, NotFetched):
+                        _look_again(found, name)
+                if model.loading is not None:  # for a request, and what is on its way may be older than what was listed
+                    _look_again(found, name)
         loader.took(found, only)
         return {name: {**versions} for name, versions in placed.items()}
 
@@ -115,7 +122,7 @@ class OnDemand:
     async def _bring(self, model: "ResidentModel", *, must: bool) -> None:
         version = ""
         if model.loaded is not None and not must:
-            version = await asyncio.get_running_loop().run_in_executor(None, self._loader.changed, model.settings.model)
+            version = await self._loader.ask(self._loader.changed, model.settings.model)
         if must or version:
             await self._open().bring(model, again=True)
         elif model.pinned and model.loaded is None:
@@ -127,3 +134,8 @@ class OnDemand:
 
             self._shelf = Shelf(self._residency, self._loader, self._on_place, self._on_failure)
         return self._shelf
+
+
+def _look_again(found: Found, name: str) -> None:
+    """The version of a model's source is not taken for served, so that the next look finds it once more."""
+    found.versions.pop(found.source_of[name], None)

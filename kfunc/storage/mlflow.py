@@ -144,7 +144,8 @@ class ArtifactSource:
                     folders.append(name)
                     continue
                 size = UNKNOWN if each.file_size is None else each.file_size
-                files.append(RemoteFile(name, size, str(size), f"{self._path}/{name}", whole=size > PART_BYTES))
+                place = f"{self._path}/{name}"  # with the run or the model: one trained anew often has the same sizes
+                files.append(RemoteFile(name, size, f"{place} {size}", place, whole=size > PART_BYTES))
         if not files:
             raise ModelLoadError(f"{self._path}: the MLflow server has no files there")
         return Listing(files)

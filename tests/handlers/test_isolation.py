@@ -137,6 +137,33 @@ def test_the_worker_process_is_gone_when_the_model_is_closed(load: Callable[...,
     assert not model.ready
 
 
+# Each load says its process; the second one takes long.
+COUNTED = """
+import os, time
+with open({loads!r}, "a+") as file:
+    file.write(f"{{os.getpid()}}\\n"); file.seek(0)
+    again = len(file.readlines()) > 1
+if again: time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("loading", [False, True], ids=["before it is started again", "while it loads again"])
+def test_no_worker_process_outlives_a_model_that_is_closed(
+    loading: bool, load: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    loads = tmp_path / "loads"
+    model = load(COUNTED.format(loads=str(loads)) + HANDLER, execution="process")
+    assert asyncio.run(ask(model, DIE)) == 503
+    until(lambda: not model.ready)
+    if loading:
+        until(lambda: len(loads.read_text().split()) == 2)
+    model.close()
+    time.sleep(1.0)
+    started = loads.read_text().split()
+    assert len(started) == (2 if loading else 1)
+    assert not Path(f"/proc/{started[-1]}").exists()
+
+
 def test_the_parent_does_not_load_the_model_too(load: Callable[..., LoadedModel], tmp_path: Path) -> None:
     text = f"open({str(tmp_path / 'loads')!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
     model = load("import os\n" + text + HANDLER, execution="process")

@@ -4,8 +4,10 @@ import asyncio
 import json
 import tarfile
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from hashlib import sha256
 from io import BytesIO
@@ -18,7 +20,7 @@ import pytest
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import Loading, ModelLoadError
-from kfunc.handlers.origins import require_libraries
+from kfunc.handlers.origins import require_libraries, signature
 from kfunc.handlers.repository import Repository
 from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
@@ -86,6 +88,17 @@ def test_what_is_built_of_a_model_that_nobody_vouches_for_is_kept_outside_of_its
     assert Path(model.uri).is_relative_to(content)
     assert model.built == ("" if vouched else str(content.with_name("built")))
     repository.close()
+
+
+def test_what_python_keeps_of_code_and_hidden_files_make_no_other_version(tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text("")
+    before = signature(tmp_path)
+    for name in ("__pycache__/handler.cpython-313.pyc", "shop/__pycache__/x.pyc", ".cache/seen"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert signature(tmp_path) == before
+    (tmp_path / "shop/other.py").touch()
+    assert signature(tmp_path) != before
 
 
 def test_readiness_says_how_far_the_download_is(make: Make, web: WebServer) -> None:
@@ -158,6 +171,61 @@ def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebSer
         hub(web, monkeypatch, "iris", "rose", "wine", commit="c2")
         await until(lambda: repository.find("wine", "").model is not None)
         assert await ask(repository, "wine") == "1"
+        repository.close()
+
+    asyncio.run(play())
+
+
+def held_up(web: WebServer, path: str) -> threading.Event:
+    """From now on who downloads the file waits; the event says that somebody does, and cleared it lets all go on."""
+    waits = threading.Event()
+
+    def answer(request: Any) -> None:
+        waits.set()
+        deadline = time.monotonic() + 10
+        while waits.is_set() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        request.send_file(path)
+
+    web.answers[path] = answer
+    return waits
+
+
+def test_a_version_that_appears_while_the_one_before_is_on_its_way_is_taken_up(
+    make: Make, loads: SlowLoads, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=10), refresh_s=0.02)
+        await repository.open()
+        waits = held_up(web, "/team/all/resolve/c0/wine/m.onnx")
+        asking = asyncio.ensure_future(ask(repository, "wine"))
+        await until(waits.is_set)
+        hub(web, monkeypatch, "iris", "wine", "rose", commit="c1")
+        await until(lambda: "rose" in repository.names)  # somebody has looked
+        waits.clear()
+        await asking
+        await until(lambda: len(loads.made) == 2)
+        first, second = (made.config.model.uri for made in loads.made)
+        assert first != second
+        repository.close()
+
+    asyncio.run(play())
+
+
+def test_downloads_that_stand_still_leave_the_loop_its_threads(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "rose", "wine"), Residency(wait_s=10))
+        await repository.open()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        waiting = [held_up(web, f"/team/all/resolve/c0/{name}/m.onnx") for name in ("iris", "rose", "wine")]
+        asking = [asyncio.ensure_future(ask(repository, name)) for name in ("iris", "rose", "wine")]
+        await until(lambda: all(waits.is_set() for waits in waiting))
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+        for waits in waiting:
+            waits.clear()
+        assert await asyncio.gather(*asking) == ["1"] * 3
         repository.close()
 
     asyncio.run(play())

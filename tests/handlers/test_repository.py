@@ -2,16 +2,19 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfunc.config.pod import PodConfig, PodModel
+from kfunc.config.residency import Residency
 from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, Unsupported
+from kfunc.handlers.loading import AllServed
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.repository import Repository
+from kfunc.handlers.supply import Supply
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
 
@@ -277,6 +280,73 @@ def test_a_load_that_fails_is_told(configured: Callable[..., PodConfig], tmp_pat
     with pytest.raises(InvalidRequest):
         asyncio.run(repository.load("iris"))
     assert len(failures) == 1
+
+
+@pytest.mark.parametrize("residency", [None, Residency(wait_s=5)], ids=["loaded", "on demand"])
+def test_a_new_version_beside_it_does_not_bring_back_what_was_unloaded(
+    residency: Residency | None, make: Make, tmp_path: Path
+) -> None:
+    repository = opened(make("iris/m.onnx", "wine/m.onnx", residency=residency))
+    asyncio.run(repository.unload("wine"))
+    put(tmp_path / "iris/m.onnx", b"new")
+    put(tmp_path / "wine/m.onnx", b"new")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    with pytest.raises(NotFound, match="the model wine is not loaded: unloaded"):
+        repository.find("wine", "").taken()
+    asyncio.run(repository.load("wine"))
+    assert answering(repository, "wine") == "wine 1"
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert answering(repository, "wine") == "wine 1"
+
+
+def test_a_load_that_fails_brings_nothing_back_later(make: Make, tmp_path: Path) -> None:
+    repository = opened(make("iris/m.onnx", "wine/m.onnx"))
+    asyncio.run(repository.unload("wine"))
+    put(tmp_path / "wine/m.onnx", b"broken")
+    with pytest.raises(InvalidRequest):
+        asyncio.run(repository.load("wine"))
+    put(tmp_path / "wine/m.onnx")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert repository.find("wine", "").model is None
+
+
+class HeldUp:
+    """A supply of which one source does not answer until `goes_on`."""
+
+    def __init__(self, supply: Supply, name: str) -> None:
+        self._supply, self._name = supply, name
+        self.goes_on = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
+        models = await self._supply.models(sources, only, without)
+        if sources[0].name == self._name:
+            self.asked.set()
+            await self.goes_on.wait()
+        return models
+
+
+def test_a_storage_that_does_not_answer_holds_up_its_own_models_alone(make: Make, tmp_path: Path, loads: Loads) -> None:
+    async def play() -> None:
+        for name in ("iris", "rose", "wine"):
+            put(tmp_path / name / "m.onnx")
+        others = [PodModel(name=name, uri=str(tmp_path / name)) for name in ("rose", "wine")]
+        repository = make(uri=str(tmp_path / "iris"), models=others)
+        await repository.open()
+        repository.supply = held_up = HeldUp(repository.supply, "wine")
+        refresh = asyncio.ensure_future(repository.refresh(repository.sources[2]))
+        await held_up.asked.wait()
+        async with asyncio.timeout(5):
+            await repository.load("rose")
+            await repository.refresh(repository.sources[0])
+            await repository.unload("wine")
+        held_up.goes_on.set()
+        await refresh
+        with pytest.raises(NotFound, match="the model wine is not loaded: unloaded"):  # while it was loaded
+            repository.find("wine", "").taken()
+        assert [made.closed for made in loads.made if made.config.model.name == "wine"] == [True, True]
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("change", ["load", "unload"])

@@ -322,6 +322,20 @@ def test_a_version_in_the_model_registry_is_fetched_from_the_server_itself(web: 
     assert all(fields["authorization"] == "Bearer t0" for _, _, fields in web.asked)
 
 
+def test_a_version_that_was_trained_anew_is_another_one_though_its_files_have_the_same_sizes(
+    web: WebServer, fetch: FetchWith
+) -> None:
+    api, kept = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
+    for number, content in (("1", b"old"), ("2", b"new")):
+        web.answers[f"{api}/registered-models/alias?name=iris&alias=best"] = as_json({"model_version": {"version": number}})
+        web.answers[f"{api}/model-versions/get-download-uri?name=iris&version={number}"] = as_json(
+            {"artifact_uri": f"mlflow-artifacts:/0/{number}"}
+        )
+        web.answers[f"{kept}?path=0%2F{number}"] = as_json({"files": [{"path": "m.bin", "file_size": 3}]})
+        web.put(f"{kept}/0/{number}/m.bin", content)
+        assert contents(fetch("models:/iris@best", MLFLOW_TRACKING_URI=web.url).path) == {"m.bin": content}
+
+
 @pytest.mark.parametrize(
     "files", [[{"name": "m"}], [{"path": "m", "file_size": "many"}], ["m"], {"m": 1}, [{"path": "..", "is_dir": True}]]
 )
