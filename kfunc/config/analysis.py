@@ -10,7 +10,8 @@ from kfunc.config.inference import Seconds
 Promotion = Literal["auto", "manual"]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Factor = Annotated[float, Meta(gt=1, le=1000)]
-Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
+Milliseconds = Annotated[float, Meta(ge=0.01, le=300_000)]
+"""Within the buckets that times are counted in."""
 Pods = Annotated[int, Meta(ge=1, le=1000)]
 Rate = Annotated[float, Meta(gt=0, le=1000)]
 

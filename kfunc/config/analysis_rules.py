@@ -13,11 +13,6 @@ from kfunc.config.traffic import Traffic
 
 TRAFFIC: FieldPath = ("inference", "traffic")
 ANALYSIS: FieldPath = (*TRAFFIC, "analysis")
-BUCKETS_MS = (
-    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0),
-    *(100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0, 60_000.0, 300_000.0),
-)
-"""The bounds of kfunc's metrics of times: what took longer than one of them is known, what is between two is not."""
 PROMETHEUS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[^\s?#]*)?|service:[a-z0-9-]+/[a-z0-9-]+:[0-9]{1,5}")
 
 
@@ -74,17 +69,12 @@ def _queries(analysis: Analysis) -> Iterator[Finding]:
         seen.add(query.name)
 
 
-def bounds_can_be_judged(function: Function) -> Iterator[Finding]:
-    """p99 is read from buckets, and what is compared needs requests of both revisions."""
+def comparisons_can_be_made(function: Function) -> Iterator[Finding]:
+    """What is compared needs requests of both revisions."""
     traffic = _traffic(function)
     if traffic is None:
         return
     analysis = traffic.analysis
-    if analysis.p99_ms is not UNSET and analysis.p99_ms not in BUCKETS_MS:
-        below = max((bound for bound in BUCKETS_MS if bound < analysis.p99_ms), default=None)
-        above = min((bound for bound in BUCKETS_MS if bound > analysis.p99_ms), default=None)
-        message = f"times are counted in buckets, and {analysis.p99_ms:g} is the bound of none"
-        yield Finding((*ANALYSIS, "p99_ms"), message, " or ".join(f"{each:g}" for each in (below, above) if each is not None))
     if traffic.strategy == "canary" and traffic.steps[:1] == [100]:
         for key in "error_rate_over_stable", "p99_over_stable":
             if getattr(analysis, key) is not UNSET:
@@ -105,6 +95,6 @@ def kept_pods_are_allowed(function: Function) -> Iterator[Finding]:
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     times_fit,
     queries_can_be_judged,
-    bounds_can_be_judged,
+    comparisons_can_be_made,
     kept_pods_are_allowed,
 )

@@ -114,10 +114,9 @@ def quantile(sample: Sample, q: float, rate: Callable[[float, float], Interval] 
     return Interval(start + (end - start) * within if end < inf else start, low, high)
 
 
-def between(sample: Sample, q: float) -> tuple[float, float]:
-    """The bounds of the bucket that a quantile is in; infinite above the last."""
-    start, end, _ = _bucket(sample, q)
-    return start, end
+def is_above_all(sample: Sample, q: float) -> bool:
+    """Whether a quantile is above the last bound, so that nothing more is known of it."""
+    return _bucket(sample, q)[1] == inf
 
 
 def _slower(sample: Sample) -> Iterator[tuple[float, float]]:

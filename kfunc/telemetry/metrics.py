@@ -23,6 +23,13 @@ LATENCY_BUCKETS = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
+# Of requests ten a decade from 1 ms to 10 s, so that a percentile is known to some percent; all of the others among them.
+STEPS_US = (1000, 1250, 1600, 2000, 2500, 3150, 4000, 5000, 6300, 8000)
+REQUEST_BUCKETS = (
+    *(bound for bound in LATENCY_BUCKETS if bound < 0.001),
+    *(step * 10**decade / 1_000_000 for decade in range(4) for step in STEPS_US),
+    *(bound for bound in LATENCY_BUCKETS if bound >= 10.0),
+)
 SIZE_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 # Several workers' values of a gauge, each with the time at which it was set where that counts -> one.
 COMBINE: dict[str, Callable[[list[tuple[float, float]]], float]] = {

@@ -6,7 +6,7 @@ from time import perf_counter, time
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.access_log import AccessLog
-from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
+from kfunc.telemetry.metrics import REQUEST_BUCKETS, Metrics
 from kfunc.telemetry.recent import RecentRequests
 from kfunc.telemetry.samples import Exemplar
 
@@ -49,7 +49,7 @@ class RequestRecorder:
         self.recent = RecentRequests(keep, metrics.component) if keep else None
         codes = metrics.codes("kfunc_requests_total", "Requests by status, health probes apart; 499: the client went away.")
         durations = metrics.histogram(
-            "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", LATENCY_BUCKETS
+            "kfunc_request_duration_seconds", "From a request's arrival to its answer, inference only.", REQUEST_BUCKETS
         )
         self._code, self._bucket, self._sum = codes.index, durations.index, durations.sum_index
         self._exemplars = durations.exemplars
@@ -67,7 +67,7 @@ class RequestRecorder:
         values[self._code + (status if 100 <= status < 600 else 599)] += 1.0
         duration_s = perf_counter() - exchange.started_at
         if inference:
-            values[self._bucket + bisect_left(LATENCY_BUCKETS, duration_s)] += 1.0
+            values[self._bucket + bisect_left(REQUEST_BUCKETS, duration_s)] += 1.0
             values[self._sum] += duration_s
         if self._watched:
             self._show(exchange, status, duration_s, inference)
@@ -83,7 +83,7 @@ class RequestRecorder:
 
     def exemplar(self, exemplar: Exemplar) -> None:
         """A request that was traced: the example of its bucket of durations."""
-        self._exemplars[bisect_left(LATENCY_BUCKETS, exemplar.value)] = exemplar
+        self._exemplars[bisect_left(REQUEST_BUCKETS, exemplar.value)] = exemplar
 
     def flush(self) -> None:
         """Write the access lines that wait, as far as they can be written now."""

@@ -7,10 +7,10 @@ from kfunc.rollout.statistics import (
     CHANCE,
     Sample,
     added,
-    between,
     difference,
     grown,
     holm,
+    is_above_all,
     mean,
     p_value,
     proportion,
@@ -41,11 +41,12 @@ def test_a_quantile_is_read_between_the_bounds_of_its_bucket() -> None:
     assert quantile(sample, 0.5).value == pytest.approx(0.1)
     assert quantile(sample, 0.7).value == pytest.approx(0.15)
     assert (quantile(sample, 0.7).low, quantile(sample, 0.7).high) == (0.1, 0.2)
-    assert between(sample, 0.7) == (0.1, 0.2)
 
 
 def test_times_above_the_last_bound_count_as_it() -> None:
-    assert quantile(Sample(10, 0, BOUNDS, [0, 0, 0, 10], 50.0), 0.99).value == 0.4
+    slow = Sample(10, 0, BOUNDS, [0, 0, 0, 10], 50.0)
+    assert (quantile(slow, 0.99).value, is_above_all(slow, 0.99), is_above_all(slow, 0.0)) == (0.4, True, True)
+    assert not is_above_all(Sample(10, 0, BOUNDS, [0, 0, 10, 0], 50.0), 0.99)
 
 
 def test_a_quantile_of_nothing_can_be_anything() -> None:

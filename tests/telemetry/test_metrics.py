@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.exposition import merge
-from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.metrics import LATENCY_BUCKETS, REQUEST_BUCKETS, Metrics
 from kfunc.telemetry.samples import Exemplar, Labels
 from kfunc.telemetry.slabs import CODES, HEAD, SLAB_DOUBLES
 
@@ -266,3 +267,11 @@ def test_openmetrics_is_as_its_own_parser_wants_it_with_exemplars(metrics: Metri
     (bucket,) = [sample for sample in families["h"].samples if sample.labels.get("le") == "1.0"]
     assert bucket.exemplar.labels == {"trace_id": "a" * 32, "span_id": "b" * 16}
     assert (bucket.exemplar.value, float(bucket.exemplar.timestamp)) == (0.7, 1_795_262_400.5)
+
+
+def test_requests_have_finer_buckets_and_those_of_all_other_times_among_them() -> None:
+    assert set(LATENCY_BUCKETS) < set(REQUEST_BUCKETS)
+    assert list(REQUEST_BUCKETS) == sorted(REQUEST_BUCKETS)
+    fine = [bound for bound in REQUEST_BUCKETS if 0.001 <= bound <= 10]
+    assert max(high / low for low, high in pairwise(fine)) < 1.3
+    assert {0.00125, 0.0063, 0.1, 3.15} < set(REQUEST_BUCKETS)
