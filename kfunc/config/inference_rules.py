@@ -13,7 +13,7 @@ from kfunc.config.function import Function
 from kfunc.config.inference import PINNED, ModelSource
 from kfunc.config.locations import claim, file_path
 from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
-from kfunc.config.model_addresses import AddressFault, is_remote, parse_address
+from kfunc.config.model_addresses import KINDS, AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
 
 URI = ("inference", "model", "uri")
@@ -43,6 +43,8 @@ def _in_reach(uri: str, where: FieldPath) -> Iterator[Finding]:
             parse_address(uri)
         except AddressFault as fault:
             yield Finding(where, fault.message, fault.suggestion)
+    elif (scheme := uri.partition(":")[0]) in KINDS and uri != scheme:
+        yield Finding(where, f'an address of {scheme}: has "//" after it', f"write it as {KINDS[scheme].example}")
     elif (path := file_path(uri)) is None:
         yield Finding(where, "a file: URI names no other machine", 'write "file:///PATH"')
     elif not path.isprintable():

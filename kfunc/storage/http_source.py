@@ -7,7 +7,9 @@ from kfunc.config.model_addresses import ModelAddress
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import UNKNOWN, Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.web import CONTENT_RANGE, NOT_MODIFIED, Answer, WebClient
+from kfunc.storage.web import CONTENT_RANGE, NOT_MODIFIED, Answer, Unauthorized, WebClient
+
+NO_LENGTH = "0"
 
 
 class HttpSource:
@@ -21,7 +23,11 @@ class HttpSource:
 
     def list_files(self, known: Listing | None = None) -> Listing:
         """The file; where it is known, only whether it still is what it was, by what the server said of it (RFC 9110, 13)."""
-        answer = self._asked(known)
+        try:
+            answer = self._asked(known)
+        except Unauthorized as error:
+            way = "set MODEL_AUTHORIZATION, or name the host in a netrc file"
+            raise ModelLoadError(error.message.replace("needs credentials", f"needs credentials: {way}")) from None
         if answer.status == NOT_MODIFIED and known is not None:
             answer.text()
             return known
@@ -37,7 +43,7 @@ class HttpSource:
             version += f" {length}"
             size = int(length) if length.isdecimal() else UNKNOWN
         file = RemoteFile(self._name, size, version, whole=answer.status != 206)
-        return Listing([file], is_file=True, mark=mark or length)
+        return Listing([file], is_file=True, mark=mark or length or NO_LENGTH)
 
     def _asked(self, known: Listing | None) -> Answer:
         """The first byte, which also tells whether ranges are read: HEAD is not signed in presigned URLs.

@@ -14,7 +14,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.names import shown
-from kfunc.storage.web import WebClient, split
+from kfunc.storage.web import Unauthorized, WebClient, split
 
 HUB = "https://huggingface.co"
 NEXT_PAGE = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
@@ -61,7 +61,13 @@ class HuggingFaceSource:
     def list_files(self, known: Listing | None = None) -> Listing:
         """The files at the commit; those of large file storage have their sha256."""
         place = f"{self._endpoint}/api/models/{self._repository}"
-        found = self._json(f"{place}/revision/{quote(self._revision, safe='')}", Revision)
+        try:
+            found = self._json(f"{place}/revision/{quote(self._revision, safe='')}", Revision)
+        except Unauthorized:
+            raise ModelLoadError(
+                f"hf://{self._repository}: the hub shows no such model: check its name, or, if it is private or gated, set "
+                "HF_TOKEN (docs/storage.md)"
+            ) from None
         self._commit = found.sha or self._revision
         if known is not None and known.mark and known.mark == found.sha:
             return known

@@ -41,7 +41,7 @@ class Tracking:
         environ = credentials.environ
         self.base = environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
         if not self.base.startswith(("http://", "https://")):
-            raise ModelLoadError("MLFLOW_TRACKING_URI must be the http(s) URL of the MLflow server that the model is on")
+            raise ModelLoadError("set MLFLOW_TRACKING_URI to the http(s) URL of the MLflow server that the model is on")
         secrets = {}
         if token := environ.get("MLFLOW_TRACKING_TOKEN", ""):
             secrets["Authorization"] = f"Bearer {token}"

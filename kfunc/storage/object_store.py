@@ -16,6 +16,17 @@ BLOCK = 1024 * 1024
 NO_TRIES, TRIES_S = 0, 30.0  # who asks tries again, and says so
 TIMEOUT, CONNECT_TIMEOUT = "120s", "10s"
 PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_KEY",
+}
+MISSING = {
+    "Missing AccessKeyId": "AWS_ACCESS_KEY_ID",
+    "Missing SecretAccessKey": "AWS_SECRET_ACCESS_KEY",
+    "Account must be specified": "AZURE_STORAGE_ACCOUNT_NAME",
+}
+METADATA = ("169.254.169.254", "metadata.google.internal")  # asked by obstore where no variable has credentials
 YES = ("true", "1")
 STATUS = re.compile(r"status code: (\d{3})")
 ASKED = re.compile(r"uri: Some\(\s*\w+://([^/\s,]+)")
@@ -78,8 +89,10 @@ class ObjectSource:
         """obstore closes its connections by itself."""
 
     def _failed(self, error: Exception) -> Exception:
-        told = STATUS.search(str(error))
+        told, asked = STATUS.search(str(error)), ASKED.search(str(error))
         status = told[1] if told else ""
+        if asked and asked[1] in METADATA:
+            return self._without_keys(asked[1], status)
         refused = isinstance(error, PermissionError) or type(error).__name__ == "UnauthenticatedError"
         if refused or status in ("401", "403"):
             prefix = PREFIXES[self._address.scheme]
@@ -87,6 +100,14 @@ class ObjectSource:
         if isinstance(error, FileNotFoundError) or status == "404":
             return ModelLoadError(f"{self._uri}: there is no such bucket or object")
         return self._interrupted(error)
+
+    def _without_keys(self, place: str, status: str) -> Exception:
+        """No variable has credentials, and the machine that this runs on does not give them (yet) either."""
+        scheme = self._address.scheme
+        way = f"{KEYS[scheme]}, or {PREFIXES[scheme]}_SKIP_SIGNATURE=true for what is public"
+        if status.startswith("4"):
+            return ModelLoadError(f"{self._uri}: no credentials are set, and {place} has none: set {way} (docs/storage.md)")
+        return Interrupted(f"no credentials are set, and {place} gives none", check=f"check {way}")
 
     def _interrupted(self, error: Exception) -> Interrupted:
         """obstore says where it did not get through only in its debugging lines."""
@@ -137,4 +158,7 @@ def open_store(address: ModelAddress, credentials: Credentials) -> Any:
     except (ValueError, OSError) as error:
         raise ModelLoadError(f"{address.scheme}://{address.host}: {first_line(error)}") from None
     except Exception as error:  # obstore's own, of settings in the environment
+        for cause, variable in MISSING.items():
+            if cause in str(error):
+                raise ModelLoadError(f"{address.scheme}://{address.host}: set {variable} (docs/storage.md)") from None
         raise ModelLoadError(f"{address.scheme}://{address.host}: {first_line(error)} ({prefix}_…, docs/storage.md)") from None

@@ -172,6 +172,8 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     (URI % "git://host/m.git", 1, 26, "inference.model.uri", '"git:" is not supported: a model is a file or folder',
      "name the file by its https: address, as https://raw.githubusercontent.com/OWNER/NAME/COMMIT/model.onnx, or put it into "
      "the function's folder"),
+    (URI % "hf:/owner/model", 1, 26, "inference.model.uri", 'an address of hf: has "//" after it',
+     "write it as hf://owner/model@main/model.onnx"),
     (URI % "gcs://bucket/m.onnx", 1, 26, "inference.model.uri", '"gcs:" is not supported: a model is a file or folder',
      "write it as gs://bucket/models/iris"),
     (URI % "ftp://host/m.onnx", 1, 26, "inference.model.uri", '"ftp:" is not supported: a model is a file or folder',

@@ -60,7 +60,9 @@ def test_a_status_that_may_pass_is_tried_again(web: WebServer, fetch: Fetch, sta
     assert fetch(web.put("/m.onnx", CONTENT)).path.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("status", "why"), [(404, "no such file"), (401, "needs credentials"), (403, "refuses these")])
+@pytest.mark.parametrize(
+    ("status", "why"), [(404, "no such file"), (401, "needs credentials: set MODEL_AUTHORIZATION"), (403, "refuses these")]
+)
 def test_a_status_that_stays_is_told_with_its_meaning(web: WebServer, fetch: Fetch, status: int, why: str) -> None:
     web.statuses = [status]
     with pytest.raises(ModelLoadError, match=why):

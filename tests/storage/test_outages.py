@@ -119,6 +119,53 @@ def test_what_obstore_says_in_its_debugging_lines_is_told_in_words(said: str, me
     assert (str(found), found.check) == (message, check)
 
 
+METADATA = """Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1ms - %s
+
+Debug source:
+            uri: Some(
+                http://169.254.169.254/latest/api/token,
+            ),
+"""
+
+
+@pytest.mark.parametrize(
+    ("uri", "way"),
+    [
+        ("s3://b/m", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for what is public"),
+        ("gs://b/m", "GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for what is public"),
+        ("az://b/m", "AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for what is public"),
+    ],
+)
+def test_where_no_credentials_are_set_it_is_said_which_could_be(uri: str, way: str) -> None:
+    source = ObjectSource.__new__(ObjectSource)
+    source._address, source._uri, source._endpoint = parse_address(uri), uri, ""
+    refused = source._failed(OSError(METADATA % "Server returned non-2xx status code: 404 Not Found"))
+    assert isinstance(refused, ModelLoadError)
+    assert refused.message == f"{uri}: no credentials are set, and 169.254.169.254 has none: set {way} (docs/storage.md)"
+    late = source._failed(OSError(METADATA % "HTTP error: error sending request"))
+    assert isinstance(late, Interrupted)
+    assert (str(late), late.check) == ("no credentials are set, and 169.254.169.254 gives none", f"check {way}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "environ", "variable"),
+    [
+        ("s3://b/m", {"AWS_ACCESS_KEY_ID": "a"}, "AWS_SECRET_ACCESS_KEY"),
+        ("az://b/m", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_a_setting_that_a_store_needs_is_named(
+    monkeypatch: pytest.MonkeyPatch, uri: str, environ: dict[str, str], variable: str
+) -> None:
+    pytest.importorskip("obstore")
+    for name in ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ModelLoadError, match=rf"^{uri[:6]}: set {variable} \(docs/storage\.md\)$"):
+        ObjectSource(parse_address(uri), Credentials(environ))
+
+
 def test_a_store_that_is_not_there_is_told_at_once(closed_port: int, cache: Cache) -> None:
     pytest.importorskip("obstore")
     environ = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}", "AWS_REGION": "r", "HOME": "/nonexistent"}

@@ -74,6 +74,13 @@ def test_a_server_without_ranges_and_conditions_is_asked_for_the_head(web: WebSe
     assert changed(url)
 
 
+def test_a_server_that_tells_nothing_is_asked_for_no_model(web: WebServer, changed: Poll) -> None:
+    web.ranges = web.lengths = False
+    url = web.put("/m.onnx", CONTENT, "")
+    assert not changed(url)
+    assert asked(web) == [("HEAD", "")]
+
+
 def test_where_a_head_is_refused_the_file_is_asked_for_on_condition(web: WebServer, changed: Poll) -> None:
     web.ranges, web.no_head = False, True
     assert not changed(web.put("/m.onnx", CONTENT))

@@ -90,6 +90,14 @@ def test_the_token_goes_to_the_hub_and_not_where_it_redirects(hub: WebServer, fe
     assert all(fields["authorization"] == "Bearer secret" for _, _, fields in hub.asked)
 
 
+def test_a_model_that_the_hub_does_not_show_is_told_with_what_to_check(hub: WebServer, fetch: FetchWith) -> None:
+    hub.statuses = [401]
+    with pytest.raises(
+        ModelLoadError, match=r"^hf://team/flowers: the hub shows no such model: check its name, or, .* HF_TOKEN"
+    ):
+        fetch("hf://team/flowers", HF_ENDPOINT=hub.url)
+
+
 def test_the_hub_may_not_name_another_server_as_its_next_page(hub: WebServer, fetch: FetchWith) -> None:
     with WebServer() as elsewhere:
         tree = "/api/models/team/flowers/tree/c0ffee?recursive=true"
@@ -355,7 +363,7 @@ def test_a_run_s_model_is_fetched_where_the_server_says_it_is(web: WebServer, fe
 
 
 def test_without_a_server_mlflow_s_uris_say_what_is_missing(fetch: FetchWith) -> None:
-    with pytest.raises(ModelLoadError, match="MLFLOW_TRACKING_URI must be"):
+    with pytest.raises(ModelLoadError, match="set MLFLOW_TRACKING_URI to the"):
         fetch("models:/iris/3")
 
 
