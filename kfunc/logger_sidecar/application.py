@@ -57,7 +57,8 @@ class LoggerApplication:
         source: str = "",
     ) -> None:
         self.pool = pool
-        self.spool = spool
+        self.append = spool.append
+        self._admission = spool.admission
         self.shadow: ShadowTraffic | None = None
         self.flags = MODES[settings.mode]
         bodies = settings.max_body_bytes if settings.mode != "metadata" else 0
@@ -94,7 +95,7 @@ class LoggerApplication:
             shadow = self.shadow
             is_shadowed = shadow is not None and exchange.complete and shadow.is_wanted(exchange.headers, exchange.request_id)
             if share >= 1 or is_sampled(trace_of(exchange.headers, exchange.request_id), share):
-                if self.spool.clogged:
+                if self._admission.clogged:
                     exchange.fail(Unavailable(CLOGGED))
                     return
                 Logged(self, exchange).is_shadowed = is_shadowed
@@ -251,7 +252,7 @@ class Logged(Unlogged):
         """Append the call to the spool; False: its answer has to wait for `go_on`."""
         self.recorded = True
         try:
-            return self._application.spool.append(self._encode(status, body), go_on)
+            return self._application.append(self._encode(status, body), go_on)
         except Exception as error:
             self._application.failed(error)
             return True

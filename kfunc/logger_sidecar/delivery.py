@@ -128,7 +128,10 @@ class SinkDelivery:
         size = sum(len(item.event.data) for item in items)
         while len(items) < most and size < most_bytes and not self._closing:
             self._wake.clear()
-            more = await feed.take(most - len(items), most_bytes - size)
+            try:
+                more = await feed.take(most - len(items), most_bytes - size)
+            except OSError:
+                return  # what is here is delivered first; the error comes again
             items += more
             size += sum(len(item.event.data) for item in more)
             if not more:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from kfunc.logger_sidecar.record import BLOCK_HEAD, Origin, encode_block_head, encode_segment_head, whole_records
-from kfunc.logger_sidecar.segments import segment_name
+from kfunc.logger_sidecar.segments import delete_segments, segment_name
 
 log = logging.getLogger("kfunc.logger")
 
@@ -57,6 +57,14 @@ def post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *values
         pass
 
 
+def quietly(job: Callable[[], None]) -> None:
+    """Run a job of the disk's thread that may fail."""
+    try:
+        job()
+    except OSError:
+        pass  # a position that is not kept means that some events are sent twice
+
+
 class SegmentWriter:
     """Writes blocks into segments of about `segment_bytes`; used by the disk's thread only. Raises OSError."""
 
@@ -98,13 +106,22 @@ class SegmentWriter:
             self.finish()
             path = os.path.join(self._folder, segment_name(position))
             os.makedirs(self._folder, exist_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            head = encode_segment_head(self._origin)
+            self._descriptor, size = self._begin(path)
+            self.current = segment = SegmentInfo(path, position, position, size, 0)
+        return segment
+
+    def _begin(self, path: str) -> tuple[int, int]:
+        """Open a segment with its head, and its bytes; one without it does not stay: nothing in it could be read."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            size = _write_all(descriptor, (encode_segment_head(self._origin),))
             if self._sync:
                 _sync_folder(self._folder)  # else the file's name may be lost with the node
-            self.current = segment = SegmentInfo(path, position, position, 0, 0)
-            segment.bytes = _write_all(self._descriptor, (head,))
-        return segment
+        except OSError:
+            os.close(descriptor)
+            delete_segments([path])
+            raise
+        return descriptor, size
 
     def _write_block(self, segment: SegmentInfo, position: int, records: bytes) -> None:
         try:

@@ -51,8 +51,13 @@ class Feed:
         size = 0
         while len(items) < max_events and size < max_bytes:
             if not self._calls:
-                if not await self._fill():
-                    break
+                try:
+                    if not await self._fill():
+                        break
+                except OSError:
+                    if items:  # they are delivered first; the next call raises
+                        break
+                    raise
                 continue
             call = self._calls.popleft()
             if call.end <= self.cursor.position:  # dropped, or gone another way
@@ -91,7 +96,7 @@ class Feed:
         calls, end = 0, 0
         while self._under_way and self._under_way[0].open <= 0:
             end = self._under_way.popleft().end
-            calls += 1
+            calls += end > self.cursor.position  # else it was dropped meanwhile, and counted so
         if calls:
             self.log.advance(self.cursor, end, calls)
 

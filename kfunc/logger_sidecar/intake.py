@@ -64,6 +64,9 @@ class Intake:
 
     def __init__(self, path: str, size: int, lane_key: int) -> None:
         self.path = path
+        self.appended = 0  # records of this process
+        self.quiet = False  # the next record is told of: by `on_new`
+        self.on_new: Callable[[], None]
         self._lock = -1
         if path:
             self._lock, self._map = _map_file(path, size)
@@ -133,8 +136,12 @@ class Intake:
             first = size - index
             self._map[HEAD_BYTES + index :] = record[:first]
             self._map[HEAD_BYTES : HEAD_BYTES + length - first] = record[first:]
-        # Last, and in one store: a process that is killed before has not accepted it.
+        # In one store: a process that is killed before has not accepted it.
         self._words[WRITTEN_AT] = self.written = start + length
+        self.appended += 1
+        if self.quiet:
+            self.quiet = False
+            self.on_new()
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes of the log from `start` to `end`, which must not be overwritten yet."""

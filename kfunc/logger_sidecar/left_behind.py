@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
+from kfunc.logger_sidecar.disk import quietly
 from kfunc.logger_sidecar.intake import cursor_key
 from kfunc.logger_sidecar.lanes import Lane, keyed, orphans
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.rescue import find_segments, rescue
-from kfunc.logger_sidecar.spool import quietly
 
 Submit = Callable[[Callable[[], None]], None]
 

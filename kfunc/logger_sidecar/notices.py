@@ -9,8 +9,8 @@ log = logging.getLogger("kfunc.logger")
 SAY_EVERY_S = 60.0
 REASONS = {
     "full": "the spool is full: events are dropped (logger.spool_max_bytes, on_full); a sink is slow or down",
-    "stalled": "the disk of the spool does not take events in time: they are dropped",
-    "too large": "a call is larger than the spool can take at once: its events are dropped (logger.max_body_bytes)",
+    "stalled": "the disk of the spool does not take events in time, and memory is full: they are dropped",
+    "too large": "a call is larger than the spool: its events are dropped (logger.max_body_bytes, spool_max_bytes)",
     "failed": "the events of a call could not be written: they are dropped",
     "damaged": "a part of the spool is damaged: the events in it are lost",
 }

@@ -65,7 +65,7 @@ class Pipeline:
         self._figures = figures
         names = sink_names(sinks)
         self._names = dict(zip(progress_names(sinks), names, strict=True))  # by what the sinks' progress is kept
-        self._counted = spool.calls
+        self._counted = 0
         self._tasks: dict[asyncio.Task[None], Route] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._left_behind: list[LeftBehind] = []
@@ -119,7 +119,7 @@ class Pipeline:
             self._others.add(loop.create_task(_kept_running(self._overflow.watch)))
 
     def _count(self) -> None:
-        calls = self._spool.calls - self._spool.found
+        calls = self._spool.intake.appended
         self._figures.accepted(calls - self._counted)
         self._counted = calls
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import msgspec
 
 from kfunc.config.logger import Logger, sinks_of
 from kfunc.logger_sidecar.contract import SinkContext
-from kfunc.logger_sidecar.event import Event, EventWriter
+from kfunc.logger_sidecar.event import Event, EventWriter, event_maker
+from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.intake import intake_path
 from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
@@ -81,9 +82,8 @@ class Setup:
         for task in (*self.pipeline._tasks, *self.pipeline._others):
             task.cancel()
         await asyncio.sleep(0)
-        if self.spool._due is not None:
-            self.spool._due.cancel()  # else it would write over what the next one finds
-        self.spool._draining = True
+        self.spool.tail.stop()  # else it would write over what the next one finds
+        self.spool._drain.is_busy = True
         self.spool.intake.unlock()
         if self.spool.lane is not None:
             self.spool.lane.release()
@@ -105,3 +105,27 @@ def forget_intake(folder: Path) -> None:
     """Delete what is left in shared memory of a test's spool."""
     for lane in (folder / "spool").glob("*/*"):
         Path(intake_path(str(lane))).unlink(missing_ok=True)
+
+
+async def items_of(one: Setup) -> list[Item]:
+    """What the sink `file-null` is still to get."""
+    feed = Feed(one.spool, one.cursor("file-null"), event_maker("none"), one.pipeline._notices)
+    found: list[Item] = []
+    while items := await feed.take(100, 1 << 20):
+        found += items
+    return found
+
+
+async def drained(one: Setup) -> None:
+    """Until the disk has everything."""
+    async with asyncio.timeout(10):
+        while one.spool.intake.drained < one.spool.intake.written:
+            one.spool.drain()
+            await asyncio.sleep(0.002)
+
+
+async def is_so(condition: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.005)

@@ -492,7 +492,7 @@ def test_when_the_answer_has_arrived_the_call_is_accepted(tmp_path: Path, size: 
 
 def test_for_auditors_requests_are_refused_while_too_many_wait_for_room(tmp_path: Path) -> None:
     async def test(pod: Pod) -> None:
-        pod.setup.spool.clogged = True
+        pod.setup.spool.admission.clogged = True
         answer = await pod.send(V2)
         assert (answer.status, answer.headers["retry-after"], pod.upstream.seen) == (503, "1", [])
 

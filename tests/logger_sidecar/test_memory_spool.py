@@ -67,6 +67,7 @@ def test_where_there_is_no_room_the_logger_starts_all_the_same_and_leaves_no_fil
 with open("/dev/shm/others", "wb") as file:
     os.posix_fallocate(file.fileno(), 0, 60 << 20)
 one = spool(SETTINGS)
+one.tail.stop()
 one.intake.append(record(1000))
 print(json.dumps([one.intake.written > 1000, sorted(os.listdir("/dev/shm"))]), flush=True)
 os._exit(0)

@@ -12,14 +12,12 @@ from typing import Any
 
 import pytest
 
+from kfunc.logger_sidecar.admission import STALL_S
 from kfunc.logger_sidecar.disk import SegmentWriter
-from kfunc.logger_sidecar.event import event_maker
-from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.lanes import claim_lane, orphans
 from kfunc.logger_sidecar.record import Origin, encode_record
 from kfunc.logger_sidecar.segments import read_folder, segment_name, segment_paths
-from kfunc.logger_sidecar.spool import STALL_S
-from tests.logger_sidecar.setups import Setup, call, forget_intake
+from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, items_of
 
 SINK = "file:/dev/null"
 
@@ -39,26 +37,11 @@ async def waiting(one: Setup) -> list[int]:
     return [int(item.event.data) for item in await items_of(one)]
 
 
-async def items_of(one: Setup) -> list[Item]:
-    feed = Feed(one.spool, one.cursor("file-null"), event_maker("none"), one.pipeline._notices)
-    found: list[Item] = []
-    while items := await feed.take(100, 1 << 20):
-        found += items
-    return found
-
-
 def flip(path: Path) -> None:
     """Change a bit in the middle of a file."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-
-
-async def drained(one: Setup) -> None:
-    async with asyncio.timeout(10):
-        while one.spool.intake.drained < one.spool.intake.written:
-            one.spool.drain()
-            await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize("on_disk", [True, False], ids=["on the disk", "in the intake"])
@@ -214,7 +197,7 @@ def test_with_block_what_waits_is_bounded_by_the_intake_and_then_no_more_is_to_c
         records = 0
 
         def is_clogged() -> bool:
-            return one.spool.clogged
+            return one.spool.admission.clogged
 
         while not is_clogged():
             one.spool.append(encode_record(call(records, b"x" * 100_000)), lambda: None)
@@ -374,6 +357,22 @@ def test_behind_a_block_that_stays_torn_another_segment_begins(tmp_path: Path, m
     writer.write(ends[0], records[1] + records[2], 2)
     writer.finish()
     assert [int(each.call.correlation) for each in read_folder(str(tmp_path))] == [0, 1, 2]
+
+
+def test_a_segment_that_cannot_be_begun_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, record = SegmentWriter(str(tmp_path), 1 << 20, Origin("r"), sync=False), encode_record(call(1))
+
+    def fails(*values: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("kfunc.logger_sidecar.disk._write_all", fails)
+        with pytest.raises(OSError, match="No space"):
+            writer.write(0, record, 1)
+    assert segment_paths(str(tmp_path)) == []
+    writer.write(0, record, 1)
+    writer.finish()
+    assert [int(each.call.correlation) for each in read_folder(str(tmp_path))] == [1]
 
 
 def test_two_processes_have_lanes_of_their_own(tmp_path: Path) -> None:

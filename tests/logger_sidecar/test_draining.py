@@ -1,0 +1,102 @@
+"""The way from memory to the disk: what comes in late gets there, each counts once, answers wait no longer than needed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event as ThreadEvent
+from typing import Any
+
+import pytest
+
+from kfunc.logger_sidecar.event import event_maker
+from kfunc.logger_sidecar.feed import Feed, Item
+from kfunc.logger_sidecar.record import encode_record
+from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, is_so, items_of
+
+SINK = "file:/dev/null"
+
+
+@pytest.fixture(autouse=True)
+def no_intake_stays(tmp_path: Path) -> Iterator[None]:
+    yield
+    forget_intake(tmp_path)
+
+
+def setup(folder: Path, **settings: Any) -> Setup:
+    return Setup(folder, **{"sink": SINK, **settings})
+
+
+@pytest.mark.parametrize("sync", [False, True], ids=["", "sync"])
+def test_what_waited_for_room_is_brought_to_the_disk_told_and_answered(tmp_path: Path, sync: bool) -> None:
+    async def main() -> None:
+        settings = {"on_full": "block", "spool_sync": sync, "max_body_bytes": 200_000}
+        one = setup(tmp_path, spool_max_bytes=1 << 20, spool_segment_bytes=65536, **settings)
+        told: list[int] = []
+        one.spool.wake.append(lambda: told.append(one.spool.intake.written))
+        answered: list[int] = []
+        for number in range(10):
+            record = encode_record(call(number, b"x" * 200_000))
+            if one.spool.append(record, lambda number=number: answered.append(number)):  # type: ignore[misc]
+                answered.append(number)
+        await is_so(lambda: len(answered) == 5)
+        one.spool.advance(one.cursor("file-null"), one.spool.position(), 5)
+        await is_so(lambda: len(answered) == 10 and one.spool.intake.drained == one.spool.intake.written)
+        await is_so(lambda: told[-1] == one.spool.intake.written)
+        assert answered == list(range(10))
+
+    asyncio.run(main())
+
+
+def test_with_sync_and_a_disk_that_hangs_an_answer_goes_out_when_all_sinks_have_its_event(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path, spool_sync=True)
+        hung, answered = ThreadEvent(), asyncio.Event()
+        one.spool.submit(lambda: hung.wait(30) and None)
+        assert one.spool.append(encode_record(call(1)), answered.set) is False
+        await asyncio.sleep(0.05)
+        assert not answered.is_set()
+        one.spool.advance(one.cursor("file-null"), one.spool.position(), 1)
+        assert answered.is_set()
+        hung.set()
+        await drained(one)
+
+    asyncio.run(main())
+
+
+def test_what_is_counted_while_the_disk_is_written_belongs_to_no_new_segment(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path, spool_segment_bytes=65536)
+        for number in range(3):
+            one.add(number, body=b"x" * 70_000)
+            await drained(one)
+        await one.crash()
+        other = setup(tmp_path)
+        other.spool.start()
+        other.add(3, 4)
+        other.spool.drain()  # behind the counts of two segments
+        await is_so(lambda: other.spool.calls == 5)
+        await drained(other)
+        other.add(5)
+        await drained(other)
+        assert sum(segment.calls for segment in other.spool.segments) == other.spool.calls == 6
+
+    asyncio.run(main())
+
+
+def test_what_was_dropped_while_it_was_under_way_is_counted_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path, spool_max_bytes=1 << 20, spool_segment_bytes=65536, on_full="drop_oldest", max_body_bytes=70_000)
+        feed = Feed(one.spool, one.cursor("file-null"), event_maker("none"), one.pipeline._notices)
+        items: list[Item] = []
+        for number in range(20):
+            one.add(number, body=b"x" * 70_000)
+            await drained(one)
+            items += await feed.take(1, 1) if number < 10 else []
+        for item in items:
+            item.passed.open -= 1
+        feed.settle()
+        left = len(await items_of(one))
+        assert one.count("waiting") == left
+        assert left + one.count("dropped") >= 10
+
+    asyncio.run(main())
