@@ -61,11 +61,14 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class Built(Struct, frozen=True):
-    """The image: its name with the tag, and the digest of what that is; empty where another program has made it."""
+    """The image: its name with the tag, and the digest of what that is; empty where the program that made it tells none.
+
+    `size` is in bytes, beside the base image's; None where another program has made it.
+    """
 
     image: str
     digest: str
-    size: int
+    size: int | None
     platforms: list[str]
     pushed: Pushed | None = None
 
@@ -122,8 +125,9 @@ def _deliver(
         if order.outputs:
             raise StartupError("--output is of kfunc's own builder: leave it or --builder out")
         stack = (function.build.builder_images if function else {}).get("pack", PACK_BUILDER)
-        build_by(ForeignOrder(order.builder, target, trust, order.push, order.refresh, stack), recipe, reporter, environ)
-        return Built(str(target), "", 0, [str(platform) for platform in recipe.platforms])
+        foreign = ForeignOrder(order.builder, target, trust, order.push, order.refresh, stack)
+        digest = build_by(foreign, recipe, reporter, environ)
+        return Built(str(target), digest, None, [str(platform) for platform in recipe.platforms])
     if len(recipe.platforms) > 1 and any(output.startswith(f"{ARCHIVE}:") for output in order.outputs):
         raise StartupError(f"a {ARCHIVE} holds one platform: choose it with --platform, or write {OCI}:DIR")
     store = open_store(environ)
@@ -227,6 +231,6 @@ def build_command(
         builder=builder,
     )
     built = build_image(path, order, Lines(), os.environ)
-    document = {"image": built.image, "digest": built.digest, "size": built.size, "platforms": built.platforms}
+    document = {"image": built.image, "digest": built.digest or None, "size": built.size, "platforms": built.platforms}
     click.echo(msgspec.json.encode(document | {"pushed": built.pushed}) if "json" in outputs else built.by_digest)
     return 0

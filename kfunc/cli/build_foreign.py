@@ -31,8 +31,11 @@ class ForeignOrder(Struct, frozen=True):
     stack: str
 
 
-def build_by(order: ForeignOrder, recipe: Recipe, reporter: Reporter, environ: Mapping[str, str]) -> None:
-    """Make the image of a recipe by another program. Raises StartupError, BuildError."""
+def build_by(order: ForeignOrder, recipe: Recipe, reporter: Reporter, environ: Mapping[str, str]) -> str:
+    """Make the image of a recipe by another program: its digest in the registry, empty: not known.
+
+    Raises StartupError, BuildError.
+    """
     _check(order, recipe)
     if recipe.base == DEFAULT_BASE:
         recipe = replace(recipe, python=PYTHON)  # as its name says: its registry need not be reached
@@ -56,7 +59,10 @@ def build_by(order: ForeignOrder, recipe: Recipe, reporter: Reporter, environ: M
         else:
             _write_layers(order, recipe, folder, reporter, environ)
             write_authorities(foreign, folder)
-        run(order.builder, foreign, folder, environ)
+        digest = run(order.builder, foreign, folder, environ)
+    if order.push and not digest:
+        reporter.say(f"note: {order.builder} does not tell the digest of what it has pushed: the image has its tag alone")
+    return digest
 
 
 def _check(order: ForeignOrder, recipe: Recipe) -> None:

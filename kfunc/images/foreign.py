@@ -1,11 +1,14 @@
 """Other programs that build images: how each is started. Pure but for `write_authorities`, `find_program` and `run`."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from kfunc.errors import BuildError, StartupError
@@ -13,6 +16,7 @@ from kfunc.images.application import BUILDPACK
 from kfunc.images.containerfile import CONTAINERFILE
 from kfunc.images.places import FUNCTION
 from kfunc.images.platforms import Platform
+from kfunc.registries.references import DOCKER_HUB, parse_reference
 
 Builder = Literal["docker", "podman", "buildah", "pack"]
 INSTALL = {
@@ -23,13 +27,18 @@ INSTALL = {
 }
 PACK_BUILDER = "paketobuildpacks/builder-jammy-base"
 CERTIFICATES = "certificates"
+DIGEST, METADATA = "digest", "metadata.json"
+"""Where a program notes what it has pushed: as lines, or as JSON."""
+DIGESTS = "{{range .RepoDigests}}{{println .}}{{end}}"
+NOTED = re.compile(r"(?:\S+@)?sha256:[0-9a-f]{64}")
 
 
 class Command(Struct, frozen=True):
-    """A command; where it need not succeed, nothing of it is shown."""
+    """A command; where it need not succeed, nothing of it is shown. `answer`: the file that takes its standard output."""
 
     words: list[str]
     may_fail: bool = False
+    answer: Path | None = None
 
 
 class ForeignBuild(Struct, frozen=True, kw_only=True):
@@ -59,8 +68,10 @@ def _docker(order: ForeignBuild, folder: Path) -> list[Command]:
     several = len(order.platforms) > 1
     made = ["docker", *(["buildx"] if several else []), "build", *_common(order, folder), "--tag", order.image]
     if several:  # an index is in one place only: the registry, or the daemon's store
-        return [Command([*made, "--push" if order.push else "--load", str(folder)])]
-    return [Command([*made, str(folder)]), *([Command(["docker", "push", order.image])] if order.push else [])]
+        sent = ["--push", f"--metadata-file={folder / METADATA}"] if order.push else ["--load"]
+        return [Command([*made, *sent, str(folder)])]
+    known = Command(["docker", "image", "inspect", "--format", DIGESTS, order.image], may_fail=True, answer=folder / DIGEST)
+    return [Command([*made, str(folder)]), *([Command(["docker", "push", order.image]), known] if order.push else [])]
 
 
 def _containers(builder: Builder, order: ForeignBuild, folder: Path) -> list[Command]:
@@ -73,7 +84,8 @@ def _containers(builder: Builder, order: ForeignBuild, folder: Path) -> list[Com
     # An index of that name would get the new images beside those that it has, and an image of that name is in its way.
     before = [Command([builder, "rmi", order.image], may_fail=True)] if several else []
     push = [builder, "manifest", "push", "--all"] if several else [builder, "push"]
-    sent = [Command([*push, *target, order.image, f"docker://{order.image}"])] if order.push else []
+    note = f"--digestfile={folder / DIGEST}"
+    sent = [Command([*push, *target, note, order.image, f"docker://{order.image}"])] if order.push else []
     made = [builder, "build", "--layers", *_common(order, folder), *base, *named, str(folder)]  # buildah alone makes one of all
     return [*before, Command(made), *sent]
 
@@ -110,19 +122,37 @@ def find_program(builder: Builder, environ: Mapping[str, str]) -> str:
     return program
 
 
-def run(builder: Builder, order: ForeignBuild, folder: Path, environ: Mapping[str, str]) -> None:
-    """Start the program, which talks to the user itself, on standard error. Raises StartupError, BuildError."""
+def run(builder: Builder, order: ForeignBuild, folder: Path, environ: Mapping[str, str]) -> str:
+    """Start the program, which talks to the user itself, on standard error: the digest of what was pushed, empty: not known.
+
+    Raises StartupError, BuildError.
+    """
     program = find_program(builder, environ)
     for command in commands(builder, order, folder):
         told = subprocess.DEVNULL if command.may_fail else None
-        done = subprocess.run(
-            [program, *command.words[1:]],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=told or 2,
-            stderr=told,
-            check=False,
-        )
+        with command.answer.open("wb") if command.answer else nullcontext(told or 2) as output:
+            done = subprocess.run(
+                [program, *command.words[1:]],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=told,
+                check=False,
+            )
         if done.returncode and not command.may_fail:
             said = " ".join(command.words[:2])
             raise BuildError(f"`{said}` failed with exit status {done.returncode}; its own words are above")
+    return noted_digest(folder, order.image)
+
+
+def noted_digest(folder: Path, image: str) -> str:
+    """The digest that the program has noted for an image; empty where it has none, or several."""
+    if (folder / METADATA).is_file():
+        with suppress(msgspec.MsgspecError):
+            noted = msgspec.json.decode((folder / METADATA).read_bytes(), type=dict[str, msgspec.Raw])
+            return msgspec.json.decode(noted.get("containerimage.digest", b'""'), type=str)
+    lines = (folder / DIGEST).read_text(errors="replace").split() if (folder / DIGEST).is_file() else []
+    name = parse_reference(image).name
+    names = {"", name, name.removeprefix(f"{DOCKER_HUB}/")}  # as Docker shows it
+    found = {digest for named, _, digest in (line.rpartition("@") for line in lines if NOTED.fullmatch(line)) if named in names}
+    return found.pop() if len(found) == 1 else ""

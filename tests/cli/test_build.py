@@ -20,9 +20,15 @@ PROGRAM = """#!/bin/sh
 echo "$0 $*" >> {log}
 for each; do
   if [ -f "$each/Containerfile" ] || [ -f "$each/requirements.txt" ]; then cp -r "$each" {copy}; fi
+  case "$each" in
+    --digestfile=*) printf {digest} > "${{each#*=}}";;
+    --metadata-file=*) printf '{{"image.name": "x", "containerimage.digest": "{digest}"}}' > "${{each#*=}}";;
+    inspect) printf 'other.example.com/iris@sha256:{zeros}\nregistry.example.com/team/iris@{digest}\n';;
+  esac
 done
 exit {status}
 """
+DIGEST = f"sha256:{'1' * 64}"
 
 
 @pytest.fixture(scope="module")
@@ -183,16 +189,19 @@ def program(folder: Path, name: str, status: int = 0) -> Path:
     """A program of that name that notes what it was given."""
     path = folder / "bin" / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text(PROGRAM.format(log=folder / "log", copy=folder / "context", status=status))
+    path.write_text(PROGRAM.format(log=folder / "log", copy=folder / "context", status=status, digest=DIGEST, zeros="0" * 64))
     path.chmod(0o755)
     return path
 
 
 BOTH = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+MADE = "--platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}"
+SENT = "push --digestfile={0}/digest {1} docker://{1}"
+KNOWN = "image inspect --format {{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}} {1}"
 BUILDERS = {
-    "docker": ["build --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1}"],
-    "podman": ["build --layers --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1} docker://{1}"],
-    "buildah": ["build --layers --platform=linux/amd64 --file {0}/Containerfile --tag {1} {0}", "push {1} docker://{1}"],
+    "docker": [f"build {MADE}", "push {1}", KNOWN],
+    "podman": [f"build --layers {MADE}", SENT],
+    "buildah": [f"build --layers {MADE}", SENT],
     "pack": [
         "build {1} --builder paketobuildpacks/builder-jammy-base --platform=linux/amd64 --post-buildpack {0}/buildpack"
         " --path {0}/function --env BP_CPYTHON_VERSION=3.11.* --publish"
@@ -207,7 +216,9 @@ def test_another_program_gets_its_command(
     made = program(tmp_path, name)
     monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
     result = kfunc("build", folder, "--builder", name)
-    assert (result.status, result.out) == (0, "registry.example.com/team/iris:latest\n")
+    named = "registry.example.com/team/iris"
+    assert result.status == 0, result.err
+    assert (result.status, result.out) == (0, f"{named}:latest\n" if name == "pack" else f"{named}@{DIGEST}\n")
     lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
     context = next(found[0] for line in lines if (found := re.search(r"/\S+/kfunc-build-[^/ ]+", line)))
     assert lines == [line.format(context, "registry.example.com/team/iris:latest") for line in BUILDERS[name]]
@@ -261,15 +272,40 @@ def test_the_words_of_another_program_are_not_the_result(folder: Path, tmp_path:
     done = subprocess.run(
         [sys.executable, "-m", "kfunc", "build", folder, "--builder", "podman"], capture_output=True, text=True, check=False
     )
-    assert (done.stdout, "STEP 1" in done.stderr) == ("registry.example.com/team/iris:latest\n", True)
+    assert (done.stdout, "STEP 1" in done.stderr) == (f"registry.example.com/team/iris@{DIGEST}\n", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "digest"),
+    [
+        ("docker", BOTH, DIGEST),
+        ("podman", BOTH, DIGEST),
+        ("docker", ("--no-push",), None),  # of an image that is in no registry there is none
+        ("pack", (), None),
+    ],
+)
+def test_programs_are_told_the_digest_where_it_is_known(
+    kfunc: Command,
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    options: tuple[str, ...],
+    digest: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{program(tmp_path, name).parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", name, *options, "--output", "json")
+    told = json.loads(result.out)
+    assert (told["digest"], told["size"]) == (digest, None)
+    assert ("does not tell the digest" in result.err) is (name == "pack")
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--insecure",), ["push --tls-verify=false {0} docker://{0}"]),
-        (BOTH, ["rmi {0}", "manifest push --all {0} docker://{0}"]),
-        (("--ca", "{1}"), ["push --cert-dir={2}/certificates {0} docker://{0}"]),
+        (("--insecure",), ["push --tls-verify=false --digestfile={2}/digest {0} docker://{0}"]),
+        (BOTH, ["rmi {0}", "manifest push --all --digestfile={2}/digest {0} docker://{0}"]),
+        (("--ca", "{1}"), ["push --cert-dir={2}/certificates --digestfile={2}/digest {0} docker://{0}"]),
         (("--no-push",), []),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from kfunc.images.application import BUILDPACK
-from kfunc.images.documents import INDEX, MANIFEST
+from kfunc.images.documents import INDEX, MANIFEST, digest_of
 from kfunc.images.places import FUNCTION
 from tests.parts import ROOT, folder, program
 from tests.parts.servers import Server
@@ -105,7 +105,9 @@ class Pulled:
 
     def __init__(self, host: str, name: str, tag: str = "1") -> None:
         self._host, self._name = host, name
-        self.index = json.loads(self._get(f"manifests/{tag}"))
+        content = self._get(f"manifests/{tag}")
+        self.digest = digest_of(content)
+        self.index = json.loads(content)
         self.manifest = self.index
         if "manifests" in self.index:
             own = next(each for each in self.index["manifests"] if each["platform"]["architecture"] == "amd64")

@@ -68,8 +68,9 @@ def test_the_image_that_a_program_made_answers(
         environ |= {"DOCKER_HOST": request.getfixturevalue("dockerd").url}
     image = f"{registry.host}/{name}/iris:1"
     done = build(name, tmp_path, environ, ".", "--builder", name, "--base", base, "--image", image)
-    assert (done.returncode, done.stdout) == (0, f"{image}\n"), done.stderr  # the program's own words are on standard error
+    assert done.returncode == 0, done.stderr
     pulled = Pulled(registry.host, f"{name}/iris")
+    assert done.stdout == f"{registry.host}/{name}/iris@{pulled.digest}\n"  # the program's own words are on standard error
     assert len(pulled.manifest["layers"]) == 4  # the base's, packages, kfunc, weights
     with Container(tmp_path / "container", pulled) as container:
         status, body = container.ask("POST", "/v2/models/iris/infer", IRIS)
@@ -108,6 +109,7 @@ def test_two_platforms_are_an_index_of_two_also_when_they_are_built_again(
     for _ in range(2):
         done = build(name, tmp_path, environ, *arguments, *BOTH)
         assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{registry.host}/{name}/both@{Pulled(registry.host, f'{name}/both').digest}\n"
         found = [each["platform"]["architecture"] for each in Pulled(registry.host, f"{name}/both").index["manifests"]]
         assert sorted(found) == ["amd64", "arm64"]
 
