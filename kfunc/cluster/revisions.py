@@ -2,16 +2,14 @@
 
 from collections.abc import Collection
 
-import msgspec
 from msgspec import Struct
 
 from kfunc.cluster.observed import REVISION_LABEL, Observed, condition, is_ready, label, name_of, routed, target
+from kfunc.cluster.rollout_record import told
 from kfunc.manifests.plan import Manifest
 
 NO_GC = "serving.knative.dev/no-gc"
 """The annotation that keeps Knative's own collector away."""
-ENDED = ("promoted", "rolled-back")
-"""Phases of a rollout after which it needs no revision of its own."""
 
 
 class Revision(Struct, frozen=True):
@@ -68,14 +66,13 @@ def served_before(served: list[str], serving: str, left: Collection[str]) -> str
 
 def undo_target(observed: Observed, record: Manifest | None = None) -> str:
     """What an undo goes back to: what had the traffic before; without a history the newest that is ready and has none."""
-    latest, now = target(observed), serving(observed)
-    if now and (told := _served(record)):
-        return served_before(told, now[0], [name_of(each) for each in observed.revisions])
-    said = str(((record or {}).get("data") or {}).get("rollout", ""))
+    latest, now, last = target(observed), serving(observed), told(record)
+    if now and last.served:
+        return served_before(last.served, now[0], [name_of(each) for each in observed.revisions])
     ready = [
         each for each in observed.revisions if condition(each, "Ready").status == "True" and name_of(each) not in {latest, *now}
     ]
-    of_rollout = [each for each in ready if f'"{name_of(each)}"' in said]
+    of_rollout = [each for each in ready if name_of(each) in last.revisions]
     found = sorted(of_rollout or ready, key=lambda each: (str(each["metadata"].get("creationTimestamp")), name_of(each)))
     return name_of(found[-1]) if found else ""
 
@@ -84,12 +81,14 @@ def unused(rows: list[Revision], keep: int, record: Manifest | None = None) -> l
     """Those that can go: neither traffic, tag, undo nor a rollout under way needs them, and newer ones are kept.
 
     `keep` is how many that are ready stay beside those that are needed; one that never became ready is not counted, and goes.
-    One that is kept from Knative's collector was ready when that was decided, whatever is the matter with it now.
+    One that is kept from Knative's collector was ready when that was decided, whatever is the matter with it now. Beside a
+    record that cannot be read none goes.
     """
-    said = _under_way(record)
-    free = [
-        row for row in rows if not (row.percent or row.tags or row.latest or row.undo or row.pods or f'"{row.name}"' in said)
-    ]
+    last = told(record)
+    if not last.is_readable:
+        return []
+    needed = last.revisions if last.under_way else frozenset()
+    free = [row for row in rows if not (row.percent or row.tags or row.latest or row.undo or row.pods or row.name in needed)]
     needed_for_undo = sum(row.undo for row in rows)
     good = [row for row in free if row.ready or row.kept]
     surplus = good[max(0, keep - needed_for_undo) :]
@@ -107,20 +106,6 @@ def has_tags(observed: Observed) -> bool:
     """Whether a rollout has its hands on the traffic."""
     spec = (observed.service or {}).get("spec") or {}
     return any(share.get("tag") for share in spec.get("traffic") or []) if observed.mode == "knative" else False
-
-
-def _under_way(record: Manifest | None) -> str:
-    """What the record says of a rollout that has not ended; empty where none is under way."""
-    said = str(((record or {}).get("data") or {}).get("rollout", ""))
-    return "" if any(f'"phase":"{ended}"' in said for ended in ENDED) else said
-
-
-def _served(record: Manifest | None) -> list[str]:
-    """The history that a rollout's record has."""
-    try:
-        return msgspec.json.decode(((record or {}).get("data") or {}).get("served", "[]"), type=list[str])
-    except msgspec.MsgspecError:
-        return []
 
 
 def _revision(share: Manifest, observed: Observed) -> str:

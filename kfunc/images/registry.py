@@ -2,7 +2,7 @@
 
 import http.client
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -157,9 +157,12 @@ class Registry:
             return False
         try:
             url = f"{self.base}/blobs/uploads/?mount={digest}&from={repository}"
-            if asked.ask("POST", url, {"Content-Length": "0"}).status == 201:
+            answer = asked.ask("POST", url, {"Content-Length": "0"})
+            if answer.status == 201:
                 return True
-        except RegistryError:
+            if answer.status == 202 and answer.field("Location"):  # an upload was begun instead; the push begins its own
+                asked.ask_once("DELETE", urljoin(answer.url, answer.field("Location")), {"Content-Length": "0"})
+        except (*LOST, RegistryError):
             pass  # the push itself says what is wrong, if it is not the mount
         self._mounts[repository] = None
         return False

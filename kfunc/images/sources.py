@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from msgspec import Struct
@@ -179,17 +180,24 @@ def _external_data(model: Path) -> list[Path]:
     """The files beside an ONNX model that hold its tensors. Raises BuildError for one that is missing, or elsewhere."""
     if model.suffix.lower() != ".onnx":
         return []
-    content, names = model.read_bytes(), set()
-    for found in EXTERNAL_DATA.finditer(content):
-        entry, length = _varint(found[1]), _varint(found[2])
-        if entry == KEY_BYTES + len(found[2]) + length:
-            names.add(os.fsdecode(content[found.end() : found.end() + length]))
+    names = _locations(model) if model.stat().st_size else set()
     for name in sorted(names):
         if not _is_below(model.parent / name, model.parent):
             raise BuildError(f"{model} keeps tensors in {name}, which is not in its folder: save the model anew")
         if not (model.parent / name).is_file():
             raise BuildError(f"{model} keeps tensors in {name}, which is not beside it: copy that file as well")
     return [model.parent / name for name in sorted(names)]
+
+
+def _locations(model: Path) -> set[str]:
+    """The names that an ONNX file has for files with its tensors; it may be larger than the memory."""
+    names = set()
+    with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        for found in EXTERNAL_DATA.finditer(content):
+            entry, length = _varint(found[1]), _varint(found[2])
+            if entry == KEY_BYTES + len(found[2]) + length:
+                names.add(os.fsdecode(content[found.end() : found.end() + length]))
+    return names
 
 
 def _varint(data: bytes) -> int:

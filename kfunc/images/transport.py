@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from msgspec import Struct
 
@@ -182,7 +181,7 @@ class Transport:
 
     def _open(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         host = netloc.rpartition("@")[2]
-        proxy = "" if is_loopback(host) or proxy_bypass(host) else getproxies().get(scheme, "")
+        proxy = "" if is_loopback(host) else proxy_for(scheme, host, self._environ)
         user, _, through = urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")
         context = self._context(host) if scheme == "https" else None
         if context is None:
@@ -214,6 +213,20 @@ class Transport:
             reason = error.strerror or "no certificate in PEM is in it"
             raise StartupError(f"cannot read the certificates in {file}: {reason}") from None
         return context
+
+
+def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str:
+    """The proxy to a host (with its port, if any), as curl and pip read `https_proxy` and `no_proxy`; empty for none."""
+
+    def value(name: str) -> str:
+        return environ.get(name, environ.get(name.upper(), ""))  # lower case goes first, though it be empty
+
+    alone = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    for name in value("no_proxy").lower().split(","):
+        end = name.strip().removeprefix(".")
+        if end == "*" or (end and any(each == end or each.endswith(f".{end}") for each in (host.lower(), alone.lower()))):
+            return ""
+    return value(f"{scheme}_proxy")
 
 
 def place_of(url: str) -> tuple[str, str]:

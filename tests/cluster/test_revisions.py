@@ -1,5 +1,6 @@
 """Which revisions there are, what each is for, which can go."""
 
+import json
 from typing import Any
 
 import pytest
@@ -106,9 +107,21 @@ def test_one_with_a_tag_stays() -> None:
 
 
 def test_the_undos_stays() -> None:
-    record = {"data": {"rollout": '{"stable":"a"}'}}
+    record = {"data": {"rollout": '{"phase":"promoted","shares":[{"revision":"a"}]}'}}
     rows = revisions(observed("a", "b", "c", "d", "e"), record)
     assert names(unused(rows, 1, record)) == ["d", "c", "b"]
+
+
+def test_beside_a_record_that_cannot_be_read_none_goes() -> None:
+    rows = revisions(observed("a", "b", "c", "d"))
+    assert names(unused(rows, 1, {"data": {"rollout": '{"phase": 3}'}})) == []
+
+
+@pytest.mark.parametrize("text", ['"phase":"promoted" is what people wait for', "iris"])
+def test_what_a_record_only_talks_of_decides_nothing(text: str) -> None:
+    rollout = {"shares": [{"revision": "b"}], "phase": "running", "reason": text, "events": [{"at": 1.0, "text": "a"}]}
+    record = {"data": {"rollout": json.dumps(rollout, indent=1), "served": '["c","d"]'}}
+    assert names(unused(revisions(observed("a", "b", "c", "d"), record), 1, record)) == ["a"]
 
 
 @pytest.mark.parametrize(("phase", "gone"), [("running", []), ("rolled-back", ["b"])])

@@ -87,6 +87,14 @@ def test_a_mount_that_the_token_server_refuses_leaves_the_push_as_it_was() -> No
     assert len(transport.seen) == before + 1
 
 
+@pytest.mark.parametrize("status", [204, 405])
+def test_a_mount_that_begins_an_upload_leaves_none_open(status: int) -> None:
+    rules = {"POST": answer(202, Location="/v2/me/app/blobs/uploads/1"), "DELETE": answer(status)}
+    transport = Told(lambda seen: rules[seen.method])
+    assert not registry(transport).mount(DIGEST, "proj/base")
+    assert [(seen.method, seen.url.rpartition("/")[2]) for seen in transport.seen[1:]] == [("DELETE", "1")]
+
+
 def test_a_fetch_is_tried_again_while_the_host_is_out_of_reach_and_then_says_so(store: Store) -> None:
     def rule(seen: Seen) -> Answer:
         raise OSError(113, "No route to host")

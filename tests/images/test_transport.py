@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from kfunc.errors import RegistryError
-from kfunc.images.transport import Transport, Trust, may_pass
+from kfunc.images.transport import Transport, Trust, may_pass, proxy_for
 
 
-def test_a_proxy_gets_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_gets_its_own_credentials() -> None:
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as proxy:
 
@@ -22,10 +22,8 @@ def test_a_proxy_gets_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> No
                 connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 
         threading.Thread(target=refuse, daemon=True).start()
-        for name in ("NO_PROXY", "no_proxy", "https_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HTTPS_PROXY", f"http://me:s%40fe@127.0.0.1:{proxy.getsockname()[1]}")
-        with Transport(Trust(), {}, lambda _: None) as transport, pytest.raises(RegistryError, match="403 Forbidden"):
+        environ = {"HTTPS_PROXY": f"http://me:s%40fe@127.0.0.1:{proxy.getsockname()[1]}"}
+        with Transport(Trust(), environ, lambda _: None) as transport, pytest.raises(RegistryError, match="403 Forbidden"):
             transport.retry("GET", "https://registry.example.com/v2/")
     assert heads[0].startswith(b"CONNECT registry.example.com:443 ")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:s@fe") in heads[0]
@@ -62,24 +60,21 @@ def test_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
 
 
-@pytest.mark.parametrize("name", ["127.0.0.9", "127.0.0.9:{port}"])
-def test_a_host_is_reached_without_the_proxy_where_no_proxy_names_it_with_or_without_its_port(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    with socket.create_server(("127.0.0.9", 0)) as server:
-        port = server.getsockname()[1]
-        for variable in ("NO_PROXY", "no_proxy", "HTTP_PROXY"):
-            monkeypatch.delenv(variable, raising=False)
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        monkeypatch.setenv("no_proxy", name.format(port=port))
-        monkeypatch.setattr("kfunc.images.transport.is_loopback", lambda _: False)
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-        threading.Thread(target=answer, daemon=True).start()
-        with Transport(Trust(), {}, lambda _: None) as transport:
-            assert transport.send("GET", f"http://127.0.0.9:{port}/v2/").status == 200
+@pytest.mark.parametrize(
+    ("environ", "host", "proxy"),
+    [
+        ({"HTTPS_PROXY": "http://p"}, "example.com", "http://p"),
+        ({"https_proxy": "http://small", "HTTPS_PROXY": "http://p"}, "example.com", "http://small"),
+        ({"https_proxy": "", "HTTPS_PROXY": "http://p"}, "example.com", ""),
+        ({"HTTP_PROXY": "http://p"}, "example.com", ""),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "other.com, example.com"}, "r.example.com:5000", ""),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": ".Example.com:5000"}, "r.example.com:5000", ""),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "example.com:5000"}, "example.com", "http://p"),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "ample.com,"}, "example.com", "http://p"),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "*"}, "example.com", ""),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "[::2]"}, "[::2]:5000", ""),
+        ({}, "example.com", ""),
+    ],
+)
+def test_the_proxy_is_that_of_the_environment_that_was_given(environ: dict[str, str], host: str, proxy: str) -> None:
+    assert proxy_for("https", host, environ) == proxy
