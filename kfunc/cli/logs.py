@@ -7,7 +7,8 @@ import msgspec
 
 from kfunc.cli.on_cluster import cluster_options, connect, named
 from kfunc.cluster.log_streams import Following, Line, merged
-from kfunc.cluster.observed import containers
+from kfunc.cluster.observed import REVISION_LABEL, containers
+from kfunc.config.labels import NAME_LABEL
 from kfunc.errors import KfuncError
 
 EPILOG = """\b
@@ -48,7 +49,7 @@ def logs(
         raise click.UsageError("--follow goes on from now: it excludes --previous and --since")
     cluster = connect(context)
     asked = named(function, namespace, cluster)
-    labels = {"app.kubernetes.io/name": asked.name} | ({"serving.knative.dev/revision": revision} if revision else {})
+    labels = {NAME_LABEL: asked.name} | ({REVISION_LABEL: revision} if revision else {})
     chosen = set(container or OWN)
     pods = cluster.objects("Pod", asked.namespace, labels)
     if not follow and not pods:

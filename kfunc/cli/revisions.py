@@ -10,6 +10,7 @@ from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import revisions
+from kfunc.cluster.rollout_record import record_name
 from kfunc.config.deployment import Revisions
 from kfunc.errors import KfuncError
 
@@ -57,7 +58,7 @@ def revisions_command(
         else:
             click.echo("\n".join(f"{name} {'would be ' if dry_run else ''}removed" for name in names) or "nothing to remove")
         return 0
-    rows = revisions(observed, cluster.get("ConfigMap", f"{asked.name}-rollout", asked.namespace))
+    rows = revisions(observed, cluster.get("ConfigMap", record_name(asked.name), asked.namespace))
     if output == "json":
         click.echo(msgspec.json.encode(rows))
         return 0

@@ -14,10 +14,11 @@ from kfunc.cluster.faults import FORBIDDEN
 from kfunc.cluster.observed import REVISION_LABEL, Observed, conditions, containers, is_ready, label, name_of, url
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import revisions
+from kfunc.cluster.rollout_record import record_name
 from kfunc.cluster.split import live_name, read_split
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.manifests.plan import Manifest
-from kfunc.rollout.record import from_config_map, record_name
+from kfunc.rollout.record import from_config_map
 
 EPILOG = """\b
 Example:

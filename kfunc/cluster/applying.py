@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.kinds import kind_of, shown
+from kfunc.cluster.observed import SERVICE_LABEL
+from kfunc.cluster.rollout_record import record_name
+from kfunc.config.labels import NAME_LABEL, own_labels
 from kfunc.manifests.plan import Manifest
 
 What = Literal["created", "changed", "unchanged", "removed"]
@@ -65,7 +68,7 @@ def _content(manifest: Manifest) -> Any:
 
 def owned(cluster: Cluster, name: str, namespace: str, gateway_namespace: str, kinds: Iterable[str]) -> Iterator[Manifest]:
     """The function's objects of these kinds, those that Kubernetes deletes with others left out."""
-    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "kfunc"}
+    labels = own_labels(name)
     for kind in kinds:
         found = cluster.objects(kind, namespace, labels)
         if kind in AT_GATEWAY and gateway_namespace != namespace:
@@ -87,11 +90,11 @@ def remove_unused(
     Settings stay that an old revision reads, or what was there `earlier` and may come back.
     """
     wanted = {_identity(manifest) for manifest in rendered}
-    revisions = cluster.objects("Revision", namespace, {"serving.knative.dev/service": name})
+    revisions = cluster.objects("Revision", namespace, {SERVICE_LABEL: name})
     readers = msgspec.json.encode([*revisions, *earlier]).decode()
     for manifest in owned(cluster, name, namespace, gateway_namespace, RENDERED):
         own_name = manifest["metadata"]["name"]
-        needed = manifest["kind"] == "ConfigMap" and (own_name == f"{name}-rollout" or f'"{own_name}"' in readers)
+        needed = manifest["kind"] == "ConfigMap" and (own_name == record_name(name) or f'"{own_name}"' in readers)
         if _identity(manifest) not in wanted and not needed:
             yield from _delete(cluster, manifest)
 
@@ -104,7 +107,7 @@ def remove_all(cluster: Cluster, name: str, namespace: str, gateway_namespace: s
 
 
 def _is_rollout(manifest: Manifest, function: str) -> bool:
-    record = manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == f"{function}-rollout"
+    record = manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == record_name(function)
     return record or manifest["kind"] in OF_ROLLOUTS
 
 
@@ -124,7 +127,7 @@ def wait_gone(
     """The names of the pods that are still there when the time is over; empty: all are gone."""
     ends_at = clock() + timeout_s
     while True:
-        pods = cluster.objects("Pod", namespace, {"app.kubernetes.io/name": name})
+        pods = cluster.objects("Pod", namespace, {NAME_LABEL: name})
         left = [str(pod["metadata"]["name"]) for pod in pods]
         if not left or clock() >= ends_at:
             return left

@@ -4,6 +4,7 @@ from kfunc.cluster.applying import Outcome
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observing import observe
 from kfunc.cluster.revisions import NO_GC, revisions, unused
+from kfunc.cluster.rollout_record import record_name
 from kfunc.manifests.plan import Manifest
 
 
@@ -15,7 +16,7 @@ def collect(
     `record`: the rollout's as it will be, where that is not the one that the cluster has.
     """
     observed = observe(cluster, name, namespace, "knative")
-    record = record or cluster.get("ConfigMap", f"{name}-rollout", namespace)
+    record = record or cluster.get("ConfigMap", record_name(name), namespace)
     rows = revisions(observed, record)
     gone = {row.name for row in unused(rows, keep, record)}
     if not dry_run:

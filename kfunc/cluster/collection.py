@@ -7,10 +7,11 @@ from functools import partial
 from kfunc.cluster.applying import RENDERED, owned
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.kinds import kind_of
-from kfunc.cluster.observed import Observed, containers, name_of
+from kfunc.cluster.observed import SERVICE_LABEL, Observed, containers, name_of
 from kfunc.cluster.observing import events_about
 from kfunc.cluster.pod_references import named_by, values_of
 from kfunc.cluster.redaction import Redactor
+from kfunc.config.labels import NAME_LABEL
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -55,7 +56,7 @@ class Collection:
     def _manifests(self) -> Iterator[tuple[str, str]]:
         observed, namespace = self._observed, self._observed.namespace
         found: dict[str, Manifest] = {}
-        own = {"serving.knative.dev/service" if observed.mode == "knative" else "app.kubernetes.io/name": observed.name}
+        own = {SERVICE_LABEL if observed.mode == "knative" else NAME_LABEL: observed.name}
         for kind in OF_KNATIVE:
             for manifest in self._read(kind, partial(self._cluster.objects, kind, namespace, own)):
                 found[_place(manifest)] = manifest

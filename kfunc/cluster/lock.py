@@ -12,6 +12,7 @@ from typing import Self
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.faults import CONFLICT
 from kfunc.cluster.kinds import KINDS
+from kfunc.config.labels import own_labels
 from kfunc.errors import ClusterError, KfuncError
 from kfunc.manifests.plan import Manifest
 
@@ -96,8 +97,7 @@ class Lock:
         )
 
     def _lease(self, now: float) -> Manifest:
-        labels = {"app.kubernetes.io/name": self._function, "app.kubernetes.io/managed-by": "kfunc"}
-        about = {"name": lock_name(self._function), "namespace": self._namespace, "labels": labels}
+        about = {"name": lock_name(self._function), "namespace": self._namespace, "labels": own_labels(self._function)}
         renewed = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = {"holderIdentity": self._holder, "leaseDurationSeconds": LEASE_S, "renewTime": renewed}
         return {"apiVersion": KINDS[KIND].api_version, "kind": KIND, "metadata": about, "spec": spec}

@@ -6,11 +6,11 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from kfunc.config.deployment import Mode
+from kfunc.config.labels import INSTANCE_LABEL
 from kfunc.manifests.plan import Manifest
 
 SERVICE_LABEL = "serving.knative.dev/service"
 REVISION_LABEL = "serving.knative.dev/revision"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
 HASH_LABEL = "pod-template-hash"
 DEPLOYMENT_REVISION = "deployment.kubernetes.io/revision"
 

@@ -7,7 +7,6 @@ import msgspec
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.observed import (
-    INSTANCE_LABEL,
     REVISION_LABEL,
     SERVICE_LABEL,
     Observed,
@@ -17,10 +16,10 @@ from kfunc.cluster.observed import (
     name_of,
 )
 from kfunc.config.deployment import Mode
+from kfunc.config.labels import INSTANCE_LABEL, NAME_LABEL
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
 
-NAME_LABEL = "app.kubernetes.io/name"
 READY = "/v2/health/ready"
 LINES = 20
 ANSWER_S = 2.0

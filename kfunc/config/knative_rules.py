@@ -9,6 +9,7 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.knative import MAX_TIMEOUT_S
+from kfunc.config.labels import MANAGED_LABEL, NAME_LABEL
 from kfunc.config.names import MAX_FUNCTION, MAX_LABEL, service_name
 from kfunc.config.places import KNATIVE_PORTS, MANAGEMENT_PORTS
 
@@ -127,7 +128,7 @@ def labels_are_the_users(function: Function) -> Iterator[Finding]:
             yield Finding(path, "this is a setting of its own", "use inference.visibility")
         elif label.key.partition("/")[0].endswith("knative.dev") and "/" in label.key:
             yield Finding(path, "labels of knative.dev are Knative's own", "use another prefix")
-        elif label.key in ("app.kubernetes.io/name", "app.kubernetes.io/managed-by"):
+        elif label.key in (NAME_LABEL, MANAGED_LABEL):
             yield Finding(path, "kfunc sets this label itself", "use another key")
 
 

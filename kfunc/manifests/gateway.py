@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from kfunc.config.labels import INSTANCE_LABEL, NAME_LABEL
 from kfunc.config.traffic import Connections, Outliers
 from kfunc.manifests.entry import INGRESS_PODS, LIVE, LOCAL_SERVICE, PREVIEW, label, local_hosts, own_gateway, public_hosts
 from kfunc.manifests.plan import Manifest, Note, Plan, metadata
@@ -70,7 +71,7 @@ def entries(plan: Plan) -> list[Manifest]:
 def entry(plan: Plan, prefix: str) -> Manifest:
     """One of them."""
     if plan.mode == "raw":
-        spec: Manifest = {"selector": {"app.kubernetes.io/name": plan.name}, "ports": [http_port(plan)]}
+        spec: Manifest = {"selector": {NAME_LABEL: plan.name}, "ports": [http_port(plan)]}
     else:  # the port is named as Knative names it: HTTP/1.1 and HTTP/2
         spec = {"type": "ExternalName", "externalName": LOCAL_SERVICE, "ports": [{"name": "http2", "port": 80}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, label(plan, prefix)), "spec": spec}
@@ -104,7 +105,7 @@ def _rule(plan: Plan, name: str, host: str, policy: Manifest, shares: list[Share
         spec["trafficPolicy"] = policy
     if shares:
         spec["subsets"] = [
-            {"name": share.tag or SINGLE, "labels": {"app.kubernetes.io/instance": share.revision or instance(plan, share)}}
+            {"name": share.tag or SINGLE, "labels": {INSTANCE_LABEL: share.revision or instance(plan, share)}}
             for share in shares
         ]
     return {"apiVersion": NETWORKING, "kind": "DestinationRule", "metadata": metadata(plan, name), "spec": spec}

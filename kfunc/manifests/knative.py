@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from kfunc.config.knative import MAX_TIMEOUT_S
+from kfunc.config.labels import NAME_LABEL
 from kfunc.manifests import mesh
 from kfunc.manifests.annotations import scaling_notes, service_annotations, template_annotations
 from kfunc.manifests.entry import DOMAIN_COMMAND
@@ -46,7 +47,7 @@ def build(plan: Plan) -> Part:
 def template(plan: Plan) -> Manifest:
     """What a revision is made from; its name is the Service's and a hash of all the rest."""
     annotations = template_annotations(plan) | mesh.pod_annotations(plan)
-    described: Manifest = {"labels": {"app.kubernetes.io/name": plan.name} | given_labels(plan) | mesh.pod_labels(plan)}
+    described: Manifest = {"labels": {NAME_LABEL: plan.name} | given_labels(plan) | mesh.pod_labels(plan)}
     described |= {"annotations": annotations} if annotations else {}
     spec = revision_settings(plan) | pod(plan).spec
     digest = hashlib.sha256(msgspec.json.encode({"metadata": described, "spec": spec}, order="deterministic")).hexdigest()

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from kfunc.config.labels import NAME_LABEL
 from kfunc.manifests.plan import Manifest, Note, Plan
 
 SIDECAR_NOTE = (
@@ -28,7 +29,7 @@ def pod_annotations(plan: Plan) -> dict[str, str]:
 
 def selector(plan: Plan) -> Manifest:
     """The function's pods, of whatever revision."""
-    return {"app.kubernetes.io/name": plan.name}
+    return {NAME_LABEL: plan.name}
 
 
 def notes(plan: Plan) -> list[Note]:

@@ -6,6 +6,7 @@ address that Prometheus asks is made from the pod's.
 
 from msgspec import UNSET
 
+from kfunc.config.labels import COMPONENT_LABEL
 from kfunc.config.monitoring import Monitoring
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.manifests.alerts import alerts
@@ -70,7 +71,7 @@ def service_monitor(plan: Plan, monitoring: Monitoring) -> Manifest:
             {"replacement": plan.name, "targetLabel": "function"},
         ],
     }
-    chosen = selector(plan) | {"app.kubernetes.io/component": METRICS}
+    chosen = selector(plan) | {COMPONENT_LABEL: METRICS}
     spec = {"selector": {"matchLabels": chosen}, "endpoints": [endpoint]}
     described = metadata(plan, plan.name, monitoring.labels)
     return {"apiVersion": OPERATOR, "kind": "ServiceMonitor", "metadata": described, "spec": spec}

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from kfunc.config.deployment import Mode
 from kfunc.config.function import Function
+from kfunc.config.labels import own_labels
 from kfunc.config.pod import PodConfig
 
 Manifest = dict[str, Any]
@@ -76,5 +77,4 @@ def given_labels(plan: Plan) -> dict[str, str]:
 
 def metadata(plan: Plan, name: str, labels: dict[str, str] | None = None) -> Manifest:
     """An object's metadata in the function's namespace, with the labels that all of the function's objects have."""
-    own = {"app.kubernetes.io/name": plan.name, "app.kubernetes.io/managed-by": "kfunc"}
-    return {"name": name, "namespace": plan.namespace, "labels": own | (labels or {})}
+    return {"name": name, "namespace": plan.namespace, "labels": own_labels(plan.name) | (labels or {})}

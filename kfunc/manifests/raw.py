@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from kfunc.config.labels import COMPONENT_LABEL, INSTANCE_LABEL, NAME_LABEL
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.config.raw_rules import LONGEST_NAME
 from kfunc.errors import StartupError
@@ -21,7 +22,6 @@ from kfunc.manifests.queries import queries
 from kfunc.manifests.raw_containers import METRICS, raw_containers
 from kfunc.manifests.split import split
 
-NAME, INSTANCE, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"
 TAKEN = {"min", "max", "cpu", "memory", "progress_deadline_s", "batcher", "logger"}
 """Of the fields about pods and times, those that a Deployment or its autoscaler has."""
 MARGIN_S = 5
@@ -66,7 +66,7 @@ def deployment_name(plan: Plan) -> str:
 
 def labels(plan: Plan, name: str) -> dict[str, str]:
     """By which a Deployment knows its own pods."""
-    return {NAME: plan.name, INSTANCE: name}
+    return {NAME_LABEL: plan.name, INSTANCE_LABEL: name}
 
 
 def deployment(plan: Plan, name: str) -> Manifest:
@@ -82,7 +82,7 @@ def deployment(plan: Plan, name: str) -> Manifest:
     deadline = plan.function.inference.scaling.progress_deadline_s
     if deadline is not UNSET:
         spec["progressDeadlineSeconds"] = deadline
-    described = metadata(plan, name, given_labels(plan) | {INSTANCE: name})
+    described = metadata(plan, name, given_labels(plan) | {INSTANCE_LABEL: name})
     if plan.function.deploy.annotations:
         described["annotations"] = plan.function.deploy.annotations
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": described, "spec": spec}
@@ -112,8 +112,8 @@ def service(plan: Plan) -> Manifest:
 def metrics_service(plan: Plan) -> Manifest:
     """Where Prometheus finds each pod, of whatever share."""
     port = {"name": METRICS, "port": MANAGEMENT_PORTS[queries(plan).outermost], "targetPort": METRICS}
-    spec = {"clusterIP": "None", "selector": {NAME: plan.name}, "ports": [port]}
-    described = metadata(plan, f"{plan.name}-{METRICS}", {COMPONENT: METRICS})
+    spec = {"clusterIP": "None", "selector": {NAME_LABEL: plan.name}, "ports": [port]}
+    described = metadata(plan, f"{plan.name}-{METRICS}", {COMPONENT_LABEL: METRICS})
     return {"apiVersion": "v1", "kind": "Service", "metadata": described, "spec": spec}
 
 

@@ -1,5 +1,6 @@
 """The Job that drives a rollout from within the cluster, with no more rights than that takes. Pure."""
 
+from kfunc.config.labels import COMPONENT_LABEL, own_labels
 from kfunc.config.places import SCRATCH
 from kfunc.manifests.plan import Manifest
 
@@ -77,8 +78,7 @@ def rollout_job(
 
 
 def _metadata(function: str, name: str, namespace: str) -> Manifest:
-    labels = {"app.kubernetes.io/name": function, "app.kubernetes.io/managed-by": "kfunc"}
-    return {"name": name, "namespace": namespace, "labels": labels}
+    return {"name": name, "namespace": namespace, "labels": own_labels(function)}
 
 
 def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
@@ -98,7 +98,7 @@ def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
         },
     }
     pod = {"serviceAccountName": f"{function}-rollout", "restartPolicy": "Never", "containers": [container]}
-    described = {"labels": {"app.kubernetes.io/component": "rollout"}}
+    described = {"labels": {COMPONENT_LABEL: "rollout"}}
     failed = {"onExitCodes": {"containerName": "rollout", "operator": "In", "values": [ROLLED_BACK]}, "action": "FailJob"}
     spec = {
         "backoffLimit": 20,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from kfunc.cluster.binding import holds
+from kfunc.config.labels import INSTANCE_LABEL
 from kfunc.manifests.plan import Manifest
-from kfunc.manifests.raw import INSTANCE
 from kfunc.manifests.split import CANDIDATE
 from kfunc.rollout.knative_changes import main_key
 from kfunc.rollout.layout import layout, takes_over
@@ -148,15 +148,15 @@ def as_candidate(before: list[Manifest], rollout_function: str) -> list[Manifest
 
 def _renamed(manifest: Manifest, old: str, new: str) -> Manifest:
     about = manifest["metadata"]
-    labels = {key: new if key == INSTANCE and value == old else value for key, value in about.get("labels", {}).items()}
+    labels = {key: new if key == INSTANCE_LABEL and value == old else value for key, value in about.get("labels", {}).items()}
     spec = manifest["spec"]
     if manifest["kind"] in FLOORS:
         spec = spec | {"scaleTargetRef": spec["scaleTargetRef"] | {"name": new}}
     else:
-        spec = spec | {"selector": {"matchLabels": spec["selector"]["matchLabels"] | {INSTANCE: new}}}
+        spec = spec | {"selector": {"matchLabels": spec["selector"]["matchLabels"] | {INSTANCE_LABEL: new}}}
     if manifest["kind"] == "Deployment":
         described = spec["template"]["metadata"]
         spec = spec | {
-            "template": spec["template"] | {"metadata": described | {"labels": described["labels"] | {INSTANCE: new}}}
+            "template": spec["template"] | {"metadata": described | {"labels": described["labels"] | {INSTANCE_LABEL: new}}}
         }
     return manifest | {"metadata": about | {"name": new, "labels": labels}, "spec": spec}

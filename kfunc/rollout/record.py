@@ -7,6 +7,8 @@ late and reads again. The holder keeps a second driver from starting; the versio
 import msgspec
 from msgspec import Struct
 
+from kfunc.cluster.rollout_record import record_name
+from kfunc.config.labels import own_labels
 from kfunc.errors import KfuncError
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.state import VERSION, Rollout
@@ -51,16 +53,14 @@ class Record(Struct, frozen=True):
     served: list[str] = []
 
 
-def record_name(function: str) -> str:
-    """The ConfigMap's name."""
-    return f"{function}-rollout"
-
-
 def to_config_map(record: Record) -> Manifest:
     """The ConfigMap; with a version it is refused where there is another by now."""
     rollout = record.rollout
-    labels = {"app.kubernetes.io/name": rollout.function, "app.kubernetes.io/managed-by": "kfunc"}
-    about: Manifest = {"name": record_name(rollout.function), "namespace": rollout.namespace, "labels": labels}
+    about: Manifest = {
+        "name": record_name(rollout.function),
+        "namespace": rollout.namespace,
+        "labels": own_labels(rollout.function),
+    }
     if record.version:
         about["resourceVersion"] = record.version
     parts = {"rollout": rollout, "objects": record.objects, "driver": record.driver, "served": record.served}

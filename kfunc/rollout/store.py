@@ -2,9 +2,10 @@
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.faults import CONFLICT
+from kfunc.cluster.rollout_record import record_name
 from kfunc.errors import ClusterError
 from kfunc.rollout.driver import Conflict
-from kfunc.rollout.record import Record, from_config_map, record_name, to_config_map
+from kfunc.rollout.record import Record, from_config_map, to_config_map
 
 KIND = "ConfigMap"
 

@@ -5,9 +5,9 @@ from msgspec.structs import replace
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.faults import CONFLICT
 from kfunc.cluster.observed import REVISION_LABEL, SERVICE_LABEL, Observed, name_of
+from kfunc.config.labels import INSTANCE_LABEL, NAME_LABEL
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
-from kfunc.manifests.raw import INSTANCE, NAME
 from kfunc.rollout import knative_changes, raw_changes
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.hindrances import Hindrances
@@ -163,8 +163,8 @@ class RawWorld(ClusterWorld):
         if ("Deployment", rollout.namespace, rollout.function) not in self._live.objects:
             raise _gone(rollout)
         by_instance: dict[str, list[Manifest]] = {}
-        for pod in self.cluster.objects("Pod", rollout.namespace, {NAME: rollout.function}):
-            by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE, ""), []).append(pod)
+        for pod in self.cluster.objects("Pod", rollout.namespace, {NAME_LABEL: rollout.function}):
+            by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE_LABEL, ""), []).append(pod)
         pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
         ready = {tag: sum(ready_at(pod) > 0 for pod in own) >= rollout.settings.warm for tag, own in pods.items()}
         tried = {("Deployment", rollout.namespace, share.revision) for share in rollout.candidates}

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from kfunc.cluster import rollout_record
 from kfunc.cluster.observed import Observed
 from kfunc.cluster.revisions import Revision, has_tags, revisions, serving, undo_target, unused
+from kfunc.rollout import state
 
 
 def observed(*names: str, traffic: list[dict[str, Any]] | None = None, failed: tuple[str, ...] = ()) -> Observed:
@@ -24,6 +26,10 @@ def observed(*names: str, traffic: list[dict[str, Any]] | None = None, failed: t
     ]
     service = {"kind": "Service", "metadata": {"name": "iris"}, "spec": {"traffic": shares}, "status": status}
     return Observed("iris", "team", service=service, revisions=made)
+
+
+def test_those_who_only_read_a_record_know_its_ends() -> None:
+    assert rollout_record.ENDED == state.ENDED
 
 
 def names(rows: list[Revision]) -> list[str]:
