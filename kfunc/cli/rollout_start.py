@@ -17,7 +17,7 @@ from kfunc.cli.rollout_showing import none_begun
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
 from kfunc.errors import StartupError
-from kfunc.manifests.plan import Plan
+from kfunc.manifests.plan import Manifest, Plan
 from kfunc.manifests.rollout_job import rollout_job
 from kfunc.manifests.split import traffic_of
 from kfunc.rollout.load import SYNTHETIC, replayed
@@ -45,12 +45,14 @@ Example:
 @image_options
 @click.option("--detach", is_flag=True, help="Only begin: `kfunc rollout resume`, or a Job, drives it.")
 @click.option("--job-image", metavar="IMAGE", default="", callback=parse_image, help="Let a Job of this image drive it.")
+@click.option("--force", is_flag=True, help="Take over fields that somebody else has set (kubectl, kn).")
 @cluster_options
 def start(
     directory: Path,
     source: Source,
     detach: bool,
     job_image: str,
+    force: bool,
     namespace: str,
     context: str,
     output: str,
@@ -67,10 +69,10 @@ def start(
     plan = with_image(plan, directory, source)
 
     def make() -> Record:
-        return plan_rollout(cluster, plan, cluster.now())
+        return plan_rollout(cluster, plan, cluster.now(), force=force)
 
     as_json, secret = output == "json", log_secret(plan.function)
-    run = Run(cluster, plan.name, plan.namespace, as_json, detach, job_image, secret)
+    run = Run(cluster, plan.name, plan.namespace, as_json, force, detach, job_image, secret)
     try:
         return run.begun(make, "start")
     except NothingToDo as nothing:
@@ -82,17 +84,18 @@ def start(
 @click.command(epilog=UNDO)
 @click.argument("function", metavar="[NAME|DIR]", default=".")
 @click.option("--to", "revision", metavar="REVISION", default="", help="Another one than the one before.")
+@click.option("--force", is_flag=True, help="Take over fields that somebody else has set (kubectl, kn).")
 @cluster_options
-def undo(function: str, revision: str, namespace: str, context: str, output: str) -> int:
+def undo(function: str, revision: str, force: bool, namespace: str, context: str, output: str) -> int:
     """Give everything to the revision that had the traffic before, as soon as it is ready; once more: forward again."""
     cluster = connect(context)
     meant = named(function, namespace, cluster)
 
     def make() -> Record:
         last = ConfigMapStore(cluster, meant.name, meant.namespace).read()
-        return plan_undo(cluster, meant.name, meant.namespace, last, revision, cluster.now())
+        return plan_undo(cluster, meant.name, meant.namespace, last, revision, cluster.now(), force=force)
 
-    return Run(cluster, meant.name, meant.namespace, as_json=output == "json").begun(make, "undo")
+    return Run(cluster, meant.name, meant.namespace, output == "json", force).begun(make, "undo")
 
 
 class Run(Struct, frozen=True):
@@ -102,6 +105,7 @@ class Run(Struct, frozen=True):
     function: str
     namespace: str
     as_json: bool = False
+    force: bool = False
     detach: bool = False
     job_image: str = ""
     secret: str = ""
@@ -113,15 +117,20 @@ class Run(Struct, frozen=True):
         holder = holder_name()
         with Lock(self.cluster, self.function, self.namespace, f"kfunc rollout {command} ({holder})") as lock:
             record = make()
+            job = self._job(record) if self.job_image else []
+            for manifest in job:
+                self.cluster.apply(manifest, dry_run=True, force=self.force)
             lock.renew()  # where planning took longer than the lock lasts, somebody else may have it
             begun = begin(store, record, "" if elsewhere else holder, store.now())
         if not elsewhere:
             return drive(self.cluster, begun, holder, as_json=self.as_json)
-        if self.job_image:
-            where = self.function, self.namespace, self.job_image
-            for manifest in rollout_job(*where, begun.rollout.id, _elsewhere(begun), self.secret):
-                self.cluster.apply(manifest, force=True)
+        for manifest in job:
+            self.cluster.apply(manifest, force=True)  # it was asked for
         return finish(store, self.as_json)
+
+    def _job(self, record: Record) -> list[Manifest]:
+        identity, elsewhere = record.rollout.id, _elsewhere(record)
+        return rollout_job(self.function, self.namespace, self.job_image, identity, elsewhere, self.secret)
 
 
 def check_load(plan: Plan, elsewhere: bool) -> None:

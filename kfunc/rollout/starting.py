@@ -18,11 +18,12 @@ from kfunc.manifests.queries import queries
 from kfunc.manifests.raw import deployment_name
 from kfunc.manifests.split import STABLE, split, traffic_of
 from kfunc.manifests.volumes import sidecars_of
+from kfunc.rollout.asking import ask
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.driver import Conflict, Store
 from kfunc.rollout.history import begun
 from kfunc.rollout.knative_changes import MIN_SCALE
-from kfunc.rollout.objects import by_key, key_of, stated, unsplit
+from kfunc.rollout.objects import by_key, stated, unsplit
 from kfunc.rollout.record import LEASE_S, Driver, Objects, Record
 from kfunc.rollout.state import Rollout, Settings, Share, noted
 from kfunc.rollout.tags import refuse_split
@@ -35,10 +36,10 @@ class NothingToDo(KfuncError):
     """The function is already as func.yaml says."""
 
 
-def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
-    """The record of a new rollout of what `plan` renders, not yet written.
+def plan_rollout(cluster: Cluster, plan: Plan, now: float, *, force: bool = False) -> Record:
+    """The record of a new rollout of what `plan` renders, not yet written. `force`: take over fields that others have set.
 
-    Raises RolloutRefused where something is in the way, NothingToDo, StartupError.
+    Raises RolloutRefused where something is in the way, NothingToDo, StartupError, ClusterError.
     """
     _check_traffic(plan)
     stable = serving_revision(cluster, plan)
@@ -51,7 +52,7 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float) -> Record:
     refuse_split(cluster, plan.name, plan.namespace, shares)
     _check_revisions(cluster, plan, shares)
     rendered = next(share.revision for share in shares if _is_rendered(plan, share))
-    objects = _objects(cluster, plan)
+    objects = _objects(cluster, plan, force)
     if plan.mode == "raw" and _is_deployed(plan, objects):
         raise NothingToDo(f"the Deployment {stable} is what func.yaml describes: there is nothing to roll out{OTHER_WAYS}")
     rollout = _rollout(plan, shares, rendered, now)
@@ -175,7 +176,7 @@ def settings_of(plan: Plan, traffic: Traffic) -> Settings:
     )
 
 
-def _objects(cluster: Cluster, plan: Plan) -> Objects:
+def _objects(cluster: Cluster, plan: Plan, force: bool) -> Objects:
     """All manifests that the rollout may need, each tried against the cluster's own checks first."""
     beside = render(plan)
     candidate = [one for path, made in beside.files.items() if _is_service(path) for one in made]
@@ -185,12 +186,7 @@ def _objects(cluster: Cluster, plan: Plan) -> Objects:
         alone = _without_variants(alone)
     promoted = [one for made in render(alone).files.values() for one in made]
     objects = Objects(candidate, made_split, promoted, [])
-    for manifest in [*by_key([*promoted, *made_split, *candidate]).values()]:
-        if key_of(manifest)[0] != "KnativeService":
-            cluster.apply(manifest, dry_run=True, force=True)
-    service = by_key(candidate).get(("KnativeService", plan.namespace, plan.name))
-    if service is not None:  # its traffic names revisions, of which one is not there yet
-        cluster.apply(service, dry_run=True, force=True)
+    ask(cluster, objects, force=force)
     return replace(objects, before=_before(cluster, plan, objects))
 
 

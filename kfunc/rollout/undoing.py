@@ -11,6 +11,7 @@ from kfunc.cluster.revisions import undo_target
 from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE, STABLE
+from kfunc.rollout.asking import ask
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.knative_changes import MIN_SCALE
 from kfunc.rollout.objects import by_key, for_revision, key_of, own_annotations, split_of, stated
@@ -20,11 +21,21 @@ from kfunc.rollout.state import Rollout, Settings, Share, noted
 from kfunc.rollout.tags import refuse_split
 
 
-def plan_undo(cluster: Cluster, function: str, namespace: str, last: Record | None, to: str, now: float) -> Record:
-    """The record of a rollout back to the revision that had the traffic before, or to `to`. Raises RolloutRefused."""
+def plan_undo(
+    cluster: Cluster, function: str, namespace: str, last: Record | None, to: str, now: float, *, force: bool = False
+) -> Record:
+    """The record of a rollout back to the revision that had the traffic before, or to `to`, not yet written.
+
+    `force`: take over fields that others have set. Raises RolloutRefused, ClusterError.
+    """
     refuse_split(cluster, function, namespace, [])
-    if last is not None and last.rollout.mode == "raw":
-        return _raw_undo(cluster, last, to, now)
+    raw = last if last is not None and last.rollout.mode == "raw" else None
+    record = _raw_undo(cluster, raw, to, now) if raw else _knative_undo(cluster, function, namespace, last, to, now)
+    ask(cluster, record.objects, force=force)
+    return record
+
+
+def _knative_undo(cluster: Cluster, function: str, namespace: str, last: Record | None, to: str, now: float) -> Record:
     service = cluster.get("KnativeService", function, namespace)
     if service is None:
         raise RolloutRefused(

@@ -8,6 +8,7 @@ import pytest
 
 from kfunc.rollout.record import Record
 from kfunc.rollout.store import ConfigMapStore
+from kfunc.rollout.undoing import plan_undo
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
@@ -92,3 +93,50 @@ def test_nothing_is_built_where_nothing_can_be_rolled_out(kfunc: Command, folder
     result = kfunc("rollout", "start", folder, "--base", base)
     assert "iris is not in default yet: `kfunc deploy` brings its first revision there" in result.err
     assert "pushed" not in result.err
+
+
+KNATIVE = "/apis/serving.knative.dev/v1/namespaces/default/services/iris"
+ISTIO = "/apis/networking.istio.io/v1/namespaces/default/virtualservices/live-iris"
+TAKEN = "kn set the same fields: --force takes them over"
+
+
+@pytest.mark.parametrize("where", [KNATIVE, ISTIO])
+def test_fields_of_others_are_asked_for_once_and_taken_over_where_that_is_said(
+    kfunc: Command, folder: Path, api: ApiServer, where: str
+) -> None:
+    kfunc("deploy", folder, "--image", "example.com/iris:1")
+    api.objects.others[where] = "kn"
+    start = "rollout", "start", folder, "--image", "example.com/iris:2", *DETACHED
+    refused = kfunc(*start)
+    assert (refused.status, TAKEN in refused.err) == (1, True)
+    assert ConfigMapStore(connect(), "iris", "default").read() is None
+    assert kfunc(*start, "--force").status == 0
+
+
+def test_what_a_job_consists_of_is_asked_for_before_the_rollout_begins(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    kfunc("deploy", folder, "--image", "example.com/iris:1")
+    api.objects.others["/api/v1/namespaces/default/serviceaccounts/iris-rollout"] = "kn"
+    start = (
+        "rollout",
+        "start",
+        folder,
+        "--image",
+        "example.com/iris:2",
+        "--job-image",
+        "example.com/kfunc:1",
+        "--output",
+        "json",
+    )
+    assert TAKEN in kfunc(*start).err
+    assert ConfigMapStore(connect(), "iris", "default").read() is None
+    assert kfunc(*start, "--force").status == 0
+    assert len(api.objects.of_kind("Job")) == 1
+
+
+def test_an_undo_asks_as_well(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    for number in (1, 2):
+        kfunc("deploy", folder, "--image", f"example.com/iris:{number}", "--all-at-once")
+    api.objects.others[KNATIVE] = "kn"
+    assert TAKEN in kfunc("rollout", "undo", "iris").err
+    planned = plan_undo(connect(), "iris", "default", None, "", 0.0, force=True)
+    assert planned.rollout.strategy == "undo"

@@ -32,6 +32,8 @@ class Objects:
     ahead_s: float = 0.0
     missing: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)
+    others: dict[str, str] = field(default_factory=dict)
+    """By path, who has set fields that an apply wants, until it is forced."""
     writes: list[str] = field(default_factory=list)
     changes: list[tuple[str, Manifest]] = field(default_factory=list)
     on_change: Callable[["Objects", Manifest], None] = lambda objects, manifest: None
@@ -175,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             if expected and expected != old["metadata"]["resourceVersion"]:
                 return self.refuse(409, "the object has been modified")
             body = merged(old, body)
+        elif where in objects.others and query.get("force") != "true":
+            return self.refuse(409, f'Apply failed with 1 conflict: conflict with "{objects.others[where]}"')
         if dry:
             return self.answer(200, {**(old or {}), **body})
         made = objects.apply(body)
