@@ -8,14 +8,12 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-import msgspec
-
 from kfunc.bench.http1 import Http1Connection
 from kfunc.bench.running import Make
 from kfunc.cli.console import READY, announced
-from kfunc.cli.given import read_given
-from kfunc.cli.invoke import Server
-from kfunc.client.calls import JSON, OCTETS, model_path
+from kfunc.cli.given import Picture, read_given
+from kfunc.cli.invoke import Server, encoded_body
+from kfunc.client.calls import OCTETS, model_path
 from kfunc.client.errors import ClientError, InvalidCall
 from kfunc.client.wire import Base, parse_url
 from kfunc.errors import KfuncError, StartupError
@@ -64,7 +62,12 @@ class Target:
         self._authority = base.url.partition("://")[2].partition("/")[0]
         with Server(url) as server:
             name = model or server.only_model()
-            document = server.compose(name, read_given(data, None), "v1" if protocol == "v1" else "v2", rows)
+            given, as_body = read_given(data, None), protocol in ("v1", "v2")
+            document = server.compose(name, given, "v1" if protocol == "v1" else "v2", rows, as_body=as_body)
+        if protocol == "v2" and isinstance(given, Picture) and not isinstance(document, Picture):
+            raise KfuncError(
+                "the model takes a picture's bytes in a tensor, which JSON cannot carry: --protocol binary, or grpc"
+            )
         self.title = f"{name} at {base.url}, {PROTOCOLS[protocol][0]}"
         self.make = PROTOCOLS[protocol][1](self._authority, base, name, document)
 
@@ -80,14 +83,16 @@ def post(authority: str, path: str, kind: str, more: str = "") -> str:
     return f"POST {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: kfunc-bench\r\ncontent-type: {kind}\r\n{more}"
 
 
-def v1(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
-    """V1 in JSON."""
-    return http1(post(authority, f"{base.path}{model_path('v1', model)}:predict", JSON), msgspec.json.encode(document))
+def v1(authority: str, base: Base, model: str, document: dict[str, Any] | Picture) -> Make:
+    """V1 in JSON, or a picture."""
+    body, kind = encoded_body(document)
+    return http1(post(authority, f"{base.path}{model_path('v1', model)}:predict", kind), body)
 
 
-def v2(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
-    """V2 in JSON."""
-    return http1(post(authority, f"{base.path}{model_path('v2', model)}/infer", JSON), msgspec.json.encode(document))
+def v2(authority: str, base: Base, model: str, document: dict[str, Any] | Picture) -> Make:
+    """V2 in JSON, or a picture."""
+    body, kind = encoded_body(document)
+    return http1(post(authority, f"{base.path}{model_path('v2', model)}/infer", kind), body)
 
 
 def binary(authority: str, base: Base, model: str, document: dict[str, Any]) -> Make:
@@ -117,7 +122,7 @@ def checked(step: Callable[[], Any]) -> Any:
         raise KfuncError(error.message) from None
 
 
-PROTOCOLS: dict[str, tuple[str, Callable[[str, Base, str, dict[str, Any]], Make]]] = {
+PROTOCOLS: dict[str, tuple[str, Callable[[str, Base, str, Any], Make]]] = {
     "v1": ("V1", v1),
     "v2": ("V2 in JSON", v2),
     "binary": ("V2 in binary", binary),

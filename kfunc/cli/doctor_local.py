@@ -99,6 +99,9 @@ def accelerator_findings(start: Callable[..., Process] = _start) -> Iterator[Fin
     ends_at = time.monotonic() + IMPORT_S
     for runtime, check in checks.items():
         yield surveyed(_survey(runtime, check, ends_at), with_reasons=bool(found.gpus))
+    for runtime, entry in RUNTIMES.items():
+        if entry.processor_only and not missing_packages(runtime):
+            yield Finding("accelerators", "good", f"{runtime}: runs on cpu, and on nothing else")
 
 
 def _survey(runtime: str, check: Process, ends_at: float) -> Survey:

@@ -22,7 +22,17 @@ from kfunc.handlers.registry import runtime_of as registry_runtime
 
 FILE_NAME = "func.yaml"
 OVERRIDE = "KFUNC_"
+MOST_LINES = 20
 TEMPLATE = re.compile(r"\{\{\s*(\w+):(.*?)\s*\}\}")
+
+
+class Chosen(Struct, frozen=True):
+    """A model with what runs it, and why that."""
+
+    name: str
+    uri: str
+    runtime: str
+    why: str
 
 
 class LocalFunction(Struct):
@@ -32,6 +42,8 @@ class LocalFunction(Struct):
     config: PodConfig
     why: str
     environ: dict[str, str]
+    others: list[Chosen] = []
+    """What runs the entries of `models`."""
 
 
 def find(path: Path) -> Path:
@@ -65,7 +77,7 @@ def load_local(path: Path, environ: Mapping[str, str]) -> LocalFunction:
         elif model.runtime != "auto":
             check_packages(model.runtime)
     kept = {name: value for name, value in {**environ, **variables}.items() if not name.startswith(OVERRIDE)}
-    return LocalFunction(directory, config, why, kept)
+    return LocalFunction(directory, config, why, kept, others(function, directory))
 
 
 def _require_model(directory: Path, source: PodModel, function: Function, file: Path) -> None:
@@ -81,6 +93,18 @@ def _require_model(directory: Path, source: PodModel, function: Function, file: 
         return  # what is in it is seen when it is decrypted
     for runtime in {each.runtime for each in find_models(model, source.name, source.version, source.runtime)}:
         check_packages(runtime)
+
+
+def others(function: Function, directory: Path) -> list[Chosen]:
+    """The entries of `models`. Raises ModelLoadError."""
+    models = function.inference.models
+    return [Chosen(str(each.name), each.uri, *source_runtime(each, directory)) for each in models]
+
+
+def lines(models: list[Chosen]) -> list[str]:
+    """A line for each of them, as far as somebody would read them."""
+    shown = [f"model {each.name}: {each.uri} with {each.runtime} ({each.why})" for each in models[:MOST_LINES]]
+    return shown + ([f"and {len(models) - MOST_LINES} more models"] if len(models) > MOST_LINES else [])
 
 
 def runtime_of(function: Function, directory: Path) -> tuple[str, str]:
@@ -110,8 +134,12 @@ def _runtime_by_name(name: str, wanted: str) -> tuple[str, str]:
     if wanted != "auto":
         return wanted, f"as {FILE_NAME} says"
     name = name.removesuffix(".sealed")
-    known = any(name.lower().endswith(suffix) for entry in RUNTIMES.values() for suffix in entry.suffixes)
-    return registry_runtime(name) if known else ("auto", "the handler sees what it is")
+    if any(name.lower().endswith(suffix) for entry in RUNTIMES.values() for suffix in entry.suffixes):
+        return registry_runtime(name)
+    from kfunc.storage.archives import is_archive  # start-up time
+
+    what = "an archive: " if is_archive(name) else ""
+    return "auto", f"{what}the handler's log says which runtime, and why, when it has the files"
 
 
 def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:

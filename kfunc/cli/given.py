@@ -1,23 +1,33 @@
-"""What the user gives as a request: JSON, or arrays in numpy's files. Raises StartupError for what is neither."""
+"""What the user gives as a request: JSON, arrays in numpy's files, a picture. Raises StartupError for what is none of these."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from kfunc.errors import StartupError
+from kfunc.protocol.pictures import kind_of
 
 
 class Arrays(dict[str, Any]):
     """Nested lists by input name."""
 
 
+class Picture(Struct, frozen=True):
+    """A picture's file, and its media type."""
+
+    content: bytes
+    kind: str
+
+
 NPY, NPZ = b"\x93NUMPY", b"PK"
+TIFF = (b"II*\0", b"MM\0*")
 
 
 def read_given(data: str | None, file: Path | None) -> Any:
-    """An object (a whole request, or arrays by input name as `Arrays`), an array as nested lists, or None for nothing."""
+    """An object (a whole request, or arrays by input name as `Arrays`), an array as nested lists, a Picture, or None."""
     if data is None and file is None:
         return None
     try:
@@ -26,6 +36,12 @@ def read_given(data: str | None, file: Path | None) -> Any:
             content = source.read_bytes()
         else:
             content = sys.stdin.buffer.read() if data == "-" else str(data).encode()
+        if kind := kind_of(content):
+            return Picture(content, kind)
+        if content.startswith(TIFF) or content[4:8] == b"ftyp":  # HEIC, AVIF
+            raise StartupError(
+                "the file is a picture of another kind than JPEG, PNG, WEBP, GIF and BMP: convert it to one of them"
+            )
         value = _arrays(content) if content.startswith((NPY, NPZ)) else msgspec.json.decode(content)
     except OSError as error:
         raise StartupError(f"cannot read {error.filename}: {error.strerror}") from None

@@ -12,22 +12,24 @@ import click
 import msgspec
 
 from kfunc.cli.answer import shorten, show_answer
-from kfunc.cli.given import Arrays, is_whole, read_given
+from kfunc.cli.given import Arrays, Picture, is_whole, read_given
 from kfunc.client.calls import JSON, OCTETS, Calls, model_path
 from kfunc.client.client import TIMEOUT_S, transport
 from kfunc.client.connections import run
 from kfunc.client.errors import ClientError, InvalidCall
-from kfunc.client.sample import sample_request, wrap_array, wrap_arrays
+from kfunc.client.sample import sample_request, wrap_array, wrap_arrays, wrap_picture
 from kfunc.client.sending import read_json
 from kfunc.client.wire import Answer, Base, Flow, T, parse_url
 from kfunc.errors import KfuncError, NotFound, StartupError
-from kfunc.protocol.messages import TensorSpec
+from kfunc.protocol.messages import ModelMetadata, TensorSpec
+from kfunc.protocol.pictures import takes_pictures
 
 EPILOG = """\b
 Example:
   kfunc invoke
   kfunc invoke --data '[[5.1, 3.5, 1.4, 0.2]]'
   kfunc invoke --file rows.npy --binary
+  kfunc invoke --file cat.png
   kfunc invoke --grpc
   kfunc invoke --remote iris -n team
   kfunc invoke --model iris --file request.json --output json
@@ -47,7 +49,9 @@ JSON_LENGTH = "inference-header-content-length"
 @click.option("--context", metavar="NAME", default="", help="With --remote: context of the kubeconfig.")
 @click.option("--model", metavar="NAME", help="Model to ask; by default the one of func.yaml, or the server's only one.")
 @click.option("--data", metavar="JSON|@FILE|-", help="A request, or only an array of inputs; - reads standard input.")
-@click.option("--file", type=click.Path(path_type=Path), help="The same from a file, or an array from an .npy or .npz file.")
+@click.option(
+    "-f", "--file", type=click.Path(path_type=Path), help="The same from a file, or arrays of .npy, .npz, or a picture."
+)
 @click.option("--protocol", type=click.Choice(["v1", "v2"]), help="By default what the request is, else v2.")
 @click.option("--binary", is_flag=True, help="Tensors in binary, both ways (V2).")
 @click.option("--grpc", is_flag=True, help="Over gRPC (V2), on the same port; needs the extra grpc.")
@@ -84,7 +88,9 @@ def invoke(
     with _remote(directory, namespace, context, gateway, grpc) if remote else Server(_scheme(url, grpc)) as server:
         here = None if remote and directory is not None and not directory.exists() else _name_here(directory)
         name = model or here or server.only_model()
-        body = server.compose(name, given, protocol)
+        body = server.compose(name, given, protocol, as_body=not (binary or server.grpc))
+        # A picture that is no body is bytes in a tensor, which JSON cannot carry.
+        binary = binary or (isinstance(given, Picture) and not isinstance(body, Picture) and protocol == "v2")
         _ask(server, name, body, protocol, binary, output)
 
 
@@ -98,6 +104,7 @@ class Server:
             raise StartupError(f"--url {error.message}") from None
         self.url = base.url
         self.grpc = base.grpc
+        self._headers, self._tls = headers, tls
         self._connections, calls = self._checked_transport(base, tls)
         self.calls = calls(
             model="",
@@ -137,22 +144,42 @@ class Server:
             raise NotFound(f"which model? {self.url} has {', '.join(names) or 'none'}; give --model")
         return names[0]
 
-    def compose(self, model: str, given: Any, protocol: str, rows: int = 1) -> dict[str, Any]:
-        """The request that is given, or one from the model's metadata; V1 rows need none. `rows`: where nothing is given."""
+    def compose(
+        self, model: str, given: Any, protocol: str, rows: int = 1, *, as_body: bool = True
+    ) -> dict[str, Any] | Picture:
+        """The request that is given, or one from the model's metadata; V1 rows need none. `rows`: where nothing is given.
+
+        A picture stays one where it may be the whole body, and the model takes such.
+        """
         if is_whole(given):
             whole: dict[str, Any] = given
             return whole
         if isinstance(given, list) and protocol == "v1":
             return wrap_array(given, [], protocol)
         try:
-            specs: list[TensorSpec] = list(self.run(self.calls.metadata(model, "")).inputs)
+            told: ModelMetadata = self.run(self.calls.metadata(model, ""))
         except KfuncError as error:
             if "not as the protocol says" not in error.message:
                 raise
             raise KfuncError(f"{error.message}; give a whole request with --data") from None
+        specs: list[TensorSpec] = list(told.inputs)
+        if isinstance(given, Picture):
+            return given if as_body and takes_pictures(told) else wrap_picture(given.content, specs, protocol)
         if isinstance(given, Arrays):
             return wrap_arrays(given, specs, protocol)
-        return sample_request(specs, protocol, rows) if given is None else wrap_array(given, specs, protocol)
+        if given is None:
+            return sample_request(specs, protocol, rows, pictures=self._takes_pictures(model, told))
+        return wrap_array(given, specs, protocol)
+
+    def _takes_pictures(self, model: str, told: ModelMetadata) -> bool:
+        """Whether the model's BYTES are pictures. gRPC's metadata have no place for it: REST, on the same port, has."""
+        if not self.grpc or [spec.datatype for spec in told.inputs] != ["BYTES"]:
+            return takes_pictures(told)
+        try:
+            with Server(self.url.replace("grpc", "http", 1), self._headers, self._tls) as rest:
+                return takes_pictures(rest.run(rest.calls.metadata(model, "")))
+        except KfuncError:
+            return False  # somebody else's server, of gRPC alone
 
 
 def _scheme(url: str, grpc: bool) -> str:
@@ -173,15 +200,17 @@ def _remote(directory: Path | None, namespace: str, context: str, gateway: str, 
     return Server(_scheme(found.url, grpc), found.headers, found.tls)
 
 
-def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary: bool, output: str) -> None:
-    if server.grpc:
+def _ask(server: Server, name: str, body: dict[str, Any] | Picture, protocol: str, binary: bool, output: str) -> None:
+    if server.grpc and not isinstance(body, Picture):
         _call(server, name, body, output)
         return
     path = model_path(protocol, name) + ("/infer" if protocol == "v2" else ":predict")
-    encoded, kind, headers = msgspec.json.encode(body), JSON, {}
+    encoded, kind = encoded_body(body)
+    headers = {}
     if output == "text":
         form = " in binary" if binary else ""
-        click.echo(f"POST {server.url}{path}{form}\n{shorten(encoded.decode(), MOST_SHOWN)}\n")
+        shown = f"{kind}, {len(encoded)} bytes" if isinstance(body, Picture) else shorten(encoded.decode(), MOST_SHOWN)
+        click.echo(f"POST {server.url}{path}{form}\n{shown}\n")
     if binary:
         from kfunc.cli.binary import encode_document
 
@@ -192,6 +221,11 @@ def _ask(server: Server, name: str, body: dict[str, Any], protocol: str, binary:
     seconds = time.perf_counter() - began
     document = _checked(_document, answer)
     _show(f"{answer.status} {HTTPStatus(answer.status).phrase}", seconds, document, output)
+
+
+def encoded_body(body: dict[str, Any] | Picture) -> tuple[bytes, str]:
+    """A request without binary tensors, and its content type."""
+    return (body.content, body.kind) if isinstance(body, Picture) else (msgspec.json.encode(body), JSON)
 
 
 def _call(server: Server, name: str, body: dict[str, Any], output: str) -> None:

@@ -108,7 +108,8 @@ def _observed(setup: Setup, console: Console) -> Callable[[BaseSelector], Live]:
 
 def _introduce(setup: Setup, base_url: str, tell: Callable[[str], None]) -> None:
     config, management = setup.config, setup.management
-    tell(introduction(setup.function, config))
+    for line in introduction(setup.function, config):
+        tell(line)
     urls = [f"{name} http://{address(listener)}/metrics" for name, listener in management.items()]
     tell(f"metrics: {', '.join(urls)}" + (f" ({next(iter(management))}'s: all)" if len(urls) > 1 else ""))
     if config.model_management:

@@ -14,7 +14,7 @@ from kfunc.cli.changes import INTERVAL_S, MOST_FILES, Changes, Watched
 from kfunc.cli.child import Program
 from kfunc.cli.console import Console
 from kfunc.cli.events import with_sink, written
-from kfunc.cli.function import LocalFunction, load_local, model_file
+from kfunc.cli.function import LocalFunction, lines, load_local, model_file
 from kfunc.cli.listening import listen
 from kfunc.cli.processes import Endpoints, child_environ, present, programs, with_grpc, with_page
 from kfunc.config.model_addresses import is_remote
@@ -113,9 +113,9 @@ class Reload:
             self._console.say(f"more than {MOST_FILES:,} files belong to {where}: changes of the rest are not seen")
 
 
-def introduction(function: LocalFunction, config: PodConfig) -> str:
-    """What is served, with what, and over which protocols."""
+def introduction(function: LocalFunction, config: PodConfig) -> list[str]:
+    """What is served, with what, and over which protocols; then the other models."""
     model = config.model
     served = f"REST {', '.join(each for each in config.protocols if each != 'grpc')}"
     served += " and gRPC" if "grpc" in config.protocols else ""
-    return f"{config.function}: {model.uri} with {model.runtime} ({function.why}), {served}"
+    return [f"{config.function}: {model.uri} with {model.runtime} ({function.why}), {served}", *lines(function.others)]

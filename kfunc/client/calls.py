@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from kfunc.client.errors import ClientError, InvalidAnswer, InvalidCall, NotFound, Refused, TimedOut
 from kfunc.client.results import Explanation, IndexEntry, InferResult, Prediction, ServerMetadata
@@ -31,6 +31,7 @@ class _Metadata(Struct):
     platform: str = ""
     inputs: list[TensorSpec] = []
     outputs: list[TensorSpec] = []
+    parameters: dict[str, Any] = {}
 
 
 class Calls:
@@ -193,7 +194,7 @@ class Calls:
         """What a model says of itself."""
         path = model_path("v2", (yield from self.named(model)), version)
         told: _Metadata = read_json((yield from self.sending.get(path)), _Metadata)
-        return ModelMetadata(told.name, told.versions, told.platform, told.inputs, told.outputs)
+        return ModelMetadata(told.name, told.versions, told.platform, told.inputs, told.outputs, told.parameters or UNSET)
 
     def repository_index(self, *, only_ready: bool) -> Flow[list[IndexEntry]]:
         """Every version of every model."""

@@ -1,12 +1,16 @@
-"""Requests for a model from what it says of its inputs. Pure: JSON values in, JSON values out."""
+"""Requests for a model from what it says of its inputs. Pure: JSON values in, JSON values out; files of pictures are bytes."""
 
+from base64 import b64encode
 from math import prod
+from struct import pack
 from typing import Any
+from zlib import compress, crc32
 
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.messages import TensorSpec
 
 MOST_ELEMENTS = 10_000_000
+SIDE = 224
 WHOLE = (0, 1)
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5)
 # Values that a model of this input may have seen, taken in turn; small numbers are also valid indices.
@@ -20,9 +24,12 @@ PLAUSIBLE = {
 }
 
 
-def sample_request(specs: list[TensorSpec], protocol: str, rows: int = 1) -> dict[str, Any]:
-    """A request with rows of plausible values for each input. Raises InvalidRequest without inputs, or for another number
-    of rows than the model takes."""
+def sample_request(specs: list[TensorSpec], protocol: str, rows: int = 1, *, pictures: bool = False) -> dict[str, Any]:
+    """A request with rows of plausible values for each input; of BYTES they are `pictures`, if so. Raises InvalidRequest
+    without inputs, or for another number of rows than the model takes."""
+    if pictures and specs:
+        told = b64encode(sample_picture()).decode()
+        return {"instances": [{"b64": told}] * rows} if protocol == "v1" else wrap_array([told] * rows, specs, protocol)
     if not specs:
         raise InvalidRequest("the model does not say what its inputs are; give a request with --data or --file")
     fixed = [spec for spec in specs if not _takes_rows(spec)]
@@ -52,6 +59,27 @@ def _sized(spec: TensorSpec, rows: int) -> list[int]:
 
 def _takes_rows(spec: TensorSpec) -> bool:
     return bool(spec.shape) and spec.shape[0] < 0
+
+
+def sample_picture(side: int = SIDE) -> bytes:
+    """A square one, coloured from left to right, as PNG (its specification: chunks of length, type, content, CRC)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return pack(">I", len(content)) + kind + content + pack(">I", crc32(kind + content))
+
+    row = b"\0" + bytes(value for at in range(side) for value in (at * 255 // side, 255 - at * 255 // side, 128))
+    head = pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", compress(row * side)) + chunk(b"IEND", b"")
+
+
+def wrap_picture(content: bytes, specs: list[TensorSpec], protocol: str) -> dict[str, Any]:
+    """A request with a picture's file as its only input, of V2 in binary. Raises InvalidRequest."""
+    if len(specs) > 1 or (specs and specs[0].datatype != "BYTES"):
+        takes = ", ".join(f"{spec.name} ({spec.datatype} {list(spec.shape)})" for spec in specs)
+        raise InvalidRequest(f"the model takes no picture but {takes}; inference.images in func.yaml would make that of one")
+    if protocol == "v1":
+        return {"instances": [{"b64": b64encode(content).decode()}]}
+    return {"inputs": [_tensor(specs[0] if specs else TensorSpec("input-0", "BYTES", [-1]), [content])]}
 
 
 def wrap_array(array: list[Any], specs: list[TensorSpec], protocol: str) -> dict[str, Any]:

@@ -32,4 +32,7 @@ class Explain(Block, frozen=True, kw_only=True):
         Meta(ge=0, le=4_294_967_295, description="What shap-kernel and lime draw these with: the same one, the same answer."),
     ] = 0
     output: Annotated[str, Meta(description="Output that is explained; predict_proba, else the first, by default.")] = ""
+    lazy: Annotated[
+        bool, Meta(description="Ready sooner: the first question, not the start, imports the library and builds the explainer.")
+    ] = False
     attribution: Annotated[Attribution, Meta(description="captum's algorithm.")] = "integrated-gradients"

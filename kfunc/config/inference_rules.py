@@ -15,6 +15,7 @@ from kfunc.config.locations import claim, file_path
 from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
 from kfunc.config.model_addresses import KINDS, AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
+from kfunc.config.suggest import for_choice
 
 URI = ("inference", "model", "uri")
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -143,6 +144,23 @@ def warm_ups_travel(function: Function) -> Iterator[Finding]:
         yield from _travels(model.warmup.file, (*where, "warmup", "file"))
 
 
+def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
+    """Shapes of a warm-up are those of the inputs that func.yaml declares; of others the handler sees it when it loads them."""
+    for model, source in _sources(function):
+        declared = {each.name: each.shape for each in model.signature.inputs}
+        for name, shape in model.warmup.shapes.items():
+            where, wanted = (*source, "warmup", "shapes", name), declared.get(name)
+            if declared and wanted is None:
+                suggestion = for_choice(name, tuple(declared)) or f"the inputs are {', '.join(declared)}"
+                yield Finding(where, "model.signature has no such input", suggestion, at_key=True)
+            elif wanted is not None and not _fits(shape, wanted):
+                yield Finding(where, f"expected the shape of model.signature, {wanted} (-1: any size), found {shape}")
+
+
+def _fits(shape: list[int], wanted: list[int]) -> bool:
+    return len(shape) == len(wanted) and all(size in (-1, own) for own, size in zip(shape, wanted, strict=True))
+
+
 def pictures_are_whole(function: Function) -> Iterator[Finding]:
     """Models that are chosen are there, the smaller pictures' first; a file of labels travels with the function."""
     images, where = function.inference.images, ("inference", "images")
@@ -168,6 +186,22 @@ def memory_is_for_several(function: Function) -> Iterator[Finding]:
     if inference.residency is not UNSET and inference.workers > 1:
         message = "with residency each worker process would hold models of its own"
         yield Finding(("inference", "residency"), message, "remove workers, and let the cluster scale pods", at_key=True)
+
+
+def pinned_models_fit(function: Function) -> Iterator[Finding]:
+    """What never leaves memory has its place there, and where there are other models so has one of them."""
+    inference, where = function.inference, ("inference", "residency")
+    if inference.residency is UNSET:
+        return
+    pinned, most = inference.residency.pinned, inference.residency.max_models
+    for number, name in enumerate(pinned):
+        if name in pinned[:number]:
+            yield Finding((*where, "pinned", number), f"{show_text(name)} is already in the list", "remove it")
+    staying = len(set(pinned))
+    least = staying + (1 + len(inference.models) > staying)  # each entry brings one model at least
+    if pinned and most and least > most:
+        others = "" if least == staying else ", and the others need a place"
+        yield Finding((*where, "max_models"), f"{staying} models are pinned{others}: expected at least {least}, found {most}")
 
 
 UNSERVED_WAYS = {
@@ -250,7 +284,9 @@ RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     models_have_names,
     versions_can_change,
     memory_is_for_several,
+    pinned_models_fit,
     warm_ups_travel,
+    warm_ups_meet_the_signature,
     pictures_are_whole,
     explanations_have_their_rows,
     protocols_are_single,

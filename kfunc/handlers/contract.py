@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class Choice(Struct, frozen=True):
     """The accelerator that a model runs on, the device's name, and why none of the better ones.
 
-    `fell_back`: there is a GPU that is not used, or one that failed.
+    `tells_why`: the metadata say it, too: there is a GPU that is not used or that failed, or the runtime uses none at all.
     """
 
     accelerator: str
     device: str = ""
     why: str = ""
-    fell_back: bool = False
+    tells_why: bool = False
 
 
 class Handler:
@@ -59,6 +59,9 @@ class Handler:
 
     is_table = False
     """Whether the inputs are columns of one table, each with an element for each row."""
+
+    takes_images = False
+    """Whether the only input, of BYTES, is files of pictures: a body of image/… is a request then, and the metadata say so."""
 
     native: Any = None
     """The library's own object of the model, where explainers can use it."""

@@ -16,7 +16,7 @@ from kfunc.handlers.accelerators.choice import choose
 from kfunc.handlers.accelerators.probe import facts
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.huggingface_generation import TextGeneration
-from kfunc.handlers.huggingface_tasks import TASKS, Task
+from kfunc.handlers.huggingface_tasks import IMAGE, TASKS, Task
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.torch_devices import device_of, offers, use_threads
 
@@ -61,6 +61,7 @@ class HuggingfaceHandler(Handler):
         name = f"transformers {transformers.__version__} with torch {torch.__version__}"
         self._task, self.choice = choose(self.config.accelerator, offers(), facts(), open_on, try_out, name)
         self.inputs, self.outputs = list(self._task.inputs), list(self._task.outputs)
+        self.takes_images = self.inputs == [IMAGE]
         if isinstance(self._task, TextGeneration):
             self.optional_inputs = self._task.optional_inputs
             self.predict_stream = self._task.stream  # type: ignore[method-assign]

@@ -12,6 +12,7 @@ import torch
 
 from kfunc.config.images import Images
 from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.pictures import picture_bytes
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ class ImageClassification(_Labelled):
 
     def run(self, inputs: "Arrays") -> "Arrays":
         """The best label of each image. Raises InvalidRequest for bytes that are none, TooManyPixels."""
-        heads = [self._pixels.opened(each, at, self._settings) for at, each in enumerate(inputs["image"].reshape(-1).tolist())]
+        files = map(picture_bytes, inputs["image"].reshape(-1).tolist())
+        heads = [self._pixels.opened(each, at, self._settings) for at, each in enumerate(files)]
         images = [self._pixels.to_rgb(each, at) for at, each in enumerate(heads)]
         return self.labels(self.logits(self.processor(images=images, return_tensors="pt")))
 

@@ -1,8 +1,6 @@
 """A model that takes pictures: a `Model` around the loaded one, which gets the numbers."""
 
 import asyncio
-from base64 import b64decode
-from binascii import Error
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from math import prod
 from pathlib import Path
@@ -16,11 +14,13 @@ from kfunc.config.images import Images
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
 from kfunc.handlers.in_flight import InFlight
+from kfunc.handlers.pictures import picture_bytes
 from kfunc.handlers.slots import Loaded
 from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 
 if TYPE_CHECKING:
     from kfunc.handlers.local_files import LocalFiles
@@ -48,11 +48,14 @@ class ImageModel:
         self._in_flight = InFlight(config.limits.max_concurrency)
         own = model.metadata
         self._input = _picture_input(own)
+        self.other_inputs = [self._input]  # a request may bring numbers, too
         self._target = _target(self._input, settings, config.model.name)
         self._labels = _read_labels(settings.labels)
         _check_scores(own.outputs, settings.output, len(self._labels))
         outputs = [TensorSpec(LABEL, "BYTES", [-1, -1]), TensorSpec(SCORE, "FP32", [-1, -1])] if self._labels else own.outputs
-        self.metadata = replace(own, inputs=[TensorSpec(self._input.name, "BYTES", [-1])], outputs=outputs)
+        told = {**(own.parameters or {}), MEDIA_TYPE: ANY_PICTURE}
+        pictures = TensorSpec(self._input.name, "BYTES", [-1])
+        self.metadata = replace(own, inputs=[pictures], outputs=outputs, parameters=told)
 
     @property
     def ready(self) -> bool:
@@ -123,7 +126,7 @@ class ImageModel:
             raise InvalidRequest(f"unknown input {tensor.name!r}; the model's input is {self._input.name}")
         from kfunc.handlers.tensors import to_array
 
-        return [_binary(each) for each in to_array(tensor).ravel().tolist()]
+        return [picture_bytes(each) for each in to_array(tensor).ravel().tolist()]
 
     # ---- the way through
 
@@ -191,26 +194,6 @@ class ImageModel:
             Tensor(LABEL, shape, "BYTES", names),
             Tensor(SCORE, shape, "FP32", np.take_along_axis(scores, best, axis=1).ravel()),
         ]
-
-
-def picture_request(body: bytes, metadata: ModelMetadata, *, is_v1: bool) -> InferRequest:
-    """The request that a body of image/… stands for."""
-    if is_v1:
-        return v1.V1Request([Tensor(v1.ROWS, [1], "", [body])], has_booleans=False)
-    return InferRequest([Tensor(metadata.inputs[0].name, [1], "BYTES", [body])])
-
-
-def _binary(value: Any) -> bytes:
-    """A picture's bytes; JSON of V2 has no bytes, so that text is base64."""
-    if not isinstance(value, bytes):
-        value = str(value).encode()
-    if value[:1] in b"/RUQSTi" and value.isascii():  # how base64 of pictures begins; none of them begins so itself
-        try:
-            return b64decode(value, validate=True)
-        except (Error, ValueError):
-            pass
-    picture: bytes = value
-    return picture
 
 
 def _picture_input(metadata: ModelMetadata) -> TensorSpec:

@@ -213,7 +213,7 @@ class Inference:
         model = endpoint.slot.taken()
         if not hasattr(model, "takes_images") or not model.takes_images:
             raise UnsupportedMediaType("this model takes no image/… bodies; inference.images in func.yaml says how it would")
-        from kfunc.handlers.image_model import picture_request
+        from kfunc.handlers.pictures import picture_request
 
         return picture_request(body, model.metadata, is_v1=endpoint.codec.decode is v1.decode_request)
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError, Unavailable
+from kfunc.handlers.isolated_parts import PartsUnderWay
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
 from kfunc.handlers.loaded import failure_of
 from kfunc.handlers.opening import load_here
 from kfunc.handlers.parts import yields
-from kfunc.handlers.steps import explainer, explains, pipeline
+from kfunc.handlers.steps import explainer, explains, is_own, pipeline
 from kfunc.process.settings import environment
 from kfunc.telemetry import log_lines
 from kfunc.telemetry.business import BusinessMetrics, Update
@@ -41,8 +42,6 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         log_lines.use(config.log_format)
         business = BusinessMetrics(keep=True)
         handler = load_here(config, business)
-        if yields(handler):
-            raise StartupError("a predict that yields runs in the handler's own process: model.execution must not be process")
         page[0] = handler.ready()
     except StartupError as error:
         send_frame(connection, error.message)
@@ -57,8 +56,14 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         tuple(handler.columns),
         list(handler.optional_inputs),
         handler.is_table,
+        handler.takes_images,
+        yields(handler),
+        is_own(handler, "predict_stream"),
     )
-    calls = {"predict": pipeline(handler), "explain": explainer(handler)}
+    calls: dict[str, Callable[[Any], Any]] = {"predict": pipeline(handler), "explain": explainer(handler)}
+    if description.yields or description.streams:
+        parts = PartsUnderWay(handler)
+        calls |= {"open": parts.open, "next": parts.next, "close": parts.close}
     send_frame(connection, description)
     threading.Thread(target=_tell_ready, args=(handler.ready, page), daemon=True).start()
     while True:
@@ -79,6 +84,8 @@ def answer(call: Callable[[Any], Any], inputs: Any, updates: Callable[[], list[U
         return pickle.dumps(("ok", call(inputs), updates()), pickle.HIGHEST_PROTOCOL)
     except InvalidRequest as error:
         return pickle.dumps(("invalid", error.message, updates()))
+    except Unavailable as error:
+        return pickle.dumps(("unavailable", error.message, updates()))
     except Exception as error:
         failure = failure_of(error, CURRENT.get())
         if isinstance(failure, Unavailable):

@@ -11,13 +11,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from kfunc.config.pod import VARIABLE, PodConfig, encode
-from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError, Unavailable, WorkerDied
+from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError, Unavailable, WorkerDied
 from kfunc.handlers.contract import Choice, Handler
 from kfunc.protocol.messages import TensorSpec
 from kfunc.telemetry.business import BusinessMetrics
@@ -45,6 +47,9 @@ class Description(Struct, frozen=True):
     columns: tuple[str, ...] = ()
     optional_inputs: list[TensorSpec] = []
     is_table: bool = False
+    takes_images: bool = False
+    yields: bool = False
+    streams: bool = False
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -156,9 +161,9 @@ class WorkerProcess:
                 log.error("the model's worker process does not start: %s", error)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    def call(self, verb: str, inputs: "Arrays") -> "Arrays":
-        """Run `predict` or `explain` in the child. Raises what it raised, or Unavailable where the child is lost."""
-        request = pickle.dumps((verb, inputs, passed()), pickle.HIGHEST_PROTOCOL)
+    def call(self, verb: str, value: Any) -> Any:
+        """Run one of the child's calls (`predict`, `explain` …). Raises what it raised, or Unavailable where it is lost."""
+        request = pickle.dumps((verb, value, passed()), pickle.HIGHEST_PROTOCOL)
         with self._lock:
             connection, process = self._connection, self._process
             if connection is None or process is None:
@@ -172,16 +177,15 @@ class WorkerProcess:
             except (OSError, EOFError):
                 self._lose(connection, process)
                 raise WorkerDied("the model's worker process died during the call") from None
-        kind, value, updates = pickle.loads(received)  # noqa: S301  (our own child)
+        kind, answer, updates = pickle.loads(received)  # noqa: S301  (our own child)
         self._metrics.apply(updates)
         if kind == "invalid":
-            raise InvalidRequest(value)
+            raise InvalidRequest(answer)
         if kind == "failed":
-            raise ModelFailed(*value)
+            raise ModelFailed(*answer)
         if kind == "unavailable":
-            raise Unavailable(value)
-        arrays: Arrays = value
-        return arrays
+            raise Unavailable(answer)
+        return answer
 
     def _lose(self, connection: socket.socket, process: "subprocess.Popen[bytes]") -> None:
         """Give up a child in the middle of a call: a late answer must not be taken for the next call's."""
@@ -211,8 +215,12 @@ class IsolatedHandler(Handler):
         told = self._worker.description
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
-        self.choice = told.choice
+        self.choice, self.takes_images = told.choice, told.takes_images
         self.columns, self.is_table, self.optional_inputs = told.columns, told.is_table, told.optional_inputs
+        if told.yields:
+            self.predict = self._parts  # type: ignore[method-assign, assignment]
+        if told.streams:
+            self.predict_stream = self._parts  # type: ignore[method-assign]
 
     def ready(self) -> bool:
         """Whether the process answers."""
@@ -220,11 +228,27 @@ class IsolatedHandler(Handler):
 
     def predict(self, inputs: "Arrays") -> "Arrays":
         """All three steps, over there."""
-        return self._worker.call("predict", inputs)
+        arrays: Arrays = self._worker.call("predict", inputs)
+        return arrays
+
+    def _parts(self, inputs: "Arrays") -> "Iterator[Arrays]":
+        """Each part when it is asked for; other calls run between them."""
+        number = self._worker.call("open", inputs)
+        under_way = False
+        try:
+            while (part := self._worker.call("next", number)) is not None:
+                under_way = True
+                yield part
+                under_way = False
+        finally:
+            if under_way:  # nobody wants the rest
+                with suppress(KfuncError):
+                    self._worker.call("close", number)
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """Both steps, over there."""
-        return self._worker.call("explain", inputs)
+        arrays: Arrays = self._worker.call("explain", inputs)
+        return arrays
 
     def close(self) -> None:
         """End the process."""

@@ -39,7 +39,7 @@ class Wanted(Struct, frozen=True):
 
 
 class FoundModel(Struct, frozen=True):
-    """One version of one model; `path` is a file, or a folder that is a model as a whole.
+    """One version of one model; `path` is a file, or a folder that is a model as a whole. `why`: this runtime.
 
     `beside` are the models in the same folder that are not served: `path` is named `model`.
     """
@@ -48,6 +48,7 @@ class FoundModel(Struct, frozen=True):
     version: str
     path: Path
     runtime: str
+    why: str
     beside: tuple[str, ...] = ()
 
 
@@ -61,7 +62,7 @@ def find_models(path: Path, name: str, version: str, runtime: str = "auto", *, c
     if not path.exists():
         raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
     if not path.is_dir():
-        return [_found(name, version, path, wanted)]
+        return [FoundModel(name, version, path, *_reason(path, wanted))]
     try:
         return _in_folder(path, name, version, wanted)
     except OSError as error:
@@ -94,9 +95,7 @@ def detect(path: Path | str) -> tuple[str, str]:
         return "auto", f"the folder holds models of {' and '.join(runtimes)}"
     if len(found) > 1:
         return runtimes[0], f"the folder holds {len(found)} models or versions of it"
-    file = found[0].path
-    name = next(mark for mark in RUNTIMES[runtimes[0]].marks if (file / mark).is_file()) if file.is_dir() else file.name
-    return runtimes[0], f"the folder holds {'a ' if name == HANDLER else ''}{name}{not_served(found[0])}"
+    return runtimes[0], f"{found[0].why}{not_served(found[0])}"
 
 
 def not_served(model: FoundModel) -> str:
@@ -152,10 +151,23 @@ def _names(paths: list[Path]) -> str:
 
 
 def _found(name: str, version: str, path: Path, wanted: Wanted) -> FoundModel:
-    runtime = wanted.runtime
-    if runtime == "auto":
-        runtime = (path.is_dir() and wanted.marked(path)) or runtime_of(path)[0]
-    return FoundModel(name, version, path, runtime)
+    """A model within a folder."""
+    runtime, why = _reason(path, wanted)
+    if path.is_file() and wanted.runtime == "auto":
+        by_name = path.suffix.lower() in RUNTIMES[runtime].suffixes
+        why = f"the folder holds {path.name}{'' if by_name else f', and {why}'}"
+    return FoundModel(name, version, path, runtime, why)
+
+
+def _reason(path: Path, wanted: Wanted) -> tuple[str, str]:
+    """The runtime of one model, and why that one."""
+    if wanted.runtime != "auto":
+        return wanted.runtime, "as func.yaml says"
+    marked = wanted.marked(path) if path.is_dir() else None
+    if marked is None:
+        return runtime_of(path)
+    mark = next(mark for mark in RUNTIMES[marked].marks if (path / mark).is_file())
+    return marked, f"the folder holds {'a ' if mark == HANDLER else ''}{mark}"
 
 
 def _beside(model: FoundModel, wanted: Wanted) -> FoundModel:

@@ -24,6 +24,7 @@ from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 from kfunc.telemetry.current import CURRENT
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class LoadedModel:
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
+        self.takes_images = handler.takes_images
         self.yields = yields(handler)
         self._parts_steps = STREAM if is_own(handler, "predict_stream") else PREDICT
         self._inputs = inputs_of(handler, self.metadata)
@@ -227,13 +229,13 @@ def _is_movable(handler: Handler) -> bool:
 
 
 def _parameters(handler: Handler) -> dict[str, str] | UnsetType:
-    """What the metadata say besides: the accelerator, and why a GPU that is there is not it."""
+    """What the metadata say besides: pictures, the accelerator, and why none of the better ones where that is to be told."""
+    told = {MEDIA_TYPE: ANY_PICTURE if handler.takes_images else ""}
     choice = handler.choice
-    if choice is None:
-        return UNSET
-    reason = choice.why if choice.fell_back else ""
-    told = {"accelerator": choice.accelerator, "device": choice.device, "accelerator_reason": reason}
-    return {name: value for name, value in told.items() if value}
+    if choice is not None:
+        reason = choice.why if choice.tells_why else ""
+        told |= {"accelerator": choice.accelerator, "device": choice.device, "accelerator_reason": reason}
+    return {name: value for name, value in told.items() if value} or UNSET
 
 
 def seconds_left(context: Context, most: float) -> float:

@@ -15,6 +15,7 @@ from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.origins import Origins
 from kfunc.handlers.slots import Load, Loaded, Served
 from kfunc.handlers.stages import Stage
+from kfunc.telemetry.log_lines import PROGRESS
 
 log = logging.getLogger("kfunc.model")
 
@@ -26,6 +27,9 @@ Versions = dict[str, dict[str, PodConfig]]
 AllServed = dict[str, dict[str, Served]]
 WAITERS = 16
 T = TypeVar("T")
+MOST_NAMES = 5
+
+progress_log = logging.getLogger(PROGRESS)
 
 
 class Found:
@@ -123,6 +127,8 @@ class Loader:
         for each in found:
             if each.beside:
                 log.warning("model %s: %s is served%s", each.name, each.path.name, not_served(each))
+        if source.runtime == "auto":
+            _tell(found)
         return found
 
     def _settings(self, files: LocalFiles, found: "FoundModel") -> PodConfig:
@@ -137,10 +143,21 @@ class Loader:
             if not remote and not source.sealed:
                 self._find(found, source)
                 continue
-            members = (self.origins.members(source) if remote else []) or [source]
+            members = (self._members(source) if remote else []) or [source]
             models = {each.name: {each.version: replace(self._config, model=each)} for each in members}
             self._join(found, source, self.origins.version(source), models)
         return found
+
+    def _members(self, source: PodModel) -> list[PodModel]:
+        """The models below a place elsewhere, to be fetched one by one. Raises ModelLoadError where they have one digest."""
+        members = self.origins.members(source)
+        if members and source.digest is not None:
+            names = ", ".join([*(each.name for each in members[:MOST_NAMES]), *(["…"] if len(members) > MOST_NAMES else [])])
+            raise ModelLoadError(
+                f"{source.uri}: holds {len(members)} models ({names}), which are fetched one by one, and a digest is one's: "
+                "list them in inference.models, each with a digest of its own, or remove digest"
+            )
+        return members
 
     def _join(self, found: Found, source: PodModel, version: str, models: Versions) -> None:
         """Add a source's models. Raises ModelLoadError for a name that another source's model has."""
@@ -174,6 +191,14 @@ class Loader:
     def open(self, settings: PodConfig, files: LocalFiles) -> Loaded:
         """One version of one model. Raises ModelLoadError."""
         loaded = self._load_one(settings)
+        if settings.model.warmup.shapes:
+            from kfunc.handlers.warmup import check_shapes  # start-up time
+
+            try:
+                check_shapes(loaded, settings.model.warmup.shapes)
+            except ModelLoadError:
+                loaded.close()
+                raise
         loaded.keep(files)
         return loaded
 
@@ -208,6 +233,17 @@ class Loader:
         """The version at the URI of a source, or of a model by itself, if it is not the one that is served; else empty."""
         version = self.origins.version(model)
         return "" if version == self._versions.get((model.name, model.uri)) else version
+
+
+def _tell(found: "list[FoundModel]") -> None:
+    """Which runtimes were chosen, and why: a line for those of the same."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for each in found:
+        names.setdefault((each.runtime, each.why), {})[each.name] = None
+    for (runtime, why), named in names.items():
+        more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
+        told = f"{'' if len(named) == 1 else 's'} {', '.join(list(named)[:MOST_NAMES])}{more}"
+        progress_log.info("model%s: runtime %s, as %s", told, runtime, why)
 
 
 def _import(runtime: str) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.contract import Handler
+from kfunc.handlers.contract import Choice, Handler
 from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.read_ahead import read_ahead
-from kfunc.handlers.registry import create, runtime_of, told_by_content
+from kfunc.handlers.registry import RUNTIMES, create, runtime_of, told_by_content
 from kfunc.handlers.steps import is_own
 from kfunc.telemetry.business import BusinessMetrics
 
@@ -54,6 +54,8 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
         handler.load(path)
     except ModelLoadError as error:
         raise told_by_content(error, path, runtime) from None
+    if RUNTIMES[runtime].processor_only:
+        handler.choice = Choice("cpu", why=f"{runtime} computes on the CPU", tells_why=True)
     if config.explain is not None:
         from kfunc.handlers.explainers.attach import attach
 

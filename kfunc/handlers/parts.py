@@ -35,7 +35,7 @@ async def parts_of(
     `time_left` is the longest time for the next part. Raises DeadlineExceeded, and whatever the model raises.
     """
     CURRENT.set(context)  # of this task
-    at = next(index for index, (step, _) in enumerate(steps) if _is_source(step))
+    at = next(index for index, (step, _) in enumerate(steps) if is_source(step))
     before, (source, _), after = steps[:at], steps[at], steps[at + 1 :]
     calls = Calls(execution, context, time_left)
     arrays = await _through(before, arrays, calls)
@@ -89,7 +89,8 @@ class Calls:
         context.compute_at, context.queue_s, context.compute_s = self._began_at, self._queue_s, self._compute_s
 
 
-def _is_source(step: "Callable[..., Any]") -> bool:
+def is_source(step: "Callable[..., Any]") -> bool:
+    """Whether a step gives parts."""
     return inspect.isgeneratorfunction(step) or inspect.isasyncgenfunction(step)
 
 

@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +56,7 @@ class PythonHandler(Handler):
         self.inputs = list(getattr(user, "inputs", ()))
         self.outputs = list(getattr(user, "outputs", ()))
         self.optional_inputs = list(getattr(user, "optional_inputs", ()))
-        for name in ("exact_datatypes", "is_table", "platform"):
+        for name in ("exact_datatypes", "is_table", "platform", "takes_images"):
             setattr(self, name, getattr(user, name, getattr(self, name)))
         for name in ("preprocess", "postprocess"):
             if hasattr(user, name):
@@ -117,8 +118,9 @@ def _method(method: Callable[..., Any], only: str) -> Callable[["Arrays"], Any]:
     if inspect.isasyncgenfunction(method):
 
         async def parts_async(inputs: "Arrays") -> "AsyncIterator[Arrays]":
-            async for part in call(inputs):
-                yield _named(part, only)
+            async with aclosing(call(inputs)) as given:  # its own end, too, comes at once
+                async for part in given:
+                    yield _named(part, only)
 
         return parts_async
     if inspect.isgeneratorfunction(method):

@@ -19,7 +19,7 @@ class RuntimeEntry(Struct, frozen=True):
 
     `distributions` bring the library whose version counts. `shared` are endings that other files have too: such a file
     is the runtime's where `head`, a regular expression, matches its first bytes. `marks` are files that make the folder
-    around them one model.
+    around them one model. `processor_only`: it computes on the CPU and on nothing else.
     """
 
     target: str
@@ -30,6 +30,7 @@ class RuntimeEntry(Struct, frozen=True):
     shared: tuple[str, ...] = ()
     head: bytes = b""
     marks: tuple[str, ...] = ()
+    processor_only: bool = False
 
 
 RUNTIMES = {
@@ -40,11 +41,11 @@ RUNTIMES = {
     ),
     "sklearn": RuntimeEntry(
         "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), ("scikit-learn",), "sklearn",
-        (".skops", ".joblib", ".pkl", ".pickle"),
+        (".skops", ".joblib", ".pkl", ".pickle"), processor_only=True,
     ),
     "xgboost": RuntimeEntry(
         "kfunc.handlers.xgboost:XgboostHandler", ("xgboost",), ("xgboost-cpu", "xgboost"), "xgboost",
-        (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner',
+        (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner', processor_only=True,
     ),
     "torch": RuntimeEntry(
         "kfunc.handlers.torch:TorchHandler", ("torch",), ("torch",), "torch",
@@ -53,14 +54,15 @@ RUNTIMES = {
     "lightgbm": RuntimeEntry(
         "kfunc.handlers.lightgbm:LightgbmHandler", ("lightgbm",), ("lightgbm",), "lightgbm",
         (".lgb", ".lightgbm"), (".txt", ".model", ".bst"), rb"tree\s*\nversion=v",
+        processor_only=True,
     ),
     "catboost": RuntimeEntry(
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
-        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"',
+        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"', processor_only=True,
     ),
     "pmml": RuntimeEntry(
         "kfunc.handlers.pmml:PmmlHandler", ("jpmml_evaluator", "jpype"), ("jpmml-evaluator",), "pmml",
-        (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b",
+        (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b", processor_only=True,
     ),
     "mlflow": RuntimeEntry(
         "kfunc.handlers.mlflow:MlflowHandler", ("mlflow", "pandas"), ("mlflow-skinny", "mlflow"), "mlflow",

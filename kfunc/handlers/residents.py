@@ -186,6 +186,7 @@ class Shelf:
         self._on_failure = on_failure
         self._max_models = config.max_models
         self._max_bytes = config.max_bytes or int(memory_limit() * PART_OF_LIMIT)
+        self._whose = "" if config.max_bytes else f" ({PART_OF_LIMIT:.0%} of the memory there is)"
         self.wait_s = config.wait_s
         self.tick = count(1).__next__
         self.models: list[ResidentModel] = []
@@ -301,10 +302,24 @@ class Shelf:
         model.loads, model.failed_at, model.used_at = model.loads + 1, None, self.tick()
         if old is not None:
             old.retire()
-        await self._free(0, model)
+        if excess := await self._free(0, model):
+            told = "model %s: with it the process takes %d bytes more than residency.max_bytes%s, and no other model may leave"
+            log.warning(told, model.name, excess, self._whose)
 
-    async def _free(self, more_bytes: int, coming: ResidentModel) -> None:
-        """Let models go until so much more fits beside what the process has now."""
+    async def require_room(self) -> None:
+        """The process with what is pinned is within its bound. Raises ModelLoadError."""
+        pinned = ", ".join(each.name for each in self.models if each.pinned)
+        if memory.resident_bytes() > self._max_bytes:
+            await asyncio.get_running_loop().run_in_executor(None, memory.give_back)
+        taken = memory.resident_bytes()
+        if taken > self._max_bytes:
+            raise ModelLoadError(
+                f"residency.max_bytes is {self._max_bytes}{self._whose}, and the process takes {taken} with the pinned models "
+                f"({pinned}): give it more, or pin fewer"
+            )
+
+    async def _free(self, more_bytes: int, coming: ResidentModel) -> int:
+        """Let models go until so much more fits beside what the process has now; the bytes too many where none may go."""
         loop = asyncio.get_running_loop()
         there = [model for model in self.models if model.loaded is not None and model is not coming]
         excess = memory.resident_bytes() + more_bytes - self._max_bytes
@@ -313,12 +328,14 @@ class Shelf:
             await loop.run_in_executor(None, memory.give_back)  # what earlier ones left may do
             excess = memory.resident_bytes() + more_bytes - self._max_bytes
         if excess <= 0 and surplus <= 0:
-            return
+            return 0
         residents = [Resident(str(number), each.size, each.used_at, each.pinned) for number, each in enumerate(there)]
-        for each in leaving(residents, excess, surplus):
+        going = leaving(residents, excess, surplus)
+        for each in going:
             self._leave(there[int(each.name)])
         await asyncio.sleep(0)  # they close in the loop's next turn
         await loop.run_in_executor(None, memory.give_back)
+        return 0 if going else max(0, excess)
 
     def _leave(self, model: ResidentModel) -> None:
         loaded = model.leave()

@@ -78,6 +78,7 @@ class OnDemand:
         self._on_place = on_place
         self._on_failure = on_failure
         self._shelf: Shelf | None = None
+        self._begun = False
         self._placed: dict[tuple[str, str], ResidentModel] = {}
 
     async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
@@ -87,9 +88,8 @@ class OnDemand:
         """
         loader = self._loader
         found = await loader.ask(loader.list_only, sources)
-        unknown = [name for name in self._residency.pinned if name not in found.models]
-        if unknown and sources == loader.sources:
-            raise ModelLoadError(f"residency.pinned names {unknown[0]!r}; the models are {', '.join(found.models)}")
+        if sources == loader.sources:
+            self._require_places(found)
         placed = {
             name: {version: self._place(name, version, each) for version, each in versions.items()}
             for name, versions in found.models.items()
@@ -108,8 +108,31 @@ class OnDemand:
                         _look_again(found, name)
                 if model.loading is not None:  # for a request, and what is on its way may be older than what was listed
                     _look_again(found, name)
+        if self._residency.pinned and not self._begun:
+            await self._open().require_room()
+        self._begun = True
         loader.took(found, only)
         return {name: {**versions} for name, versions in placed.items()}
+
+    def _require_places(self, found: Found) -> None:
+        """The pinned models are there, and leave a place for others. Raises ModelLoadError."""
+        pinned, most, names = self._residency.pinned, self._residency.max_models, list(found.models)
+        for name in pinned:
+            if name not in names:
+                from difflib import get_close_matches  # start-up time
+
+                near = get_close_matches(name, names, n=1)
+                meant = f": did you mean {near[0]!r}?" if near else ""
+                raise ModelLoadError(f"residency.pinned names {name!r}{meant}; the models are {', '.join(names)}")
+        count = {name: len(versions) for name, versions in found.models.items()}
+        staying = sum(count[name] for name in set(pinned))
+        least = staying + (sum(count.values()) > staying)
+        if pinned and most and least > most:
+            others = "" if least == staying else ", and the others need a place"
+            raise ModelLoadError(
+                f"residency.max_models is {most}, and {staying} are pinned, with all their versions{others}: "
+                f"make it {least} or more, or pin fewer"
+            )
 
     def _place(self, name: str, version: str, settings: PodConfig) -> "ResidentModel":
         shelf, model = self._open(), self._placed.get((name, version))

@@ -45,6 +45,32 @@ async def warm_up(model: Model, warmup: Warmup) -> None:
         progress_log.info("model %s: warmed up with %d requests", name, warmup.count)
 
 
+def check_shapes(model: Model, shapes: dict[str, list[int]]) -> None:
+    """Raises ModelLoadError where `model.warmup.shapes` contradict what the model says of its inputs."""
+    inputs = [*model.metadata.inputs, *getattr(model, "other_inputs", ())]
+    for name, shape in shapes.items() if inputs else ():  # a model that tells none takes any
+        wanted = [list(spec.shape) for spec in inputs if spec.name == name]
+        if not wanted:
+            raise _unknown(name, list(dict.fromkeys(spec.name for spec in inputs)))
+        if not any(_fits(shape, each) for each in wanted):
+            takes = " or ".join(map(str, wanted))
+            raise ModelLoadError(
+                f"model.warmup.shapes says {shape} of the input {name!r}, and the model takes {takes} (-1: any size)"
+            )
+
+
+def _unknown(name: str, known: list[str]) -> ModelLoadError:
+    from difflib import get_close_matches  # start-up time
+
+    near = get_close_matches(name, known, n=1)
+    meant = f": did you mean {near[0]!r}?" if near else ""
+    return ModelLoadError(f"model.warmup.shapes names {name!r}{meant}; the model's inputs are {', '.join(known)}")
+
+
+def _fits(given: list[int], wanted: list[int]) -> bool:
+    return len(given) == len(wanted) and all(size in (-1, own) for own, size in zip(given, wanted, strict=True))
+
+
 def _read(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
@@ -84,10 +110,6 @@ async def _ask(model: Model, request: InferRequest) -> None:
 
 def zeros(inputs: list[TensorSpec], shapes: dict[str, list[int]]) -> list[Tensor]:
     """An input for each of the model's, or of those in `shapes` where it does not tell its own. Raises ModelLoadError."""
-    known = {spec.name: spec for spec in inputs}
-    unknown = [name for name in shapes if inputs and name not in known]
-    if unknown:
-        raise ModelLoadError(f"model.warmup.shapes names {unknown[0]!r}; the model's inputs are {', '.join(known)}")
     specs = inputs or [TensorSpec(name, "FP32", shape) for name, shape in shapes.items()]
     if not specs:
         raise ModelLoadError("the model does not tell its inputs: model.warmup.shapes must name them")

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +22,7 @@ from kfunc.event_log.pairing import pair
 from kfunc.event_log.reading import read_events
 from kfunc.event_log.replaying import Skipped, request_of
 from kfunc.protocol.messages import TensorSpec
+from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 
 SYNTHETIC = "synthetic"
 MOST_REPLAYED = 10_000
@@ -38,6 +40,7 @@ class Inputs(msgspec.Struct):
     """Of a model's metadata, what a request is made from."""
 
     inputs: list[TensorSpec] = []
+    parameters: dict[str, Any] = {}
 
 
 def replayed(source: str) -> list[Request]:
@@ -155,10 +158,11 @@ class Sender:
                 reply.status,
             )
         try:
-            specs = msgspec.json.decode(reply.body, type=Inputs).inputs
+            told = msgspec.json.decode(reply.body, type=Inputs)
         except msgspec.MsgspecError:
             raise ClusterError(
                 f"what {path} answers is not protocol V2's metadata: name a log as analysis.load.source"
             ) from None
-        body = msgspec.json.encode(sample_request(specs, "v2"))
+        pictures = told.parameters.get(MEDIA_TYPE) == ANY_PICTURE
+        body = msgspec.json.encode(sample_request(told.inputs, "v2", pictures=pictures))
         return Request("POST", f"{path}/infer", {"content-type": "application/json"}, body, TIMEOUT_S)

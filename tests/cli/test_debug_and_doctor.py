@@ -364,6 +364,18 @@ def test_each_installed_runtime_is_asked_what_it_would_run_on() -> None:
     assert [text for text in told if text.startswith("onnx: runs on ")]
 
 
+def test_of_a_runtime_that_computes_on_the_cpu_alone_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfunc.cli.doctor_local.missing_packages", lambda runtime: [])
+    told = [finding.text for finding in accelerator_findings(lambda *_: start_nothing())]
+    assert "sklearn: runs on cpu, and on nothing else" in told
+    assert "pmml: runs on cpu, and on nothing else" in told
+    assert not [text for text in told if text.startswith(("python: ", "mlflow: "))]
+
+
+def start_nothing() -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [("print('hello')", "its process ended with exit status 0"), ("raise SystemExit('no libgomp')", "no libgomp")],

@@ -15,7 +15,9 @@ def test_a_valid_file_is_one_line_that_names_the_runtime_and_the_processes(kfunc
 
 
 def test_a_valid_file_has_no_problems_in_json(kfunc: Command, folder: Path) -> None:
-    assert json.loads(kfunc("validate", folder, "--output", "json").out) == {"valid": True, "problems": [], "needs": []}
+    told = json.loads(kfunc("validate", folder, "--output", "json").out)
+    models = [{"name": "iris", "uri": "./model.onnx", "runtime": "onnx", "why": "the name ends in .onnx"}]
+    assert told == {"valid": True, "problems": [], "needs": [], "models": models}
 
 
 def test_what_the_cluster_must_allow_is_told_with_the_command_that_does(kfunc: Command, folder: Path) -> None:
@@ -113,3 +115,71 @@ def test_a_folder_without_func_yaml_is_told_how_to_get_one(kfunc: Command, tmp_p
         "",
         f"error: {tmp_path}/func.yaml does not exist; `kfunc init {tmp_path}` writes one\n",
     )
+
+
+MORE = """\
+  models:
+    - {name: wine, uri: ./wine}
+    - {name: rose, uri: 's3://models/rose.zip'}
+    - {name: lily, uri: 's3://models/lily', runtime: onnx}
+"""
+
+
+def test_what_runs_each_model_is_told_with_the_reason(kfunc: Command, folder: Path) -> None:
+    (folder / "wine").mkdir()
+    (folder / "wine/handler.py").write_text("")
+    (folder / "func.yaml").write_text(FUNC_YAML + MORE)
+    assert kfunc("validate", folder).out.splitlines()[1:] == [
+        "model wine: ./wine with python (the folder holds a handler.py)",
+        "model rose: s3://models/rose.zip with auto "
+        "(an archive: the handler's log says which runtime, and why, when it has the files)",
+        "model lily: s3://models/lily with onnx (as func.yaml says)",
+    ]
+
+
+def test_a_further_model_that_is_not_there_is_a_problem_too(kfunc: Command, folder: Path) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML + MORE.replace("./wine", "./wine.onnx"))
+    result = kfunc("validate", folder)
+    assert result.status == 2
+    assert f"{folder}/func.yaml:9:25: inference.models[0].uri: there is no {folder}/wine.onnx" in result.err
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "message", "suggestion"),
+    [
+        (
+            "residency: {pinned: [nobody]}",
+            "inference.residency.pinned[0]",
+            'there is no model "nobody"',
+            "the models are iris, wine",
+        ),
+        (
+            "residency: {pinned: [iris, whine]}",
+            "inference.residency.pinned[1]",
+            'there is no model "whine"',
+            'did you mean "wine"?',
+        ),
+        (
+            "images: {choose: [{max_side: 9, model: whine}]}",
+            "inference.images.choose[0].model",
+            'there is no model "whine"',
+            'did you mean "wine"?',
+        ),
+        ("residency: {pinned: [wine, iris]}", "", "", ""),
+        ("images: {choose: [{max_side: 9, model: wine}]}", "", "", ""),
+    ],
+)
+def test_a_name_that_means_a_model_is_that_of_one(
+    kfunc: Command, folder: Path, more: str, path: str, message: str, suggestion: str
+) -> None:
+    (folder / "wine.onnx").write_bytes(b"")
+    (folder / "func.yaml").write_text(FUNC_YAML + f"  models: [{{name: wine, uri: ./wine.onnx}}]\n  {more}\n")
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    expected = [(9, path, message, suggestion)] if path else []
+    assert [(each["line"], each["path"], each["message"], each["suggestion"]) for each in problems] == expected
+
+
+def test_of_a_place_elsewhere_that_may_hold_any_models_no_name_is_wrong(kfunc: Command, folder: Path) -> None:
+    more = "  models: [{name: all, uri: 's3://models/all'}]\n  residency: {pinned: [nobody]}\n"
+    (folder / "func.yaml").write_text(FUNC_YAML + more)
+    assert kfunc("validate", folder).status == 0

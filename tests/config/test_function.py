@@ -237,7 +237,7 @@ inference:
     gpu_memory_mb: 2048
     files: ["*.joblib"]
     sealed: true
-    warmup: {requests: 3, shapes: {input: [1, 4]}, file: request.json}
+    warmup: {requests: 3, shapes: {x: [1, 4]}, file: request.json}
     lazy: true
   models:
     - {uri: "s3://bucket/wine.onnx", name: wine, refresh_s: 60}
@@ -369,7 +369,8 @@ OTHERWISE = """\
 inference:
   model: {uri: m.onnx}
   scaling: {resource_metric: cpu}
-  explain: {method: lime, background: usual.npy, background_rows: 9, samples: 99, seed: 7, output: p, attribution: saliency}
+  explain: {method: lime, background: usual.npy, background_rows: 9, samples: 99, seed: 7, output: p, attribution: saliency,
+    lazy: true}
   residency: {max_bytes: 400000000, max_models: 50, pinned: [iris], wait_s: 2}
 """
 CANARY = """

@@ -125,3 +125,15 @@ def test_a_link_to_nothing_is_no_model(tmp_path: Path) -> None:
     file.symlink_to(file)
     with pytest.raises(ModelLoadError, match=r"there is no such model file"):
         find_models(file, "iris", "1")
+
+
+def test_why_a_runtime_was_chosen_is_told_of_each_model(tmp_path: Path) -> None:
+    (lay(tmp_path, "a/m.onnx", "b/handler.py", "c/model.json", "d/MLmodel") / "c/model.json").write_text('{"learner": 1}')
+    assert {each.name: (each.runtime, each.why) for each in find_models(tmp_path, "iris", "1")} == {
+        "a": ("onnx", "the folder holds m.onnx"),
+        "b": ("python", "the folder holds a handler.py"),
+        "c": ("xgboost", "the folder holds model.json, and the file begins as a model of xgboost"),
+        "d": ("mlflow", "the folder holds MLmodel"),
+    }
+    (given,) = find_models(tmp_path / "a/m.onnx", "iris", "1", "onnx")
+    assert given.why == "as func.yaml says"

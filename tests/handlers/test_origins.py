@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import tarfile
 import threading
 import time
@@ -19,12 +20,13 @@ import pytest
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
-from kfunc.errors import Loading, ModelLoadError
+from kfunc.errors import Loading, ModelLoadError, Unavailable
 from kfunc.handlers.origins import require_libraries, signature
 from kfunc.handlers.repository import Repository
 from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
+from kfunc.telemetry.log_lines import PROGRESS
 from tests.handlers.test_repository import Loaded, Loads
 from tests.handlers.test_residents import SlowLoads, ask, until
 from tests.storage.web_server import WebServer
@@ -441,3 +443,86 @@ def test_a_package_that_a_model_s_place_needs_is_told_with_its_command(
 def test_other_places_need_nothing_more(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     require_libraries(PodModel(uri=uri))
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about runtimes."""
+    return [text for text in caplog.messages if ": runtime " in text]
+
+
+def test_the_runtime_of_what_an_archive_holds_is_told_with_the_reason(
+    make: Make, web: WebServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/m.onnx").write_bytes(CONTENT)
+    repository = make(web.put("/models.tar", tarred(tmp_path / "m")))
+    with caplog.at_level(logging.INFO, PROGRESS):
+        asyncio.run(repository.open())
+    assert told(caplog) == ["model iris: runtime onnx, as the folder holds m.onnx"]
+    repository.close()
+
+
+def test_the_runtimes_of_models_are_told_together_where_they_are_the_same(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("iris", *(f"m{number}" for number in range(6)))
+    repository = make(hub(web, monkeypatch, *names))
+    with caplog.at_level(logging.INFO, PROGRESS):
+        asyncio.run(repository.open())
+    assert told(caplog) == ["models iris, m0, m1, m2, m3 and 2 more: runtime onnx, as the folder holds m.onnx"]
+    repository.close()
+
+
+def test_the_runtime_of_a_model_of_a_prefix_is_told_when_it_is_fetched(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=5))
+        await repository.open()
+        assert told(caplog) == []
+        await ask(repository, "wine")
+        assert told(caplog) == ["model wine: runtime onnx, as the folder holds m.onnx"]
+        repository.close()
+
+    with caplog.at_level(logging.INFO, PROGRESS):
+        asyncio.run(play())
+
+
+def test_a_runtime_that_func_yaml_names_is_not_told_again(make: Make, web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
+    repository = make(web.put("/m.onnx", CONTENT), runtime="onnx")
+    with caplog.at_level(logging.INFO, PROGRESS):
+        asyncio.run(repository.open())
+    assert told(caplog) == []
+    repository.close()
+
+
+def test_one_digest_is_not_that_of_many_models_which_are_fetched_one_by_one(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = f"sha256:{'0' * 64}"
+    repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=5), digest=digest)
+    with pytest.raises(
+        ModelLoadError, match=r"hf://team/all: holds 2 models \(iris, wine\), which .*: list them in inference\.models"
+    ):
+        asyncio.run(repository.open())
+    repository.close()
+
+
+def test_each_model_of_the_list_has_a_digest_of_its_own(
+    make: Make, web: WebServer, configured: Callable[..., PodConfig], tmp_path: Path, loads: SlowLoads
+) -> None:
+    async def play() -> None:
+        wrong, right = f"sha256:{'0' * 64}", f"sha256:{sha256(CONTENT).hexdigest()}"
+        models = [
+            PodModel(name="a", uri=web.put("/a.onnx", CONTENT), digest=right),
+            PodModel(name="b", uri=web.put("/b.onnx", CONTENT), digest=wrong),
+        ]
+        config = configured(web.put("/m.onnx", CONTENT), "auto", models=models, residency=Residency(wait_s=5))
+        repository = Repository(msgspec.structs.replace(config, model_cache=ModelCache(path=str(tmp_path / "cache"))), loads)
+        await repository.open()
+        assert await ask(repository, "a") == "1"
+        with pytest.raises(Unavailable, match="cannot be loaded"):
+            await ask(repository, "b")
+        repository.close()
+
+    asyncio.run(play())

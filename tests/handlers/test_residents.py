@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from kfunc.handlers.management import index
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.residency_policy import Resident, leaving
 from kfunc.handlers.serving import HandlerMetrics
-from kfunc.handlers.warmup import Alone, warm_up, zeros
-from kfunc.protocol.messages import InferRequest, InferResponse, TensorSpec
+from kfunc.handlers.warmup import Alone, check_shapes, warm_up, zeros
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
 from tests.handlers.test_repository import Loaded, Loads, put
 
 Make = Callable[..., Repository]
@@ -190,9 +191,50 @@ def test_a_model_that_cannot_be_loaded_is_503_and_leaves_the_others_alone(
     assert "a/m.onnx: is broken" in caplog.text
 
 
-def test_a_name_that_is_pinned_and_not_there_is_told(make: Make) -> None:
-    with pytest.raises(ModelLoadError, match=r"residency\.pinned names 'rose'; the models are a, c, iris"):
-        asyncio.run(make(*THREE, residency=Residency(pinned=["rose"])).open())
+@pytest.mark.parametrize(("name", "near"), [("rose", ""), ("irish", ": did you mean 'iris'\\?")])
+def test_a_name_that_is_pinned_and_not_there_is_told(make: Make, name: str, near: str) -> None:
+    with pytest.raises(ModelLoadError, match=rf"residency\.pinned names '{name}'{near}; the models are a, c, iris"):
+        asyncio.run(make(*THREE, residency=Residency(pinned=[name])).open())
+
+
+@pytest.mark.parametrize(
+    ("files", "pinned", "most", "words"),
+    [
+        (THREE, ["a", "c", "iris"], 2, "max_models is 2, and 3 are pinned, with all their versions: make it 3 or more"),
+        (THREE, ["a", "iris"], 2, "max_models is 2, and 2 are pinned, .*, and the others need a place: make it 3 or more"),
+        (("1/m.onnx", "2/m.onnx"), ["iris"], 1, "max_models is 1, and 2 are pinned, with all their versions"),
+    ],
+)
+def test_more_pinned_models_than_there_may_be_are_told_before_one_is_loaded(
+    make: Make, loads: Loads, files: tuple[str, ...], pinned: list[str], most: int, words: str
+) -> None:
+    with pytest.raises(ModelLoadError, match=rf"residency\.{words}"):
+        asyncio.run(make(*files, residency=Residency(pinned=pinned, max_models=most)).open())
+    assert loads.made == []
+
+
+def test_pinned_models_that_fill_all_places_are_good_where_there_are_no_others(make: Make, loads: Loads) -> None:
+    asyncio.run(make(*THREE, residency=Residency(pinned=["a", "c", "iris"], max_models=3)).open())
+    assert len(loads.made) == 3
+
+
+def test_less_memory_than_the_pinned_models_take_is_told_at_the_start(make: Make) -> None:
+    words = (
+        r"residency\.max_bytes is 1, and the process takes \d+ with the pinned models \(a, iris\): give it more, or pin fewer"
+    )
+    with pytest.raises(ModelLoadError, match=words):
+        asyncio.run(make(*THREE, residency=Residency(pinned=["a", "iris"], max_bytes=1)).open())
+
+
+def test_a_model_that_does_not_fit_beside_the_others_is_told_in_the_log(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5, max_bytes=1))
+        await repository.open()
+        await ask(repository, "a")
+
+    asyncio.run(play())
+    assert "model a: with it the process takes " in caplog.text
+    assert "more than residency.max_bytes, and no other model may leave" in caplog.text
 
 
 def test_a_lazy_model_is_ready_at_once_and_its_first_request_waits(make: Make, loads: Loads) -> None:
@@ -421,10 +463,40 @@ def test_a_model_that_zeros_mean_nothing_to_is_served_all_the_same(
     assert "let model.warmup.file name a real one: unknown category" in caplog.text
 
 
-def test_shapes_of_inputs_that_the_model_has_not_are_told(make: Make, loads: Loads) -> None:
-    with pytest.raises(ModelLoadError, match=r"model\.warmup\.shapes names 'y'; the model's inputs are x"):
-        asyncio.run(make("m.onnx", warmup=Warmup(requests=1, shapes={"y": [5]})).open())
+@pytest.mark.parametrize("requests", [0, 1])
+@pytest.mark.parametrize("residency", [None, Residency(pinned=["iris"])])
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"y": [5]}, r"model\.warmup\.shapes names 'y'; the model's inputs are x"),
+        ({"xx": [5]}, r"names 'xx': did you mean 'x'\?"),
+        ({"x": [1, 5]}, r"model\.warmup\.shapes says \[1, 5\] of the input 'x', and the model takes \[-1\]"),
+    ],
+)
+def test_shapes_that_contradict_the_model_keep_it_from_being_ready(
+    make: Make, loads: Loads, requests: int, residency: Residency | None, shapes: dict[str, list[int]], words: str
+) -> None:
+    repository = make("m.onnx", warmup=Warmup(requests=requests, shapes=shapes), residency=residency)
+    with pytest.raises(ModelLoadError, match=words):
+        asyncio.run(repository.open())
     assert loads.made[0].closed
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shapes", "good"),
+    [
+        ([TensorSpec("a", "FP32", [-1, 3])], {"a": [7, 3]}, True),
+        ([TensorSpec("a", "FP32", [-1, 3])], {"a": [7, 4]}, False),
+        ([TensorSpec("a", "FP32", [-1, 3]), TensorSpec("b", "BYTES", [-1])], {"b": [2]}, True),
+        ([], {"whatever": [2, 2]}, True),
+    ],
+)
+def test_shapes_are_held_against_the_metadata(inputs: list[TensorSpec], shapes: dict[str, list[int]], good: bool) -> None:
+    class Told:
+        metadata = ModelMetadata("iris", ["1"], "test", inputs, [])
+
+    with nullcontext() if good else pytest.raises(ModelLoadError, match=r"\(-1: any size\)"):
+        check_shapes(Told(), shapes)  # type: ignore[arg-type]
 
 
 def test_zeros_have_the_datatypes_and_shapes_of_the_inputs() -> None:

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import KfuncError, ModelLoadError
+from kfunc.errors import KfuncError, Unavailable
 from kfunc.handlers.application import Application
+from kfunc.handlers.isolated_parts import PartsUnderWay
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.opening import load_handler
 from kfunc.http.exchange import Exchange
@@ -76,7 +77,8 @@ class Streamer:
     """Asks for streams as a server does."""
 
     def __init__(self, config: PodConfig) -> None:
-        self.model = LoadedModel(config, load_handler(config))
+        self.handler = load_handler(config)
+        self.model = LoadedModel(config, self.handler)
         self.application = Application(config, RequestRecorder(Metrics("handler"), access_log=False))
         self.application.serve(self.model)
 
@@ -102,12 +104,17 @@ class Streamer:
 
 
 @pytest.fixture
-def streamer(tmp_path: Path, configured: Callable[..., PodConfig]) -> Callable[..., Streamer]:
+def streamer(tmp_path: Path, configured: Callable[..., PodConfig]) -> Iterator[Callable[..., Streamer]]:
+    made: list[Streamer] = []
+
     def make(text: str, **changes: Any) -> Streamer:
         (tmp_path / "handler.py").write_text(text)
-        return Streamer(configured(str(tmp_path), "python", **changes))
+        made.append(Streamer(configured(str(tmp_path), "python", **changes)))
+        return made[-1]
 
-    return make
+    yield make
+    for each in made:
+        each.model.close()
 
 
 def data(kept: Kept) -> list[Any]:
@@ -205,6 +212,7 @@ def test_the_time_limit_is_for_each_part(streamer: Callable[..., Streamer], text
     assert b"did not answer in time" in kept.chunks[-1]
 
 
+@pytest.mark.parametrize("execution", ["auto", pytest.param("process", marks=pytest.mark.integration)])
 @pytest.mark.parametrize(
     "text",
     [
@@ -216,9 +224,11 @@ def test_the_time_limit_is_for_each_part(streamer: Callable[..., Streamer], text
     ],
     ids=["plain", "async"],
 )
-def test_a_stream_that_nobody_reads_is_closed(streamer: Callable[..., Streamer], tmp_path: Path, text: str) -> None:
+def test_a_stream_that_nobody_reads_is_closed(
+    streamer: Callable[..., Streamer], tmp_path: Path, text: str, execution: str
+) -> None:
     closed = tmp_path / "closed"
-    asking = streamer(text.format(str(closed)))
+    asking = streamer(text.format(str(closed)), execution=execution)
 
     async def run() -> None:
         exchange, kept = asking.begin()
@@ -251,7 +261,84 @@ def test_a_slow_reader_holds_the_model_up(streamer: Callable[..., Streamer]) -> 
     asyncio.run(run())
 
 
-def test_a_model_that_yields_cannot_have_a_process_of_its_own(tmp_path: Path, configured: Callable[..., PodConfig]) -> None:
-    (tmp_path / "handler.py").write_text(COUNT)
-    with pytest.raises(ModelLoadError, match=r"model\.execution must not be process"):
-        load_handler(configured(str(tmp_path), "python", execution="process"))
+# ---- in a worker process
+
+BOTH = """
+import os
+class Both:
+    def predict(self, n):
+        return n * 10
+    def predict_stream(self, n):
+        for index in range(n[0]):
+            yield n * 0 + index
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (COUNT, [[0], [1], [2]]),
+        (COUNT_ASYNC, [[0], [1], [2]]),
+        (STEPS, [[0], [2], [4], [6]]),
+        (BOTH, [[0], [1], [2]]),
+        ("def predict(n): return n", [[3]]),
+    ],
+    ids=["plain", "async", "steps", "both", "at once"],
+)
+def test_a_model_in_a_worker_process_answers_in_its_parts(
+    streamer: Callable[..., Streamer], text: str, parts: list[Any]
+) -> None:
+    asking = streamer(text, execution="process")
+    assert [data(asking.ask()[1]) for _ in range(2)] == [parts, parts]
+
+
+@pytest.mark.integration
+def test_one_answer_and_parts_are_had_of_the_same_model_in_a_worker_process(streamer: Callable[..., Streamer]) -> None:
+    asking = streamer(BOTH, execution="process")
+    assert data(asking.ask(target=b"/v2/models/iris/infer")[1]) == [[30]]
+    assert streamer(COUNT, execution="process").ask(target=b"/v2/models/iris/infer")[0] == 400
+
+
+@pytest.mark.integration
+def test_answers_in_parts_of_a_worker_process_go_on_side_by_side(streamer: Callable[..., Streamer]) -> None:
+    text = "import time\ndef predict(n):\n    for index in range(4):\n        time.sleep(0.02)\n        yield n\n"
+    asking = streamer(text, execution="process")
+
+    async def run() -> tuple[Kept, Kept]:
+        first, second = asking.begin()[1], asking.begin()[1]
+        while waiting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(waiting)
+        return first, second
+
+    first, second = asyncio.run(run())
+    assert (len(first.chunks), len(second.chunks)) == (4, 4)
+    assert second.times[0] < first.times[-1]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "status", "last"),
+    [
+        (
+            "from kfunc.errors import InvalidRequest\ndef predict(n):\n    raise InvalidRequest('too many')\n    yield n\n",
+            400,
+            b"too many",
+        ),
+        ("def predict(n):\n    yield n\n    raise KeyError('/secret')\n", 200, b"the model failed; the log"),
+        ("import os\ndef predict(n):\n    yield n\n    os._exit(1)\n", 200, b"worker process died"),
+    ],
+)
+def test_an_error_in_a_worker_process_is_the_answer_or_its_last_part(
+    streamer: Callable[..., Streamer], text: str, status: int, last: bytes
+) -> None:
+    told, kept = streamer(text, execution="process").ask()
+    assert (told, kept.ended) == (status, True)
+    assert last in kept.chunks[-1]
+
+
+def test_an_answer_of_a_worker_process_that_is_gone_is_not_gone_on_with(streamer: Callable[..., Streamer]) -> None:
+    parts = PartsUnderWay(streamer(COUNT).handler)
+    with pytest.raises(Unavailable, match="was started again within this answer"):
+        parts.next((1, 1))
+    parts.close((1, 1))

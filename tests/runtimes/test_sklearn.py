@@ -343,3 +343,8 @@ def test_an_object_that_predicts_nothing_is_refused(serve: Serve, tmp_path: Path
     joblib.dump([1, 2], tmp_path / "m.pkl")
     with pytest.raises(ModelLoadError, match="a list has no predict method"):
         serve(tmp_path / "m.pkl", trust=True, digest=digest(tmp_path / "m.pkl"))
+
+
+def test_the_metadata_say_that_it_computes_on_the_cpu_and_why(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    _, told = serve(saved(LinearRegression().fit(ROWS, LABELS))).caller.ask("GET", "/v2/models/iris")
+    assert told["parameters"] == {"accelerator": "cpu", "accelerator_reason": "sklearn computes on the CPU"}

@@ -400,7 +400,7 @@ def test_auto_takes_the_cpu_and_knows_why(net: Net, configured: Configured, tmp_
     path = script(net, tmp_path / "m.pt", traced=True)
     choice = load_handler(configured(str(path), "torch", accelerator="auto")).choice
     assert choice is not None
-    assert (choice.accelerator, choice.fell_back) == ("cpu", False)
+    assert (choice.accelerator, choice.tells_why) == ("cpu", False)
     assert "cuda: no NVIDIA GPU here" in choice.why
 
 

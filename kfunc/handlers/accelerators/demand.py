@@ -5,10 +5,11 @@ import logging
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts, Vendor
 from kfunc.handlers.accelerators.probe import facts
+from kfunc.handlers.registry import RUNTIMES
 
 log = logging.getLogger("kfunc.model")
 
-PROCESSOR_ONLY = ("sklearn", "xgboost", "lightgbm", "catboost", "pmml")
+PROCESSOR_ONLY = tuple(name for name, entry in RUNTIMES.items() if entry.processor_only)
 OWN_CODE = ("python", "mlflow")
 VENDORS: dict[str, Vendor] = {
     "cuda": "nvidia", "tensorrt": "nvidia", "rocm": "amd", "migraphx": "amd", "xpu": "intel", "mps": "apple", "coreml": "apple",

@@ -1,10 +1,12 @@
 """The explainer that func.yaml asks for, put in the place of a handler's `explain`."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +18,13 @@ from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.contract import Explainer
 from kfunc.handlers.explainers.rows import Rows, read_rows
 from kfunc.handlers.registry import how_to_install
+from kfunc.telemetry.log_lines import PROGRESS
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+
+WORTH_TELLING_S = 0.1
+progress_log = logging.getLogger(PROGRESS)
 
 EXPLAINERS = {
     "shap-tree": "kfunc.handlers.explainers.trees:TreeExplainer",
@@ -46,17 +52,36 @@ def attach(handler: Handler, settings: Explain, path: Path, own: bool) -> None:
     if missing:
         extra = "captum" if "captum" in missing else "explain"
         raise ModelLoadError(f"explain.method {settings.method} needs {', '.join(missing)}: {how_to_install(extra)}")
+    if not (settings.lazy or handler.config.model.lazy):
+        _prepare(explainer, handler.config.model.name, path)
     lock = threading.Lock()  # SHAP, LIME and captum keep state while they explain
 
     def explain(inputs: "Arrays") -> "Arrays":
         try:
             with lock:
+                explainer.make_ready()
                 return explainer.explain(inputs)
         except ValueError as error:
             refuse(handler.platform, error, inputs)
             raise
 
     handler.explain = explain  # type: ignore[method-assign]
+
+
+def _prepare(explainer: Explainer, model: str, path: Path) -> None:
+    """Before the model is ready. Raises ModelLoadError where the library does not take the model."""
+    method, began_at = explainer.settings.method, monotonic()
+    try:
+        explainer.make_ready()
+    except ModelLoadError:
+        raise
+    except Exception as error:  # each library's own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelLoadError(f"{path}: explain.method {method} cannot explain this model: {reason}") from None
+    if (took_s := monotonic() - began_at) > WORTH_TELLING_S:
+        progress_log.info(
+            "model %s: %s was made ready in %.1f s (explain.lazy leaves that to the first question)", model, method, took_s
+        )
 
 
 def usual_rows(path: Path, most: int, columns: Sequence[str]) -> Rows:

@@ -28,10 +28,15 @@ class CaptumExplainer(Explainer):
         if "torch" not in self.handler.platform:
             raise ModelLoadError(f"{path}: explain.method captum explains models of the runtime torch; use shap-kernel or lime")
 
+    def prepare(self) -> None:
+        """The algorithms."""
+        from captum import attr
+
+        self._algorithm = getattr(attr, ALGORITHMS[self.settings.attribution])
+
     def explain(self, inputs: "Arrays") -> "Arrays":
         """Attributions by the inputs' names, and the column of the output that each row's are about."""
         import torch
-        from captum import attr
 
         from kfunc.handlers.torch_arrays import to_array
 
@@ -52,7 +57,8 @@ class CaptumExplainer(Explainer):
         target = answer.argmax(dim=1) if answer.ndim > 1 and answer.shape[1] > 1 else None
         if target is None and answer.ndim > 1:
             target = torch.zeros(len(answer), dtype=torch.int64, device=answer.device)
-        algorithm = getattr(attr, ALGORITHMS[self.settings.attribution])
-        found = algorithm(module if self.settings.attribution == "deep-lift" else forward).attribute(tensors, target=target)
+        found = self._algorithm(module if self.settings.attribution == "deep-lift" else forward).attribute(
+            tensors, target=target
+        )
         about = target if target is not None else torch.zeros(len(answer), dtype=torch.int64)
         return {name: to_array(each) for name, each in zip(arguments, found, strict=True)} | {"columns": to_array(about)}

@@ -23,9 +23,13 @@ VALUES, BASE, NAMES = "shap_values", "base_values", "feature_names"
 
 
 class Explainer:
-    """Explains one model. `check` is cheap and runs at start; `explain` runs in a thread and may import at its first call."""
+    """Explains one model. `check` is cheap; `prepare` imports the library and builds what `explain` asks, which takes seconds.
+
+    Both run when the model is loaded, or the second before the first question; `explain` runs in a thread.
+    """
 
     packages: tuple[str, ...] = ()
+    _is_ready = False
 
     def __init__(self, handler: Handler, settings: Explain, background: Rows | None) -> None:
         self.handler = handler
@@ -43,6 +47,15 @@ class Explainer:
         if known is not None and width not in (-1, known.shape[1]):
             names = f" ({', '.join(self.columns)})" if self.columns else ""
             raise ModelLoadError(f"explain.background has {known.shape[1]} columns{names}, and the model takes {width}")
+
+    def prepare(self) -> None:
+        """Once, before the first `explain`."""
+
+    def make_ready(self) -> None:
+        """Prepare, unless it is done."""
+        if not self._is_ready:
+            self.prepare()
+            self._is_ready = True
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """Explanations of the rows, by name."""

@@ -15,14 +15,15 @@ class KernelExplainer(AskingExplainer):
     """Values are in the units of the explained output: probabilities, where those are explained."""
 
     packages = ("shap",)
-    _explainer: Any = None
+
+    def prepare(self) -> None:
+        """The explainer, which asks the model about the usual rows."""
+        import shap
+
+        self._explainer: Any = shap.KernelExplainer(self.asked(), self.background)
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """The values, what they are added to, and the features' names."""
-        import shap
-
-        if self._explainer is None:
-            self._explainer = shap.KernelExplainer(self.asked(), self.background)
         rows = self.rows(inputs)
         values = np.concatenate([self._of(rows[number : number + 1]) for number in range(len(rows))])
         return shap_answer(values, self._explainer.expected_value, self.names(rows.shape[1]))

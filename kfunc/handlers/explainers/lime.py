@@ -14,18 +14,20 @@ class LimeExplainer(AskingExplainer):
     """Of several columns of the explained output, the one that is largest for the row is explained."""
 
     packages = ("lime",)
-    _explainer: Any = None
+
+    def prepare(self) -> None:
+        """The explainer; whether the explained output has several columns, a usual row's answer says."""
+        from lime.lime_tabular import LimeTabularExplainer
+
+        answers = self.asked()(self.background[:1])  # type: ignore[index]
+        self._wide = answers.ndim > 1 and answers.shape[1] > 1
+        mode = "classification" if self._wide else "regression"
+        self._explainer: Any = LimeTabularExplainer(self.background, mode=mode, discretize_continuous=False)
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """Weights [rows, features], intercepts, the fits' R², and the column of the output that each row's are about."""
         rows, ask = self.rows(inputs), self.asked()
-        answers = ask(rows)
-        wide = answers.ndim > 1 and answers.shape[1] > 1
-        if self._explainer is None:
-            from lime.lime_tabular import LimeTabularExplainer
-
-            mode = "classification" if wide else "regression"
-            self._explainer = LimeTabularExplainer(self.background, mode=mode, discretize_continuous=False)
+        answers, wide = ask(rows), self._wide
         about = answers.argmax(axis=1) if wide else np.zeros(len(rows), np.int64)
         weights = np.zeros(rows.shape)
         intercepts, fits = np.zeros(len(rows)), np.zeros(len(rows))

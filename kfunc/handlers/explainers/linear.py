@@ -26,14 +26,15 @@ class LinearExplainer(Explainer):
             raise ModelLoadError(f"{path}: a {kind} is not linear: use shap-tree, shap-kernel or lime as explain.method")
         if len(self.handler.inputs[0].shape) == 2:
             self.require_width()
-        self._explainer: Any = None
+
+    def prepare(self) -> None:
+        """The explainer of the last step."""
+        import shap
+
+        usual = self._last.rows({self.handler.inputs[0].name: self.background})  # type: ignore[dict-item]
+        self._explainer: Any = shap.LinearExplainer(self._last.estimator, usual)
 
     def explain(self, inputs: "Arrays") -> "Arrays":
         """The values, what they are added to, and the features' names."""
-        import shap
-
         rows = self._last.rows(inputs)
-        if self._explainer is None:
-            usual = self._last.rows({self.handler.inputs[0].name: self.background})  # type: ignore[dict-item]
-            self._explainer = shap.LinearExplainer(self._last.estimator, usual)
         return shap_answer(self._explainer.shap_values(rows), self._explainer.expected_value, self._last.names(rows.shape[1]))

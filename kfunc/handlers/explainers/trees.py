@@ -65,6 +65,13 @@ class TreeExplainer(Explainer):
             )
         self._explain = way()
 
+    def prepare(self) -> None:
+        """shap's explainer; boosters need none."""
+        if self.packages:
+            import shap
+
+            self._trees: Any = shap.TreeExplainer(self._last_step().estimator)
+
     def explain(self, inputs: "Arrays") -> "Arrays":
         """The values, what they are added to, and the features' names."""
         return self._explain(inputs)
@@ -108,15 +115,10 @@ class TreeExplainer(Explainer):
     def _sklearn(self) -> "Callable[[Arrays], Arrays]":
         self.packages = ("shap",)
         last = self._last_step()
-        made: list[Any] = []
 
         def explain(inputs: "Arrays") -> "Arrays":
-            import shap
-
-            if not made:
-                made.append(shap.TreeExplainer(last.estimator))
             rows = last.rows(inputs)
-            values = made[0].shap_values(rows, check_additivity=False)
-            return shap_answer(values, made[0].expected_value, last.names(rows.shape[1]))
+            values = self._trees.shap_values(rows, check_additivity=False)
+            return shap_answer(values, self._trees.expected_value, last.names(rows.shape[1]))
 
         return explain

@@ -5,10 +5,12 @@ import { el } from "./dom.js";
 import * as image from "./image.js";
 import { imageOf, kindOf, product, readNumber, rowShape, sampleValue } from "./signature.js";
 
-const MAKERS = { numbers: numbersField, bytes: bytesField, image: imageField, json: jsonField };
+const MAKERS = { numbers: numbersField, bytes: bytesField, picture: pictureField, image: imageField, json: jsonField };
 
-export function makeField(spec, number) {
-  return MAKERS[kindOf(spec)](spec, `input-${number}`);
+// `pictures`: elements of BYTES are files of pictures.
+export function makeField(spec, number, pictures) {
+  const kind = kindOf(spec);
+  return MAKERS[kind === "bytes" && pictures ? "picture" : kind](spec, `input-${number}`);
 }
 
 function frame(spec, ...children) {
@@ -98,10 +100,26 @@ function bytesField(spec, id) {
   return { element, read };
 }
 
+function pictureField(spec, id) {
+  const file = el("input", { id, type: "file", accept: "image/*" });
+  const picture = el("img", { className: "preview", hidden: true, alt: "" });
+  const hint = el("p", { className: "hint", role: "status" }, "No picture chosen: coloured stripes are sent.");
+  file.addEventListener("change", () => {
+    showFile(file.files[0], picture);
+    hint.hidden = Boolean(file.files[0]);
+  });
+  const read = async () => {
+    const sent = file.files[0] || (await image.sample());
+    const bytes = new Uint8Array(await sent.arrayBuffer());
+    return { ...head(spec), shape: rowShape(spec.shape), elements: [bytes], code: { file: sent.name || "picture.png" } };
+  };
+  return { element: frame(spec, el("label", { htmlFor: id }, "Picture"), file, hint, picture), read };
+}
+
 function showFile(chosen, picture, text) {
   URL.revokeObjectURL(picture.src);
   picture.hidden = !chosen || !chosen.type.startsWith("image/");
-  text.disabled = Boolean(chosen);
+  if (text) text.disabled = Boolean(chosen);
   if (!picture.hidden) {
     picture.src = URL.createObjectURL(chosen);
     picture.alt = `Preview of ${chosen.name}`;

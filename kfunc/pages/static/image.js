@@ -10,6 +10,17 @@ const MEAN = [0.485, 0.456, 0.406];
 const DEVIATION = [0.229, 0.224, 0.225];
 const LARGEST = 1024; // of a side that the model leaves open
 
+// A picture for who has chosen none, as a file's content.
+export function sample(side = 224) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
+  const context = canvas.getContext("2d");
+  ["#36c", "#396", "#c93", "#c33"].forEach((colour, at) => {
+    context.fillStyle = colour;
+    context.fillRect((at * side) / 4, 0, side / 4, side);
+  });
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
 export async function open(file) {
   try {
     return await createImageBitmap(file);

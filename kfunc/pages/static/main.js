@@ -76,7 +76,8 @@ function fill(select, choices, chosen) {
 
 function makeForm(metadata) {
   const inputs = (metadata.inputs || []).filter((each) => Array.isArray(each.shape));
-  state.fields = inputs.map(makeField);
+  const pictures = metadata.parameters?.media_type === "image/*";
+  state.fields = inputs.map((each, at) => makeField(each, at, pictures));
   const examples = el("p", { className: "note" }, "The values below are examples, and are sent unless you change them.");
   const none = el("p", { className: "note" }, "The model does not say what its inputs are: write the request as JSON.");
   byId("fields").replaceChildren(...(inputs.length ? [examples, ...state.fields.map(({ element }) => element)] : [none]));
