@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kfunc.cli.given import Arrays, read_given
+from kfunc.cli.given import Arrays, Picture, read_given
 from kfunc.errors import StartupError
 
 
@@ -77,3 +77,25 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole.getvalue()[:-10])
     with pytest.raises(StartupError, match="numpy"):
         read_given(None, path)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"GIF89a", "image/gif"),
+        (b"BM6", "image/bmp"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
+    ],
+)
+def test_a_picture_is_known_by_how_it_begins_whatever_its_name(tmp_path: Path, start: bytes, kind: str) -> None:
+    (tmp_path / "cat").write_bytes(start + b"more")
+    assert read_given(None, tmp_path / "cat") == Picture(start + b"more", kind)
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"\0\0\0\x1cftypheic"])
+def test_a_picture_that_is_not_read_is_told_what_would_be(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "cat").write_bytes(start)
+    with pytest.raises(StartupError, match="of another kind than JPEG, PNG, WEBP, GIF and BMP: convert it"):
+        read_given(None, tmp_path / "cat")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kfunc.client.sample import sample_picture
 from kfunc.protocol import v2_binary
 from tests.cli.conftest import Command
 
@@ -50,7 +52,11 @@ class Server:
                 if length:
                     content = self.rfile.read(length)
                     json_length = self.headers.get("Inference-Header-Content-Length")
-                    server.bodies.append(json.loads(content) if json_length is None else (int(json_length), content))
+                    kind = self.headers.get("Content-Type")
+                    if json_length is not None:
+                        server.bodies.append((int(json_length), content))
+                    else:
+                        server.bodies.append(json.loads(content) if kind == "application/json" else (kind, content))
                 status, body = server.answers.get(f"{self.command} {self.path}", (404, {"error": f"no {self.path}"}))
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
@@ -261,3 +267,73 @@ def test_a_host_that_does_not_exist_is_one_line(kfunc: Command) -> None:
     result = kfunc("invoke", "--url", "http://nowhere.invalid", "--model", "iris")
     assert result.status == 1
     assert result.err.startswith("error: no connection to http://nowhere.invalid: ")
+
+
+# ---- pictures
+
+PICTURES = {
+    **METADATA,
+    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+    "parameters": {"media_type": "image/*", "accelerator": "cpu"},
+}
+BYTES = {name: value for name, value in PICTURES.items() if name != "parameters"}
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    (tmp_path / "cat.png").write_bytes(sample_picture(4))
+    return tmp_path / "cat.png"
+
+
+@pytest.mark.parametrize(("protocol", "path"), [("v2", "/v2/models/iris/infer"), ("v1", "/v1/models/iris:predict")])
+@pytest.mark.parametrize("option", ["--file {}", "-f {}", "--data @{}"])
+def test_a_picture_is_the_body_for_a_model_that_takes_pictures(
+    kfunc: Command, server: Server, cat: Path, protocol: str, path: str, option: str
+) -> None:
+    server.answers["GET /v2/models/iris"] = (200, PICTURES)
+    arguments = ["--model", "iris", "--protocol", protocol, *option.format(cat).split()]
+    result = kfunc("invoke", "--url", server.url, *arguments)
+    assert (result.status, server.bodies) == (0, [("image/png", cat.read_bytes())])
+    assert result.out.startswith(f"POST {server.url}{path}\nimage/png, {len(cat.read_bytes())} bytes\n")
+
+
+def test_a_picture_may_come_from_standard_input(server: Server, cat: Path) -> None:
+    server.answers["GET /v2/models/iris"] = (200, PICTURES)
+    command = [sys.executable, "-m", "kfunc", "invoke", "--url", server.url, "--model", "iris", "--data", "-"]
+    subprocess.run(command, cwd=ROOT, input=cat.read_bytes(), stdout=subprocess.DEVNULL, check=True, timeout=60)
+    assert server.bodies == [("image/png", cat.read_bytes())]
+
+
+@pytest.mark.parametrize(("told", "options"), [(PICTURES, ["--binary"]), (BYTES, [])])
+def test_a_picture_s_bytes_go_in_binary_where_they_are_a_tensor(
+    kfunc: Command, server: Server, cat: Path, told: Any, options: list[str]
+) -> None:
+    server.answers["GET /v2/models/iris"] = (200, told)
+    assert kfunc("invoke", "--url", server.url, "--model", "iris", "-f", cat, *options).status == 0
+    ((length, body),) = server.bodies
+    (tensor,) = v2_binary.decode_request(body, length).inputs
+    assert (tensor.name, tensor.datatype, tensor.shape) == ("image", "BYTES", [1])
+    assert v2_binary.split_bytes("image", memoryview(tensor.data), 1) == [cat.read_bytes()]
+
+
+def test_in_v1_a_picture_for_a_model_of_bytes_is_b64(kfunc: Command, server: Server, cat: Path) -> None:
+    server.answers["GET /v2/models/iris"] = (200, BYTES)
+    kfunc("invoke", "--url", server.url, "--model", "iris", "-f", cat, "--protocol", "v1")
+    assert server.bodies == [{"instances": [{"b64": b64encode(cat.read_bytes()).decode()}]}]
+
+
+def test_a_model_of_numbers_takes_no_picture_and_the_way_is_told(kfunc: Command, server: Server, cat: Path) -> None:
+    result = kfunc("invoke", "--url", server.url, "--model", "iris", "-f", cat)
+    assert (result.status, server.bodies) == (1, [])
+    assert result.err == (
+        "error: the model takes no picture but input (FP32 [-1, 4]); inference.images in func.yaml would make that of one\n"
+    )
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_without_data_a_model_that_takes_pictures_gets_one(kfunc: Command, server: Server, protocol: str) -> None:
+    server.answers["GET /v2/models/iris"] = (200, PICTURES)
+    kfunc("invoke", "--url", server.url, "--model", "iris", "--protocol", protocol)
+    (body,) = server.bodies
+    sent = body["instances"][0]["b64"] if protocol == "v1" else body["inputs"][0]["data"][0]
+    assert b64decode(sent) == sample_picture()

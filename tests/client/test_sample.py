@@ -1,8 +1,11 @@
+from base64 import b64decode
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from kfunc.client.sample import sample_request, shape_of, wrap_array, wrap_arrays
+from kfunc.client.sample import sample_request, shape_of, wrap_array, wrap_arrays, wrap_picture
 from kfunc.errors import InvalidRequest
 from kfunc.protocol.messages import TensorSpec
 
@@ -121,3 +124,29 @@ def test_arrays_by_name_are_rows_of_objects_in_v1() -> None:
 def test_arrays_with_different_numbers_of_rows_are_no_v1_request() -> None:
     with pytest.raises(InvalidRequest, match="same number of rows"):
         wrap_arrays({"a": [1, 2], "b": [1]}, [], "v1")
+
+
+IMAGE = TensorSpec("image", "BYTES", [-1])
+
+
+def test_a_model_of_pictures_gets_one_that_can_be_opened() -> None:
+    made = sample_request([IMAGE], "v2", 2, pictures=True)["inputs"]
+    assert [(each["name"], each["datatype"], each["shape"]) for each in made] == [("image", "BYTES", [2])]
+    (row, _) = sample_request([IMAGE], "v1", 2, pictures=True)["instances"]
+    assert row == {"b64": made[0]["data"][0]}
+    picture = Image.open(BytesIO(b64decode(row["b64"])))
+    picture.load()
+    assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (224, 224))
+
+
+@pytest.mark.parametrize(("shape", "data", "sent"), [([-1], [b"x"], [1]), ([-1, 1], [[b"x"]], [1, 1])])
+def test_a_picture_is_the_only_input(shape: list[int], data: Any, sent: list[int]) -> None:
+    spec = TensorSpec("image", "BYTES", shape)
+    assert wrap_picture(b"x", [spec], "v2") == {"inputs": [{"name": "image", "shape": sent, "datatype": "BYTES", "data": data}]}
+    assert wrap_picture(b"x", [spec], "v1") == {"instances": [{"b64": "eA=="}]}
+
+
+@pytest.mark.parametrize("specs", [[ROW], [IMAGE, IDS]])
+def test_a_model_of_something_else_takes_no_picture(specs: list[TensorSpec]) -> None:
+    with pytest.raises(InvalidRequest, match=r"the model takes no picture but .*; inference\.images in func\.yaml"):
+        wrap_picture(b"x", specs, "v2")

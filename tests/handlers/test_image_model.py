@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kfunc.client.sample import sample_request
 from kfunc.config.images import Choice, Images
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Warmup
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.image_model import ImageModel
+from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.local_files import LocalFiles
+from kfunc.handlers.opening import load_handler
 from kfunc.handlers.pixels import Target, TooManyPixels, opened, to_array
-from kfunc.handlers.warmup import Alone, warm_up
+from kfunc.handlers.warmup import Alone, check_shapes, warm_up
 from kfunc.protocol.contract import Context, Model
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+from kfunc.protocol.pictures import takes_pictures
 from tests.handlers.conftest import Caller
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -314,3 +319,56 @@ def test_a_grey_picture_of_16_bits_keeps_its_shades(turned: bool) -> None:
         opened(buffer.getvalue(), 0, Images()), 0, Images(scale=1.0, color="gray"), Target(16, 16, False, "float32")
     )
     assert np.array_equal(values[:, :, 0], (shades[::-1, ::-1] if turned else shades) >> 8)
+
+
+def test_the_metadata_say_that_pictures_are_taken(wrap: Callable[..., ImageModel]) -> None:
+    told = Caller(wrap()).ask("GET", "/v2/models/iris")[1]
+    assert (told["inputs"], told["parameters"]) == (
+        [{"name": "pixels", "datatype": "BYTES", "shape": [-1]}],
+        {"media_type": "image/*"},
+    )
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+def test_the_picture_that_is_made_for_a_model_is_answered(wrap: Callable[..., ImageModel], protocol: str) -> None:
+    model = wrap()
+    body = sample_request(model.metadata.inputs, protocol, 2, pictures=takes_pictures(model.metadata))
+    status, answer = ask(model, PREDICT if protocol == "v1" else INFER, body)
+    assert status == 200, answer
+
+
+SIZES = """
+import numpy as np
+from kfunc import Handler, TensorSpec
+
+class Sizes(Handler):
+    takes_images = True
+    inputs = [TensorSpec("image", "BYTES", [-1])]
+    outputs = [TensorSpec("size", "INT64", [-1])]
+
+    def predict(self, inputs):
+        return {"size": np.array([len(each) for each in inputs["image"]])}
+"""
+
+
+@pytest.mark.parametrize("execution", ["auto", pytest.param("process", marks=pytest.mark.integration)])
+def test_a_handler_may_take_the_files_of_pictures_itself(
+    configured: Callable[..., PodConfig], tmp_path: Path, execution: str
+) -> None:
+    (tmp_path / "handler.py").write_text(SIZES)
+    config = configured(str(tmp_path), "python", execution=execution)
+    model = LoadedModel(config, load_handler(config))
+    try:
+        assert takes_pictures(model.metadata)
+        assert ask(model, PREDICT, picture(), content_type="image/png") == (200, {"predictions": [len(picture())]})
+        assert ask(model, INFER, picture(), content_type="image/png")[1]["outputs"][0]["data"] == [len(picture())]
+    finally:
+        model.close()
+
+
+@pytest.mark.parametrize(("shape", "good"), [([2], True), ([2, 3, 8, 4], True), ([2, 3, 8, 8], False), ([2, 3], False)])
+def test_shapes_of_a_warm_up_are_a_number_of_pictures_or_the_model_s_own(
+    wrap: Callable[..., ImageModel], shape: list[int], good: bool
+) -> None:
+    with nullcontext() if good else pytest.raises(ModelLoadError, match=r"takes \[-1\] or \[-1, 3, 8, 4\] \(-1: any size\)"):
+        check_shapes(wrap(), {"pixels": shape})

@@ -227,3 +227,36 @@ def test_a_background_that_is_a_pickle_is_not_opened(serve: Serve, tmp_path: Pat
     skops_io.dump(LinearRegression().fit(ROWS, VALUES), tmp_path / "m.skops")
     with pytest.raises(ModelLoadError, match=r"cannot be read as explain\.background: Object arrays cannot be loaded"):
         serve(tmp_path / "m.skops", explain=Explain(method="lime", background=str(tmp_path / "usual.npy")))
+
+
+ASKED = """
+from pathlib import Path
+from kfunc import Handler, TensorSpec
+class Sums(Handler):
+    inputs = [TensorSpec("x", "FP64", [-1, 3])]
+    outputs = [TensorSpec("y", "FP64", [-1])]
+    def predict(self, inputs):
+        Path(__file__).with_name("asked").touch()
+        return {"y": inputs["x"].sum(axis=1)}
+"""
+
+
+@pytest.mark.parametrize("method", ["shap-kernel", "lime"])
+@pytest.mark.parametrize(("lazy", "lazy_model", "asked"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_an_explainer_is_made_ready_with_the_model_unless_that_is_to_wait(
+    serve: Serve, tmp_path: Path, method: Any, lazy: bool, lazy_model: bool, asked: bool
+) -> None:
+    np.save(tmp_path / "usual.npy", ROWS)
+    (tmp_path / "handler.py").write_text(ASKED)
+    explain = Explain(method=method, background=str(tmp_path / "usual.npy"), lazy=lazy, samples=50)
+    model = serve(tmp_path, "python", explain=explain, lazy=lazy_model)
+    assert (tmp_path / "asked").exists() == asked
+    assert model.caller.ask("POST", V1, {"instances": FEW})[0] == 200
+
+
+def test_a_model_that_fails_at_its_usual_rows_is_refused_at_start(serve: Serve, tmp_path: Path) -> None:
+    np.save(tmp_path / "usual.npy", ROWS)
+    (tmp_path / "handler.py").write_text(ASKED.replace('inputs["x"].sum(axis=1)', '{}["gone"]'))
+    explain = Explain(method="shap-kernel", background=str(tmp_path / "usual.npy"))
+    with pytest.raises(ModelLoadError, match=r"explain\.method shap-kernel cannot explain this model: 'gone'"):
+        serve(tmp_path, "python", explain=explain)
