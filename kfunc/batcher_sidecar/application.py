@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kfunc.batcher_sidecar import v1_rows, v2_requests
 from kfunc.batcher_sidecar.calls import Alone, Member, Merged
+from kfunc.batcher_sidecar.models import Model, name_and_version
 from kfunc.batcher_sidecar.paths import CREDENTIALS, MAX_PATH, MAX_PATHS, MetadataCall, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
 from kfunc.batcher_sidecar.queues import NEVER, Batch, Part, Ticket
@@ -50,6 +51,7 @@ class BatcherApplication:
         self._timer_at = 0.0
         self._advancing = self._again = False
         self._paths: dict[bytes, Path] = {}
+        self._models: dict[tuple[bytes, bytes], Model] = {}
         self._last: Path | None = None
         self._levels = settings.priority_levels if settings.priority_levels > 1 else 0
         self._default_level = settings.default_priority
@@ -60,7 +62,7 @@ class BatcherApplication:
             queue_length=lambda: policy.queued,
             queue_bytes=lambda: policy.queued_bytes,
             in_flight=lambda: policy.in_flight,
-            max_rows=lambda: self._last.flow.max_rows if self._last is not None else bounds.max_rows,
+            max_rows=lambda: self._last.model.flow.max_rows if self._last is not None else bounds.max_rows,
         )
 
     def handle(self, exchange: Exchange) -> None:
@@ -97,8 +99,9 @@ class BatcherApplication:
 
     def _passes(self, path: Path, exchange: Exchange) -> bool:
         """Whether a request may go unread: nothing to merge it with, and not too large for one call."""
-        flow = path.flow
-        if path.alone is not None or flow.in_flight or flow.queued or (path.padding and path.padding.mask):
+        model = path.model
+        flow = model.flow
+        if model.alone is not None or flow.in_flight or flow.queued or (path.padding and path.padding.mask):
             return False
         if flow.hold_until:
             if monotonic() < flow.hold_until:
@@ -121,14 +124,15 @@ class BatcherApplication:
         if read is None:
             return None
         # Requests are merged within one: never those of callers who show different credentials.
-        key = (read[1], *map(headers.get, self._group_headers))
+        key = (path.target, read[1], *map(headers.get, self._group_headers))
         if path.unmerged and not path.is_merged(key, monotonic()):
             return None
         return read[0], key
 
     def _collect(self, path: Path, exchange: Exchange, request: V1Request | V2Request, key: Hashable) -> None:
-        if path.alone is not None:
-            self._read_alone(path, path.alone)
+        alone = path.model.alone
+        if alone is not None:
+            self._read_alone(alone)
         now = monotonic()
         member = Member(exchange, path, request, request.rows)
         level, expires_at = self._default_level, NEVER
@@ -138,7 +142,7 @@ class BatcherApplication:
             expires_at = now + request.timeout_s
         policy = self._policy
         try:
-            member.ticket = policy.add(path.flow, key, member, request.rows, now, len(exchange.body), level, expires_at)
+            member.ticket = policy.add(path.model.flow, key, member, request.rows, now, len(exchange.body), level, expires_at)
         except Unavailable:
             self.records.rejected.add()
             raise
@@ -147,16 +151,17 @@ class BatcherApplication:
         if policy.stirred:
             self.advance()
 
-    def _read_alone(self, path: Path, alone: Alone) -> None:
+    def _read_alone(self, alone: Alone) -> None:
         """The one in flight is not the only one any more: it holds up its group, as a batch would."""
-        path.alone = None
+        path = alone.path
+        path.model.alone = None
         exchange = alone.exchange
         read = self._read(path, exchange)
         if read is not None:
             request, key = read
             member = Member(exchange, path, request, request.rows)
             sent_at = monotonic() - (perf_counter() - exchange.started_at)
-            alone.batch = self._policy.adopt(path.flow, key, member, request.rows, sent_at)
+            alone.batch = self._policy.adopt(path.model.flow, key, member, request.rows, sent_at)
 
     def _cancel(self, member: Member) -> None:
         """A client is gone."""
@@ -214,8 +219,9 @@ class BatcherApplication:
         else:
             now = monotonic()
             policy.complete(batch, now)
-            if path.tuner is not None and not retried:
-                path.tuner.answered(batch, now)
+            tuner = path.model.tuner
+            if tuner is not None and not retried:
+                tuner.answered(batch, now)
         if policy.queued:
             self.advance()
 
@@ -223,7 +229,7 @@ class BatcherApplication:
         first = batch.parts[0]
         member = first.ticket.item
         self._last = path = member.path
-        self.records.sent(batch, path.flow.max_rows, perf_counter())
+        self.records.sent(batch, path.model.flow.max_rows, perf_counter())
         if len(batch.parts) == 1 and first.rows == member.request.rows and not member.request.altered:
             Alone(self, member.exchange, path, batch)
             return
@@ -266,11 +272,14 @@ class BatcherApplication:
         """The path of an inference request; None for any other."""
         if not (target.endswith(b":predict") or (target.endswith(b"/infer") and b"/v2/models/" in target)):
             return None
-        path = Path(target, self.settings, self._policy)
+        if len(self._paths) >= MAX_PATHS:
+            self._paths = {each.target: each for each in self._paths.values() if not each.model.is_idle}
+            self._models = {name_and_version(each.target): each.model for each in self._paths.values()}
+        model = self._models.get(name := name_and_version(target)) or Model(self.settings, self._policy)
+        path = Path(target, self.settings, model)
         if len(target) > MAX_PATH:
             return path
-        if len(self._paths) >= MAX_PATHS:
-            self._paths = {each.target: each for each in self._paths.values() if not each.is_idle}
+        self._models[name] = model
         self._paths[target] = path
         if path.batched:  # without having been asked, which V2 models still are for what else they tell
             self.ask(path, headers)

@@ -127,7 +127,7 @@ class Alone(Forward):
         self._open = True
         self.batch = batch
         if batch is None:
-            path.alone = self
+            path.model.alone = self
         super().__init__(exchange, application.pool)
 
     def on_response(self, head: ResponseHead, body: bytes) -> None:
@@ -139,8 +139,9 @@ class Alone(Forward):
         """The upstream is free again."""
         if self._open:
             self._open = False
-            if self.path.alone is self:
-                self.path.alone = None
+            model = self.path.model
+            if model.alone is self:
+                model.alone = None
             self._application.completed(self.path, self.batch)
 
 

@@ -2,14 +2,12 @@
 
 import logging
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
 
+from kfunc.batcher_sidecar.models import Model
 from kfunc.batcher_sidecar.padding import Padding
-from kfunc.batcher_sidecar.policy import Policy
-from kfunc.batcher_sidecar.tuning import Tuner
 from kfunc.batcher_sidecar.whole_answer import WholeAnswer
 from kfunc.config.batcher import Batcher
 from kfunc.errors import KfuncError
@@ -17,9 +15,6 @@ from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import header_lines
 from kfunc.protocol.datatypes import DATATYPES
 from kfunc.protocol.messages import ModelMetadata
-
-if TYPE_CHECKING:
-    from kfunc.batcher_sidecar.calls import Alone, Member
 
 log = logging.getLogger("kfunc.batcher")
 
@@ -42,38 +37,34 @@ MAX_PATH = 512
 class Path:
     """A target of inference requests.
 
-    `batched`: whether requests may be merged; None: nobody knows yet; `never`: they never may. `alone` is a request that
-    was sent unread, because there was nothing to merge it with: it gets its group when a second one comes. `width` are
-    the elements that a row has at least, `binary_row` their bytes in a binary request. `fixed` are the outputs without a
-    batch dimension, `rowed` those with one. `unmerged` are the groups in whose answers merging showed, each with until
+    `batched`: whether requests may be merged; None: nobody knows yet; `never`: they never may. `width` are the elements
+    that a row has at least, `binary_row` their bytes in a binary request. `fixed` are the outputs without a batch
+    dimension, `rowed` those with one. `unmerged` are the groups in whose answers merging showed, each with until
     when it is not done and for how long; by the hash of the key, which holds credentials.
     """
 
     __slots__ = (
         "_settings",
-        "alone",
         "asked_at",
         "batched",
         "binary_row",
         "fixed",
-        "flow",
         "is_refused",
         "is_v1",
+        "model",
         "never",
         "padding",
         "rowed",
         "target",
-        "tuner",
         "unmerged",
         "width",
     )
 
-    def __init__(self, target: bytes, settings: Batcher, policy: "Policy[Member]") -> None:
+    def __init__(self, target: bytes, settings: Batcher, model: Model) -> None:
         self._settings = settings
         self.target = target
         self.is_v1 = target.endswith(b":predict")
-        self.flow = policy.flow()
-        self.alone: Alone | None = None
+        self.model = model
         self.asked_at = -METADATA_AGAIN_S  # in monotonic seconds
         self.is_refused = False  # the server lets nobody see its metadata
         self.width = self.binary_row = 1
@@ -81,20 +72,11 @@ class Path:
         self.rowed: frozenset[str] = frozenset()
         self.unmerged: dict[int | None, tuple[float, float]] = {}
         self.padding: Padding | None = None
-        self.tuner: Tuner | None = None
         # V1's instances are rows by definition, until an answer says otherwise.
         self.batched: bool | None = True if self.is_v1 or settings.merge == "always" else None
         self.never = settings.merge == "never" or len(target) > MAX_PATH
         if self.never:
             self.batched = False
-        if settings.target_p99_ms is not UNSET:
-            self.tuner = Tuner(settings.target_p99_ms / 1e3)
-            self.flow.max_rows = self.tuner.rows
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way."""
-        return self.alone is None and not self.flow.in_flight and not self.flow.queued
 
     def wants_metadata(self, now: float) -> bool:
         """Whether it is time to ask the model."""
@@ -104,8 +86,8 @@ class Path:
     def may_have_more_rows(self, body: bytes, binary: bool) -> bool:
         """Whether a request may have more rows than one call takes; it has not been read."""
         if binary:
-            return len(body) > self.flow.max_rows * self.binary_row
-        elements = self.flow.max_rows * self.width
+            return len(body) > self.model.flow.max_rows * self.binary_row
+        elements = self.model.flow.max_rows * self.width
         if len(body) <= 2 * elements:  # of an element there are at least a digit and a comma
             return False
         return body.count(b",") >= elements

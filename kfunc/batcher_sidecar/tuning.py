@@ -43,8 +43,9 @@ class Tuner:
         Its time is the one that its callers saw: where several are in flight and the upstream makes one call at a time,
         they wait for one another there, which counts.
         """
-        group = batch.group
-        group.flow.max_rows = self.observe(batch.rows, now - batch.sent_at, group.rows)
+        flow = batch.group.flow
+        waiting = sum([group.rows for group in flow.groups.values()])
+        flow.max_rows = self.observe(batch.rows, now - batch.sent_at, waiting)
 
     def observe(self, rows: int, seconds: float, waiting: int = 0) -> int:
         """Take up a call that took `seconds`, after which `waiting` rows wait; the size to use from now on."""

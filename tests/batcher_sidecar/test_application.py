@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from typing import Any
 
 import pytest
 
@@ -384,3 +385,20 @@ def test_liveness_is_the_batchers_own_and_does_not_wait_for_a_model() -> None:
         assert pod.upstream.requests == []
 
     serve(test, hang_up)
+
+
+def test_paths_of_one_model_share_its_turns_and_a_request_of_each_is_answered() -> None:
+    async def slowly(upstream: Upstream, request: Message) -> Any:
+        await asyncio.sleep(0.05)
+        return await echo(upstream, request)
+
+    async def test(pod: Pod) -> None:
+        await asyncio.gather(pod.send(V2, row(0, 0)), pod.send(V1, {"instances": [0]}))
+        answers = await asyncio.gather(
+            pod.send(V1, {"instances": [1]}), pod.send(V2, row(2, 2)), pod.send(V1, {"instances": [3]}), pod.send(V2, row(4, 4))
+        )
+        assert [answer.status for answer in answers] == [200] * 4
+        assert [answers[number].json["predictions"] for number in (0, 2)] == [[1], [3]]
+        assert [answers[number].json["outputs"][0]["data"] for number in (1, 3)] == [[2, 2], [4, 4]]
+
+    serve(test, slowly)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kfunc.batcher_sidecar.models import Model, name_and_version
 from kfunc.batcher_sidecar.paths import MAX_UNMERGED, MOST_UNMERGED_S, UNMERGED_S, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
 from kfunc.config.batcher import Batcher
@@ -10,7 +11,7 @@ from kfunc.protocol.messages import ModelMetadata, TensorSpec
 
 def path_of(datatype: str = "FP32", width: int = 4) -> Path:
     """A path of a model that takes rows of so many elements, 8 of them in a call."""
-    path = Path(b"/v2/models/m/infer", Batcher(max_batch_size=8), Policy(Bounds(max_rows=8)))
+    path = Path(b"/v2/models/m/infer", settings := Batcher(max_batch_size=8), Model(settings, Policy(Bounds(max_rows=8))))
     path.learn(ModelMetadata("m", ["1"], "test", [TensorSpec("x", datatype, [-1, width])], []))
     return path
 
@@ -62,3 +63,17 @@ def test_the_pause_doubles_each_time_that_merging_shows_again_and_is_news_once()
         now = until
     assert news == [True, *[False] * 7]
     assert path.unmerged[hash(("a",))][1] == MOST_UNMERGED_S
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        (b"/v1/models/m:predict", (b"m", b"")),
+        (b"/v2/models/m/infer?x=1", (b"m", b"")),
+        (b"/v2/models/m/versions/2/infer", (b"m", b"2")),
+        (b"/v1/models/m/versions/2:predict", (b"m", b"2")),
+        (b"/other:predict", (b"/other:predict", b"")),
+    ],
+)
+def test_a_model_is_the_same_whichever_path_names_it(target: bytes, named: tuple[bytes, bytes]) -> None:
+    assert name_and_version(target) == named
