@@ -6,7 +6,7 @@ who has the traffic.
 
 from typing import Any
 
-from kfunc.cluster.observed import name_of
+from kfunc.cluster.observed import is_observed, name_of
 from kfunc.manifests.plan import Manifest
 
 PART = ("revisionName", "percent", "tag")
@@ -25,13 +25,13 @@ def needs_names(rendered: Manifest, live: Manifest | None) -> bool:
 def is_bound(service: Manifest) -> bool:
     """Whether no part of the traffic goes to whatever revision is the latest, now and as it will be."""
     parts = [*(service["spec"].get("traffic") or []), *_in_effect(service)]
-    return bool(parts) and _is_observed(service) and not any(part.get("latestRevision") for part in parts)
+    return bool(parts) and is_observed(service) and not any(part.get("latestRevision") for part in parts)
 
 
 def is_latest_ready(service: Manifest, revision: str) -> bool:
     """Whether Knative takes this revision for the latest one that is ready."""
     latest = (service.get("status") or {}).get("latestReadyRevisionName")
-    return bool(revision_name(service) == revision == latest and _is_observed(service))
+    return bool(revision_name(service) == revision == latest and is_observed(service))
 
 
 def bound_traffic(service: Manifest) -> list[Manifest]:
@@ -88,8 +88,3 @@ def _follows_latest(service: Manifest) -> bool:
 def _in_effect(service: Manifest) -> list[Manifest]:
     found: list[Manifest] = (service.get("status") or {}).get("traffic") or []
     return found
-
-
-def _is_observed(service: Manifest) -> bool:
-    seen, wanted = (service.get("status") or {}).get("observedGeneration", 0), service["metadata"].get("generation", 0)
-    return bool(seen >= wanted)

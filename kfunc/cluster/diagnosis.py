@@ -18,6 +18,7 @@ from kfunc.cluster.observed import (
     condition,
     containers,
     events_of,
+    is_observed,
     is_ready,
     label,
     name_of,
@@ -50,7 +51,7 @@ def diagnose(observed: Observed) -> Diagnosis:
     service, revision = observed.service, target(observed)
     if service is None:
         return Diagnosis("missing", f"there is no function {observed.name} in the namespace {observed.namespace}")
-    if (service.get("status") or {}).get("observedGeneration", 0) < service["metadata"].get("generation", 0):
+    if not is_observed(service):
         return Diagnosis("accepted", "the cluster has not begun with it")
     pods = pods_of(observed, revision) if revision else []
     if _is_serving(observed, revision):

@@ -86,6 +86,13 @@ def condition(manifest: Manifest | None, name: str) -> Condition:
     return next((each for each in conditions(manifest) if each.type == name), Condition(type=name))
 
 
+def is_observed(manifest: Manifest) -> bool:
+    """Whether its controller has seen it as it is now: only then its status is about that."""
+    seen: int = (manifest.get("status") or {}).get("observedGeneration", 0)
+    wanted: int = manifest["metadata"].get("generation", 0)
+    return seen >= wanted
+
+
 def name_of(manifest: Manifest) -> str:
     name: str = manifest["metadata"]["name"]
     return name

@@ -58,9 +58,9 @@ class Redactor:
             return text
         try:
             read = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+            cleaned = self.value(read)
+        except (msgspec.DecodeError, RecursionError):
             return text
-        cleaned = self.value(read)
         return text if cleaned == read else msgspec.json.encode(cleaned).decode()
 
     def _secret(self, value: Any) -> Any:

@@ -272,8 +272,9 @@ def named(packages: Iterable[str], file: Path | None) -> set[str]:
 def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildError:
     if done.returncode == NO_PIP:
         return BuildError(f"pip is not installed beside kfunc, and it finds the packages: {sys.executable} -m ensurepip")
-    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    said = "; ".join(errors[-2:]) or (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    told = CREDENTIALS.sub(r"\1", done.stderr)
+    errors = [line.removeprefix("ERROR: ") for line in told.splitlines() if line.startswith("ERROR: ")]
+    said = "; ".join(errors[-2:]) or (told.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     missing = re.search(r"No matching distribution found for ([^\s;]+)", said)
     if missing:
         name = re.split("[<>=!~]", missing[1])[0]
@@ -282,15 +283,15 @@ def _failed(done: "subprocess.CompletedProcess[str]", needs: Needs) -> BuildErro
             " another version, say that the base's glibc is newer (inference.build.glibc), or make one"
             f" (pip wheel --no-deps -w {WHEELS} {name}) and leave it in {WHEELS}{os.sep}"
         )
-    if "DO NOT MATCH THE HASHES" in done.stderr:
-        words = re.split(r"DO NOT MATCH THE HASHES[^\n]*\n", done.stderr)[1]
+    if "DO NOT MATCH THE HASHES" in told:
+        words = re.split(r"DO NOT MATCH THE HASHES[^\n]*\n", told)[1]
         return BuildError(
             f"a wheel is another one than {REQUIREMENTS} says ({' '.join(words.split())[:MOST_WORDS]}): make the hashes anew"
             " if it is the right one (pip-compile --generate-hashes), else find out who has changed it"
         )
-    if "No space left on device" in done.stderr:
+    if "No space left on device" in told:
         return BuildError(f"{tempfile.gettempdir()} has no space for the packages: make room, or set TMPDIR to another folder")
-    if "--require-hashes" in done.stderr:
+    if "--require-hashes" in told:
         return BuildError(
             f"{REQUIREMENTS} or pip's own settings say --require-hashes, and kfunc's own packages have none: leave that out;"
             " the hashes that are there are checked all the same"

@@ -105,5 +105,9 @@ def test_a_rollouts_record_shows_no_more_than_the_service_that_it_holds() -> Non
     assert held.before[0]["spec"]["containers"][0]["env"] == [{"name": "DB_PASSWORD", "value": HIDDEN}, variables[1]]
 
 
+def test_a_text_that_is_nested_without_end_stays_a_text() -> None:
+    assert Redactor(set()).value("[" * 5000) == "[" * 5000
+
+
 def test_a_text_of_json_without_a_secret_stays_as_it_was_written() -> None:
     assert Redactor(set()).value('{ "a" : [1, "b"] }') == '{ "a" : [1, "b"] }'
