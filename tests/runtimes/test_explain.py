@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, Voti
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from skops import io as skops_io
 
 from kfunc.config.explain import Explain
@@ -180,6 +181,7 @@ def test_nothing_is_explained_where_nothing_asks_for_it(serve: Serve, tmp_path: 
         (VotingRegressor([("a", RandomForestRegressor(2)), ("b", RandomForestRegressor(2))]), {"method": "shap-tree"},
          "a VotingRegressor is not made of trees: use shap-linear"),
         (LinearRegression(), {"method": "captum"}, "explain.method captum explains models of the runtime torch"),
+        (DecisionTreeClassifier(max_depth=2), {"method": "lime", **USUAL}, "lime would explain labels: add predict_proba to"),
         (LinearRegression(), {"method": "lime", "background": "narrow.npy"},
          "explain.background has 2 columns, and the model takes 3"),
         (LinearRegression(), {"method": "lime", **USUAL, "output": "label"}, "explain.output label is no output"),
@@ -191,7 +193,8 @@ def test_an_explainer_that_cannot_explain_the_model_is_refused_at_start(
     monkeypatch.chdir(tmp_path)
     np.save("usual.npy", ROWS)
     np.save("narrow.npy", ROWS[:, :2])
-    skops_io.dump(estimator.fit(ROWS, VALUES), tmp_path / "m.skops")
+    labels = LABELS if isinstance(estimator, DecisionTreeClassifier) else VALUES
+    skops_io.dump(estimator.fit(ROWS, labels), tmp_path / "m.skops")
     with pytest.raises(ModelLoadError, match=reason):
         serve(tmp_path / "m.skops", explain=Explain(**settings), trust=True, digest=digest(tmp_path / "m.skops"))
 

@@ -12,6 +12,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.rows import Rows
 from kfunc.handlers.parts import yields
+from kfunc.handlers.tabular import PROBABILITIES
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -93,7 +94,13 @@ class AskingExplainer(Explainer):
 
     def output(self) -> str:
         """The output that is explained. Raises ModelLoadError for one that there is not."""
+        offered: tuple[str, ...] = getattr(self.handler, "offered", ())  # of tables: what the model could answer with
         there = [spec.name for spec in self.handler.outputs if spec.datatype not in ("BYTES", "BOOL")]
+        if not self.settings.output and PROBABILITIES in offered and PROBABILITIES not in there:
+            raise ModelLoadError(
+                f"explain.method {self.settings.method} would explain labels: add {PROBABILITIES} to inference.model.outputs, "
+                "or set explain.output"
+            )
         wanted = self.settings.output or next((name for name in there if "prob" in name), there[0] if there else "")
         if wanted not in there:
             known = ", ".join(there) or "none"
