@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.cluster.connection import Cluster
-from kfunc.cluster.kinds import kind_of, shown
+from kfunc.cluster.kinds import key_of, kind_of, shown
 from kfunc.cluster.observed import SERVICE_LABEL
 from kfunc.cluster.rollout_record import record_name
 from kfunc.config.labels import NAME_LABEL, own_labels
@@ -89,13 +89,13 @@ def remove_unused(
 
     Settings stay that an old revision reads, or what was there `earlier` and may come back.
     """
-    wanted = {_identity(manifest) for manifest in rendered}
+    wanted = {key_of(manifest) for manifest in rendered}
     revisions = cluster.objects("Revision", namespace, {SERVICE_LABEL: name})
     readers = msgspec.json.encode([*revisions, *earlier]).decode()
     for manifest in owned(cluster, name, namespace, gateway_namespace, RENDERED):
         own_name = manifest["metadata"]["name"]
         needed = manifest["kind"] == "ConfigMap" and (own_name == record_name(name) or f'"{own_name}"' in readers)
-        if _identity(manifest) not in wanted and not needed:
+        if key_of(manifest) not in wanted and not needed:
             yield from _delete(cluster, manifest)
 
 
@@ -115,10 +115,6 @@ def _delete(cluster: Cluster, manifest: Manifest) -> Iterator[Outcome]:
     about = manifest["metadata"]
     if cluster.delete(kind_of(manifest), about["name"], about["namespace"]):
         yield Outcome("removed", manifest)
-
-
-def _identity(manifest: Manifest) -> tuple[str, str, str]:
-    return kind_of(manifest), manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
 def wait_gone(

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from kfunc.manifests.plan import Manifest
 
+Key = tuple[str, str, str]
+"""Kind, namespace and name of an object."""
+
 
 class Kind(Struct, frozen=True):
     """One kind: where it is in the API, and what a cluster lacks that has no such path."""
@@ -80,6 +83,12 @@ def kind_of(manifest: Manifest) -> str:
     if KINDS[name].api_version != manifest["apiVersion"]:
         raise KeyError(f"{manifest['apiVersion']} {name}")
     return name
+
+
+def key_of(manifest: Manifest) -> Key:
+    """What an object is called by: the name in KINDS, its namespace and its own name."""
+    about = manifest["metadata"]
+    return kind_of(manifest), str(about["namespace"]), str(about["name"])
 
 
 def path(kind: str, namespace: str = "", name: str = "", *more: str, query: Mapping[str, object] | None = None) -> str:

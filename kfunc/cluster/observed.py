@@ -74,6 +74,11 @@ class Condition(Struct, frozen=True):
     message: str = ""
     type: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it says of its status."""
+        return self.message or self.reason
+
 
 def conditions(manifest: Manifest | None) -> list[Condition]:
     """All of them, in the order in which the object has them."""

@@ -45,9 +45,10 @@ def read_split(observed: Observed, virtual_service: Manifest | None) -> Split | 
         return None
     tagged = {share.get("tag"): str(share.get("revisionName", "")) for share in routed(observed)}
     host = outside_host(observed.name, observed.namespace, virtual_service) or str((spec.get("hosts") or [""])[0])
-    return Split(host, [Way(tag := _tag(way), tagged.get(tag, ""), int(way.get("weight") or 0)) for way in ways])
+    return Split(host, [Way(tag := tag_of(way), tagged.get(tag, ""), int(way.get("weight") or 0)) for way in ways])
 
 
-def _tag(way: Manifest) -> str:
+def tag_of(way: Manifest) -> str:
+    """The tag that a destination says it is of; without Knative the subset has its name."""
     told = ((way.get("headers") or {}).get("response") or {}).get("set") or {}
     return str(told.get(VARIANT_HEADER) or (way.get("destination") or {}).get("subset", ""))

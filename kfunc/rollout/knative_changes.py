@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from kfunc.cluster.binding import holds, is_bound, with_template_kept
+from kfunc.cluster.kinds import Key, key_of
+from kfunc.cluster.observed import condition, is_observed
 from kfunc.cluster.split import live_name
 from kfunc.manifests.plan import Manifest
 from kfunc.rollout.layout import layout, takes_over
@@ -14,12 +16,9 @@ from kfunc.rollout.objects import (
     Change,
     Delete,
     Difference,
-    Key,
+    applied,
     by_key,
-    condition,
-    is_observed,
     is_split,
-    key_of,
     stated,
     with_version,
     with_weights,
@@ -151,11 +150,11 @@ def _parts(traffic: list[Manifest]) -> list[tuple[str, bool, int, str]]:
 
 def route_waiting(live: Manifest, traffic: list[Manifest]) -> str:
     """Why the traffic is not in effect yet; empty where it is."""
-    status, message = condition(live, "RoutesReady")
+    ready = condition(live, "RoutesReady")
     if not is_observed(live):
         return "Knative has not seen the Service's change yet"
-    if status != "True" or _parts(live["status"].get("traffic", [])) != _parts(traffic):
-        return message or "Knative sets up the routes"
+    if ready.status != "True" or _parts(live["status"].get("traffic", [])) != _parts(traffic):
+        return ready.words or "Knative sets up the routes"
     return ""
 
 
@@ -201,13 +200,13 @@ def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) ->
         for key, manifest in split.items():
             if key == main:
                 manifest = with_weights(manifest, wanted.weights, matches=not wanted.winner)
-            yield from _applied(key, manifest, live)
+            yield from applied(manifest, live.others.get(key))
         return
     if not wanted.winner:
         return  # before the split nothing is touched
     final = final_traffic(record)
     for key, manifest in sorted(final.items(), key=lambda item: item[0] != main_key(rollout)):
-        yield from _applied(key, manifest, live)
+        yield from applied(manifest, live.others.get(key))
     if not wanted.tagged:
         yield from (Delete(key) for key in left_over(record) if key not in final and key in live.others)
 
@@ -230,10 +229,3 @@ def final_traffic(record: Record) -> dict[Key, Manifest]:
     winner = rollout.share(rollout.winner) or rollout.stable
     chosen = _final(rollout, winner.revision, record.objects)
     return {key: manifest for key, manifest in by_key(chosen).items() if key[0] != "KnativeService"}
-
-
-def _applied(key: Key, manifest: Manifest, live: Live) -> Iterator[Change]:
-    there = live.others.get(key)
-    said = {name: value for name, value in manifest.items() if name not in ("apiVersion", "kind", "metadata")}
-    if there is None or not holds(said, there):
-        yield Apply(with_version(manifest, there))

@@ -1,15 +1,18 @@
 """Manifests as a rollout reads and edits them: what an object says beside its status, whether it is as wanted. Pure."""
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
+from kfunc.cluster.binding import holds
+from kfunc.cluster.kinds import Key, key_of
+from kfunc.cluster.split import tag_of
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.virtual_service import VARIANT_HEADER
 
 SPLIT_ROUTE, PLAIN_ROUTE = "split", "all"
 OF_OTHERS = ("serving.knative.dev/", "kubectl.kubernetes.io/", "deployment.kubernetes.io/", "client.knative.dev/")
 """Prefixes of annotations that their own programs write."""
-Key = tuple[str, str, str]
-"""Kind, namespace and name of an object."""
 
 
 class Apply(Struct, frozen=True):
@@ -47,13 +50,6 @@ class Difference(Struct, frozen=True):
         return not self.changes and not self.waiting
 
 
-def key_of(manifest: Manifest) -> Key:
-    """Kind, Knative's Service told apart, namespace and name."""
-    own = manifest["kind"] == "Service" and str(manifest["apiVersion"]).startswith("serving.knative.dev/")
-    about = manifest["metadata"]
-    return ("KnativeService" if own else str(manifest["kind"])), str(about["namespace"]), str(about["name"])
-
-
 def by_key(manifests: list[Manifest]) -> dict[Key, Manifest]:
     """Objects by what they are."""
     return {key_of(manifest): manifest for manifest in manifests}
@@ -77,6 +73,13 @@ def own_annotations(annotations: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in annotations.items() if not name.startswith(OF_OTHERS)}
 
 
+def applied(manifest: Manifest, live: Manifest | None) -> Iterator[Change]:
+    """The change that makes an object so; none where it says all of it."""
+    said = {name: value for name, value in manifest.items() if name not in ("apiVersion", "kind", "metadata")}
+    if live is None or not holds(said, live):
+        yield Apply(with_version(manifest, live))
+
+
 def with_version(manifest: Manifest, live: Manifest | None) -> Manifest:
     """The manifest, to be refused where the object is not `live` any more."""
     if live is None:
@@ -89,7 +92,7 @@ def with_weights(virtual_service: Manifest, weights: dict[str, int], *, matches:
     routes = []
     for route in virtual_service["spec"]["http"]:
         if route["name"] == SPLIT_ROUTE:
-            shares = [part | {"weight": weights[_tag(part)]} for part in route["route"]]
+            shares = [part | {"weight": weights[tag_of(part)]} for part in route["route"]]
             routes.append(route | {"route": shares})
         elif matches or not route.get("match"):
             routes.append(route)
@@ -127,7 +130,7 @@ def split_tags(virtual_service: Manifest | None) -> list[str]:
     if virtual_service is None or not is_split(virtual_service):
         return []
     parts = [part for route in virtual_service["spec"]["http"] for part in route["route"]]
-    return list(dict.fromkeys(filter(None, map(_tag, parts))))
+    return list(dict.fromkeys(filter(None, map(tag_of, parts))))
 
 
 def unsplit(virtual_service: Manifest, function: str, tag: str) -> Manifest:
@@ -135,7 +138,7 @@ def unsplit(virtual_service: Manifest, function: str, tag: str) -> Manifest:
     if not is_split(virtual_service):
         return virtual_service
     route = next(route for route in virtual_service["spec"]["http"] if route.get("name") == SPLIT_ROUTE)
-    part = next((part for part in route["route"] if _tag(part) == tag), route["route"][0])
+    part = next((part for part in route["route"] if tag_of(part) == tag), route["route"][0])
     target: Manifest = {"destination": part["destination"]}
     if "request" in (part.get("headers") or {}):
         host = f"{function}.{virtual_service['metadata']['namespace']}.svc.cluster.local"
@@ -149,21 +152,3 @@ def for_revision(rule: Manifest, revision: str) -> Manifest:
     about = rule["metadata"] | {"name": revision}
     host = f"{revision}.{about['namespace']}.svc.cluster.local"
     return rule | {"metadata": about, "spec": rule["spec"] | {"host": host}}
-
-
-def _tag(destination: Manifest) -> str:
-    told = ((destination.get("headers") or {}).get("response") or {}).get("set") or {}
-    return str(told.get(VARIANT_HEADER, ""))
-
-
-def condition(live: Manifest, kind: str) -> tuple[str, str]:
-    """Status and message of a condition; ("Unknown", "") where there is none."""
-    for found in live.get("status", {}).get("conditions", []):
-        if found["type"] == kind:
-            return str(found["status"]), str(found.get("message") or found.get("reason") or "")
-    return "Unknown", ""
-
-
-def is_observed(live: Manifest) -> bool:
-    """Whether the status is of the present spec."""
-    return bool(live.get("status", {}).get("observedGeneration") == live["metadata"].get("generation"))

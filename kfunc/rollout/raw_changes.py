@@ -8,25 +8,14 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from kfunc.cluster.binding import holds
+from kfunc.cluster.kinds import Key
+from kfunc.cluster.observed import condition, is_observed
 from kfunc.config.labels import INSTANCE_LABEL
 from kfunc.manifests.plan import Manifest
 from kfunc.manifests.split import CANDIDATE
 from kfunc.rollout.knative_changes import main_key
 from kfunc.rollout.layout import layout, takes_over
-from kfunc.rollout.objects import (
-    Apply,
-    Change,
-    Delete,
-    Difference,
-    Key,
-    by_key,
-    condition,
-    is_observed,
-    is_split,
-    with_version,
-    with_weights,
-)
+from kfunc.rollout.objects import Change, Delete, Difference, applied, by_key, is_split, with_weights
 from kfunc.rollout.raw_sizes import FLOORS, available, floor, free, sized
 from kfunc.rollout.record import Record
 from kfunc.rollout.state import Layout, Rollout, Share
@@ -57,7 +46,7 @@ def difference(record: Record, live: RawLive) -> Difference:
     final = sized(stated_so, rollout.function, _other(record, live), live.objects) if wanted.tagged else stated_so
     main = main_key(rollout)
     if not wanted.tagged and is_split(live.objects.get(main)) and main in final:
-        return Difference(list(_applied(main, final[main], live)))  # pods stay as long as requests are sent to them
+        return Difference(list(applied(final[main], live.objects.get(main))))  # pods stay as long as requests are sent to them
     if wanted.plain == wanted.winner:
         running = {key: manifest for key, manifest in final.items() if key[0] in ("Deployment", *FLOORS)}
         changes += _missing(running, live)
@@ -76,7 +65,7 @@ def _split(record: Record, live: RawLive, wanted: Layout) -> Iterator[Change]:
     main = main_key(record.rollout)
     for key, manifest in by_key(record.objects.split).items():
         edited = with_weights(manifest, wanted.weights, matches=not wanted.winner) if key == main else manifest
-        yield from _applied(key, edited, live)
+        yield from applied(edited, live.objects.get(key))
 
 
 def _beside(record: Record, live: RawLive) -> dict[Key, Manifest]:
@@ -107,7 +96,7 @@ def _other(record: Record, live: RawLive) -> int:
 
 def _missing(wanted: dict[Key, Manifest], live: RawLive) -> Iterator[Change]:
     for key, manifest in wanted.items():
-        yield from _applied(key, manifest, live)
+        yield from applied(manifest, live.objects.get(key))
 
 
 def _too_few(wanted: dict[Key, Manifest], live: RawLive, name: str) -> str:
@@ -122,20 +111,13 @@ def _waits(rollout: Rollout, share: Share) -> bool:
     return takes_over(rollout, share) and rollout.phase in ("warming", "running")
 
 
-def _applied(key: Key, manifest: Manifest, live: RawLive) -> Iterator[Change]:
-    there = live.objects.get(key)
-    said = {name: value for name, value in manifest.items() if name not in ("apiVersion", "kind", "metadata")}
-    if there is None or not holds(said, there):
-        yield Apply(with_version(manifest, there))
-
-
 def _rolling_out(deployments: list[Manifest]) -> str:
     """Why Deployments do not run their present template alone yet; empty where they do."""
     for live in deployments:
         status, wanted = live.get("status", {}), live["spec"].get("replicas", 1)
         counts = [status.get(name, 0) for name in ("updatedReplicas", "replicas", "availableReplicas")]
         if not is_observed(live) or counts != [wanted] * 3:
-            return condition(live, "Progressing")[1] or f"the Deployment {live['metadata']['name']} is being replaced"
+            return condition(live, "Progressing").words or f"the Deployment {live['metadata']['name']} is being replaced"
     return ""
 
 

@@ -1,7 +1,7 @@
 """How many pods a Deployment has at least: a number of its own, or its autoscaler's, raised while it takes over. Pure."""
 
+from kfunc.cluster.kinds import Key
 from kfunc.manifests.plan import Manifest
-from kfunc.rollout.objects import Key
 
 FLOORS = {
     "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas", 1),

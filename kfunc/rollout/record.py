@@ -86,5 +86,5 @@ def from_config_map(manifest: Manifest) -> Record:
     except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise KfuncError(
             f"the ConfigMap {name} is not a rollout's ({error}): kubectl delete configmap {name}, then kfunc rollout abort "
-            f"{name.removesuffix('-rollout')} gives everything to the revision with the plain address"
+            f"{name.removesuffix(record_name(''))} gives everything to the revision with the plain address"
         ) from None

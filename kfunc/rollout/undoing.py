@@ -6,6 +6,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.kinds import key_of
 from kfunc.cluster.observed import SERVICE_LABEL, Observed
 from kfunc.cluster.revisions import undo_target
 from kfunc.cluster.split import live_name
@@ -14,7 +15,7 @@ from kfunc.manifests.split import CANDIDATE, STABLE
 from kfunc.rollout.asking import ask
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.knative_changes import MIN_SCALE
-from kfunc.rollout.objects import by_key, for_revision, key_of, own_annotations, split_of, stated
+from kfunc.rollout.objects import by_key, for_revision, own_annotations, split_of, stated
 from kfunc.rollout.raw_changes import as_candidate
 from kfunc.rollout.record import Objects, Record, to_config_map
 from kfunc.rollout.state import Rollout, Settings, Share, noted

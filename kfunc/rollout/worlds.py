@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.faults import CONFLICT
-from kfunc.cluster.observed import REVISION_LABEL, SERVICE_LABEL, Observed, name_of
+from kfunc.cluster.kinds import Key
+from kfunc.cluster.observed import REVISION_LABEL, SERVICE_LABEL, Observed, condition, name_of
 from kfunc.config.labels import INSTANCE_LABEL, NAME_LABEL
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
@@ -13,7 +14,7 @@ from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.hindrances import Hindrances
 from kfunc.rollout.load import Place, Sender
 from kfunc.rollout.measuring import Prometheus, scrape
-from kfunc.rollout.objects import Annotate, Apply, Change, Delete, Difference, Key, by_key, condition
+from kfunc.rollout.objects import Annotate, Apply, Change, Delete, Difference, by_key
 from kfunc.rollout.pods import read_pod, ready_at, request_port
 from kfunc.rollout.prometheus import Unanswered
 from kfunc.rollout.record import Record
@@ -145,7 +146,7 @@ class KnativeWorld(ClusterWorld):
     def _is_ready(self, rollout: Rollout, revision: str) -> bool:
         live = self._live.revisions.get(revision)
         enough = self._live.ready_pods.get(revision, 0) >= rollout.settings.warm
-        return live is not None and condition(live, "Ready")[0] == "True" and enough
+        return live is not None and condition(live, "Ready").status == "True" and enough
 
     def arrange(self, record: Record) -> None:
         """Change what differs. Raises ClusterError."""

@@ -4,9 +4,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kfunc.cluster.kinds import Key
 from kfunc.rollout.knative_changes import MAX_SCALE, MIN_SCALE, Live, difference, left_over, service_traffic
 from kfunc.rollout.layout import layout
-from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, Key, by_key, split_of, with_weights
+from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, by_key, split_of, with_weights
 from kfunc.rollout.record import Objects, Record, from_config_map, to_config_map
 from kfunc.rollout.state import Rollout
 from tests.rollout.worlds import rollout
@@ -177,7 +178,8 @@ def test_tags_stay_as_long_as_requests_are_sent_to_their_hosts() -> None:
 
 
 def test_what_a_promotion_had_brought_goes_when_it_is_taken_back() -> None:
-    rule = SINGLE | {"kind": "AuthorizationPolicy", "metadata": {"name": "iris", "namespace": "default"}}
+    about = {"name": "iris", "namespace": "default"}
+    rule = SINGLE | {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": about}
     key: Key = ("AuthorizationPolicy", "default", "iris")
     objects = replace(OBJECTS, promoted=[*OBJECTS.promoted, rule])
     ended = rollout(phase="rolling-back", winner="stable", stage="clean", is_split=True)

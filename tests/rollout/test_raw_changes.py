@@ -4,8 +4,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kfunc.cluster.kinds import key_of
 from kfunc.manifests.plan import Manifest
-from kfunc.rollout.objects import Apply, Delete, Difference, by_key, key_of, split_of, stated, with_weights
+from kfunc.rollout.objects import Apply, Delete, Difference, by_key, split_of, stated, with_weights
 from kfunc.rollout.raw_changes import RawLive, as_candidate, difference
 from kfunc.rollout.record import Objects, Record
 from kfunc.rollout.state import Rollout, Share

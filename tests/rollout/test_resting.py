@@ -1,16 +1,19 @@
 """What rests until somebody says something, and what is stuck: neither a bad look nor a long time takes it back."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
+from kfunc.cluster.connection import Cluster
+from kfunc.config.analysis import Load
 from kfunc.rollout.commands import promoted
 from kfunc.rollout.deciding import decide, taken_up
 from kfunc.rollout.driver import Drive, Stuck
 from kfunc.rollout.record import Record
 from kfunc.rollout.state import Decision, Pod, Rollout, Seen, Window
 from kfunc.rollout.statistics import Sample
+from kfunc.rollout.worlds import world_of
 from tests.rollout.worlds import FakeStore, FakeWorld, Health, record, rollout
 
 DAY_S = 86_400.0
@@ -59,6 +62,12 @@ def test_what_nobody_can_judge_for_the_longest_time_of_a_step_is_taken_back() ->
     good = looked(resting("blue-green"), GOOD, 1100.0, 7200).rollout
     ended = looked(good, UNREAD, 8400.0, 1900).rollout
     assert (ended.phase, "not passed within 1800 s" in ended.reason) == ("rolling-back", True)
+
+
+@pytest.mark.parametrize("phase", ["warming", "rolling-back"])
+def test_a_log_that_only_another_machine_has_keeps_nobody_from_driving(phase: Any) -> None:
+    one = rollout(phase=phase, winner="stable", load=Load(source="there is no such file"))
+    world_of(cast(Cluster, None), one).close()
 
 
 def test_a_switch_by_itself_does_not_wait_for_pods_for_ever() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from kfunc.cluster.kinds import key_of
 from kfunc.rollout.commands import RolloutRefused, aborted, promoted
 from kfunc.rollout.deciding import decide
 from kfunc.rollout.knative_changes import MIN_SCALE, Live, difference
-from kfunc.rollout.objects import Annotate, Change, Delete, key_of
+from kfunc.rollout.objects import Annotate, Change, Delete
 from kfunc.rollout.record import Objects, Record
 from kfunc.rollout.state import Pod, Rollout, Seen, Share
 from tests.rollout.test_knative_changes import LATEST, MAIN, OBJECTS, SINGLE, SPLIT, revision, service, with_versions
