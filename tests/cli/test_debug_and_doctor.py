@@ -18,11 +18,13 @@ from kfunc.cli.sink_causes import sink_causes
 from kfunc.config.load import load_function
 from kfunc.handlers.accelerators.survey import Survey
 from kfunc.images.transport import lost
+from kfunc.rollout.record import Objects, Record, to_config_map
 from tests.cli.conftest import FUNC_YAML, Command
 from tests.cluster.api_server import ApiServer
 from tests.cluster.conftest import api as api
 from tests.cluster.controllers import make_ready, pod
 from tests.images.registries import Fault, Front
+from tests.rollout.worlds import rollout
 
 pytestmark = pytest.mark.integration
 WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: 127.0.0.1:9/iris:1")
@@ -52,6 +54,9 @@ def bundle(kfunc: Command, folder: Path, api: ApiServer, tmp_path: Path) -> dict
     api.objects.put(pod("iris-2", revision, handler={"terminated": {"exitCode": 1, "reason": "Error"}}))
     api.objects.logs["iris-2/handler"] = "login failed for open sesame\n"
     api.objects.answers["iris-1:9097/metrics"] = (200, b"kfunc_requests_total 1\n")
+    service = running | {"spec": {"containers": [{"name": "handler", "env": [{"name": "DB_PASSWORD", "value": "hunter2"}]}]}}
+    kept = Record(rollout(phase="promoted"), Objects(before=[service], promoted=[service]))
+    api.objects.put(to_config_map(kept))
     result = kfunc("debug", "iris", "--file", tmp_path / "iris.tar")
     assert (result.status, result.err) == (0, "")
     with tarfile.open(tmp_path / "iris.tar") as archive:
@@ -91,7 +96,8 @@ def test_only_its_owner_reads_a_bundle_and_an_earlier_one_is_not_overwritten_una
 
 
 def test_no_secret_is_in_a_bundle(bundle: dict[str, str]) -> None:
-    assert [name for name, text in bundle.items() if "open sesame" in text] == []
+    assert [name for name, text in bundle.items() if "open sesame" in text or "hunter2" in text] == []
+    assert "DB_PASSWORD" in bundle["manifests/configmap-iris-rollout.yaml"]
     assert [name for name in bundle if "secret" in name] == []
 
 
