@@ -15,6 +15,7 @@ from kfunc.config.locations import claim, file_path
 from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
 from kfunc.config.model_addresses import KINDS, AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
+from kfunc.config.residency import shape_fits
 from kfunc.config.suggest import for_choice
 
 URI = ("inference", "model", "uri")
@@ -153,12 +154,8 @@ def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
             if declared and wanted is None:
                 suggestion = for_choice(name, tuple(declared)) or f"the inputs are {', '.join(declared)}"
                 yield Finding(where, "model.signature has no such input", suggestion, at_key=True)
-            elif wanted is not None and not _fits(shape, wanted):
+            elif wanted is not None and not shape_fits(shape, wanted):
                 yield Finding(where, f"expected the shape of model.signature, {wanted} (-1: any size), found {shape}")
-
-
-def _fits(shape: list[int], wanted: list[int]) -> bool:
-    return len(shape) == len(wanted) and all(size in (-1, own) for own, size in zip(shape, wanted, strict=True))
 
 
 def pictures_are_whole(function: Function) -> Iterator[Finding]:

@@ -41,6 +41,11 @@ class Warmup(Block, frozen=True):
         return self.requests or bool(self.file)
 
 
+def shape_fits(shape: list[int], wanted: list[int]) -> bool:
+    """Whether a warm-up's shape is one of an input's; there -1 is any size."""
+    return len(shape) == len(wanted) and all(size in (-1, own) for own, size in zip(shape, wanted, strict=True))
+
+
 class Residency(Block, frozen=True):
     """Models are loaded when they are first asked for, and leave when memory is short; present: on, absent: all models stay."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kfunc.config.residency import Warmup
+from kfunc.config.residency import Warmup, shape_fits
 from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError
 from kfunc.protocol import v1, v2
 from kfunc.protocol.contract import Model
@@ -52,7 +52,7 @@ def check_shapes(model: Model, shapes: dict[str, list[int]]) -> None:
         wanted = [list(spec.shape) for spec in inputs if spec.name == name]
         if not wanted:
             raise _unknown(name, list(dict.fromkeys(spec.name for spec in inputs)))
-        if not any(_fits(shape, each) for each in wanted):
+        if not any(shape_fits(shape, each) for each in wanted):
             takes = " or ".join(map(str, wanted))
             raise ModelLoadError(
                 f"model.warmup.shapes says {shape} of the input {name!r}, and the model takes {takes} (-1: any size)"
@@ -65,10 +65,6 @@ def _unknown(name: str, known: list[str]) -> ModelLoadError:
     near = get_close_matches(name, known, n=1)
     meant = f": did you mean {near[0]!r}?" if near else ""
     return ModelLoadError(f"model.warmup.shapes names {name!r}{meant}; the model's inputs are {', '.join(known)}")
-
-
-def _fits(given: list[int], wanted: list[int]) -> bool:
-    return len(given) == len(wanted) and all(size in (-1, own) for own, size in zip(given, wanted, strict=True))
 
 
 def _read(file: str) -> bytes:

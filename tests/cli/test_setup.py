@@ -8,7 +8,7 @@ import pytest
 from kfunc.cli.changes import Changes, Watched
 from kfunc.cli.child import Program
 from kfunc.cli.console import Console
-from kfunc.cli.setup import Asked, Reload, Setup
+from kfunc.cli.setup import Asked, Reload, Setup, introduction
 
 FUNC_YAML = """\
 specVersion: 0.36.0
@@ -82,3 +82,21 @@ def test_a_folder_with_too_many_files_is_said(
     monkeypatch.setattr(Changes.__init__, "__defaults__", (1,))
     Reload(setup, list[Program], Console())
     assert "changes of the rest are not seen" in capsys.readouterr().err
+
+
+def test_the_first_lines_say_what_runs_each_model_and_why(folder: Path, write: Write) -> None:
+    folder.mkdir()
+    (folder / "b.onnx").touch()
+    setup = write(folder, "./handler.py", "models: [{name: b, uri: ./b.onnx}, {name: c, uri: 's3://bucket/c'}]")
+    assert introduction(setup.function, setup.config) == [
+        "iris: ./handler.py with python (the name ends in .py), REST v1, v2 and gRPC",
+        "model b: ./b.onnx with onnx (the name ends in .onnx)",
+        "model c: s3://bucket/c with auto (the handler's log says which runtime, and why, when it has the files)",
+    ]
+
+
+def test_of_many_models_the_first_lines_name_some(folder: Path, write: Write) -> None:
+    names = [f"m{number}" for number in range(22)]
+    setup = write(folder, "./handler.py", f"models: [{', '.join(f'{{name: {name}, uri: ./handler.py}}' for name in names)}]")
+    told = introduction(setup.function, setup.config)
+    assert (len(told), told[-1]) == (22, "and 2 more models")

@@ -183,3 +183,30 @@ def test_of_a_place_elsewhere_that_may_hold_any_models_no_name_is_wrong(kfunc: C
     more = "  models: [{name: all, uri: 's3://models/all'}]\n  residency: {pinned: [nobody]}\n"
     (folder / "func.yaml").write_text(FUNC_YAML + more)
     assert kfunc("validate", folder).status == 0
+
+
+IRIS = Path(__file__).parents[2] / "examples/iris/model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message", "suggestion"),
+    [
+        ("{inputs: [1, 4]}", "the model has no such input", 'did you mean "input"?'),
+        ("{input: [1, 5]}", "expected the shape of the model's input, [-1, 4] (-1: any size), found [1, 5]", ""),
+        ("{input: [4]}", "expected the shape of the model's input, [-1, 4] (-1: any size), found [4]", ""),
+        ("{input: [3, 4]}", "", ""),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_shapes_of_a_warm_up_are_those_of_the_onnx_file(
+    kfunc: Command, folder: Path, shapes: str, message: str, suggestion: str, listed: bool
+) -> None:
+    (folder / "m.onnx").write_bytes(IRIS.read_bytes())
+    model = f"uri: ./m.onnx, warmup: {{shapes: {shapes}}}"
+    more = f"  models: [{{name: wine, {model}}}]\n" if listed else ""
+    (folder / "func.yaml").write_text((FUNC_YAML if listed else FUNC_YAML.replace("uri: ./model.onnx", model)) + more)
+    result = json.loads(kfunc("validate", folder, "--output", "json").out)
+    name = shapes.strip("{").partition(":")[0]
+    path = f"inference.{'models[0]' if listed else 'model'}.warmup.shapes.{name}"
+    told = [(each["line"], each["path"], each["message"], each["suggestion"]) for each in result["problems"]]
+    assert told == ([(8 if listed else 6, path, message, suggestion)] if message else [])

@@ -21,7 +21,9 @@ from kfunc.config.inference import Limits, Runtime
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Warmup
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.demand import PROCESSOR_ONLY
 from kfunc.handlers.accelerators.facts import Facts, Gpu
+from kfunc.handlers.contract import Handler
 from kfunc.handlers.encoding import encode_v1, encode_v2
 from kfunc.handlers.layout import detect
 from kfunc.handlers.loaded import LoadedModel
@@ -666,3 +668,14 @@ def test_a_handler_whose_load_raises_is_told_with_its_line(
     with pytest.raises(ModelLoadError, match=r"handler\.py:3: ValueError: no weights$") as caught:
         create("python").load(tmp_path / "handler.py" if whole else Path("handler.py"))
     assert caught.value.message.startswith(str(tmp_path)) is whole
+
+
+@pytest.mark.parametrize("runtime", PROCESSOR_ONLY)
+def test_a_runtime_of_the_processor_alone_says_that_and_why(
+    configured: Configured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: str
+) -> None:
+    (tmp_path / "m").touch()
+    monkeypatch.setattr("kfunc.handlers.opening.create", lambda runtime: Handler())
+    config = configured(str(tmp_path / "m"), runtime)
+    told = LoadedModel(config, load_handler(config)).metadata.parameters
+    assert told == {"accelerator": "cpu", "accelerator_reason": f"{runtime} computes on the CPU"}

@@ -291,3 +291,38 @@ def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, 
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
     assert browser.complaints() == []
     assert {each for each in browser.requested() if not each.startswith((url, "blob:"))} == set()
+
+
+SIZES = """
+import struct
+import numpy as np
+from kfunc import Handler, TensorSpec
+
+
+class Sizes(Handler):
+    takes_images = True
+    inputs = [TensorSpec("image", "BYTES", [-1])]
+    outputs = [TensorSpec("size", "INT64", [-1, 2])]
+
+    def predict(self, inputs):
+        return {"size": np.array([struct.unpack(">II", each[16:24]) for each in inputs["image"]])}
+"""
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program("chromium")
+    state = tmp_path_factory.mktemp("sizes")
+    (make_zoo(state / "function") / "handler.py").write_text(SIZES)
+    with running(state / "function", state) as base:
+        yield base
+
+
+def test_a_model_of_pictures_gets_the_chosen_file_or_one_that_is_made(browser: Browser, sizes: str, tmp_path: Path) -> None:
+    ready(browser, sizes)
+    send(browser)
+    assert values(browser)["size"] == ["224", "224"]
+    browser.choose_file("input[accept='image/*']", png(tmp_path / "colour.png", 255, 0, 51, side=40))
+    browser.wait_for("!document.querySelector('img.preview').hidden")
+    send(browser)
+    assert values(browser)["size"] == ["40", "40"]
