@@ -17,11 +17,10 @@ from kfunc.handlers.management import index
 from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import POSTED, V1_ACTIONS, V2_ACTIONS, Action, resolve
-from kfunc.handlers.slots import Slot
+from kfunc.handlers.slots import Served, Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import JSON
 from kfunc.protocol import v2
-from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import InferRequest, InferResponse
 from kfunc.telemetry.requests import RequestRecorder
 
@@ -73,7 +72,7 @@ class Application:
             Action.INVOCATIONS: infer,
         }
 
-    def serve(self, model: Model) -> None:
+    def serve(self, model: Served) -> None:
         """From now on `model` answers as the default one."""
         self.start()
         self.repository.serve(model)
@@ -174,8 +173,8 @@ class Application:
         self._respond(exchange, {"models": self.repository.names})
 
     def _model_metadata(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        model: Any = endpoint.slot.model
-        if hasattr(model, "coming") and (coming := model.coming()) is not None:
+        model = endpoint.slot.model
+        if model is not None and (coming := model.coming()) is not None:
             self._inference.spawn(exchange, self._metadata_later(exchange, endpoint, coming))
             return
         self._respond(exchange, v2.metadata_document(self.repository.metadata(endpoint.slot)))

@@ -40,7 +40,7 @@ from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.handlers.inference import Endpoint, Inference
-    from kfunc.handlers.slots import Slot
+    from kfunc.handlers.slots import Loaded, Slot
 
 log = logging.getLogger("kfunc.handlers")
 
@@ -102,10 +102,18 @@ class Events:
     def _ask(self, exchange: Exchange, endpoint: "Endpoint", call: Call) -> Answer | Awaitable[Answer]:
         slot, inference = endpoint.slot, self._inference
         if call.other_type:
+            coming = slot.taken().coming()
+            if coming is not None:
+                return self._ask_later(exchange, endpoint, call, coming)
             request = raw_request(call, slot.taken().metadata.inputs, slot.name, slot.version)
         else:
             request = inference.decode(endpoint, call.event.data, call.json_length)
         return inference.ask(exchange, endpoint, request)
+
+    async def _ask_later(self, exchange: Exchange, endpoint: "Endpoint", call: Call, coming: Awaitable["Loaded"]) -> Answer:
+        await coming
+        answer = self._ask(exchange, endpoint, call)
+        return answer if isinstance(answer, tuple) else await answer
 
     async def _reply_later(
         self, exchange: Exchange, endpoint: "Endpoint", form: Form, call: Call, answer: Awaitable[Answer]

@@ -15,10 +15,10 @@ from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
 from kfunc.handlers.in_flight import InFlight
 from kfunc.handlers.pictures import picture_bytes
-from kfunc.handlers.slots import Loaded
+from kfunc.handlers.slots import InMemory, Loaded
 from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
 from kfunc.protocol import v1
-from kfunc.protocol.contract import Context, Model
+from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 
@@ -30,13 +30,12 @@ LABEL, SCORE = "label", "score"
 COLOURS = (1, 3)
 
 
-class ImageModel:
+class ImageModel(InMemory):
     """Pictures in, what the model answers, or labels with their scores, out. Other inputs pass to the model as they are."""
 
     takes_images = True
-    yields = False
 
-    def __init__(self, model: Loaded, config: PodConfig, settings: Images, find: Callable[[str], Model]) -> None:
+    def __init__(self, model: Loaded, config: PodConfig, settings: Images, find: Callable[[str], Awaitable[Loaded]]) -> None:
         try:
             from kfunc.handlers import pixels
         except ImportError:
@@ -135,7 +134,7 @@ class ImageModel:
     ) -> InferResponse:
         with self._in_flight:
             images = await asyncio.get_running_loop().run_in_executor(None, self._open, pictures)
-            chosen = self._chosen(images)
+            chosen = await self._chosen(images)
             if chosen is self:
                 return await self._answer_opened(request, images, context, explained)
             return await chosen.answer_opened(request, images, context, explained)
@@ -160,12 +159,12 @@ class ImageModel:
     def _decode(self, images: list[Any]) -> "np.ndarray[Any, Any]":
         return np.stack([self._pixels.to_array(each, at, self._settings, self._target) for at, each in enumerate(images)])
 
-    def _chosen(self, images: list[Any]) -> "ImageModel":
+    async def _chosen(self, images: list[Any]) -> "ImageModel":
         """The model for pictures of this size, by the rule of func.yaml."""
         longest = max((max(each.size) for each in images), default=0)
         for choice in self._settings.choose:
             if longest <= choice.max_side:
-                other = self._find(choice.model)
+                other = await self._find(choice.model)
                 return other if isinstance(other, ImageModel) else self
         return self
 

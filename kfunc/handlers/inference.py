@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from kfunc.handlers.forms import OCTETS, PICTURE, Form, form_of
-from kfunc.handlers.slots import Slot
+from kfunc.handlers.slots import Loaded, Slot
 from kfunc.http.exchange import Exchange
 from kfunc.http.tasks import AnswerTasks
 from kfunc.http.wire import JSON, Headers
@@ -199,6 +199,10 @@ class Inference:
             self._events.answer(exchange, endpoint, form, body)
             return
         if form.kind:
+            coming = endpoint.slot.taken().coming()  # what the body means depends on the model
+            if coming is not None:
+                self.spawn(exchange, self._read_later(exchange, endpoint, form, body, coming))
+                return
             request = (self._picture if form.kind == PICTURE else self._table)(endpoint, body)
         else:
             request = self.decode(endpoint, body, form.json_length)
@@ -208,10 +212,16 @@ class Inference:
         else:
             self.spawn(exchange, self._reply_later(exchange, form, answer))
 
+    async def _read_later(
+        self, exchange: Exchange, endpoint: Endpoint, form: Form, body: bytes, coming: Awaitable[Loaded]
+    ) -> None:
+        await coming
+        self._read(exchange, endpoint, form, body)
+
     def _picture(self, endpoint: Endpoint, body: bytes) -> InferRequest:
         """A body that is a picture. Raises UnsupportedMediaType where the model takes none."""
         model = endpoint.slot.taken()
-        if not hasattr(model, "takes_images") or not model.takes_images:
+        if not model.takes_images:
             raise UnsupportedMediaType("this model takes no image/… bodies; inference.images in func.yaml says how it would")
         from kfunc.handlers.pictures import picture_request
 

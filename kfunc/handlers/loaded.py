@@ -19,6 +19,7 @@ from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.opening import load_isolated
 from kfunc.handlers.parts import parts_of, yields
 from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.slots import InMemory
 from kfunc.handlers.steps import EXPLAIN, PREDICT, STREAM, chain, explainer, explains, is_own, pipeline, steps_of
 from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
@@ -36,7 +37,7 @@ log = logging.getLogger("kfunc.model")
 TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
 
 
-class LoadedModel:
+class LoadedModel(InMemory):
     """A Model whose calls run where Execution decides."""
 
     def __init__(self, config: PodConfig, handler: Handler) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Versions = dict[str, dict[str, PodConfig]]
 """Settings of each version of each model, versions from old to new."""
 AllServed = dict[str, dict[str, Served]]
+AllLoaded = dict[str, dict[str, Loaded]]
 WAITERS = 16
 T = TypeVar("T")
 MOST_NAMES = 5
@@ -175,9 +176,9 @@ class Loader:
 
     # ---- loading
 
-    def load(self, found: Found, wanted: Versions) -> AllServed:
+    def load(self, found: Found, wanted: Versions) -> AllLoaded:
         """All that are wanted of those that were found, or none. Raises ModelLoadError for the first that cannot be loaded."""
-        loaded: AllServed = {}
+        loaded: AllLoaded = {}
         try:
             for name, versions in wanted.items():
                 files = found.files[found.source_of[name]]
@@ -257,7 +258,7 @@ def _import(runtime: str) -> None:
         pass  # loading says so
 
 
-def close_all(loaded: AllServed) -> None:
+def close_all(loaded: AllLoaded) -> None:
     """Let go of models that will not be served."""
     for versions in loaded.values():
         for model in versions.values():

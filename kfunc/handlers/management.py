@@ -10,7 +10,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, MethodNotAllowed, NotFound, Unsupported
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.routes import Action, resolve
-from kfunc.handlers.slots import READY, state_of
+from kfunc.handlers.slots import READY
 from kfunc.http.exchange import Exchange
 from kfunc.http.tasks import AnswerTasks
 
@@ -40,7 +40,7 @@ TAKEN = {Action.LOAD: set[str](), Action.UNLOAD: {"unload_dependents"}}
 def index(repository: Repository, body: bytes) -> list[dict[str, str]]:
     """Name, version, state and reason of each version (Repository Index Response JSON Object). Raises InvalidRequest."""
     only_ready = _read(_INDEX, body, IndexRequest()).ready
-    told = [(slot, *state_of(slot)) for slot in repository.slots]
+    told = [(slot, *slot.shown) for slot in repository.slots]
     return [
         {"name": slot.name, "version": slot.version, "state": state, "reason": reason}
         for slot, state, reason in told

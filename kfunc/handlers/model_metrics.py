@@ -7,7 +7,7 @@ from time import monotonic
 
 from kfunc.config.pod import PodConfig
 from kfunc.handlers.repository import load_one
-from kfunc.handlers.slots import Load, Loaded, Slot, told_of
+from kfunc.handlers.slots import Load, Loaded, Slot
 from kfunc.http.exchange import Exchange
 from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.metrics import LATENCY_BUCKETS, Metrics
@@ -67,7 +67,10 @@ class ModelMetrics:
 
     def keep(self, slots: list[Slot]) -> None:
         """These are served now: what was shown of others is dropped, and gives its room to those that will come."""
-        served = {(slot.name, slot.version) for slot in slots if slot.model is not None}
+        models = [(slot, slot.model) for slot in slots if slot.model is not None]
+        served = {(slot.name, slot.version) for slot, _ in models}
+        # Of a folder elsewhere the newest version is loaded, and only its metadata say which.
+        served |= {(slot.name, version) for slot, model in models if model.told is not None for version in model.told.versions}
         self._series = {key: series for key, series in self._series.items() if key in served and series is not None}
         self._forget(lambda name, key: name.startswith("kfunc_model_") and key not in served)
 
@@ -91,7 +94,7 @@ class ModelMetrics:
         text = "Time that loading a version took."
         self._metrics.level("kfunc_model_version_load_seconds", text, about, combine="max").set(seconds)
         self._forget(lambda name, of: name == "kfunc_model_accelerator" and of == key)  # it may have run on another one
-        told = getattr(told_of(model), "parameters", None)
+        told = model.metadata.parameters
         if told:
             labels = {**about, **{name: told.get(name, "") for name in ("accelerator", "device")}}
             text = "The accelerator and the device that a model runs on."

@@ -15,9 +15,8 @@ from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError, NotFetched, NotFound, Unavailable
 from kfunc.handlers.loading import AllServed, Loader
 from kfunc.handlers.origins import Origins
-from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot, in_memory, told_of
+from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot
 from kfunc.handlers.supply import Supply, supply_of
-from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import ModelMetadata
 from kfunc.telemetry.business import BusinessMetrics
 from kfunc.telemetry.log_lines import PROGRESS
@@ -104,7 +103,7 @@ class Repository:
         return [
             msgspec.structs.replace(told, name=slot.name, versions=[slot.version])
             for slot in self.slots
-            if (told := told_of(slot.model)) is not None
+            if slot.model is not None and (told := slot.model.told) is not None
         ]
 
     @property
@@ -117,13 +116,12 @@ class Repository:
         if not self._complete:
             raise self._loader.stage.loading(self._config.model.name)
         if wanted is not None:
-            model = wanted.taken()
-            if hasattr(model, "require_ready"):
-                model.require_ready()
-        for slot in self.slots if wanted is None else [wanted]:
-            there = in_memory(slot.model)
-            if there is not None and not there.ready:
-                raise Unavailable(f"the model {slot.name} is not ready")
+            wanted.taken().require_ready()
+            return
+        for slot in self.slots:
+            there = slot.model and slot.model.loaded
+            if there is not None:
+                there.require_ready()
 
     def stuck(self) -> bool:
         """Whether a model's call hangs."""
@@ -134,7 +132,7 @@ class Repository:
 
     # ---- start and end
 
-    def serve(self, model: Model) -> None:
+    def serve(self, model: Served) -> None:
         """One model under the configured name and version, made by the caller."""
         self._default.fill({self._config.model.version: model})
         self._complete = True
@@ -288,13 +286,9 @@ class Repository:
 
         return load_wrapped
 
-    def _model_named(self, name: str) -> Model:
+    async def _model_named(self, name: str) -> Loaded:
         """A model in memory. Raises NotFound, Unavailable."""
-        model = self.find(name, "").taken()
-        if hasattr(model, "require"):
-            resident: Model = model.require()
-            return resident
-        return model
+        return await self.find(name, "").taken().brought()
 
     def _require_complete(self) -> None:
         if not self._complete:
@@ -312,7 +306,7 @@ class Repository:
             if all(model is not each for each in models.values()):
                 self._retire(model)
 
-    def _retire(self, model: Model | None) -> None:
+    def _retire(self, model: Served | None) -> None:
         """Close a model when its calls have ended."""
         for loaded in [each for each in self._loaded if each is model]:
             self._loaded.discard(loaded)

@@ -7,6 +7,7 @@ lets the least recently used go.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from itertools import count
 from math import ceil
 from time import monotonic
@@ -61,7 +62,7 @@ class ResidentModel:
     @property
     def takes_images(self) -> bool:
         """Whether bodies may be pictures; of a model that is not there it is found out."""
-        return self.loaded is None or getattr(self.loaded, "takes_images", False)
+        return self.loaded is None or self.loaded.takes_images
 
     @property
     def memory(self) -> int:
@@ -106,7 +107,9 @@ class ResidentModel:
 
     def require_ready(self) -> None:
         """Raises Unavailable where a request would be refused, and begins to load the model."""
-        if self.loaded is None and not self._shelf.waits_for(self):
+        if self.loaded is not None:
+            self.loaded.require_ready()
+        elif not self._shelf.waits_for(self):
             raise self._shelf.absent(self)
 
     @property
@@ -131,24 +134,22 @@ class ResidentModel:
         return loaded.explain(request, context)
 
     async def _later(self, request: InferRequest, context: Context, *, explain: bool) -> InferResponse:
-        loaded = await self._shelf.wait_for(self)
-        self.used_at = self._shelf.tick()
+        loaded = await self.brought()
         answer = loaded.explain(request, context) if explain else loaded.infer(request, context)
         return answer if isinstance(answer, InferResponse) else await answer
 
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
         """The model's parts."""
+        loaded = await self.brought()
+        async with aclosing(loaded.stream(request, context)) as parts:  # it ends with its caller, not when it is collected
+            async for part in parts:
+                yield part
+
+    async def brought(self) -> Loaded:
+        """The model itself, loaded within `wait_s` where it is not in memory. Raises Unavailable."""
         loaded = self.loaded or await self._shelf.wait_for(self)
         self.used_at = self._shelf.tick()
-        async for part in loaded.stream(request, context):
-            yield part
-
-    def require(self) -> Loaded:
-        """The model itself. Raises Unavailable, and begins to load it, where it is not in memory."""
-        if self.loaded is None:
-            raise self._shelf.absent(self)
-        self.used_at = self._shelf.tick()
-        return self.loaded
+        return loaded
 
     def stuck(self) -> bool:
         """Whether a call hangs."""

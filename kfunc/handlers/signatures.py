@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.slots import InMemory
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 PARAMETER = "signature_name"
 
 
-class BySignature:
+class BySignature(InMemory):
     """A Model in front of one for each signature; its metadata are the default one's."""
 
     def __init__(self, default: LoadedModel, named: dict[str, LoadedModel]) -> None:

@@ -1,19 +1,48 @@
 """Places that requests are for: of a model's versions, and of its default one. What stands in them changes on the loop."""
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, Self
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import NotFound, Unavailable
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.protocol.contract import Model
-from kfunc.protocol.messages import ModelMetadata
+from kfunc.protocol.messages import ModelMetadata, Tensor, TensorSpec
 
 LOADING, READY, UNLOADED = "LOADING", "READY", "UNAVAILABLE"
 
 
 class Served(Model, Protocol):
-    """A model that has a place in this process."""
+    """A model that has a place in this process, in memory or not."""
+
+    @property
+    def yields(self) -> bool:
+        """Whether it answers in parts, by `stream` and not by `infer`."""
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether bodies may be pictures."""
+
+    @property
+    def told(self) -> ModelMetadata | None:
+        """Its metadata as far as they are known; it is not brought into memory for them."""
+
+    @property
+    def loaded(self) -> "Loaded | None":
+        """What of it is in memory."""
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """For the index of the repository, with the reason."""
+
+    def require_ready(self) -> None:
+        """Raises Unavailable where a request would be refused."""
+
+    def coming(self) -> "Awaitable[Loaded] | None":
+        """What waits for metadata that nobody has seen yet, where requests wait."""
+
+    async def brought(self) -> "Loaded":
+        """What of it is in memory, after as long a wait as requests have. Raises Unavailable."""
 
     def stuck(self) -> bool:
         """Whether a call hangs."""
@@ -28,8 +57,50 @@ class Served(Model, Protocol):
 class Loaded(Served, Protocol):
     """A model that this process has loaded from files."""
 
+    @property
+    def other_inputs(self) -> Sequence[TensorSpec]:
+        """Inputs that requests may bring besides those that its metadata tell."""
+
     def keep(self, files: LocalFiles) -> None:
         """Hold the files that it was loaded from until it is closed."""
+
+    def sample(self, shapes: dict[str, list[int]]) -> list[Tensor] | None:
+        """Inputs for a warm-up, of these shapes; None: zeros will do."""
+
+
+class InMemory:
+    """What a model says that is in memory as long as it has its place."""
+
+    yields = takes_images = False
+    other_inputs: Sequence[TensorSpec] = ()
+    state = READY, ""
+
+    @property
+    def told(self: Model) -> ModelMetadata | None:
+        """All that there is."""
+        return self.metadata
+
+    @property
+    def loaded(self) -> Self:
+        """Itself."""
+        return self
+
+    def require_ready(self: Model) -> None:
+        """Raises Unavailable."""
+        if not self.ready:
+            raise Unavailable(f"the model {self.metadata.name} is not ready")
+
+    def coming(self) -> Awaitable[Loaded] | None:
+        """Nothing is waited for."""
+        return None
+
+    async def brought(self) -> Self:
+        """Itself, at once."""
+        return self
+
+    def sample(self, shapes: dict[str, list[int]]) -> list[Tensor] | None:
+        """None: zeros."""
+        return None
 
 
 Load = Callable[[PodConfig], Loaded]
@@ -46,11 +117,11 @@ class Slot:
     def __init__(self, name: str, version: str) -> None:
         self.name = name
         self.version = version
-        self.model: Model | None = None
+        self.model: Served | None = None
         self.state = LOADING
         self.reason = ""
 
-    def fill(self, version: str, model: Model) -> None:
+    def fill(self, version: str, model: Served) -> None:
         """From now on `model` answers."""
         self.version, self.model, self.state, self.reason = version, model, READY, ""
 
@@ -58,13 +129,18 @@ class Slot:
         """From now on nothing answers."""
         self.model, self.state, self.reason = None, UNLOADED, reason
 
-    def taken(self) -> Model:
+    def taken(self) -> Served:
         """The model. Raises Unavailable while it loads, NotFound once it is unloaded."""
         if self.model is not None:
             return self.model
         if self.state == LOADING:
             raise Unavailable(f"the model {self.name} is loading")
         raise NotFound(f"the model {self.name} is not loaded: {self.reason}")
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """State and reason; what stands here tells its own."""
+        return (self.state, self.reason) if self.model is None else self.model.state
 
 
 class Entry:
@@ -77,7 +153,7 @@ class Entry:
         self.versions: dict[str, Slot] = {}
         self._slots: dict[str, Slot] = {}  # of versions that are gone too: requests may hold them
 
-    def fill(self, models: Mapping[str, Model]) -> None:
+    def fill(self, models: Mapping[str, Served]) -> None:
         """From now on these versions, from old to new, are what there is."""
         for version, slot in self.versions.items():
             if version not in models:
@@ -88,23 +164,3 @@ class Entry:
         for version, model in models.items():
             self.versions[version].fill(version, model)
             self.default.fill(version, model)
-
-
-def told_of(model: Model | None) -> ModelMetadata | None:
-    """A model's metadata, without bringing it into memory where it is not."""
-    if model is None:
-        return None
-    told: ModelMetadata | None = model.told if hasattr(model, "told") else model.metadata
-    return told
-
-
-def in_memory(model: Model | None) -> Model | None:
-    """The model itself; None where it is not in memory."""
-    there: Model | None = getattr(model, "loaded", model)
-    return there
-
-
-def state_of(slot: Slot) -> tuple[str, str]:
-    """State and reason, of what is in the slot where that tells its own."""
-    own: tuple[str, str] | None = getattr(slot.model, "state", None)
-    return own or (slot.state, slot.reason)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import Residency
 from kfunc.errors import ModelLoadError, NotFetched
-from kfunc.handlers.loading import AllServed, Found, Loader, Versions, close_all
+from kfunc.handlers.loading import AllLoaded, AllServed, Found, Loader, Versions, close_all
 
 if TYPE_CHECKING:
     from kfunc.handlers.residents import OnPlace, ResidentModel, Shelf
@@ -57,9 +57,9 @@ class AtStart:
         finally:
             found.let_go()
         loader.took(found, only)
-        return loaded
+        return {name: {**versions} for name, versions in loaded.items()}
 
-    async def _warm(self, wanted: Versions, loaded: AllServed) -> None:
+    async def _warm(self, wanted: Versions, loaded: AllLoaded) -> None:
         for name, versions in wanted.items():
             for version, settings in versions.items():
                 if settings.model.warmup.count:

@@ -8,8 +8,8 @@ import msgspec
 
 from kfunc.config.residency import Warmup, shape_fits
 from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError
+from kfunc.handlers.slots import Loaded
 from kfunc.protocol import v1, v2
-from kfunc.protocol.contract import Model
 from kfunc.protocol.messages import InferRequest, InferResponse, Tensor, TensorSpec
 from kfunc.telemetry.log_lines import PROGRESS
 
@@ -25,7 +25,7 @@ class Alone:
     cancelled = False
 
 
-async def warm_up(model: Model, warmup: Warmup) -> None:
+async def warm_up(model: Loaded, warmup: Warmup) -> None:
     """Ask the model `warmup.count` times. Raises ModelLoadError where it fails; one that zeros mean nothing to may be good."""
     name = model.metadata.name
     body = _read(warmup.file) if warmup.file else b""
@@ -45,9 +45,9 @@ async def warm_up(model: Model, warmup: Warmup) -> None:
         progress_log.info("model %s: warmed up with %d requests", name, warmup.count)
 
 
-def check_shapes(model: Model, shapes: dict[str, list[int]]) -> None:
+def check_shapes(model: Loaded, shapes: dict[str, list[int]]) -> None:
     """Raises ModelLoadError where `model.warmup.shapes` contradict what the model says of its inputs."""
-    inputs = [*model.metadata.inputs, *getattr(model, "other_inputs", ())]
+    inputs = [*model.metadata.inputs, *model.other_inputs]
     for name, shape in shapes.items() if inputs else ():  # a model that tells none takes any
         wanted = [list(spec.shape) for spec in inputs if spec.name == name]
         if not wanted:
@@ -88,14 +88,14 @@ class _Inputs(msgspec.Struct):
     inputs: Any = None
 
 
-def _guessed(model: Model, warmup: Warmup) -> list[Tensor]:
+def _guessed(model: Loaded, warmup: Warmup) -> list[Tensor]:
     """What the model shows as a sample of its own, or zeros."""
-    sample = getattr(model, "sample", None)
-    return zeros(model.metadata.inputs, warmup.shapes) if sample is None else sample(warmup.shapes)
+    sample = model.sample(warmup.shapes)
+    return zeros(model.metadata.inputs, warmup.shapes) if sample is None else sample
 
 
-async def _ask(model: Model, request: InferRequest) -> None:
-    if getattr(model, "yields", False):
+async def _ask(model: Loaded, request: InferRequest) -> None:
+    if model.yields:
         async for _ in model.stream(request, Alone()):
             pass
         return

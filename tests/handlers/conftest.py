@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ import pytest
 
 from kfunc.config.inference import Limits
 from kfunc.config.pod import PodConfig, PodModel
-from kfunc.errors import KfuncError
+from kfunc.errors import KfuncError, Unsupported
 from kfunc.handlers.application import Application
+from kfunc.handlers.local_files import LocalFiles
+from kfunc.handlers.slots import InMemory, Served
 from kfunc.handlers.tracing import HandlerDetails, TracedHandler
 from kfunc.http.exchange import Exchange
-from kfunc.protocol.contract import Model
+from kfunc.protocol.contract import Context
+from kfunc.protocol.messages import InferRequest, InferResponse
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.otlp import Span
 from kfunc.telemetry.requests import RequestRecorder
@@ -55,13 +58,31 @@ class Spans:
         self.all.append(span)
 
 
+class Placed(InMemory):
+    """What a fake model says besides its answers."""
+
+    explains = False
+
+    def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
+        raise Unsupported("this model does not explain")
+
+    def stuck(self) -> bool:
+        return False
+
+    def keep(self, files: LocalFiles) -> None: ...
+
+    def retire(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Caller:
     """Asks an application as a server does, without one; `tasks` is how many tasks an answer took.
 
     `traced`: each request is kept as a trace, whose spans are in `spans`.
     """
 
-    def __init__(self, model: Model | None = None, *, traced: bool = False, **changes: Any) -> None:
+    def __init__(self, model: Served | None = None, *, traced: bool = False, **changes: Any) -> None:
         metrics = Metrics("handler")
         self.metrics = metrics
         recorder = RequestRecorder(metrics, access_log=False)

@@ -15,12 +15,13 @@ from kfunc.handlers.tensors import InputCheck, to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
+from tests.handlers.conftest import Placed
 
 X = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
 INFER, PREDICT, EXPLAIN = "/v2/models/iris/infer", "/v1/models/iris:predict", "/v1/models/iris:explain"
 
 
-class Doubler:
+class Doubler(Placed):
     """y = 2x, at once or later; or what it was told to raise."""
 
     explains = True
@@ -265,7 +266,7 @@ def test_only_inference_is_timed_and_everything_is_counted(caller: Callable[...,
     assert 'code="404"} 1\n' in text
 
 
-class Cache:
+class Cache(Placed):
     """A Model that answers from memory what another one has answered before."""
 
     def __init__(self, model: Any) -> None:
@@ -299,7 +300,7 @@ class Cache:
         return self._model.stream(request, context)  # type: ignore[no-any-return]
 
 
-class Sequence:
+class Sequence(Placed):
     """A Model of two steps: the outputs of the first are the inputs of the second, by position."""
 
     def __init__(self, first: Any, second: Any) -> None:
@@ -362,3 +363,57 @@ def test_a_wrapper_is_ready_when_what_it_wraps_is(caller: Callable[..., Any]) ->
     asked = caller(Cache(Sequence(Doubler(), second)))
     second.ready = False
     assert asked.ask("GET", "/v2/health/ready")[0] == 503
+
+
+class Coming(Placed):
+    """A model that comes into memory while its first request waits; its metadata are not known before."""
+
+    takes_images = True
+
+    def __init__(self) -> None:
+        self._there: ModelMetadata | None = None
+        self.asked: list[Any] = []
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        if self._there is None:
+            raise Unavailable("the model is loading")
+        return self._there
+
+    @property
+    def ready(self) -> bool:
+        return self._there is not None
+
+    def coming(self) -> Any:
+        return self._come() if self._there is None else None
+
+    async def _come(self) -> None:
+        await asyncio.sleep(0)
+        self._there = ModelMetadata("iris", ["1"], "test", [TensorSpec("x", "BYTES", [-1])], [])
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse:
+        self.asked.append(request.inputs[0].data)
+        return InferResponse("iris", [], "1")
+
+    def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
+        raise Unsupported("no parts")
+
+
+EVENT = {"ce_specversion": "1.0", "ce_id": "1", "ce_source": "/x", "ce_type": "y"}
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "fields", "asked"),
+    [
+        (INFER, "image/png", {}, [b"x\n1\n"]),
+        (PREDICT, "image/png", {}, [b"x\n1\n"]),
+        ("/invocations", "text/csv", {}, [{"x": "1"}]),
+        ("/", "image/png", EVENT, [b"x\n1\n"]),
+    ],
+)
+def test_a_body_whose_meaning_depends_on_the_model_waits_for_it_as_json_does(
+    target: str, kind: str, fields: dict[str, str], asked: list[Any], caller: Callable[..., Any]
+) -> None:
+    model = Coming()
+    assert caller(model).ask("POST", target, b"x\n1\n", content_type=kind, **fields)[0] == 200
+    assert [list(each) for each in model.asked] == [asked]

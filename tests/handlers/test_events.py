@@ -17,6 +17,7 @@ from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
 from kfunc.telemetry.current import PASSED
+from tests.handlers.conftest import Placed
 
 INFER, PREDICT = "/v2/models/iris/infer", "/v1/models/iris:predict"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -28,7 +29,7 @@ LEAST = {"specversion": "1.0", "id": "call-7", "source": "/sensors/1", "type": "
 Ask = Callable[..., Any]
 
 
-class Twice:
+class Twice(Placed):
     """y = 2x, or the text twice; at once or later; x above 100 fails."""
 
     ready = True

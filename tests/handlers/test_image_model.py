@@ -24,11 +24,12 @@ from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.opening import load_handler
 from kfunc.handlers.pixels import Target, TooManyPixels, opened, to_array
+from kfunc.handlers.slots import Loaded, Served
 from kfunc.handlers.warmup import Alone, check_shapes, warm_up
-from kfunc.protocol.contract import Context, Model
+from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from kfunc.protocol.pictures import takes_pictures
-from tests.handlers.conftest import Caller
+from tests.handlers.conftest import Caller, Placed
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 HANDLER = """
@@ -50,7 +51,7 @@ def picture(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (16, 8),
     return buffer.getvalue()
 
 
-class Means:
+class Means(Placed):
     """A fake model: the mean of each channel of what it gets, and what it got."""
 
     explains = ready = True
@@ -94,14 +95,14 @@ def labels(tmp_path: Path) -> str:
 
 @pytest.fixture
 def wrap(configured: Callable[..., PodConfig]) -> Callable[..., ImageModel]:
-    def wrap(model: Any = None, find: Callable[[str], Model] | None = None, **settings: Any) -> ImageModel:
+    def wrap(model: Any = None, find: Callable[[str], Awaitable[Loaded]] | None = None, **settings: Any) -> ImageModel:
         config = configured("m", "onnx")
         return ImageModel(model or Means(), config, Images(**settings), find or (lambda name: pytest.fail(name)))
 
     return wrap
 
 
-def ask(model: Model, target: str, body: Any, **headers: str) -> tuple[int, Any]:
+def ask(model: Served, target: str, body: Any, **headers: str) -> tuple[int, Any]:
     return Caller(model).ask("POST", target, body, **headers)
 
 
@@ -161,7 +162,11 @@ def test_labels_name_the_best_scores(wrap: Callable[..., ImageModel], labels: st
 def test_a_small_picture_goes_to_the_model_for_small_ones(wrap: Callable[..., ImageModel]) -> None:
     inner = Means("small")
     small = wrap(inner)
-    model = wrap(find=lambda name: small, choose=[Choice(max_side=20, model="small")])
+
+    async def find(name: str) -> ImageModel:
+        return small
+
+    model = wrap(find=find, choose=[Choice(max_side=20, model="small")])
     assert ask(model, INFER, picture(size=(20, 10)), content_type="image/png")[1]["model_name"] == "small"
     assert ask(model, INFER, picture(size=(21, 10)), content_type="image/png")[1]["model_name"] == "iris"
     assert ask(model, "/v2/models/iris/explain", picture(size=(20, 10)), content_type="image/png")[1]["model_name"] == "small"

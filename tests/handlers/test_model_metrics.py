@@ -12,17 +12,34 @@ from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.slots import Slot
 from kfunc.http.exchange import Exchange
+from kfunc.protocol.contract import Context
+from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.slabs import SLAB_DOUBLES
-from tests.handlers.conftest import ROOT, Answers
+from tests.handlers.conftest import ROOT, Answers, Placed
 from tests.telemetry.test_metrics import read, series
 
 MODEL = ROOT / "examples/iris/model.onnx"
 
 
-def served(version: str) -> Slot:
+class Model(Placed):
+    """One that only tells its version."""
+
+    ready = True
+
+    def __init__(self, version: str) -> None:
+        self.metadata = ModelMetadata("iris", [version], "test", [], [])
+
+    def infer(self, request: InferRequest, context: Context) -> InferResponse:
+        raise NotImplementedError
+
+    def stream(self, request: InferRequest, context: Context) -> Any:
+        raise NotImplementedError
+
+
+def served(version: str, loaded: str = "") -> Slot:
     slot = Slot("iris", version)
-    slot.model = object()  # type: ignore[assignment]
+    slot.model = Model(loaded or version)
     return slot
 
 
@@ -34,6 +51,13 @@ def request() -> Exchange:
 
 def versions(metrics: Metrics, name: str) -> list[str]:
     return [dict(labels)["version"] for key, labels in read(metrics.exposition()) if key == name]
+
+
+def test_the_metrics_of_the_version_that_is_loaded_stay_though_it_is_served_as_another() -> None:
+    metrics = Metrics("handler")
+    metrics.level("kfunc_model_version_load_seconds", "Time.", {"model": "iris", "version": "7"}).set(1)
+    ModelMetrics(metrics).keep([served("1", loaded="7")])
+    assert versions(metrics, "kfunc_model_version_load_seconds") == ["7"]
 
 
 def test_versions_that_are_gone_leave_their_room_to_new_ones() -> None:

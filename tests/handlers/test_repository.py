@@ -14,6 +14,7 @@ from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, 
 from kfunc.handlers.loading import AllServed
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.repository import Repository
+from kfunc.handlers.slots import InMemory
 from kfunc.handlers.supply import Supply
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
@@ -21,7 +22,7 @@ from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, 
 Make = Callable[..., Repository]
 
 
-class Loaded:
+class Loaded(InMemory):
     """What a fake load gives: it knows its settings, and whether it was closed."""
 
     explains = True

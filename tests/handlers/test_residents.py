@@ -141,13 +141,27 @@ def test_metadata_wait_for_their_model_too(make: Make, loads: Loads) -> None:
         repository = make(*THREE, residency=Residency(wait_s=5))
         await repository.open()
         slot = repository.find("a", "")
-        coming = slot.taken().coming()  # type: ignore[attr-defined]
+        coming = slot.taken().coming()
+        assert coming is not None
         await coming
         assert repository.metadata(slot).name == "a"
-        assert slot.taken().coming() is None  # type: ignore[attr-defined]
+        assert slot.taken().coming() is None
         at_once = make(*THREE, residency=Residency())
         await at_once.open()
-        assert at_once.find("a", "").taken().coming() is None  # type: ignore[attr-defined]
+        assert at_once.find("a", "").taken().coming() is None
+
+    asyncio.run(play())
+
+
+def test_who_needs_the_model_itself_waits_as_long_as_a_request_does(make: Make, loads: Loads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        assert await repository.find("a", "").taken().brought() is loads.made[0]
+        at_once = make(*THREE, residency=Residency())
+        await at_once.open()
+        with pytest.raises(Loading, match="the model a is loading"):
+            await at_once.find("a", "").taken().brought()
 
     asyncio.run(play())
 
@@ -492,11 +506,10 @@ def test_shapes_that_contradict_the_model_keep_it_from_being_ready(
     ],
 )
 def test_shapes_are_held_against_the_metadata(inputs: list[TensorSpec], shapes: dict[str, list[int]], good: bool) -> None:
-    class Told:
-        metadata = ModelMetadata("iris", ["1"], "test", inputs, [])
-
+    told = Loaded(PodConfig())
+    told.metadata = ModelMetadata("iris", ["1"], "test", inputs, [])
     with nullcontext() if good else pytest.raises(ModelLoadError, match=r"\(-1: any size\)"):
-        check_shapes(Told(), shapes)  # type: ignore[arg-type]
+        check_shapes(told, shapes)
 
 
 def test_zeros_have_the_datatypes_and_shapes_of_the_inputs() -> None:

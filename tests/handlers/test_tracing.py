@@ -1,6 +1,6 @@
 """The spans within a handler, and that a traced request is answered as any other."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from time import perf_counter
 from typing import Any
 
@@ -9,12 +9,12 @@ import pytest
 from kfunc.errors import ModelFailed, Unavailable
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
-from tests.handlers.conftest import Caller
+from tests.handlers.conftest import Caller, Placed
 
 ROWS = {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}
 
 
-class Answering:
+class Answering(Placed):
     """A model that takes pictures and tables too, and answers in one part or in two."""
 
     metadata = ModelMetadata("iris", ["1"], "test", [TensorSpec("x", "FP32", [-1])], [TensorSpec("y", "FP32", [-1])])
@@ -50,7 +50,7 @@ class Resident(Answering):
     def __init__(self) -> None:
         self._loaded = False
 
-    def coming(self) -> Awaitable[None]:
+    def coming(self) -> Any:
         return self._load()
 
     async def _load(self) -> None:
