@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kfunc.cli.build_foreign import ForeignOrder, build_by
+from kfunc.cli.build_foreign import ForeignOrder, build_by, pack_settings
 from kfunc.cli.build_options import Asked, function_recipe, insecure_hosts, sidecar_recipe, variant_of
 from kfunc.cli.build_progress import Lines
 from kfunc.cli.function import find, runtime_of
@@ -23,7 +23,7 @@ from kfunc.config.load import load_function
 from kfunc.errors import StartupError
 from kfunc.images.bases import NOTHING
 from kfunc.images.building import Product, build
-from kfunc.images.foreign import PACK_BUILDER, Builder
+from kfunc.images.foreign import Builder, Pack
 from kfunc.images.layouts import Loadable, write_docker_archive, write_layout
 from kfunc.images.platforms import PLATFORMS
 from kfunc.images.pushing import Push, Pushed
@@ -83,9 +83,8 @@ def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[s
     if order.sidecar:
         if not order.image:
             raise StartupError("--sidecar needs a name: give --image REGISTRY/NAME:TAG")
-        return _deliver(
-            sidecar_recipe("kfunc-sidecar", order.asked), parse_reference(order.image), order, None, reporter, environ
-        )
+        recipe = sidecar_recipe("kfunc-sidecar", order.asked)
+        return _deliver(recipe, parse_reference(order.image), order, None, reporter, environ, Pack())
     file = find(path).absolute()  # pip runs in the function's folder, and gets paths of it
     check(file)
     function = load_function(file)
@@ -97,7 +96,8 @@ def build_image(path: Path, order: Order, reporter: Reporter, environ: Mapping[s
     recipe = function_recipe(function, config.function, file.parent, variant, order.asked)
     if order.asked.weights_only and recipe.base == NOTHING:
         reporter.say("note: for image volumes; KServe's modelcars start sh in the image: for them give --base busybox")
-    return _deliver(recipe, target, order, function, reporter, environ)
+    pack = pack_settings(function, file.parent, environ) if order.builder == "pack" else Pack()
+    return _deliver(recipe, target, order, function, reporter, environ, pack)
 
 
 def _target(plan: Plan, variant: str, order: Order) -> Reference:
@@ -112,7 +112,13 @@ def _target(plan: Plan, variant: str, order: Order) -> Reference:
 
 
 def _deliver(
-    recipe: Recipe, target: Reference, order: Order, function: Function | None, reporter: Reporter, environ: Mapping[str, str]
+    recipe: Recipe,
+    target: Reference,
+    order: Order,
+    function: Function | None,
+    reporter: Reporter,
+    environ: Mapping[str, str],
+    pack: Pack,
 ) -> Built:
     target = replace(target, digest="", tag=target.tag or DEFAULT_TAG)
     if order.push and target.is_official:
@@ -124,8 +130,7 @@ def _deliver(
     if order.builder:
         if order.outputs:
             raise StartupError("--output is of kfunc's own builder: leave it or --builder out")
-        stack = (function.build.builder_images if function else {}).get("pack", PACK_BUILDER)
-        foreign = ForeignOrder(order.builder, target, trust, order.push, order.refresh, stack)
+        foreign = ForeignOrder(order.builder, target, trust, order.push, order.refresh, pack)
         digest = build_by(foreign, recipe, reporter, environ)
         return Built(str(target), digest, None, [str(platform) for platform in recipe.platforms])
     if len(recipe.platforms) > 1 and any(output.startswith(f"{ARCHIVE}:") for output in order.outputs):

@@ -14,7 +14,7 @@ from kfunc.cli.function import TEMPLATE, find, runtime_of
 from kfunc.cli.validate import check
 from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
-from kfunc.config.function import Function
+from kfunc.config.function import Env, Function
 from kfunc.config.inference import Digest
 from kfunc.config.load import load_function
 from kfunc.config.names import is_image, is_service_name
@@ -109,23 +109,28 @@ def load_plan(file: Path, release: Release, mode: Mode | None, environ: Mapping[
 
 def with_local_variables(function: Function, environ: Mapping[str, str]) -> Function:
     """The function with the values that its variables have on this machine. Raises StartupError for one that is not set."""
-    envs = []
-    for env in function.run.envs:
+    return replace(function, run=replace(function.run, envs=local_values(function.run.envs, environ, "run.envs")))
+
+
+def local_values(envs: list[Env], environ: Mapping[str, str], field: str) -> list[Env]:
+    """The variables of a field, `{{ env:NAME }}` by what it is on this machine. Raises StartupError for one that is not set."""
+    made = []
+    for env in envs:
         found = TEMPLATE.fullmatch(env.value) if env.value is not UNSET else None
         if found and found[1] == "env":
             if found[2] not in environ:
-                raise StartupError(f"run.envs takes {found[2]} from the environment, and it is not set: export {found[2]}=…")
-            env = replace(env, value=_text(found[2], environ[found[2]]))
-        envs.append(env)
-    return replace(function, run=replace(function.run, envs=envs))
+                raise StartupError(f"{field} takes {found[2]} from the environment, and it is not set: export {found[2]}=…")
+            env = replace(env, value=_text(field, found[2], environ[found[2]]))
+        made.append(env)
+    return made
 
 
-def _text(name: str, value: str) -> str:
-    """A variable's value, if a manifest can have it. Raises StartupError."""
+def _text(field: str, name: str, value: str) -> str:
+    """A variable's value, if a file can have it. Raises StartupError."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise StartupError(f"run.envs takes {name} from the environment, and its value is not UTF-8") from None
+        raise StartupError(f"{field} takes {name} from the environment, and its value is not UTF-8") from None
     return value
 
 

@@ -1,4 +1,4 @@
-"""Other programs that build images: how each is started. Pure but for `write_authorities`, `find_program` and `run`."""
+"""Other programs that build images: how each is started. Pure but for `write_settings`, `find_program` and `run`."""
 
 import re
 import shutil
@@ -31,6 +31,8 @@ DIGEST, METADATA = "digest", "metadata.json"
 """Where a program notes what it has pushed: as lines, or as JSON."""
 DIGESTS = "{{range .RepoDigests}}{{println .}}{{end}}"
 NOTED = re.compile(r"(?:\S+@)?sha256:[0-9a-f]{64}")
+VARIABLES = "variables"
+PYTHON_VARIABLE = "BP_CPYTHON_VERSION"
 
 
 class Command(Struct, frozen=True):
@@ -41,10 +43,24 @@ class Command(Struct, frozen=True):
     answer: Path | None = None
 
 
+class Pack(Struct, frozen=True, kw_only=True):
+    """What pack alone is told: the builder image, buildpacks instead of that one's, and what they see.
+
+    `volumes` are folders of this machine with their places in the build's containers. `same_socket`: the daemon has its socket
+    where this process finds it.
+    """
+
+    stack: str = PACK_BUILDER
+    buildpacks: tuple[str, ...] = ()
+    volumes: tuple[tuple[Path, str], ...] = ()
+    variables: dict[str, str] = {}
+    same_socket: bool = False
+
+
 class ForeignBuild(Struct, frozen=True, kw_only=True):
     """What is built by somebody else's program. `plain_…`: the registry of that may have any certificate, or no TLS.
 
-    `python` and `stack` are pack's: a minor version, and the builder image.
+    `here`: the image's registry is on this machine. `python` is a minor version, for pack.
     """
 
     image: str
@@ -52,9 +68,10 @@ class ForeignBuild(Struct, frozen=True, kw_only=True):
     push: bool = True
     plain_base: bool = False
     plain_image: bool = False
+    here: bool = False
     authorities: str = ""
     python: str = ""
-    stack: str = ""
+    pack: Pack = Pack()
 
 
 def commands(builder: Builder, order: ForeignBuild, folder: Path) -> list[Command]:
@@ -91,27 +108,59 @@ def _containers(builder: Builder, order: ForeignBuild, folder: Path) -> list[Com
 
 
 def _pack(order: ForeignBuild, folder: Path) -> list[Command]:
-    options = ["--builder", order.stack, *(f"--platform={each}" for each in order.platforms)]
-    options += ["--post-buildpack", str(folder / BUILDPACK), "--path", str(folder / FUNCTION)]
-    options += ["--env", f"BP_CPYTHON_VERSION={order.python}.*"]
-    host = order.image.partition("/")[0]
-    published = ["--publish", *([f"--insecure-registry={host}"] if order.plain_image else [])] if order.push else []
-    return [Command(["pack", "build", order.image, *options, *published])]
+    pack, host = order.pack, order.image.partition("/")[0]
+    options = ["--builder", pack.stack, *(f"--platform={each}" for each in order.platforms)]
+    for each in pack.buildpacks:
+        options += ["--buildpack", each]
+    # Ours does nothing but copy files; else pack would run the phases one by one in an image of its own, from Docker Hub.
+    options += ["--post-buildpack", str(folder / BUILDPACK), "--trust-extra-buildpacks", "--path", str(folder / FUNCTION)]
+    if PYTHON_VARIABLE not in pack.variables:
+        options += ["--env", f"{PYTHON_VARIABLE}={order.python}.*"]
+    if pack.variables:
+        options += ["--env-file", str(folder / VARIABLES)]
+    for source, target in pack.volumes:
+        options += ["--volume", f"{source}:{target}"]
+    if order.push:
+        options.append("--publish")
+        if order.here:
+            options.append("--network=host")  # it is pushed from a container, where this machine's loopback is another
+        elif order.plain_image:
+            options.append(f"--insecure-registry={host}")
+    elif pack.same_socket:
+        options.append(
+            "--docker-host=inherit"
+        )  # the image goes to the daemon from a container, which gets its socket: DOCKER_HOST's
+    return [Command(["pack", "build", order.image, *options])]
 
 
 def _common(order: ForeignBuild, folder: Path) -> list[str]:
     return [f"--platform={','.join(map(str, order.platforms))}", "--file", str(folder / CONTAINERFILE)]
 
 
-def write_authorities(order: ForeignBuild, folder: Path) -> None:
-    """The certificates that Podman and Buildah trust, as they want them. Raises StartupError."""
-    if not order.authorities:
-        return
+def write_settings(builder: Builder, order: ForeignBuild, folder: Path) -> None:
+    """What the program reads beside the folder's contents. Raises StartupError."""
+    if builder == "pack":
+        _write_variables(order.pack.variables, folder)
+    elif order.authorities:
+        _write_authorities(order.authorities, folder)
+
+
+def _write_variables(variables: dict[str, str], folder: Path) -> None:
+    """The variables of a build by pack: everybody on the machine sees a command, and its words."""
+    for name, value in variables.items():
+        if "\n" in value or value != value.strip():
+            raise StartupError(f"pack takes a variable of one line without spaces around it: correct {name} of build.buildEnvs")
+    if variables:
+        (folder / VARIABLES).write_text("".join(f"{name}={value}\n" for name, value in variables.items()), encoding="utf-8")
+
+
+def _write_authorities(file: str, folder: Path) -> None:
+    """The certificates that Podman and Buildah trust, as they want them."""
     (folder / CERTIFICATES).mkdir()
     try:
-        shutil.copyfile(order.authorities, folder / CERTIFICATES / "ca.crt")
+        shutil.copyfile(file, folder / CERTIFICATES / "ca.crt")
     except OSError as error:
-        raise StartupError(f"cannot read the certificates in {order.authorities}: {error.strerror}; correct --ca") from None
+        raise StartupError(f"cannot read the certificates in {file}: {error.strerror}; correct --ca") from None
 
 
 def find_program(builder: Builder, environ: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ PROGRAM = """#!/bin/sh
 echo "$0 $*" >> {log}
 for each; do
   if [ -f "$each/Containerfile" ] || [ -f "$each/requirements.txt" ]; then cp -r "$each" {copy}; fi
+  if [ "${{each##*/}}" = variables ]; then cp "$each" {copy}-variables; fi
   case "$each" in
     --digestfile=*) printf {digest} > "${{each#*=}}";;
     --metadata-file=*) printf '{{"image.name": "x", "containerimage.digest": "{digest}"}}' > "${{each#*=}}";;
@@ -204,7 +205,7 @@ BUILDERS = {
     "buildah": [f"build --layers {MADE}", SENT],
     "pack": [
         "build {1} --builder paketobuildpacks/builder-jammy-base --platform=linux/amd64 --post-buildpack {0}/buildpack"
-        " --path {0}/function --env BP_CPYTHON_VERSION=3.11.* --publish"
+        " --trust-extra-buildpacks --path {0}/function --env BP_CPYTHON_VERSION=3.11.* --publish"
     ],
 }
 
@@ -263,6 +264,52 @@ def test_pack_gets_the_packages_as_requirements_and_kfunc_as_a_wheel(
     assert [line for line in lines if line.startswith("numpy==")] == ["numpy==2.1"]  # the function's version wins
     with zipfile.ZipFile(context / lines[1]) as wheel:
         assert "kfunc/handlers/main.py" in wheel.namelist()
+
+
+def test_pack_is_told_what_func_yaml_says_of_the_build(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "func.yaml").write_text(
+        WITH_IMAGE + "build:\n  buildpacks: [paketo-buildpacks/python, ./own]\n"
+        "  buildEnvs: [{name: PIP_INDEX_URL, value: '{{ env:INDEX }}'}, {name: BP_CPYTHON_VERSION, value: 3.12.1}]\n"
+        "  volumes: [{hostPath: certificates, path: /platform/bindings}]\n"
+    )
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'pack').parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", "pack")
+    assert (result.status, "build.buildEnvs takes INDEX from the environment" in result.err) == (2, True)
+    monkeypatch.setenv("INDEX", "https://me:secret@example.com")
+    assert kfunc("build", folder, "--builder", "pack").status == 0
+    log = (tmp_path / "log").read_text()
+    assert f" --buildpack paketo-buildpacks/python --buildpack {folder}/own " in log
+    assert f" --volume {folder}/certificates:/platform/bindings " in log
+    assert "secret" not in log  # everybody on the machine sees a command
+    variables = (tmp_path / "context-variables").read_text().splitlines()
+    assert variables == ["PIP_INDEX_URL=https://me:secret@example.com", "BP_CPYTHON_VERSION=3.12.1"]
+
+
+def test_a_variable_that_packs_file_cannot_have_is_refused(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "func.yaml").write_text(WITH_IMAGE + 'build: {buildEnvs: [{name: A, value: "b\\nc"}]}\n')
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'pack').parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", "pack")
+    assert (result.status, "correct A of build.buildEnvs" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--image", "127.0.0.1:5000/me/iris:1"), ["--publish", "--network=host"]),  # a container has its own loopback
+        (("--insecure",), ["--publish", "--insecure-registry=registry.example.com"]),
+        (("--no-push",), ["--docker-host=inherit"] if sys.platform == "linux" else []),
+    ],
+)
+def test_pack_is_told_how_to_reach_the_registry(
+    kfunc: Command, folder: Path, tmp_path: Path, options: tuple[str, ...], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'pack').parent}:{os.environ['PATH']}")
+    assert kfunc("build", folder, "--builder", "pack", *options).status == 0
+    assert (tmp_path / "log").read_text().partition("BP_CPYTHON_VERSION=3.11.*")[2].split() == words
 
 
 def test_the_words_of_another_program_are_not_the_result(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

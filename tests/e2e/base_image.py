@@ -74,10 +74,10 @@ def _entries(python: Path, libraries: set[Path]) -> list[Entry]:
     files = {python}
     for folder in libraries:
         files |= {path for path in folder.rglob("*") if path.is_file() and not LEFT_OUT & set(path.relative_to(folder).parts)}
-    needed = _shared(python)
+    needed = shared_libraries(python)
     for file in sorted(files):
         if ".so" in file.suffixes:
-            needed |= _shared(file)
+            needed |= shared_libraries(file)
     known = dict(
         re.findall(r"^\s*(\S+) \(libc6,[^)]*\) => (\S+)", subprocess.check_output(["/sbin/ldconfig", "-p"], text=True), re.M)
     )
@@ -94,7 +94,7 @@ def _entries(python: Path, libraries: set[Path]) -> list[Entry]:
     return list({entry.path: entry for entry in made}.values())
 
 
-def _shared(file: Path) -> set[str]:
+def shared_libraries(file: Path) -> set[str]:
     """The shared libraries that a program or library is linked with."""
     found = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False).stdout
     return set(re.findall(r"(/\S+) \(0x", found))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tomllib
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Any
 
 import yaml
 
-from kfunc.images.application import BUILDPACK
 from kfunc.images.documents import INDEX, MANIFEST, digest_of
-from kfunc.images.places import FUNCTION
 from tests.parts import ROOT, folder, program
 from tests.parts.servers import Server
 
@@ -77,7 +74,7 @@ def private(place: Path) -> dict[str, str]:
 
 
 class Dockerd(Server):
-    """Debian's Docker daemon, with the containerd that it starts; without networks, since nothing runs in a build of ours."""
+    """Debian's Docker daemon, with the containerd that it starts; without networks: containers have none, or the machine's."""
 
     @property
     def url(self) -> str:
@@ -139,6 +136,7 @@ class PodHandler(Server):
         super().__init__(place)
         service = yaml.safe_load((ROOT / "knative/service.yaml").read_text())
         self._pod = service["spec"]["template"]["spec"]["containers"][0]
+        self.user: int = self._pod["securityContext"]["runAsUser"]
 
     def command(self) -> list[str]:
         return [*self._pod["command"], f"--listen=127.0.0.1:{self.port}"]
@@ -174,52 +172,6 @@ class Container(PodHandler):
 
     def environment(self) -> dict[str, str]:
         return dict(line.partition("=")[::2] for line in self._settings["Env"]) | super().environment()
-
-
-PROCESS = """[[processes]]
-type = {type}
-command = {command}
-args = {args}
-direct = true
-buildpack-id = "kfunc/processes"
-"""
-
-
-class Launched(PodHandler):
-    """It in what buildpacks make of the folders that pack gets: Python, pip's packages and our buildpack are layers.
-
-    Its processes are links to the launcher, and on the path; that is all that the image says.
-    """
-
-    def __init__(self, folders: Path, place: Path) -> None:
-        super().__init__(folders / FUNCTION)
-        self._place = place
-        self._layers = layers = place / "layers"
-        python, packages, own = (layers / f"{name}" for name in ("of_cpython/python", "of_pip/packages", "kfunc_processes"))
-        for made in (python / "bin", packages / "env.launch", own, layers / "config", place / "process"):
-            made.mkdir(parents=True)
-        (python / "bin/python").symlink_to(Path(sys.executable).resolve())
-        (packages / "env.launch/PYTHONPATH.override").write_text(f"{packages}/site")
-        install = ["pip", "install", "--quiet", "--requirement", "requirements.txt", "--target", f"{packages}/site"]
-        subprocess.run([sys.executable, "-m", *install], cwd=self.folder, check=True)
-        buildpack = folders / BUILDPACK
-        environ = os.environ | {"CNB_BUILDPACK_DIR": str(buildpack)}
-        subprocess.run([buildpack / "bin/detect", place, place / "plan.toml"], env=environ, check=True)
-        subprocess.run([buildpack / "bin/build", own, place, place / "plan.toml"], env=environ, check=True)
-        self._metadata(tomllib.loads((own / "launch.toml").read_text())["processes"])
-
-    def _metadata(self, processes: list[dict[str, Any]]) -> None:
-        """What the lifecycle writes, and where it makes links."""
-        known = (("of/cpython", "0.7"), ("of/pip", "0.7"), ("kfunc/processes", "0.9"))
-        text = "".join(f'[[buildpacks]]\nid = "{name}"\napi = "{version}"\n' for name, version in known)
-        for each in processes:
-            (self._place / "process" / each["type"]).symlink_to(program("buildpacks-launcher"))
-            text += PROCESS.format(**{name: json.dumps(each.get(name, [])) for name in ("type", "command", "args")})
-        (self._layers / "config/metadata.toml").write_text(text)
-
-    def environment(self) -> dict[str, str]:
-        places = {"CNB_LAYERS_DIR": str(self._layers), "CNB_APP_DIR": str(self.folder), "CNB_PLATFORM_API": "0.12"}
-        return places | {"PATH": f"{self._place}/process:/usr/bin:/bin"} | super().environment()
 
 
 def build(part: str, place: Path, environ: dict[str, str], *arguments: str | Path) -> "subprocess.CompletedProcess[str]":

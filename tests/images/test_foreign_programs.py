@@ -1,4 +1,4 @@
-"""`kfunc build --builder` with Buildah, Podman, Docker and the launcher of buildpacks: images of the root example answer."""
+"""`kfunc build --builder` with Buildah, Podman, Docker and pack: images of the root example answer."""
 
 import json
 import os
@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kfunc.cli.build_options import Asked, function_recipe
-from kfunc.config.load import load_function
-from kfunc.images.application import write_application
 from tests.cli.conftest import FUNC_YAML
 from tests.e2e.base_image import write_base_image
-from tests.images.fakes import Quiet, write_base, write_index
-from tests.images.programs import Container, Dockerd, Launched, Pulled, build, may_mount, private
+from tests.images.builder_image import Docker, DockerContainer, build_by_pack, make_builder_image, write_function
+from tests.images.fakes import write_base, write_index
+from tests.images.programs import Container, Dockerd, Pulled, build, may_mount, private
 from tests.images.registries import DockerRegistry
 from tests.parts import ROOT
 
@@ -77,12 +75,29 @@ def test_the_image_that_a_program_made_answers(
     assert (status, json.loads(body)["model_name"]) == (200, "iris"), body
 
 
-def test_a_pod_finds_python_in_an_image_that_buildpacks_made(tmp_path: Path) -> None:
-    """Paketo's builder image is not to be had here: its part is played by pip and the launcher that such images start with."""
-    function = load_function(ROOT / "func.yaml")
-    write_application(tmp_path / "pack", function_recipe(function, "iris", ROOT, "cpu", Asked()), Quiet())
-    with Launched(tmp_path / "pack", tmp_path / "image") as handler:
-        status, body = handler.ask("POST", "/v2/models/iris/infer", IRIS)
+@pytest.fixture(scope="module")
+def docker(dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Docker:
+    return Docker(dockerd.url, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def function(registry: DockerRegistry, base: str, docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for pack. Paketo's builder image is not to be had here: one with a small buildpack for Python plays it."""
+    place = tmp_path_factory.mktemp("builder")
+    builder = make_builder_image(place, docker, registry.host, Pulled(registry.host, "python"))
+    return write_function(place / "function", builder)
+
+
+@pytest.mark.parametrize("option", ["--push", "--no-push"])
+def test_the_image_that_pack_made_answers(
+    option: str, registry: DockerRegistry, docker: Docker, function: Path, tmp_path: Path
+) -> None:
+    image = f"{registry.host}/pack/iris:{option.strip('-')}"
+    done = build_by_pack(docker, function, "--image", image, option)
+    assert (done.returncode, done.stdout) == (0, f"{image}\n"), done.stderr
+    assert "Successfully built image" in done.stderr
+    with DockerContainer(tmp_path / "container", docker, image) as container:
+        status, body = container.ask("POST", "/v2/models/iris/infer", IRIS)
     assert (status, json.loads(body)["model_name"]) == (200, "iris"), body
 
 

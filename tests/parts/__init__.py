@@ -18,7 +18,7 @@ class Part:
 
     program: str
     debian: tuple[str, ...] = ()
-    go: str = ""  # "MODULE/PATH@VERSION", or a folder of this repository with a go.mod
+    go: str = ""  # "MODULE/PATH@VERSION", or a folder of this repository with a go.mod: its program, or the tools that it names
     maven: str = ""  # "GROUP:ARTIFACT:VERSION": its jar and those that it needs
     npm: str = ""  # "PACKAGE@VERSION"
     files: tuple[str, ...] = ()  # "MODULE@VERSION:PATH": files of Go modules, side by side
@@ -28,7 +28,6 @@ class Part:
 PARTS = {
     "axe": Part("node_modules/axe-core/axe.min.js", npm="axe-core@4.14.1"),
     "azurite": Part("node_modules/.bin/azurite-blob", npm="azurite@3.37.0", heavy=True),
-    "buildpacks-launcher": Part("launcher", go="tests/images/launcher", heavy=True),
     "buildah": Part("usr/bin/buildah", debian=("buildah",), heavy=True),
     "chromium": Part("usr/lib/chromium/chromium", debian=("chromium", "fonts-dejavu-core")),
     "curl": Part("usr/bin/curl", debian=("curl",)),
@@ -62,6 +61,7 @@ PARTS = {
     "nats": Part("usr/sbin/nats-server", debian=("nats-server",)),
     "nghttp2": Part("usr/bin/h2load", debian=("nghttp2-client",)),
     "otel-collector": Part("otel-collector", go="tests/telemetry/collector", heavy=True),
+    "pack": Part("pack", go="tests/images/pack", heavy=True),
     "podman": Part("usr/bin/podman", debian=("podman", "crun"), heavy=True),
     "prometheus": Part("usr/bin/promtool", debian=("prometheus",)),
     "rabbitmq": Part("usr/lib/rabbitmq/bin/rabbitmq-server", debian=("rabbitmq-server",)),

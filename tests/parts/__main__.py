@@ -93,7 +93,8 @@ def build(source: str, program: Path) -> None:
     if shutil.which("go") is None:
         raise Missing("it is a Go program, and there is no go here (on Debian: apt-get install golang)")
     if "@" not in source:
-        run("go", "build", "-o", str(program), ".", folder=ROOT / source, CGO_ENABLED="0")  # static: it runs in any image
+        made = [str(program), "."] if any((ROOT / source).glob("*.go")) else [f"{program.parent}/", "tool"]
+        run("go", "build", "-o", *made, folder=ROOT / source, CGO_ENABLED="0")  # static: it runs in any image
         return
     with tempfile.TemporaryDirectory() as path:
         run("go", "install", source, GOBIN=path)
