@@ -126,10 +126,8 @@ def _pack(order: ForeignBuild, folder: Path) -> list[Command]:
             options.append("--network=host")  # it is pushed from a container, where this machine's loopback is another
         elif order.plain_image:
             options.append(f"--insecure-registry={host}")
-    elif pack.same_socket:
-        options.append(
-            "--docker-host=inherit"
-        )  # the image goes to the daemon from a container, which gets its socket: DOCKER_HOST's
+    elif pack.same_socket:  # a container gives the image to the daemon, whose socket it gets: the one of DOCKER_HOST
+        options.append("--docker-host=inherit")
     return [Command(["pack", "build", order.image, *options])]
 
 
