@@ -51,7 +51,7 @@ def build_by(order: ForeignOrder, recipe: Recipe, reporter: Reporter, environ: M
         plain_image=_may_be_plain(order.target, order.trust),
         authorities=order.trust.authorities,
         python=recipe.python or PYTHON,
-        here=is_loopback(order.target.host) and not order.trust.authorities,
+        here=is_loopback(order.target.host),
         pack=order.pack,
     )
     if order.builder == "docker" and (order.trust.insecure or order.trust.authorities):

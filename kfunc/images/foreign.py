@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -27,8 +27,8 @@ INSTALL = {
 }
 PACK_BUILDER = "paketobuildpacks/builder-jammy-base"
 CERTIFICATES = "certificates"
-DIGEST, METADATA = "digest", "metadata.json"
-"""Where a program notes what it has pushed: as lines, or as JSON."""
+DIGEST, METADATA, REPORT = "digest", "metadata.json", "report.toml"
+"""Where a program notes what it has pushed: as lines, as JSON, or as pack's lifecycle does."""
 DIGESTS = "{{range .RepoDigests}}{{println .}}{{end}}"
 NOTED = re.compile(r"(?:\S+@)?sha256:[0-9a-f]{64}")
 VARIABLES = "variables"
@@ -121,7 +121,7 @@ def _pack(order: ForeignBuild, folder: Path) -> list[Command]:
     for source, target in pack.volumes:
         options += ["--volume", f"{source}:{target}"]
     if order.push:
-        options.append("--publish")
+        options += ["--publish", f"--report-output-dir={folder}"]
         if order.here:
             options.append("--network=host")  # it is pushed from a container, where this machine's loopback is another
         elif order.plain_image:
@@ -198,6 +198,10 @@ def noted_digest(folder: Path, image: str) -> str:
         with suppress(msgspec.MsgspecError):
             noted = msgspec.json.decode((folder / METADATA).read_bytes(), type=dict[str, msgspec.Raw])
             return msgspec.json.decode(noted.get("containerimage.digest", b'""'), type=str)
+    if (folder / REPORT).is_file():
+        with suppress(msgspec.MsgspecError):
+            report = msgspec.toml.decode((folder / REPORT).read_bytes(), type=dict[str, dict[str, Any]])
+            return str(report.get("image", {}).get("digest", ""))
     lines = (folder / DIGEST).read_text(errors="replace").split() if (folder / DIGEST).is_file() else []
     name = parse_reference(image).name
     names = {"", name, name.removeprefix(f"{DOCKER_HUB}/")}  # as Docker shows it

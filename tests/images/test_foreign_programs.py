@@ -94,8 +94,11 @@ def test_the_image_that_pack_made_answers(
 ) -> None:
     image = f"{registry.host}/pack/iris:{option.strip('-')}"
     done = build_by_pack(docker, function, "--image", image, option)
-    assert (done.returncode, done.stdout) == (0, f"{image}\n"), done.stderr
-    assert "Successfully built image" in done.stderr
+    assert done.returncode == 0, done.stderr
+    named = image
+    if option == "--push":
+        named = f"{registry.host}/pack/iris@{Pulled(registry.host, 'pack/iris', 'push').digest}"
+    assert (done.stdout, "Successfully built image" in done.stderr) == (f"{named}\n", True)
     with DockerContainer(tmp_path / "container", docker, image) as container:
         status, body = container.ask("POST", "/v2/models/iris/infer", IRIS)
     assert (status, json.loads(body)["model_name"]) == (200, "iris"), body
