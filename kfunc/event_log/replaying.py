@@ -12,6 +12,7 @@ from kfunc.event_log.pairing import Exchange
 from kfunc.event_log.stored import Stored
 from kfunc.http.coding import inflate
 from kfunc.protocol.compare import Answered, Difference, compare
+from kfunc.protocol.json_length import number_of
 
 MAX_INFLATED = 256 * 1024 * 1024  # bytes
 JSON_LENGTH = "inference-header-content-length"
@@ -100,8 +101,7 @@ def answered(status: int, body: bytes, coding: str, json_length: int) -> Answere
 
 
 def _length(answer: Answer) -> int:
-    text = answer.headers.get(JSON_LENGTH, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return number_of(answer.headers.get(JSON_LENGTH, "").encode()) or 0
 
 
 class Summary:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import groupby, islice
 
 from msgspec import Struct
 
@@ -12,8 +12,9 @@ from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.config.sink_addresses import SinkFault, parse_sink
 from kfunc.errors import KfuncError, StartupError
 from kfunc.event_log.stored import RESPONSE, Stored
-from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, Sink, SinkContext
-from kfunc.logger_sidecar.event import Attributes, Event
+from kfunc.logger_sidecar.contract import Refused, Retry, SinkContext
+from kfunc.logger_sidecar.event import Attributes
+from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sinks import open_sink
 
 log = logging.getLogger("kfunc.events")
@@ -22,6 +23,7 @@ PAUSE_S = 0.5
 PATIENCE_S = 30.0
 """A sink that takes nothing for so long ends the command."""
 MOST_REASONS = 5
+MOST_SINKS = 16  # at a time: connections and their tasks
 
 
 class Counts(Struct):
@@ -32,32 +34,47 @@ class Counts(Struct):
     reasons: list[str] = []
 
 
-class Resent(Event):
+class Resent:
     """A stored event as sinks take it."""
 
-    __slots__ = ("_stored",)
-
     def __init__(self, stored: Stored) -> None:
-        self._stored = stored
+        self.id, self.data, self.key = stored.id, stored.data, stored.correlation.encode()
         self.is_response = stored.kind == RESPONSE
-
-    @property
-    def id(self) -> str:
-        return self._stored.id
-
-    @property
-    def data(self) -> bytes:
-        return self._stored.data
-
-    @property
-    def key(self) -> bytes:
-        return self._stored.correlation.encode()
+        self._stored = stored
 
     def structured(self) -> bytes:
+        """The event as it was written."""
         return self._stored.text
 
     def attributes(self) -> Attributes:
+        """All its attributes."""
         return dict(self._stored.attributes)
+
+
+class Sinks:
+    """The sinks at one address: one for each function, since partitions and folders are chosen by it."""
+
+    def __init__(self, settings: SinkSettings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._sinks: dict[tuple[str, str], OpenedSink] = {}
+
+    async def of(self, source: str) -> OpenedSink:
+        """The sink for the events of a source."""
+        writer = _writer(source)
+        sink = self._sinks.pop(writer, None)
+        if sink is None:
+            context = SinkContext(function=writer[1], namespace=writer[0], environ=self._environ)
+            sink = OpenedSink(open_sink(self._settings, context))
+        while len(self._sinks) >= MOST_SINKS:
+            await self._sinks.pop(next(iter(self._sinks))).close()
+        self._sinks[writer] = sink
+        return sink
+
+    async def close(self) -> None:
+        """Close them all."""
+        for sink in self._sinks.values():
+            await sink.close()
 
 
 async def resend(events: Iterator[Stored], target: str, rate: float, environ: Mapping[str, str]) -> Counts:
@@ -67,21 +84,20 @@ async def resend(events: Iterator[Stored], target: str, rate: float, environ: Ma
     except SinkFault as fault:
         raise StartupError(f"--to: {fault}") from None
     (settings,) = sinks_of(Logger(sinks=[SinkSettings(to=target, order="strict")]))
-    first = next(events, None)
-    namespace, function = _writer(first.source) if first is not None else ("default", "replay")
-    events = chain([first] if first is not None else [], events)
-    sink = open_sink(settings, SinkContext(function=function, namespace=namespace, environ=environ))
-    counts = Counts()
-    most = min(sink.max_events, max(1, int(rate))) if rate else sink.max_events
+    sinks, counts = Sinks(settings, environ), Counts()
     began, taken = time.monotonic(), 0
     try:
-        while batch := [Resent(each) for each in islice(events, most)]:
-            await _deliver(sink, batch, counts)
-            taken += len(batch)
-            if rate and (left_s := began + taken / rate - time.monotonic()) > 0:
-                await asyncio.sleep(left_s)
+        await sinks.of("")  # an address that can never work is said before anything is read
+        for source, same in groupby(events, lambda event: event.source):
+            sink = await sinks.of(source)
+            most = min(sink.sink.max_events, max(1, int(rate))) if rate else sink.sink.max_events
+            while batch := [Resent(each) for each in islice(same, most)]:
+                await _deliver(sink, batch, counts)
+                taken += len(batch)
+                if rate and (left_s := began + taken / rate - time.monotonic()) > 0:
+                    await asyncio.sleep(left_s)
     finally:
-        await sink.close()
+        await sinks.close()
     return counts
 
 
@@ -92,14 +108,10 @@ def _writer(source: str) -> tuple[str, str]:
     return (parts[2], parts[4]) if known else ("default", "replay")
 
 
-async def _deliver(sink: Sink, events: "list[Resent]", counts: Counts) -> None:
+async def _deliver(sink: OpenedSink, events: list[Resent], counts: Counts) -> None:
     patience_ends = time.monotonic() + PATIENCE_S
     while events:
-        outcomes: list[Outcome]
-        try:
-            outcomes = await sink.deliver(list(events), True)
-        except Exception as error:  # a sink's library may raise anything
-            outcomes = [Retry(f"{type(error).__name__}: {error}", answered=False)]
+        outcomes = await sink.deliver(events, True)
         left: list[Resent] = []
         failure = None
         for event, outcome in zip(events, outcomes, strict=False):

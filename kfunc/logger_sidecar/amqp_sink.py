@@ -1,11 +1,11 @@
 """Events published over AMQP 0-9-1 (RabbitMQ): durable, confirmed by the broker, with their id as message id."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kfunc.config.logger import SinkSettings
-from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
 from kfunc.protocol.cloudevents import CONTENT_TYPE
 
@@ -36,14 +36,10 @@ class AmqpSink:
         self._environ = context.environ
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
+        self._suspects = 0  # events of which one has closed the channel
 
     async def open(self) -> None:
         """Connect, and see that queue or exchange are there."""
-        await self._connected()
-
-    async def _connected(self) -> "AbstractExchange":
-        if self._exchange is not None and self._connection is not None and not self._connection.is_closed:
-            return self._exchange
         import aio_pika
 
         await self.close()
@@ -66,23 +62,28 @@ class AmqpSink:
         else:
             await _find_queue(connection, address.options["queue"])
             self._exchange = channel.default_exchange
-        return self._exchange
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """Publish; None for those that the broker has confirmed."""
-        exchange = await self._connected()
-        if not in_order:
-            every = list(await asyncio.gather(*[self._publish(exchange, event) for event in events]))
-            if len(every) == 1 or not any(isinstance(each, Refused) for each in every):
-                return every
-            # The broker has closed the channel for one of them: which one is seen when each goes alone.
-            return [
-                each and await self._publish(await self._connected(), event) for each, event in zip(every, events, strict=True)
-            ]
+        exchange = self._exchange
+        if exchange is None or self._connection is None or self._connection.is_closed:
+            raise ConnectionError("the connection to the broker, or its channel, was closed")
+        if in_order or self._suspects > 0:
+            return await self._publish_singly(exchange, events)
+        every = list(await asyncio.gather(*[self._publish(exchange, event) for event in events]))
+        if len(every) == 1 or not any(isinstance(each, Refused) for each in every):
+            return every
+        # The broker has closed the channel for one of them: which one is seen when each goes alone.
+        self._suspects = sum(each is not None for each in every)
+        return [each and Retry("AMQP: the broker has closed the channel", answered=False) for each in every]
+
+    async def _publish_singly(self, exchange: "AbstractExchange", events: Sequence[Event]) -> list[Outcome]:
+        """One after the other, as far as the first that the broker has not confirmed."""
         outcomes: list[Outcome] = []
         for event in events:
-            outcomes.append(await self._publish(await self._connected(), event))
-            if isinstance(outcomes[-1], Retry):
+            outcomes.append(await self._publish(exchange, event))
+            self._suspects -= 1
+            if outcomes[-1] is not None:
                 break
         return outcomes
 

@@ -1,11 +1,37 @@
 """What a sink is: what it gets, what it answers, and what it may know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import Attributes
+
+
+class Event(Protocol):
+    """An event in the forms that sinks need. `id` is unique, and the same at each try."""
+
+    @property
+    def id(self) -> str:
+        """Unique in its source, but for KServe's names, where both events of a call share it."""
+
+    @property
+    def is_response(self) -> bool:
+        """Whether it tells of the answer."""
+
+    @property
+    def data(self) -> bytes:
+        """The body as it is kept, not encoded in any way."""
+
+    @property
+    def key(self) -> bytes:
+        """What both events of a call have in common: its correlation id. For partitions."""
+
+    def structured(self) -> bytes:
+        """The whole event as JSON (JSON Event Format, 3) without a line end."""
+
+    def attributes(self) -> Attributes:
+        """All attributes but `specversion`; `datacontenttype` is the type of `data`."""
 
 
 class Retry(Struct, frozen=True):
@@ -53,11 +79,13 @@ class Sink(Protocol):
     async def open(self) -> None:
         """Connect. Whatever it raises is said, and it is called again later; it is called again after `close`, too."""
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
-        """Deliver; the outcomes of the first events, in their order: those behind them were not tried.
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        """Deliver, between `open` and `close`; the outcomes of the first events, in their order: those behind them were
+        not tried.
 
         With `in_order` an event must not arrive before one that stands before it in `events`: the first `Retry` is
-        the last outcome. Anything that is raised means that all of them are to be tried again.
+        the last outcome. Raises OSError, ConnectionError for a connection that was lost: all of them are to be tried
+        again, over a new one. Anything else that is raised says that one of them cannot be sent at all.
         """
 
     async def close(self) -> None:

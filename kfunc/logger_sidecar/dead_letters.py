@@ -2,30 +2,29 @@
 
 import msgspec
 
-from kfunc.logger_sidecar.contract import Sink
-from kfunc.logger_sidecar.event import Attributes, Event
+from kfunc.logger_sidecar.contract import Event, Sink
+from kfunc.logger_sidecar.event import Attributes
 from kfunc.logger_sidecar.feed import Item
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 
 
-class DeadLetter(Event):
+class DeadLetter:
     """An event with the attributes that say where it could not go, and why (Knative, knativeerror…)."""
 
-    __slots__ = ("_more",)
-
     def __init__(self, event: Event, destination: str, code: int, reason: str) -> None:
-        super().__init__(event.writer, event.call, event.is_response)
+        self.id, self.key, self.data, self.is_response = event.id, event.key, event.data, event.is_response
+        self._event = event
         self._more: Attributes = {"knativeerrordest": destination, "knativeerrorcode": code, "knativeerrordata": reason}
 
     def structured(self) -> bytes:
         """The event as JSON."""
-        return b"{%b,%b" % (msgspec.json.encode(self._more)[1:-1], super().structured()[1:])
+        return b"{%b,%b" % (msgspec.json.encode(self._more)[1:-1], self._event.structured()[1:])
 
     def attributes(self) -> Attributes:
         """All attributes."""
-        return {**super().attributes(), **self._more}
+        return {**self._event.attributes(), **self._more}
 
 
 class DeadLetters:

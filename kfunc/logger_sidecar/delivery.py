@@ -144,9 +144,9 @@ class SinkDelivery:
         began_at = perf_counter()
         events = [item.event for item in items]
         outcomes = await self._opened.deliver(events, in_order)
-        await self._take_up(items, outcomes, began_at)
+        await self._take_up(items, outcomes, began_at, in_order)
 
-    async def _take_up(self, items: list[Item], outcomes: list[Outcome], began_at: float) -> None:
+    async def _take_up(self, items: list[Item], outcomes: list[Outcome], began_at: float, in_order: bool) -> None:
         """Count, bury and keep for another try, as the sink has said."""
         if outcomes.count(None) == len(items):
             self._pending = []
@@ -170,14 +170,17 @@ class SinkDelivery:
                 left.append(item)
                 failure = outcome if isinstance(outcome, Retry) else Retry("the dead letters are not taken", BURY_PAUSE_S)
                 asked_s = max(asked_s, failure.after_s)
-        left += items[len(outcomes) :]
+        untried = items[len(outcomes) :]
+        if failure is not None:
+            self._metrics.retried(len(left))
+        # Without order one that its sink or library does not take holds up no other.
+        left = untried + left if not in_order and failure is not None and failure.answered else left + untried
         self._metrics.delivered(delivered)
         self._pending = left
         if done:
             self._trace(done, ends, began_at)
             self._settle(done)
         if failure is not None:
-            self._metrics.retried(len(left))
             self._notices.say(
                 f"sink {self.name}", "the sink %s takes no events: %s; they wait in the spool", self.name, failure.reason
             )

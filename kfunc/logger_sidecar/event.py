@@ -21,6 +21,7 @@ from kfunc.logger_sidecar.record import (
     Payload,
 )
 from kfunc.protocol.cloudevents import OCTETS, encode_data, is_json, open_event
+from kfunc.protocol.json_length import number_of
 
 MAX_OPENINGS = 1024
 MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
@@ -37,8 +38,8 @@ PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
 Attributes = dict[str, str | int | bool]
 
 
-class Event:
-    """One event of a call, in the forms that sinks need. `id` is unique, and the same at each try."""
+class CallEvent:
+    """One event of a spooled call, an `Event` of `contract.py`."""
 
     __slots__ = ("call", "is_response", "writer")
 
@@ -83,12 +84,16 @@ class EventWriter:
         self._second = (-1, b"")
         self._usual: CallRecord | None = None
 
-    def events(self, call: CallRecord) -> list[Event]:
+    def events(self, call: CallRecord) -> list[CallEvent]:
         """The events of a call, the request's first."""
         flags = call.flags
         if flags & HAS_REQUEST:
-            return [Event(self, call, False), Event(self, call, True)] if flags & HAS_RESPONSE else [Event(self, call, False)]
-        return [Event(self, call, True)]
+            return (
+                [CallEvent(self, call, False), CallEvent(self, call, True)]
+                if flags & HAS_RESPONSE
+                else [CallEvent(self, call, False)]
+            )
+        return [CallEvent(self, call, True)]
 
     def identifier(self, call: CallRecord, is_response: bool) -> str:
         """The id of one of a call's events."""
@@ -179,11 +184,11 @@ class EventWriter:
         return b'%b,"id":"%b-' % (open_event(attributes), self._prefix)
 
 
-def event_maker(compat: str, extensions: Mapping[str, str] | None = None) -> Callable[[Origin, CallRecord], list[Event]]:
+def event_maker(compat: str, extensions: Mapping[str, str] | None = None) -> Callable[[Origin, CallRecord], list[CallEvent]]:
     """Makes events of calls from any origin; those of one origin come one after the other."""
     last: list[tuple[Origin, EventWriter]] = []
 
-    def make(origin: Origin, call: CallRecord) -> list[Event]:
+    def make(origin: Origin, call: CallRecord) -> list[CallEvent]:
         if not last or last[0][0] is not origin:
             last[:] = [(origin, EventWriter(origin, compat, extensions))]
         return last[0][1].events(call)
@@ -208,8 +213,9 @@ def _how_to_read(payload: Payload, flags: int, is_response: bool) -> bytes:
         lines += b',"redacted":true'
     if payload.coding:
         lines += b',"contentencoding":"%b"' % _escaped(payload.coding)
-    if payload.json_length.isdigit() and len(payload.json_length) <= 9:
-        lines += b',"inferenceheaderlen":%d' % int(payload.json_length)
+    length = number_of(payload.json_length)
+    if length is not None and length <= MAX_INTEGER:
+        lines += b',"inferenceheaderlen":%d' % length
     return lines
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.log import Cursor, Log, LogReader
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import CallRecord, Origin, decode_records
 
 READ_BYTES = 256 * 1024
 
-MakeEvents = Callable[[Origin, CallRecord], list[Event]]
+MakeEvents = Callable[[Origin, CallRecord], list[CallEvent]]
 
 
 class Passed(Struct, gc=False):
@@ -25,7 +25,7 @@ class Passed(Struct, gc=False):
 class Item(Struct, gc=False):
     """An event on its way to a sink."""
 
-    event: Event
+    event: CallEvent
     passed: Passed
     tries: int = 0
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import stat
+from collections.abc import Sequence
 from itertools import pairwise
 from time import monotonic
 
@@ -12,8 +13,7 @@ from msgspec import UNSET
 from kfunc.config.locations import file_path
 from kfunc.config.logger import SinkSettings
 from kfunc.errors import StartupError
-from kfunc.logger_sidecar.contract import Outcome, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Retry, SinkContext
 
 log = logging.getLogger("kfunc.logger")
 
@@ -58,7 +58,7 @@ class FileSink:
         if self._descriptor < 0:
             await asyncio.get_running_loop().run_in_executor(None, self._open)
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """One write for all; what a full disk does not take is tried again, a torn line from where it was torn."""
         lines = [event.structured() for event in events]
         data = b"".join([line + b"\n" for line in lines])[self._torn :]

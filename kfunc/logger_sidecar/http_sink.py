@@ -4,14 +4,14 @@ In order there is one request under way at a time. Else many go out in one write
 """
 
 import asyncio
+from collections.abc import Sequence
 from time import time
 from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
 from kfunc.config.logger import SinkSettings
-from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.posting import Answer, PostConnection
 from kfunc.logger_sidecar.sink_binding import Token
 from kfunc.logger_sidecar.sink_libraries import read_address, trust
@@ -57,7 +57,7 @@ class HttpSink:
     async def open(self) -> None:
         """Connections are made when they are needed."""
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """POST all, but in order only as far as the first that is to be tried again."""
         posts = _batches(events) if self._mode == "batched" else [[event] for event in events]
         if not in_order:
@@ -81,7 +81,7 @@ class HttpSink:
                 outcomes += [outcome] * len(post)
         return outcomes
 
-    async def _deliver_batch(self, post: list[Event]) -> list[Outcome]:
+    async def _deliver_batch(self, post: Sequence[Event]) -> list[Outcome]:
         """The outcomes of a batch in order: one that is refused may be so for one of its events, which is found."""
         (answer,) = await self._post([self._request(post)])
         outcome = self._outcome(answer)
@@ -89,7 +89,7 @@ class HttpSink:
             return await self._deliver_singly(post)
         return [outcome] if isinstance(outcome, Retry) else [None] * len(post)
 
-    async def _deliver_singly(self, events: list[Event]) -> list[Outcome]:
+    async def _deliver_singly(self, events: Sequence[Event]) -> list[Outcome]:
         """Each event in a request of its own, in order."""
         outcomes: list[Outcome] = []
         for event in events:
@@ -104,7 +104,7 @@ class HttpSink:
             return Retry("HTTP 401: the sink does not take the token; it is read again when it is renewed", answered=False)
         return outcome
 
-    def _request(self, post: list[Event]) -> bytes:
+    def _request(self, post: Sequence[Event]) -> bytes:
         if self._mode == "binary":
             return self._binary_request(post[0])
         if self._mode == "batched" and len(post) > 1:
@@ -212,7 +212,7 @@ def retry_after_s(value: bytes, now: float) -> float:
         return 0.0
 
 
-def _batches(events: list[Event]) -> list[list[Event]]:
+def _batches(events: Sequence[Event]) -> list[list[Event]]:
     """Events in their order, in batches of bounded count and size."""
     batches: list[list[Event]] = []
     room = 0

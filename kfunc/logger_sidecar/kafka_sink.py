@@ -1,11 +1,11 @@
 """Events produced to a topic of Kafka: acknowledged by all in-sync replicas, written once by each life of a producer."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from kfunc.config.logger import SinkSettings
-from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
 from kfunc.protocol.cloudevents import CONTENT_TYPE
 
@@ -77,17 +77,15 @@ class KafkaSink:
             options["sasl_plain_password"] = address.password or environ.get("KAFKA_PASSWORD")
         return options
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """Produce; None for those that all in-sync replicas have.
 
         What is not acknowledged in time stays with the producer, and is waited for when it comes again.
         """
         from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-        if any(map(_failed, self._under_way.values())):
-            await self.close()
-        if self._producer is None:
-            await self.open()
+        if self._producer is None or any(map(_failed, self._under_way.values())):
+            raise ConnectionError("the producer has failed, or was closed")
         futures: list[asyncio.Future[Any] | Refused] = []
         for event in events:
             known = self._under_way.pop((event.id, event.is_response), None)

@@ -1,11 +1,11 @@
 """Events published to NATS JetStream: each is acknowledged when the stream has it, and known again by its id."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kfunc.config.logger import SinkSettings
-from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.sink_libraries import quiet, read_address, trust
 from kfunc.protocol.cloudevents import CONTENT_TYPE, header_fields
 
@@ -41,11 +41,6 @@ class NatsSink:
 
     async def open(self) -> None:
         """Connect, and make the stream where the address names one that is not there."""
-        await self._connected()
-
-    async def _connected(self) -> "JetStreamContext":
-        if self._jetstream is not None and self._client is not None and self._client.is_connected:
-            return self._jetstream
         import nats
         from nats.errors import NoServersError
         from nats.js.errors import NotFoundError
@@ -85,11 +80,12 @@ class NatsSink:
                 await jetstream.stream_info(self._stream)
             except NotFoundError:
                 await jetstream.add_stream(name=self._stream, subjects=[self._subject])
-        return jetstream
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """Publish; None for those that the stream has acknowledged."""
-        jetstream = await self._connected()
+        jetstream = self._jetstream
+        if jetstream is None or self._client is None or not self._client.is_connected:
+            raise ConnectionError("the connection to NATS was closed")
         if in_order:
             outcomes: list[Outcome] = []
             for event in events:
@@ -100,7 +96,7 @@ class NatsSink:
             return outcomes
         return await self._publish(jetstream, events)
 
-    async def _publish(self, jetstream: "JetStreamContext", events: list[Event]) -> list[Outcome]:
+    async def _publish(self, jetstream: "JetStreamContext", events: Sequence[Event]) -> list[Outcome]:
         from nats.errors import Error
 
         most = self._client.max_payload if self._client is not None else 0

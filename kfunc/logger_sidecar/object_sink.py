@@ -5,15 +5,14 @@ itself: nothing is in the store twice.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
 
 from kfunc.config.logger import Logger, SinkSettings
 from kfunc.config.sink_addresses import SinkAddress
-from kfunc.logger_sidecar.contract import Outcome, Retry, SinkContext
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event, Outcome, Retry, SinkContext
 from kfunc.logger_sidecar.sink_libraries import read_address
 
 TRIES, TRIES_S = 2, 20.0  # of one upload; after them the delivery waits and tries again
@@ -41,13 +40,11 @@ class ObjectSink:
         if self._parquet:
             await asyncio.get_running_loop().run_in_executor(None, _import_parquet)
 
-    async def deliver(self, events: list[Event], in_order: bool) -> list[Outcome]:
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """Write one object of all of them."""
         import obstore
         from obstore.exceptions import BaseError
 
-        if self._store is None:
-            await self.open()
         name = object_name(self._folder, events[0], "parquet" if self._parquet else "jsonl")
         if self._parquet:
             from kfunc.logger_sidecar.parquet import to_parquet
@@ -91,7 +88,7 @@ def object_name(folder: str, first: Event, suffix: str) -> str:
     return f"{folder}/date={date}/hour={hour}/{minute}{second}-{first.id}-{side}.{suffix}"
 
 
-def json_lines(events: list[Event]) -> bytes:
+def json_lines(events: Sequence[Event]) -> bytes:
     """One structured event a line."""
     return b"".join([event.structured() + b"\n" for event in events])
 

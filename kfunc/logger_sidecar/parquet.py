@@ -1,5 +1,6 @@
 """Events as a Parquet file: a column for each attribute that they have of their own, the rest as JSON."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Event
 
 COMPRESSION = "zstd"
 TEXT = pa.string()
@@ -23,7 +24,7 @@ SCHEMA = pa.schema(
 OWN = frozenset(SCHEMA.names) - {"time", "extensions", "data"}
 
 
-def to_parquet(events: list[Event]) -> bytes:
+def to_parquet(events: Sequence[Event]) -> bytes:
     """A file with one row group. `data` are the bytes of the body, `extensions` all other attributes as a JSON object."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for event in events:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kfunc.errors import KfuncError
 from kfunc.http.coding import inflate
+from kfunc.protocol.json_length import json_length_of
 
 HASH = "sha256:"
 EVENT_STREAM = b"text/event-stream"
@@ -60,7 +61,7 @@ class Redactor:
             if is_answer and content_type.lower().startswith(EVENT_STREAM):
                 redacted = self._stream(body)
             elif json_length:
-                redacted = self._binary(body, int(json_length))
+                redacted = self._binary(body, json_length_of(json_length, len(body)))
             else:
                 redacted = self._text(body)
         except (ValueError, TypeError, RecursionError, KfuncError):
@@ -116,9 +117,9 @@ class Redactor:
             return b"", True
         return redacted.body, redacted.changed
 
-    def _binary(self, body: bytes, length: int) -> Redacted:
+    def _binary(self, body: bytes, length: int | None) -> Redacted:
         """V2 with binary tensors behind the JSON, in its order."""
-        if not 0 < length <= len(body):
+        if length is None:
             raise ValueError("the JSON ends behind the body")
         head = msgspec.json.decode(body[:length], type=dict[str, Any])
         at, kept, changed = length, [], False

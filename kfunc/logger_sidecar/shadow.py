@@ -23,7 +23,7 @@ from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import Headers, forwarded_headers, header_lines
 from kfunc.logger_sidecar.filters import is_sampled, trace_of
 from kfunc.protocol.compare import Answered, Difference, compare
-from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
+from kfunc.protocol.json_length import JSON_LENGTH, number_of
 from kfunc.telemetry.metrics import Metrics
 
 log = logging.getLogger("kfunc.shadow")

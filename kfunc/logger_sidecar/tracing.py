@@ -3,7 +3,7 @@
 from time import perf_counter
 
 from kfunc.logger_sidecar.contract import Outcome
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.telemetry.otlp import PRODUCER, Span, attribute, attribute_once
 from kfunc.telemetry.request_trace import SpanSink
 from kfunc.telemetry.sampling import new_span_id
@@ -25,7 +25,7 @@ class DeliveryTracer:
             ]
         )
 
-    def delivered(self, events: list[Event], outcomes: list[Outcome], began_at: float) -> None:
+    def delivered(self, events: list[CallEvent], outcomes: list[Outcome], began_at: float) -> None:
         """What became of events; those of requests that are not kept have no span."""
         ended_at = perf_counter()
         for event, outcome in zip(events, outcomes, strict=False):

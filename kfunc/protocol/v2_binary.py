@@ -10,26 +10,16 @@ from typing import Any
 from kfunc.errors import InvalidRequest
 from kfunc.protocol import v2
 from kfunc.protocol.datatypes import DATATYPES, LENGTH_BYTES, element_count
+from kfunc.protocol.json_length import JSON_LENGTH as JSON_LENGTH
+from kfunc.protocol.json_length import json_length_of as json_length_of
+from kfunc.protocol.json_length import number_of as number_of
 from kfunc.protocol.messages import InferRequest, Tensor
 
-JSON_LENGTH = b"inference-header-content-length"
-MAX_DIGITS = 15  # of such a length: int() of very many would be slow, or refused
 SIZE = "binary_data_size"
 WANTED = "binary_data"
 ALL_WANTED = "binary_data_output"
 # Triton's extensions that would answer elsewhere, or something else: a caller who is not told takes a wrong answer.
 NOT_OFFERED = ("classification", "shared_memory_region")
-
-
-def number_of(given: bytes) -> int | None:
-    """What a header field Inference-Header-Content-Length says; None where that is no number."""
-    return int(given) if given.isdigit() and len(given) <= MAX_DIGITS else None
-
-
-def json_length_of(given: bytes, size: int) -> int | None:
-    """The same, for a body of `size` bytes; None also where it does not fit into that."""
-    length = number_of(given)
-    return length if length is not None and 0 < length <= size else None
 
 
 def decode_request(body: bytes, json_length: int, model_name: str = "", model_version: str = "") -> InferRequest:

@@ -7,7 +7,7 @@ import pytest
 
 from kfunc.client.wire import Answer
 from kfunc.event_log.pairing import pair
-from kfunc.event_log.replaying import DIFFERENT, SAME, UNCOMPARED, Outcome, Skipped, Summary, judge, request_of
+from kfunc.event_log.replaying import DIFFERENT, JSON_LENGTH, SAME, UNCOMPARED, Outcome, Skipped, Summary, judge, request_of
 from kfunc.logger_sidecar.record import HAS_REQUEST, HAS_RESPONSE, REQUEST_REDACTED, CallRecord, Payload
 from tests.event_log.logs import call, stored
 
@@ -106,3 +106,11 @@ def test_the_summary_counts_verdicts_reasons_and_places() -> None:
     assert document["places"] == {"predictions": 2}
     assert document["reasons"] == {"uncompared: its answer was not logged": 1}
     assert (document["p50_recorded_ms"], document["p50_answered_ms"]) == (1.5, 2.0)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "x", "\u00b2"])
+def test_an_answer_whose_json_length_is_no_number_is_compared_as_json(length: str) -> None:
+    first, second = stored(call(response=b'{"predictions":[1]}'))
+    (exchange,) = pair(iter([first, second]))
+    answer = Answer(200, {JSON_LENGTH: length}, b'{"predictions":[1]}')
+    assert judge(exchange, answer, 0.01, tolerance=0).verdict == SAME

@@ -12,14 +12,15 @@ import pytest
 
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.logger_sidecar.contract import Refused, Sink, SinkContext
-from kfunc.logger_sidecar.event import Event, EventWriter
+from kfunc.logger_sidecar.event import CallEvent, EventWriter
+from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.record import CallRecord, Origin, Payload
 from tests.parts.servers import Server
 
 START_US = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 
 
-def calls(count: int, first: int = 0, compat: str = "none", body: bytes = b"") -> list[Event]:
+def calls(count: int, first: int = 0, compat: str = "none", body: bytes = b"") -> list[CallEvent]:
     """The events of so many calls, of the model `iris`; ids and times go up."""
     writer = EventWriter(Origin(run="run", function="iris", namespace="team", model="iris", version="1"), compat)
     events = []
@@ -51,14 +52,12 @@ def context(**environ: str) -> SinkContext:
     return SinkContext(function="iris", namespace="team", environ=environ)
 
 
-async def deliver_all(sink: Sink, events: list[Event], *, in_order: bool) -> None:
+async def deliver_all(sink: Sink, events: list[CallEvent], *, in_order: bool) -> None:
     """Deliver, trying again what the sink does not take, for at most a minute and a half."""
+    opened = OpenedSink(sink)
     async with asyncio.timeout(90):
         while events:
-            try:
-                outcomes = await sink.deliver(events[: sink.max_events], in_order)
-            except Exception:
-                outcomes = []
+            outcomes = await opened.deliver(events, in_order)
             taken = {number for number, outcome in enumerate(outcomes) if outcome is None or isinstance(outcome, Refused)}
             events = [event for number, event in enumerate(events) if number not in taken]
             if not taken:

@@ -11,7 +11,7 @@ import msgspec
 
 from kfunc.config.logger import Logger, sinks_of
 from kfunc.logger_sidecar.contract import SinkContext
-from kfunc.logger_sidecar.event import Event, EventWriter, event_maker
+from kfunc.logger_sidecar.event import CallEvent, EventWriter, event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.intake import intake_path
 from kfunc.logger_sidecar.log import Cursor
@@ -32,13 +32,13 @@ def call(number: int, body: bytes = b"", flags: int = HAS_REQUEST) -> CallRecord
     return CallRecord(b"/v2/models/m/infer", b"%d" % number, 1_795_219_200_500_000, 10, 200, request, Payload(), flags=flags)
 
 
-def events(*numbers: int, body: bytes = b"") -> list[Event]:
+def events(*numbers: int, body: bytes = b"") -> list[CallEvent]:
     """The requests of calls."""
     writer = EventWriter(Origin("r", "f", "n"))
     calls = [call(number, body) for number in numbers]
     for each, number in zip(calls, numbers, strict=True):
         each.number = number
-    return [Event(writer, each, False) for each in calls]
+    return [CallEvent(writer, each, False) for each in calls]
 
 
 class Setup:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aio_pika
@@ -10,8 +11,9 @@ import pytest
 from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_rabbitmq_event
 
 from kfunc.logger_sidecar.amqp_sink import AmqpSink
-from kfunc.logger_sidecar.contract import Refused, Retry
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry
+from kfunc.logger_sidecar.event import CallEvent
+from kfunc.logger_sidecar.opened import OpenedSink
 from tests.logger_sidecar.real_brokers import calls, close, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import RabbitMq
 
@@ -40,7 +42,7 @@ def parsed(message: Any) -> Any:
     return from_rabbitmq_event(RabbitMQMessage(message.headers, message.content_type, message.body))
 
 
-async def deliver(url: str, events: list[Event], *, in_order: bool = True, **more: Any) -> None:
+async def deliver(url: str, events: list[CallEvent], *, in_order: bool = True, **more: Any) -> None:
     sink = AmqpSink(settings(url, **more), context())
     await deliver_all(sink, events, in_order=in_order)
     await close(sink)
@@ -100,21 +102,27 @@ def test_an_event_larger_than_the_broker_takes_is_refused_and_the_others_are_tak
 
     async def main(url: str) -> Any:
         sink = AmqpSink(settings(url), context())
-        outcomes = await sink.deliver(events, in_order)
+        opened, left, refused = OpenedSink(sink), list(events), []
+        async with asyncio.timeout(30):
+            while left:
+                outcomes = await opened.deliver(left, in_order)
+                refused += [event for event, outcome in zip(left, outcomes, strict=False) if isinstance(outcome, Refused)]
+                tried = zip(left, outcomes, strict=False)
+                left = [event for event, outcome in tried if isinstance(outcome, Retry)] + left[len(outcomes) :]
         await close(sink)
-        return outcomes
+        return refused
 
     with Narrow(tmp_path / "rabbitmq") as server:
-        outcomes = asyncio.run(main(f"{server.url}?queue=narrow"))
+        refused = asyncio.run(main(f"{server.url}?queue=narrow"))
         ids = {parsed(message).get_id() for message in asyncio.run(read(server, "narrow"))}
-    assert [number for number, outcome in enumerate(outcomes) if outcome] == [4]
-    assert isinstance(outcomes[4], Refused)
+    assert refused == [events[4]]
     assert ids == {event.id for event in events} - {events[4].id}
 
 
 def test_an_exchange_that_routes_to_no_queue_is_told_with_what_to_do(server: RabbitMq) -> None:
     async def main() -> Any:
         sink = AmqpSink(settings(f"{server.url}?exchange=amq.direct&routing_key=nowhere"), context())
+        await sink.open()
         outcomes = await sink.deliver(calls(1), True)
         await close(sink)
         return outcomes
@@ -128,3 +136,31 @@ def test_a_login_that_is_refused_is_told(server: RabbitMq) -> None:
 
     with pytest.raises(ConnectionError, match="ACCESS_REFUSED"):
         asyncio.run(main())
+
+
+class Hanging(AmqpSink):
+    """A broker that closes the channel for the first of many, and then confirms nothing in time."""
+
+    def __init__(self) -> None:
+        super().__init__(settings("amqp://h?queue=q"), context())
+        self._connection = self._exchange = SimpleNamespace(is_closed=False)  # type: ignore[assignment]
+        self.published = 0
+
+    async def open(self) -> None:
+        pass
+
+    async def _publish(self, exchange: Any, event: Any) -> Outcome:
+        self.published += 1
+        return Refused("too large") if self.published == 1 else Retry("TimeoutError", answered=False)
+
+
+def test_when_one_has_closed_the_channel_the_others_are_not_waited_for_one_by_one_in_one_call() -> None:
+    async def main() -> list[int]:
+        sink, published = Hanging(), []
+        for _ in range(3):
+            before = sink.published
+            await sink.deliver(calls(20), False)
+            published.append(sink.published - before)
+        return published
+
+    assert asyncio.run(main()) == [40, 1, 1]

@@ -9,14 +9,14 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.http_sink import HttpSink
 from tests.logger_sidecar.real_brokers import calls, context, settings
 
 pytestmark = pytest.mark.integration
 
 
-async def received(events: list[Event], **more: Any) -> list[HTTPMessage]:
+async def received(events: list[CallEvent], **more: Any) -> list[HTTPMessage]:
     """The requests that an endpoint gets."""
     messages: list[HTTPMessage] = []
 

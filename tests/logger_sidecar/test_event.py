@@ -233,7 +233,7 @@ def test_json_alone_with_its_length_stays_json() -> None:
     assert (event.get_data(), event.get_extension("inferenceheaderlen")) == ([1], 3)
 
 
-@pytest.mark.parametrize("length", [b"", b"x", b"-1", b"1" * 10, b"\xb2"])
+@pytest.mark.parametrize("length", [b"", b"x", b"-1", b"9" * 10, b"9" * 5000, b"\xb2"])
 def test_a_length_that_is_none_is_left_out(length: bytes) -> None:
     assert read(record(body=b"[1]", size=3, json_length=length)).get_extension("inferenceheaderlen") is None
 

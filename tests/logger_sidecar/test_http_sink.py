@@ -9,7 +9,7 @@ import pytest
 
 from kfunc.config.logger import Logger, sinks_of
 from kfunc.logger_sidecar.contract import Outcome, Refused, Retry
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.http_sink import HttpSink, retry_after_s
 from tests.logger_sidecar.broker import Broker, Fault
 from tests.logger_sidecar.setups import CONTEXT, events
@@ -24,7 +24,7 @@ def sink_to(url: str, **settings: Any) -> HttpSink:
     return HttpSink(sink, CONTEXT)
 
 
-async def delivered(broker: Broker, sent: list[Event], *, in_order: bool = True, **settings: Any) -> list[Outcome]:
+async def delivered(broker: Broker, sent: list[CallEvent], *, in_order: bool = True, **settings: Any) -> list[Outcome]:
     async with broker:
         sink = sink_to(broker.url, **settings)
         outcomes = await sink.deliver(sent, in_order)

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.kafka_sink import KafkaSink
 from tests.logger_sidecar.real_brokers import calls, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import Kafka
@@ -48,7 +48,7 @@ def parsed(message: Any) -> Any:
     return from_kafka_event(KafkaMessage(dict(message.headers), message.key, message.value))
 
 
-async def deliver(url: str, events: list[Event], *, in_order: bool = True, **more: Any) -> None:
+async def deliver(url: str, events: list[CallEvent], *, in_order: bool = True, **more: Any) -> None:
     sink = KafkaSink(settings(url, **more), context())
     await deliver_all(sink, events, in_order=in_order)
     await sink.close()

@@ -10,7 +10,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from kfunc.logger_sidecar.contract import Refused, Retry
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.nats_sink import NatsSink
 from tests.logger_sidecar.real_brokers import calls, certificate, context, deliver_all, killed_now_and_then, settings
 from tests.parts.servers import Nats
@@ -41,7 +41,7 @@ def parsed(message: Any) -> Any:
     return from_http_event(HTTPMessage(headers=headers, body=message.data))
 
 
-async def deliver(url: str, events: list[Event], *, in_order: bool = True, **more: Any) -> None:
+async def deliver(url: str, events: list[CallEvent], *, in_order: bool = True, **more: Any) -> None:
     sink = NatsSink(settings(url, **more), context())
     await deliver_all(sink, events, in_order=in_order)
     await sink.close()
@@ -94,6 +94,7 @@ def test_none_is_lost_and_none_is_there_twice_when_the_server_is_killed(tmp_path
 def test_a_subject_of_no_stream_is_told_with_what_to_do_and_tried_again(server: Nats) -> None:
     async def main() -> Any:
         sink = NatsSink(settings(f"{server.url}/nobody"), context())
+        await sink.open()
         outcomes = await sink.deliver(calls(2), True)
         await sink.close()
         return outcomes
@@ -108,6 +109,7 @@ def test_a_subject_of_no_stream_is_told_with_what_to_do_and_tried_again(server: 
 def test_an_event_larger_than_the_server_takes_is_refused_and_the_next_one_taken(server: Nats, size: int) -> None:
     async def main() -> Any:
         sink = NatsSink(settings(f"{server.url}/large?stream=large", content_mode="binary"), context())
+        await sink.open()
         outcomes = await sink.deliver([*calls(1, body=b"x" * size)[:1], *calls(1, first=1)], True)
         await sink.close()
         return outcomes
@@ -128,6 +130,7 @@ def test_a_server_with_tls_and_a_login_is_reached_with_the_environments_certific
         async def main(environ: dict[str, str]) -> Any:
             sink = NatsSink(to, context(**environ))
             try:
+                await sink.open()
                 return await sink.deliver(calls(1), True)
             finally:
                 await sink.close()
@@ -141,7 +144,7 @@ def test_a_server_with_tls_and_a_login_is_reached_with_the_environments_certific
 
 def test_a_server_that_is_not_there_is_told_by_its_address() -> None:
     async def main() -> None:
-        await NatsSink(settings("nats://127.0.0.1:1/x"), context()).deliver(calls(1), True)
+        await NatsSink(settings("nats://127.0.0.1:1/x"), context()).open()
 
     with pytest.raises(ConnectionError, match=r"NATS at 127.0.0.1:1 cannot be reached"):
         asyncio.run(main())

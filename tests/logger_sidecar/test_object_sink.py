@@ -11,7 +11,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from kfunc.logger_sidecar.contract import Retry
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.object_sink import ObjectSink
 from tests.logger_sidecar.real_brokers import calls, context, settings
 
@@ -23,7 +23,7 @@ def sink_to(store: Any, **more: Any) -> ObjectSink:
     return sink
 
 
-def deliver(store: Any, *batches: list[Event], **more: Any) -> list[Any]:
+def deliver(store: Any, *batches: list[CallEvent], **more: Any) -> list[Any]:
     async def main() -> list[Any]:
         sink = sink_to(store, **more)
         return [await sink.deliver(batch, True) for batch in batches]

@@ -1,19 +1,20 @@
 """A sink that fails: what is held of its events, who closes it, which tries count, how long is waited."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.logger_sidecar.backoff import Backoff
-from kfunc.logger_sidecar.contract import Outcome, Retry
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry
 from kfunc.logger_sidecar.delivery import SinkDelivery
-from kfunc.logger_sidecar.event import Event, event_maker
+from kfunc.logger_sidecar.event import CallEvent, event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
-from kfunc.logger_sidecar.opened import OpenedSink
+from kfunc.logger_sidecar.opened import N_ALONE, OpenedSink
 from kfunc.logger_sidecar.record import Origin, encode_record
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 from kfunc.telemetry.metrics import Metrics
@@ -57,9 +58,9 @@ class Failing:
     async def open(self) -> None:
         self.opened += 1
 
-    async def deliver(self, asked: list[Event], in_order: bool) -> list[Outcome]:
-        self.sizes.append(sum(len(event.data) for event in asked))
-        self.counts.append(len(asked))
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        self.sizes.append(sum(len(event.data) for event in events))
+        self.counts.append(len(events))
         return list(self.answers)
 
     async def close(self) -> None:
@@ -72,11 +73,11 @@ class Poisoned(Failing):
     poison: ClassVar[int] = 5
     error: Exception = ValueError("not this one")
 
-    async def deliver(self, asked: list[Event], in_order: bool) -> list[Outcome]:
-        await super().deliver(asked, in_order)
-        if any(event.call.number == self.poison for event in asked):
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        await super().deliver(events, in_order)
+        if any(event.id == f"r-{2 * self.poison}" for event in events):
             raise self.error
-        return [None] * len(asked)
+        return [None] * len(events)
 
 
 class Patience(Backoff):
@@ -160,7 +161,7 @@ def test_what_another_process_left_and_cannot_be_read_does_not_hold_up_our_own_e
     assert left.reads == 1
 
 
-async def deliver_all(opened: OpenedSink, left: list[Event], rounds: int) -> list[list[Any]]:
+async def deliver_all(opened: OpenedSink, left: list[CallEvent], rounds: int) -> list[list[Any]]:
     """The outcomes of each round; those that are taken do not come again."""
     told = []
     for _ in range(rounds):
@@ -217,3 +218,74 @@ def test_what_was_read_before_the_disk_failed_is_delivered_and_then_the_rest(lin
 
     asyncio.run(main())
     assert sum(sink.counts) == 4
+
+
+def test_an_event_that_cannot_be_sent_is_refused_after_a_few_tries_and_the_next_one_is_taken() -> None:
+    told = asyncio.run(deliver_all(OpenedSink(Poisoned()), events(5), N_ALONE))
+    assert [type(outcomes[0]) for outcomes in told] == [Retry] * (N_ALONE - 1) + [Refused]
+
+
+class Short(Endless):
+    """A log of ten calls."""
+
+    end = len(Endless.record) * 10
+
+    async def read(self, reader: LogReader, position: int, most: int) -> Chunk | None:
+        return await super().read(reader, position, most) if position < self.end else None
+
+
+@pytest.mark.parametrize(("order", "before"), [("strict", 4), ("any", 9)])
+def test_what_a_library_cannot_send_is_buried_and_without_order_all_others_go_before(order: str, before: int) -> None:
+    log, sink = Short(), Poisoned()
+    sink.poison = 4 * len(Endless.record)  # type: ignore[misc]
+    delivered_when_buried: list[int] = []
+
+    async def main() -> None:
+        under_test = delivery(sink, order)
+        under_test.backoff = Patience(0.0)
+        feed = Feed(log, log.cursor("s"), event_maker("none"), NOTICES)
+        under_test.feeds[:] = [feed]
+        taken = SinkMetrics(Metrics("logger"), "t")
+        counts: list[int] = []
+        taken.delivered = counts.append  # type: ignore[method-assign, assignment]
+        under_test._metrics = taken
+
+        async def bury(item: Item, reason: str, code: int) -> bool:
+            delivered_when_buried.append(sum(counts))
+            return True
+
+        under_test._bury = bury
+        task = asyncio.create_task(under_test.run())
+        async with asyncio.timeout(10):
+            while not feed.ended:  # noqa: ASYNC110 (a number tells nobody)
+                await asyncio.sleep(0.001)
+        assert sum(counts) == 9
+        task.cancel()
+
+    asyncio.run(main())
+    assert delivered_when_buried == [before]
+
+
+def test_a_connection_that_was_lost_between_two_calls_is_opened_again_at_once() -> None:
+    sink = Poisoned()
+
+    async def main() -> list[Outcome]:
+        opened = OpenedSink(sink)
+        await opened.deliver(events(1), True)
+        sink.deliver = lost_once(sink)  # type: ignore[method-assign]
+        return await opened.deliver(events(2), True)
+
+    assert asyncio.run(main()) == [None]
+    assert (sink.opened, sink.closed) == (2, 1)
+
+
+def lost_once(sink: Poisoned) -> Any:
+    """Its `deliver`, which finds that the connection was lost, once."""
+    deliver, lost = sink.deliver, [ConnectionError("gone")]
+
+    async def first_lost(events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        if lost:
+            raise lost.pop()
+        return await deliver(events, in_order)
+
+    return first_lost

@@ -15,19 +15,23 @@ import pytest
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.errors import StartupError
 from kfunc.logger_sidecar.contract import Outcome, Sink
-from kfunc.logger_sidecar.event import Event
+from kfunc.logger_sidecar.event import Attributes
 from kfunc.logger_sidecar.sinks import open_sink, progress_names, sink_names, without_secrets
 from tests.logger_sidecar.setups import CONTEXT
 
 
-class Line(Event):
+class Line:
     """An event that is no more than its line."""
 
     def __init__(self, line: bytes) -> None:
+        self.id, self.key, self.data, self.is_response = "", b"", line, False
         self._line = line
 
     def structured(self) -> bytes:
         return self._line
+
+    def attributes(self) -> Attributes:
+        return {}
 
 
 EVENTS = [Line(b'{"n":%d}' % number) for number in range(10)]
@@ -56,7 +60,7 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def deliver(sink: Sink, events: Sequence[Event]) -> int:
+def deliver(sink: Sink, events: Sequence[Line]) -> int:
     """How many of them are delivered: the first ones."""
     outcomes: list[Outcome] = asyncio.run(sink.deliver(list(events), True))
     count = outcomes.count(None)
