@@ -25,7 +25,6 @@ from kfunc.handlers.tensors import to_response
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
-from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 from kfunc.telemetry.current import CURRENT
 
 if TYPE_CHECKING:
@@ -231,7 +230,11 @@ def _is_movable(handler: Handler) -> bool:
 
 def _parameters(handler: Handler) -> dict[str, str] | UnsetType:
     """What the metadata say besides: pictures, the accelerator, and why none of the better ones where that is to be told."""
-    told = {MEDIA_TYPE: ANY_PICTURE if handler.takes_images else ""}
+    told: dict[str, str] = {}
+    if handler.takes_images:
+        from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE  # start-up time
+
+        told[MEDIA_TYPE] = ANY_PICTURE
     choice = handler.choice
     if choice is not None:
         reason = choice.why if choice.tells_why else ""

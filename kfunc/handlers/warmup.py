@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kfunc.config.residency import Warmup, shape_fits
-from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError
+from kfunc.errors import InvalidRequest, KfuncError, ModelFailed, ModelLoadError
 from kfunc.handlers.slots import Loaded
 from kfunc.protocol import v1, v2
 from kfunc.protocol.messages import InferRequest, InferResponse, Tensor, TensorSpec
@@ -26,18 +26,20 @@ class Alone:
 
 
 async def warm_up(model: Loaded, warmup: Warmup) -> None:
-    """Ask the model `warmup.count` times. Raises ModelLoadError where it fails; one that zeros mean nothing to may be good."""
+    """Ask the model `warmup.count` times. Raises ModelLoadError where it does not answer; one that zeros mean nothing to may
+    be good, and is served all the same."""
     name = model.metadata.name
     body = _read(warmup.file) if warmup.file else b""
     for _ in range(warmup.count):
         try:
             await _ask(model, _from_file(body, name) if warmup.file else InferRequest(_guessed(model, warmup), model_name=name))
-        except InvalidRequest as error:
+        except (InvalidRequest, ModelFailed) as error:
+            does = "refuses" if isinstance(error, InvalidRequest) else "fails at"
             if warmup.file:
-                raise ModelLoadError(f"{warmup.file}: {name} refuses it (model.warmup.file): {error.message}") from None
+                raise ModelLoadError(f"{warmup.file}: {name} {does} it (model.warmup.file): {error.message}") from None
             what = "zeros in the form of model.warmup.shapes" if warmup.shapes else "zeros"
-            told = "model %s: refuses a request of %s, and is not warm; let model.warmup.file name a real one: %s"
-            log.warning(told, name, what, error.message)
+            told = "model %s: %s a request of %s, and is not warm; let model.warmup.file name a real one: %s"
+            log.warning(told, name, does, what, error.message)
             return
         except KfuncError as error:
             raise ModelLoadError(f"the model {name} does not answer its warm-up (model.warmup): {error.message}") from None

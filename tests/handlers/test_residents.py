@@ -12,7 +12,7 @@ import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency, Warmup
-from kfunc.errors import InvalidRequest, Loading, ModelLoadError, NotFound, Unavailable
+from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelFailed, ModelLoadError, NotFound, Unavailable
 from kfunc.handlers.management import index
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.residency_policy import Resident, leaving
@@ -465,16 +465,34 @@ def test_a_file_for_the_warm_up_that_is_none_is_named(make: Make, tmp_path: Path
 class Choosy(Answering):
     """A model that no zeros please."""
 
+    fault: KfuncError = InvalidRequest("unknown category")
+
     def infer(self, request: InferRequest, context: Any) -> InferResponse:
-        raise InvalidRequest("unknown category")
+        raise self.fault
 
 
+@pytest.mark.parametrize(
+    ("fault", "does"),
+    [(InvalidRequest("unknown category"), "refuses"), (ModelFailed("the model failed", "ZeroDivisionError"), "fails at")],
+)
 def test_a_model_that_zeros_mean_nothing_to_is_served_all_the_same(
-    configured: Callable[..., PodConfig], caplog: pytest.LogCaptureFixture
+    configured: Callable[..., PodConfig], caplog: pytest.LogCaptureFixture, tmp_path: Path, fault: KfuncError, does: str
 ) -> None:
-    asyncio.run(warm_up(Choosy(configured()), Warmup(requests=2)))
-    assert "model iris: refuses a request of zeros, and is not warm" in caplog.text
-    assert "let model.warmup.file name a real one: unknown category" in caplog.text
+    model = Choosy(configured())
+    model.fault = fault
+    asyncio.run(warm_up(model, Warmup(requests=2)))
+    told = f"model iris: {does} a request of zeros, and is not warm; let model.warmup.file name a real one: {fault.message}"
+    assert caplog.messages == [told]
+    (tmp_path / "real.json").write_text(BODIES[0])
+    with pytest.raises(ModelLoadError, match=rf"real\.json: iris {does} it \(model\.warmup\.file\): {fault.message}"):
+        asyncio.run(warm_up(model, Warmup(file=str(tmp_path / "real.json"))))
+
+
+def test_a_model_that_does_not_answer_its_warm_up_is_not_ready(configured: Callable[..., PodConfig]) -> None:
+    model = Choosy(configured())
+    model.fault = Unavailable("the accelerator's memory is full")
+    with pytest.raises(ModelLoadError, match=r"does not answer its warm-up .*: the accelerator's memory is full"):
+        asyncio.run(warm_up(model, Warmup(requests=2)))
 
 
 @pytest.mark.parametrize("requests", [0, 1])

@@ -200,6 +200,17 @@ def test_an_image_is_classified_from_its_files_bytes(ask: Ask, tmp_path: Path) -
     assert row["label"] in ("cat", "dog", "owl")
 
 
+def test_an_image_may_be_the_body_or_a_text_in_base64_and_the_metadata_say_so(ask: Ask, tmp_path: Path) -> None:
+    asked = ask(vit(tmp_path))
+    assert asked.ask("GET", "/v2/models/iris")[1]["parameters"] == {"accelerator": "cpu", "media_type": "image/*"}
+    file = io.BytesIO()
+    Image.new("RGB", (50, 60), "red").save(file, "PNG")
+    for path in ("/v2/models/iris/infer", "/v1/models/iris:predict"):
+        assert asked.ask("POST", path, file.getvalue(), content_type="image/png")[0] == 200
+    told = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [b64encode(file.getvalue()).decode()]}
+    assert asked.infer(told)[0] == 200
+
+
 @pytest.mark.parametrize("content", ["no image", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"])
 def test_what_is_no_image_or_one_that_starts_a_program_is_refused(content: str, ask: Ask, tmp_path: Path) -> None:
     image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [content]}
