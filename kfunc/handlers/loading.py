@@ -205,7 +205,13 @@ class Loader:
 
     def newest(self, settings: PodConfig, files: LocalFiles) -> PodConfig:
         """The settings of the newest version that a single model's files hold; its runtime is imported."""
-        model, found = files.model, self._found(settings.model, files)[-1]
+        model, there = files.model, self._found(settings.model, files)
+        names, found = list(dict.fromkeys(each.name for each in there)), there[-1]
+        if len(names) > 1:
+            raise ModelLoadError(
+                f"{settings.model.uri}: holds the models {', '.join(names)}, and what is loaded on demand from an archive or "
+                "sealed is one model: give each its own entry in inference.models, or remove residency and lazy"
+            )
         if model.execution != "process":
             _import(found.runtime)
         own = {"version": found.version, "uri": str(found.path), "runtime": found.runtime}

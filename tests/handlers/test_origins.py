@@ -526,3 +526,24 @@ def test_each_model_of_the_list_has_a_digest_of_its_own(
         repository.close()
 
     asyncio.run(play())
+
+
+def test_an_archive_of_several_models_is_not_one_that_is_loaded_on_demand(
+    make: Make, web: WebServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+        (tmp_path / "m" / name / "m.onnx").write_bytes(CONTENT)
+    uri = web.put("/models.tar", tarred(tmp_path / "m"))
+
+    async def play() -> None:
+        repository = make(uri, Residency(wait_s=5))
+        await repository.open()
+        with pytest.raises(Unavailable):
+            await ask(repository, "iris")
+        repository.close()
+
+    asyncio.run(play())
+    assert (
+        "models.tar: holds the models a, b, and what is loaded on demand from an archive or sealed is one model" in caplog.text
+    )
