@@ -12,6 +12,7 @@ import torch
 
 from kfunc.config.images import Images
 from kfunc.errors import InvalidRequest, ModelLoadError
+from kfunc.handlers.in_turn import in_turn
 from kfunc.handlers.pictures import picture_bytes
 from kfunc.protocol.messages import TensorSpec
 
@@ -75,7 +76,7 @@ def tokenizer_of(folder: Path, **options: Any) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    return tokenizer
+    return in_turn(tokenizer)
 
 
 def texts_of(array: "np.ndarray[Any, Any]") -> list[str]:

@@ -22,6 +22,8 @@ def is_pickle(file: Path) -> bool:
     if head.startswith(PROTOCOLS):
         return True
     if head == b"PK" and zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+        from kfunc.storage.zips import open_zip
+
+        with open_zip(file) as archive:
             return any(name.rpartition("/")[2] == MEMBER for name in archive.namelist())
     return False

@@ -9,6 +9,7 @@ from typing import Any
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.registry import how_to_install
 from kfunc.handlers.versions import require_not_newer, require_safe
+from kfunc.storage.zips import open_zip
 
 log = logging.getLogger("kfunc.model")
 
@@ -60,6 +61,7 @@ def unknown_types(path: Path, *, trusted: bool) -> list[str]:
     from skops import io as skops_io
 
     if not trusted:
+        open_zip(path).close()  # skops reads its directory, too
         require_safe(path, "skops", skops.__version__, LEAST)
     return [name for name in skops_io.get_untrusted_types(file=path) if name not in HARMLESS]
 

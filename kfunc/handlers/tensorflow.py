@@ -1,6 +1,5 @@
 """The runtime for TensorFlow: SavedModel with its signatures, Keras 3's .keras and .h5."""
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +10,15 @@ import tensorflow as tf
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.accelerators.choice import choose
-from kfunc.handlers.accelerators.facts import version_of
 from kfunc.handlers.accelerators.probe import facts
-from kfunc.handlers.accelerators.selection import CPU, Offer
 from kfunc.handlers.accelerators.self_test import sample
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.processors import usable_processors
+from kfunc.handlers.tensorflow_devices import device_of, offers, share_gpus, use_threads
 from kfunc.handlers.tensorflow_files import DEFAULT, Signature, open_keras, open_saved_model
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
-
-log = logging.getLogger("kfunc.model")
-_bounds: set[int] = set()  # in MiB, of the models of this process on a GPU
-DEVICES = {"cuda": "GPU", "rocm": "GPU", CPU: "CPU"}
 
 
 class TensorflowHandler(Handler):
@@ -34,11 +28,12 @@ class TensorflowHandler(Handler):
 
     def load(self, path: Path) -> None:
         """Open the model on the best device. Raises ModelLoadError with the file and the reason."""
-        _use_threads(self.config.model.threads or usable_processors())
+        use_threads(self.config.model.threads or usable_processors())
+        share_gpus(self.config.accelerator)
         limit_mb = self.config.model.gpu_memory_mb
 
         def open_on(accelerator: str) -> dict[str, Handler]:
-            device = _device(accelerator, limit_mb)
+            device = device_of(accelerator, limit_mb)
             with tf.device(device):
                 return {name: _OneSignature(self, signature, device) for name, signature in self._open(path).items()}
 
@@ -89,49 +84,3 @@ def _tensor(array: Any, dtype: Any) -> Any:
     if dtype == tf.bfloat16:
         array = array.view(dtype.as_numpy_dtype)  # numpy has its bits as UINT16
     return tf.convert_to_tensor(array, dtype)
-
-
-def offers() -> list[Offer]:
-    """CUDA or ROCm where this build is for it, the CPU."""
-    build = tf.sysconfig.get_build_info()
-    version = f"tensorflow {tf.__version__} is built without"
-    cuda = version_of(str(build.get("cuda_version", "")))
-    return [
-        Offer("cuda", "nvidia", cuda) if build.get("is_cuda_build") else Offer("cuda", "nvidia", unavailable=f"{version} CUDA"),
-        Offer("rocm", "amd") if build.get("is_rocm_build") else Offer("rocm", "amd", unavailable=f"{version} ROCm"),
-        Offer(CPU),
-    ]
-
-
-def _device(accelerator: str, limit_mb: int) -> str:
-    """The device's name; the first GPU is started, with its bound. Raises ModelLoadError where TensorFlow finds none."""
-    if accelerator == CPU:
-        return "/CPU:0"
-    found = tf.config.list_physical_devices(DEVICES[accelerator])
-    if not found:
-        raise ModelLoadError("TensorFlow finds no GPU; its lines above say which library it could not load")
-    if not _bounds:
-        _start(found[0], limit_mb)
-    _bounds.add(limit_mb)
-    if len(_bounds) > 1:
-        log.warning("model.gpu_memory_mb: TensorFlow has one bound for all models of a process, that of the first one")
-    return "/GPU:0"
-
-
-def _start(gpu: Any, limit_mb: int) -> None:
-    try:
-        tf.config.set_visible_devices([gpu], gpu.device_type)  # all that are visible would have to be bound alike
-        if limit_mb:
-            bound = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
-            tf.config.set_logical_device_configuration(gpu, [bound])
-        else:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:  # a model on the CPU has started TensorFlow before
-        log.warning("TensorFlow takes no bound on the GPU's memory any more: %s", error)
-
-
-def _use_threads(count: int) -> None:
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-    except RuntimeError:
-        pass  # another model of this process has started TensorFlow

@@ -1,7 +1,6 @@
 """Opens what TensorFlow and Keras write, as signatures: functions on tensors with what they take and give."""
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from kfunc.handlers.keras_names import suspect
 from kfunc.handlers.nested_strings import TRUST
 from kfunc.handlers.versions import require_safe
 from kfunc.protocol.messages import TensorSpec
+from kfunc.storage.zips import MOST_BYTES, open_zip
 
+CONFIG = "config.json"
 DEFAULT = "serving_default"
 KERAS = "3.13.2"  # older ones open what safe_mode should refuse: CVE-2025-8747, CVE-2025-12058, CVE-2026-1462
 INTERNAL = "__saved_model"  # TensorFlow's own, for initialisers
@@ -119,8 +120,12 @@ def _configuration(path: Path) -> Any:
 
             with h5py.File(path, "r") as file:
                 return json.loads(file.attrs["model_config"])
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
+        with open_zip(path) as archive:
+            if (size := archive.getinfo(CONFIG).file_size) > MOST_BYTES:
+                raise ModelLoadError(f"{path}: its {CONFIG} has {size} bytes, at most {MOST_BYTES} are read")
+            return json.loads(archive.read(CONFIG))
+    except ModelLoadError:
+        raise
     except Exception as error:  # of many kinds
         raise _unreadable(path, error) from None
 

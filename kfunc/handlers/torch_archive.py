@@ -15,6 +15,7 @@ import torch
 
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.nested_strings import TRUST, nested_strings
+from kfunc.storage.zips import open_zip
 
 Kind = Literal["script", "program", "weights"]
 
@@ -33,7 +34,7 @@ def kind_of(path: Path) -> Kind:
     if path.suffix.lower() == ".safetensors":
         return "weights"
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
     except zipfile.BadZipFile:
         if _is_old_pickle(path):

@@ -16,6 +16,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage.inflating import Content, inflated
 from kfunc.storage.names import MANY, Names
 from kfunc.storage.progress import Progress
+from kfunc.storage.zips import open_zip
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 SUFFIXES = (*TARS, ".zip")
@@ -171,7 +172,7 @@ def _write(stream: Readable, path: Path, bound: Bound, *, over: bool) -> None:
 
 def _members(archive: Path, bound: Bound, stack: ExitStack) -> Iterator[Member]:
     if archive.name.lower().endswith(".zip"):
-        return _zip_members(stack.enter_context(zipfile.ZipFile(archive)), bound)
+        return _zip_members(stack.enter_context(open_zip(archive)), bound)
     content = inflated(stack.enter_context(archive.open("rb")), bound.inflate)
     stream: Any = content  # tarfile reads and does nothing else
     return _tar_members(

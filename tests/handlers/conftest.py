@@ -1,7 +1,9 @@
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,15 @@ def caller(request: pytest.FixtureRequest) -> Callable[..., Caller]:
 @pytest.fixture
 def configured() -> Callable[..., PodConfig]:
     return configuration
+
+
+def on_stand_ins(file: str, monkeypatch: pytest.MonkeyPatch, **libraries: Any) -> Any:
+    """A copy of a module of handlers that imports stand-ins for libraries which are not here."""
+    for name, library in libraries.items():
+        monkeypatch.setitem(sys.modules, name, library)
+    spec = spec_from_file_location("on_stand_ins", ROOT / "kfunc/handlers" / file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,14 +1,12 @@
 """The devices of PyTorch, on a stand-in that refuses what PyTorch 2.6 to 2.9 refuse (torch/cuda/memory.py)."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.handlers.conftest import ROOT
+from tests.handlers.conftest import on_stand_ins
 
 
 class Device:
@@ -47,13 +45,7 @@ def device_of(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Devi
     started = SimpleNamespace(add_=lambda one: SimpleNamespace(cpu=lambda: None))
     torch: Any = ModuleType("torch")
     torch.device, torch.cuda, torch.ones = Device, cuda, lambda count, device: started
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    spec = importlib.util.spec_from_file_location("on_a_stand_in", ROOT / "kfunc/handlers/torch_devices.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[..., Device] = module.device_of
+    found: Callable[..., Device] = on_stand_ins("torch_devices.py", monkeypatch, torch=torch).device_of
     return found
 
 

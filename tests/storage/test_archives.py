@@ -1,6 +1,7 @@
 """Archives: good ones are unpacked, and each way to harm is refused with the archive's name and the reason."""
 
 import io
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -116,6 +117,19 @@ def test_a_zip_with_a_link_or_a_password_is_refused(tmp_path: Path) -> None:
         info.external_attr = 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(ModelLoadError, match="'link' is a link or a device"):
+        unpacked(tmp_path / "m.zip")
+
+
+def test_a_zip_whose_directory_would_fill_the_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    count, entries = 200_000, bytearray()
+    for number in range(count):
+        name = b"%x" % number
+        entries += struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), *[0] * 6) + name
+    wide = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, len(entries), 0)
+    where = struct.pack("<IIQI", 0x07064B50, 0, len(entries), 1)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "m.zip").write_bytes(bytes(entries) + wide + where + end)
+    with pytest.raises(ModelLoadError, match=r"m\.zip: a zip file with a directory of 200000 files, \d+ bytes; at most 100000"):
         unpacked(tmp_path / "m.zip")
 
 
