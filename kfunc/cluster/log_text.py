@@ -7,7 +7,7 @@ from msgspec import Struct
 
 MOST_LINES, MOST_WIDTH = 10, 400
 ERROR = "error: "
-STORAGE = re.compile(r"\b(s3|gs|az|hf|oci|https?|git|mlflow|models|runs|pvc)://?\S+", re.IGNORECASE)
+STORAGE = re.compile(r"\b(s3|gs|az|hf|oci|https?|git|mlflow|models|runs|pvc)://?\S+|MLFLOW_TRACKING_URI", re.IGNORECASE)
 FILE = re.compile(r"\S+\.\w{1,12}: ")
 """How errors about one file of a model begin: `model.onnx: onnxruntime cannot open it`."""
 LOCAL = "kfunc run shows the same on this machine"

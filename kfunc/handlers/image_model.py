@@ -15,6 +15,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
 from kfunc.handlers.in_flight import InFlight
 from kfunc.handlers.pictures import picture_bytes
+from kfunc.handlers.registry import how_to_install
 from kfunc.handlers.slots import InMemory, Loaded
 from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
 from kfunc.protocol import v1
@@ -39,7 +40,7 @@ class ImageModel(InMemory):
         try:
             from kfunc.handlers import pixels
         except ImportError:
-            raise ModelLoadError("inference.images needs Pillow: pip install 'kfunc[images]'") from None
+            raise ModelLoadError(f"inference.images needs Pillow: {how_to_install('images')}") from None
         self._pixels = pixels
         self._model = model
         self._settings = settings

@@ -242,6 +242,7 @@ def test_pods_that_are_not_made_are_explained(message: str, code: str) -> None:
     ("lines", "code"),
     [
         (["error: s3://models/iris: there is no bucket models"], "bad-storage"),
+        (["error: set MLFLOW_TRACKING_URI to the http(s) URL of the MLflow server that the model is on"], "bad-storage"),
         (["error: KFUNC_CONFIG: inference.workers: expected an integer"], "invalid-config"),
         (["warming up", "error: the model ./m.onnx is not an ONNX model"], "bad-model"),
         (['{"time":"…","level":"error","logger":"kfunc","message":"the model x does not exist"}'], "bad-model"),
