@@ -47,7 +47,12 @@ def _late(rollout: Rollout, seen: Seen, now: float) -> Decision:
     """A stage that is not in effect for too long: what can be is taken back, what is done but for the tidying ends."""
     most = f"{longest(rollout):g} s{seen.because}"
     if rollout.stage == "clean":
-        return Decision(noted(_ended(rollout, now), f"something is left over, which did not go within {most}", now))
+        way = (
+            f"kfunc rollout abort {rollout.function} tries again"
+            if rollout.mode == "knative"
+            else "the next rollout removes it"
+        )
+        return Decision(noted(_ended(rollout, now), f"something is left over that did not go within {most}; {way}", now))
     if rollout.phase == "promoting" and rollout.stage in ("shift", "adopt"):
         return Decision(roll_back(rollout, f"the promotion did not take effect within {most}", now))
     what = "promotion" if rollout.phase == "promoting" else "way back"

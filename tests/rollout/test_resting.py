@@ -125,4 +125,6 @@ def test_what_cannot_be_removed_is_named_and_the_rollout_ends(candidate: Health,
     _, ended = driven(candidate, "clean")
     assert isinstance(ended, Rollout)
     assert ended.phase == phase
-    assert ended.events[-1].text == "something is left over, which did not go within 300 s: a policy refuses it"
+    assert ended.events[-1].text == (
+        "something is left over that did not go within 300 s: a policy refuses it; kfunc rollout abort iris tries again"
+    )
