@@ -251,11 +251,13 @@ class Logged(Unlogged):
     def record(self, status: int, body: bytes, go_on: Callable[[], None]) -> bool:
         """Append the call to the spool; False: its answer has to wait for `go_on`."""
         self.recorded = True
+        application = self._application
         try:
-            return self._application.append(self._encode(status, body), go_on)
+            record = self._encode(status, body)
         except Exception as error:
-            self._application.failed(error)
+            application.failed(error)
             return True
+        return application.append(record, go_on)
 
     def record_end(self, status: int) -> None:
         """It was refused here, or its client is gone, maybe while the answer came."""

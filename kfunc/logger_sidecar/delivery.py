@@ -88,7 +88,16 @@ class SinkDelivery:
             elif self._closing:
                 return
             else:
-                await self._wake.wait()
+                await self._until_more()
+
+    async def _until_more(self) -> None:
+        """Until there may be something new, or what another process left is to be looked at again."""
+        now = monotonic()
+        rests = [feed.rests_until - now for feed in self.feeds[:-1] if feed.rests_until > now]
+        if rests:
+            await self._wait(min(rests))
+        else:
+            await self._wake.wait()
 
     def _in_order(self) -> bool:
         order = self._settings.order

@@ -29,6 +29,11 @@ def intake_path(lane: str) -> str:
     return f"{SHARED_MEMORY}/kfunc-{os.geteuid()}-{name}"
 
 
+def intake_in(lane: str) -> str:
+    """Where it is beside the segments: where shared memory cannot be had."""
+    return os.path.join(lane, "intake")
+
+
 def cursor_key(name: str) -> int:
     """The word that stands for a sink's name; never 0."""
     return int.from_bytes(sha256(name.encode()).digest()[:8], "little") | 1

@@ -11,6 +11,7 @@ from socket import gethostname
 
 import msgspec
 
+from kfunc.logger_sidecar.intake import intake_in
 from kfunc.logger_sidecar.segments import segment_paths
 
 LOCK = "lock"
@@ -84,7 +85,8 @@ def orphans(root: str, own: str) -> list[Lane]:
     free = []
     for path in sorted(entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)):
         try:
-            lane = take(path, create=False) if path != own and segment_paths(path) else None
+            has_events = segment_paths(path) or os.path.exists(intake_in(path))
+            lane = take(path, create=False) if path != own and has_events else None
         except OSError:
             continue
         if lane is not None:

@@ -8,19 +8,20 @@ from kfunc.logger_sidecar.intake import cursor_key
 from kfunc.logger_sidecar.lanes import Lane, keyed, orphans
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
-from kfunc.logger_sidecar.rescue import find_segments, rescue
+from kfunc.logger_sidecar.rescue import bring_from_lane, find_segments, rescue
 
 Submit = Callable[[Callable[[], None]], None]
 
 
 class LeftBehind:
-    """A log that nobody writes to any more. It is deleted when all sinks have it."""
+    """A log that nobody writes to any more. It is deleted when all sinks have it. Raises OSError."""
 
     def __init__(self, lane: Lane, names: list[str], notices: Notices, submit: Submit) -> None:
         self.path = lane.path
         self._lane = lane
         self._submit = submit
-        self._segments = find_segments(lane.path)
+        bring_from_lane(lane, notices)
+        self._segments = find_segments(lane.path, notices)
         self.end = self._segments[-1].end if self._segments else 0
         self.calls = sum(segment.calls for segment in self._segments)
         kept = lane.cursors()

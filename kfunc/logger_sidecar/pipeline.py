@@ -129,8 +129,8 @@ class Pipeline:
         while lane is not None:
             root, submit = os.path.dirname(lane.path), self._spool.submit
             for log_left in await asyncio.to_thread(find_left_behind, root, lane, list(self._names), self._notices, submit):
-                log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
                 self._left_behind = [*(each for each in self._left_behind if not each.done), log_left]
+                log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
                 for route in self._routes:
                     cursor = log_left.cursor(route.key)
                     route.delivery.feeds.insert(0, Feed(log_left, cursor, route.make, self._notices))

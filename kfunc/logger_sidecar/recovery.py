@@ -1,12 +1,13 @@
 """Opening a spool: what an earlier process left is found, a torn tail is cut, and the log goes on behind it."""
 
 import os
+import time
 
 from msgspec import UNSET, Struct
 
 from kfunc.config.logger import MEMORY, MEMORY_PATH, MEMORY_SHARE, SPOOL_PATH, VOLUME_SHARE, Logger, intake_bytes
 from kfunc.logger_sidecar.disk import SegmentInfo
-from kfunc.logger_sidecar.intake import Intake, intake_path
+from kfunc.logger_sidecar.intake import Intake, intake_in, intake_path
 from kfunc.logger_sidecar.lanes import Lane, claim_lane
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import Origin
@@ -14,6 +15,7 @@ from kfunc.logger_sidecar.rescue import bring_to_disk, find_segments, rescue
 from kfunc.logger_sidecar.spool import Spool
 
 LEAST_BOUND = 1024 * 1024
+LOOKS, LOOK_S = 10, 0.05
 
 
 class Opened(Struct):
@@ -79,37 +81,62 @@ def _bound(settings: Logger, lane: Lane | None, intake_size: int) -> int:
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
-    if lane is not None:
-        rescue(os.path.dirname(lane.path), lane, notices)
-    segments = find_segments(lane.path, quickly=True) if lane is not None else []
+    if lane is None:
+        return Opened(None, _open_intake(None, size, notices), [])
+    rescue(os.path.dirname(lane.path), lane, notices)
     intake = _open_intake(lane, size, notices)
-    if lane is not None and intake.kept and intake.written > intake.drained:
-        segments += bring_to_disk(lane, intake, segments, notices)
-    if lane is not None and intake.size < size and intake.drained == intake.written:
-        position = intake.written
+    drained = intake.drained if intake.kept else None
+    segments = find_segments(lane.path, notices, quickly=True, drained=drained)
+    segments += _brought(lane, intake, segments, notices)
+    wanted = intake.size >= size and intake.path != intake_in(lane.path)
+    if intake.kept and not wanted and intake.drained == intake.written:
+        position, cursors = intake.written, intake.cursors()
         intake.close(remove=True)
         intake = _open_intake(lane, size, notices)
-        intake.set_drained(position)
-        intake.written = position
+        segments += _brought(lane, intake, segments, notices)
+        intake.set_drained(max(position, intake.drained))
+        intake.written = max(position, intake.written)
+        for key, kept in cursors.items():
+            intake.set_cursor(key, kept)
     return Opened(lane, intake, segments)
 
 
+def _brought(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: Notices) -> list[SegmentInfo]:
+    """What a killed process had in its intake, on the disk."""
+    return bring_to_disk(lane, intake, segments, notices) if intake.kept and intake.written > intake.drained else []
+
+
 def _open_intake(lane: Lane | None, size: int, notices: Notices) -> Intake:
-    """In shared memory, or beside the segments, or else in memory of this process."""
-    places = [intake_path(lane.path), os.path.join(lane.path, "intake")] if lane is not None else [_nameless()]
+    """In shared memory, or beside the segments, or else in memory of this process. One that was left there goes first."""
+    places = [intake_path(lane.path), intake_in(lane.path)] if lane is not None else [_nameless()]
+    if lane is not None and os.path.exists(places[1]):
+        places.reverse()
     for path in places:
         try:
-            intake = Intake(path, size, lane.key if lane is not None else 0)
+            intake = _patiently(path, size, lane.key if lane is not None else 0)
+        except BlockingIOError:
+            notices.say("disk", "another process has the logger's memory %s: it is made elsewhere", path)
+            continue
         except (OSError, ValueError) as error:
             message = "the logger's %d bytes of shared memory cannot be had at %s: %s; see /dev/shm's size and max_body_bytes"
             notices.say("disk", message, size, path, error)
             continue
         if lane is None:
             os.unlink(path)
-        elif path == places[0]:
+        elif path != intake_in(lane.path):
             intake.name_folder(lane.path)
         return intake
     return Intake("", size, 0)
+
+
+def _patiently(path: str, size: int, key: int) -> Intake:
+    """Another process may just be looking into what was left of ours."""
+    for _ in range(LOOKS):
+        try:
+            return Intake(path, size, key)
+        except BlockingIOError:
+            time.sleep(LOOK_S)
+    return Intake(path, size, key)
 
 
 def _nameless() -> str:

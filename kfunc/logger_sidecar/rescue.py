@@ -8,7 +8,7 @@ import os
 
 from kfunc.config.logger import SHARED_MEMORY
 from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import Intake, left_intakes
+from kfunc.logger_sidecar.intake import Intake, intake_in, left_intakes
 from kfunc.logger_sidecar.lanes import Lane, keyed, take
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import whole_records
@@ -58,12 +58,33 @@ def _save(intake: Intake, folder: str, own: Lane, notices: Notices) -> bool:
     try:
         if os.path.realpath(lane.path) != folder:  # the volume knows no locks: nobody takes lanes over
             return False
-        segments = find_segments(lane.path, quickly=True)
-        bring_to_disk(lane, intake, segments, notices)
-        lane.save_cursors(lane.cursors() | {keyed(key): position for key, position in intake.cursors().items()})
-        return intake.drained == intake.written
+        return _bring(lane, intake, notices)
     finally:
         lane.release()
+
+
+def _bring(lane: Lane, intake: Intake, notices: Notices) -> bool:
+    """Bring what is in an intake into its lane, and the sinks' positions; whether all is there."""
+    bring_to_disk(lane, intake, find_segments(lane.path, notices, quickly=True, drained=intake.drained), notices)
+    lane.save_cursors(lane.cursors() | {keyed(key): position for key, position in intake.cursors().items()})
+    return intake.drained == intake.written
+
+
+def bring_from_lane(lane: Lane, notices: Notices) -> None:
+    """Bring to the disk what a killed process had in an intake beside its segments. Raises OSError where that fails."""
+    path = intake_in(lane.path)
+    if not os.path.exists(path):
+        return
+    try:
+        intake = Intake(path, 0, lane.key)
+    except ValueError as error:
+        raise OSError(str(error)) from None
+    is_done = not intake.kept
+    try:
+        if not is_done and not (is_done := _bring(lane, intake, notices)):
+            raise OSError(f"{path} cannot be brought to the disk")
+    finally:
+        intake.close(remove=is_done)
 
 
 def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: Notices) -> list[SegmentInfo]:
@@ -86,30 +107,36 @@ def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notic
     return written
 
 
-def find_segments(folder: str, *, quickly: bool = False) -> list[SegmentInfo]:
-    """The segments of a folder, oldest first, as far as each can be read.
+def find_segments(folder: str, notices: Notices, *, quickly: bool = False, drained: int | None = None) -> list[SegmentInfo]:
+    """The segments of a folder, oldest first. Each ends where the next begins: what cannot be read before is damaged.
 
-    `quickly`: only the last one is read, which a crash may have torn; the calls in the others are counted later.
+    The last one may be torn, which is no loss where the intake has what was in it: `drained` says so. `quickly`: only
+    the last one is read, the calls in the others are counted later.
     """
     found = []
     paths = segment_paths(folder)
     for number, (start, path) in enumerate(paths):
         info = SegmentInfo(path, start, start, os.stat(path).st_size, 0)
-        if quickly and number < len(paths) - 1:
-            info.end, info.is_counted = paths[number + 1][0], False
+        is_last = number == len(paths) - 1
+        if not quickly or is_last:
+            is_whole = _read(info)
+            if is_last and drained is None and not is_whole:
+                notices.drop("damaged")
         else:
-            _read(info)
-        if info.end > start or number < len(paths) - 1:
+            info.is_counted = False
+        info.end = max(info.end, drained or 0) if is_last else paths[number + 1][0]
+        if info.end > start:
             found.append(info)
     return found
 
 
-def _read(info: SegmentInfo) -> None:
-    """Find where a segment ends, and how many calls are in it. A torn tail is no loss: the intake has what was in it."""
+def _read(info: SegmentInfo) -> bool:
+    """Find where a segment ends, and how many calls are in it; whether all of it can be read."""
     reader = SegmentReader(info.path)
     try:
         while (block := reader.next_block()) is not None:
             info.end = block.position + len(block.records)
             info.calls += whole_records(block.records, len(block.records))[1]
+        return reader.at >= info.bytes
     finally:
         reader.close()
