@@ -169,8 +169,9 @@ def test_undo_after_a_rollback_goes_to_what_had_the_traffic_before(rolling: Make
 
 
 def test_a_driver_that_is_killed_is_followed_by_another_that_ends_the_same(rolling: Make) -> None:
-    function = rolling(CANARY)
-    function.write(CANARY, VERSION="2")
+    traffic = CANARY | {"interval_s": 15}  # a step is seen, however slowly the machine asks for it
+    function = rolling(traffic)
+    function.write(traffic, VERSION="2")
     with function.requests(40) as counts:
         with function.running("start", str(function.folder)) as driver:
             function.wait_state(phase="running", step=1)
