@@ -16,7 +16,7 @@ from kfunc.errors import ModelLoadError
 from kfunc.storage import digests, planning
 from kfunc.storage.archives import is_archive, unpack
 from kfunc.storage.cache import About, Cache, size_below
-from kfunc.storage.contract import Changed, Interrupted, Listing, Source
+from kfunc.storage.contract import UNKNOWN, Changed, Interrupted, Listing, Source
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.download import FILES, JOURNAL, NO_ROOM, Download, boot_id
 from kfunc.storage.names import shown, wanted
@@ -66,10 +66,19 @@ class Fetcher:
         self._part_bytes = part_bytes
         self._pause = pause
         self._listed: dict[str, Listing] = {}  # by URI, where the storage can be asked whether it still holds
+        self._blind: set[str] = set()  # URIs of which it was said that new versions are not seen
 
     def version_of(self, wish: Wish) -> str:
         """Which version is there now. Raises ModelLoadError where the storage cannot be asked."""
-        return version_of(self._look(wish))
+        listing = self._look(wish)
+        blind = all(file.size == UNKNOWN and not file.version.strip() for file in listing.files)
+        if blind and wish.uri not in self._blind:
+            self._blind.add(wish.uri)
+            log.warning(
+                "%s: the server tells neither ETag, Last-Modified nor a length: a new version is not seen there",
+                shown(wish.uri),
+            )
+        return version_of(listing)
 
     def files_of(self, wish: Wish) -> list[str]:
         """The names of the files that are there now. Raises ModelLoadError where the storage cannot be asked."""

@@ -74,11 +74,16 @@ def test_a_server_without_ranges_and_conditions_is_asked_for_the_head(web: WebSe
     assert changed(url)
 
 
-def test_a_server_that_tells_nothing_is_asked_for_no_model(web: WebServer, changed: Poll) -> None:
+def test_a_server_that_tells_nothing_is_asked_for_no_model_and_that_is_said_once(
+    web: WebServer, changed: Poll, caplog: pytest.LogCaptureFixture
+) -> None:
     web.ranges = web.lengths = False
     url = web.put("/m.onnx", CONTENT, "")
-    assert not changed(url)
-    assert asked(web) == [("HEAD", "")]
+    for _ in range(2):
+        assert not changed(url)
+        assert asked(web) == [("HEAD", "")]
+    why = f"{url}: the server tells neither ETag, Last-Modified nor a length: a new version is not seen there"
+    assert [record.getMessage() for record in caplog.records] == [why]
 
 
 def test_where_a_head_is_refused_the_file_is_asked_for_on_condition(web: WebServer, changed: Poll) -> None:
