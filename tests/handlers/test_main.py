@@ -231,4 +231,6 @@ def test_a_broken_version_keeps_the_handler_from_starting(configured: Callable[.
     with handler(configured(str(tmp_path), "auto")) as (process, _):
         _, err = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert err.startswith(f"error: {tmp_path}/2/model.onnx: onnxruntime cannot open it: ")
+    chosen, error = err.splitlines()
+    assert chosen == "INFO kfunc.progress: model iris: runtime onnx, as the folder holds model.onnx"
+    assert error.startswith(f"error: {tmp_path}/2/model.onnx: onnxruntime cannot open it: ")
