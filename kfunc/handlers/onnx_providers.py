@@ -115,7 +115,7 @@ def _memory(option: str, limit_mb: int) -> dict[str, str]:
 
 def prepare(accelerator: str, built: Path) -> None:
     """CUDA and cuDNN as Python packages are on no path that the loader searches; TensorRT makes only one folder itself."""
-    if accelerator in ("cuda", "tensorrt") and find_spec("nvidia") is not None and hasattr(ort, "preload_dlls"):  # since 1.21
+    if accelerator in ("cuda", "tensorrt") and find_spec("nvidia") is not None:
         ort.preload_dlls()
     if accelerator == "tensorrt":
         with suppress(OSError):  # a volume that is read-only: onnxruntime says so

@@ -1,6 +1,7 @@
 """The runtime for Paddle's inference models: a program (.json, or .pdmodel of Paddle 2) and its .pdiparams."""
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+
+log = logging.getLogger("kfunc.model")
 
 DATATYPES = {
     "bool": "BOOL",
@@ -69,7 +72,10 @@ class PaddleHandler(Handler):
             settings.disable_gpu()
             settings.set_cpu_math_library_num_threads(self.config.model.threads or usable_processors())
         else:
-            settings.enable_use_gpu(self.config.model.gpu_memory_mb or GPU_POOL_MB, 0)
+            limit_mb = self.config.model.gpu_memory_mb
+            if limit_mb:
+                log.warning("model.gpu_memory_mb is what Paddle takes at first, and no bound: it takes more where it needs it")
+            settings.enable_use_gpu(limit_mb or GPU_POOL_MB, 0)
         return settings
 
     def predict(self, inputs: "Arrays") -> "Arrays":

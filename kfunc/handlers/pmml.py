@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 NEWEST = (4, 4)
 HEAD_BYTES = 64 * 1024
 ROOT = re.compile(rb"<(?:\w+:)?PMML\b[^>]*?\bversion\s*=\s*[\"'](\d+)\.(\d+)", re.DOTALL)
-# A document type may name files and addresses, which an XML parser would read.
+# A document type may name files and addresses, which an XML parser would read. JPMML refuses it, in any encoding; here it is
+# told in words.
 FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")
 DATATYPES = {"double": "FP64", "float": "FP32", "integer": "INT64", "boolean": "BOOL"}  # the others are BYTES
 DTYPES = {"FP64": np.float64, "FP32": np.float32, "INT64": np.int64, "BOOL": np.bool_}

@@ -205,6 +205,7 @@ class Shelf:
         if model.gone:
             model.gone = False
             self.models.append(model)
+            self._on_place(model)  # what was shown of it went with it
         if model.settings != settings:
             model.settings, model.failed_at = settings, None
 

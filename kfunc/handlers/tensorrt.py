@@ -74,7 +74,7 @@ class TensorrtHandler(Handler):
                     f"{path}: TensorRT {version} cannot open it: another release or GPU made it, or it is broken"
                 )
             self._engine, self._context = engine, engine.create_execution_context()
-            self._describe()
+            self._describe(path)
             return engine
 
         def test(engine: Any) -> None:
@@ -84,11 +84,16 @@ class TensorrtHandler(Handler):
 
         _, self.choice = choose(wanted, [Offer("tensorrt", "nvidia")], found, open_on, test, "tensorrt")
 
-    def _describe(self) -> None:
+    def _describe(self, path: Path) -> None:
         specs: dict[str, list[TensorSpec]] = {"INPUT": [], "OUTPUT": []}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
-            datatype = DATATYPES[self._engine.get_tensor_dtype(name).name]
+            kind = self._engine.get_tensor_dtype(name).name
+            datatype = DATATYPES.get(kind)
+            if datatype is None:
+                raise ModelLoadError(
+                    f"{path}: {name} is {kind}, which the protocols cannot carry: they have {', '.join(DATATYPES)}"
+                )
             shape = [int(size) for size in self._engine.get_tensor_shape(name)]
             specs[self._engine.get_tensor_mode(name).name].append(TensorSpec(name, datatype, shape))
         self.inputs, self.outputs = specs["INPUT"], specs["OUTPUT"]
@@ -122,7 +127,12 @@ class TensorrtHandler(Handler):
         outputs: Arrays = {}
         addresses = {}
         for spec in self.outputs:
-            outputs[spec.name] = np.empty(tuple(self._context.get_tensor_shape(spec.name)), DTYPES[spec.datatype])
+            shape = tuple(self._context.get_tensor_shape(spec.name))
+            if min(shape, default=0) < 0:
+                raise RuntimeError(
+                    f"the size of output {spec.name} depends on the data, which is not served: build it with a bound"
+                )
+            outputs[spec.name] = np.empty(shape, DTYPES[spec.datatype])
             addresses[spec.name] = self._reserve(outputs[spec.name].nbytes, held)
             self._context.set_tensor_address(spec.name, addresses[spec.name])
         if not self._context.execute_async_v3(0):

@@ -18,7 +18,10 @@ DATATYPES: dict[torch.dtype, str] = {
 
 def to_tensor(array: "np.ndarray[Any, Any]", device: torch.device, *, bits: bool = False) -> torch.Tensor:
     """An array on the device; `bits`: it holds BF16, which numpy does not have, as UINT16."""
-    tensor = torch.from_numpy(array)
+    try:
+        tensor = torch.from_numpy(array)
+    except ValueError:  # steps backwards, as of an array that a preprocess has flipped
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
     if bits:
         tensor = tensor.view(torch.bfloat16)
     return tensor if device.type == "cpu" else tensor.to(device, non_blocking=True)

@@ -14,6 +14,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency, Warmup
 from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelFailed, ModelLoadError, NotFound, Unavailable
 from kfunc.handlers.management import index
+from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
 from kfunc.handlers.residency_policy import Resident, leaving
 from kfunc.handlers.serving import HandlerMetrics
@@ -355,7 +356,7 @@ def test_a_model_that_is_loaded_again_has_its_metrics_once(
         put(tmp_path / "m.onnx")
         metrics = HandlerMetrics(1)
         config = configured(str(tmp_path), "auto", residency=Residency(wait_s=5))
-        repository = Repository(config, loads, on_place=metrics.show_resident)
+        repository = Repository(config, loads, on_place=metrics.show_resident, on_change=ModelMetrics(metrics.metrics).keep)
         await repository.open()
         await ask(repository, "iris")
         await repository.unload("iris")

@@ -420,6 +420,20 @@ def test_an_answer_that_takes_too_long_is_504(asked: Callable[..., Any], text: s
     )
 
 
+def test_a_task_that_is_cancelled_is_not_late(python: Callable[..., LoadedModel]) -> None:
+    model = python("import asyncio\nasync def predict(a): await asyncio.sleep(9)")
+
+    async def ask() -> None:
+        request = json.dumps({"inputs": [tensor([1])]}).encode()
+        call = asyncio.ensure_future(model.infer(v2.decode_request(request), Surroundings()))  # type: ignore[arg-type]
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(ask())
+
+
 def test_requests_past_the_limit_are_503(python: Callable[..., LoadedModel]) -> None:
     model = python(
         "import time\ndef predict(a): time.sleep(0.2); return a", limits=Limits(max_concurrency=1), execution="thread"

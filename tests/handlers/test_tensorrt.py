@@ -50,6 +50,9 @@ class Engine:
 
     num_io_tensors = 2
 
+    def __init__(self, kind: str = "FLOAT", size: int = 0) -> None:
+        self._kind, self._size = kind, size
+
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         return [(2, 3), (3, 3), (4, 3)]
 
@@ -57,7 +60,7 @@ class Engine:
         return ("x", "y")[index]
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return SimpleNamespace(name="FLOAT")
+        return SimpleNamespace(name=self._kind)
 
     def get_tensor_mode(self, name: str) -> Any:
         return SimpleNamespace(name={"x": "INPUT", "y": "OUTPUT"}[name])
@@ -66,13 +69,14 @@ class Engine:
         return (-1, 3)
 
     def create_execution_context(self) -> "Context":
-        return Context()
+        return Context(self._size)
 
 
 class Context:
-    """Runs an Engine."""
+    """Runs an Engine; `size`: that its output's first dimension is told to be, -1 where only the data decide."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
 
@@ -81,7 +85,7 @@ class Context:
         return 2 <= shape[0] <= 4
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.shape
+        return (self._size, 3) if self._size else self.shape
 
     def set_tensor_address(self, name: str, address: int) -> None:
         self.addresses[name] = address
@@ -166,6 +170,11 @@ def test_full_memory_is_told_as_such_and_gives_back_what_was_taken(opened: Calla
         ({"content": b"other"}, "is no engine of TensorRT"),
         ({"trust": False}, "an engine is native code, which is run when it is opened; serve the ONNX model that it was built"),
         ({"digest": None}, "or set model.trust: true and model.digest"),
+        ({"engine": Engine("FP8")}, "m.plan: x is FP8, which the protocols cannot carry: they have BOOL, UINT8"),
+        (
+            {"engine": Engine(size=-1)},
+            "a first inference failed: the size of output y depends on the data, which is not served",
+        ),
         ({"engine": None}, "TensorRT 11.4 cannot open it: another release or GPU made it, or it is broken"),
     ],
 )

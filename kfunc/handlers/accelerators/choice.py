@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from kfunc.errors import KfuncError, ModelLoadError
 from kfunc.handlers.accelerators.facts import Facts
+from kfunc.handlers.accelerators.memory import release_memory
 from kfunc.handlers.accelerators.selection import CPU, Offer, select
 from kfunc.handlers.contract import Choice
 
@@ -29,25 +30,31 @@ def choose(
     selection = select(wanted, offers, facts, runtime)
     passed, idle = list(selection.passed), selection.idle_gpu
     for accelerator in selection.candidates:
-        last = accelerator == selection.candidates[-1]
         try:
-            opened = open_on(accelerator)
-            if accelerator != CPU and (reason := _failure(opened, test)):
-                del opened  # and its memory, before the model is opened a second time
-                if not _fails_on_cpu(offers, open_on, test):
-                    raise _Unfit(f"a first inference failed: {reason}")
-                opened = open_on(accelerator)
+            opened = _opened(accelerator, offers, open_on, test)
         except Exception as error:  # each framework's own
-            if last:
+            if accelerator == selection.candidates[-1]:
                 raise _refused(accelerator, error) from None
             passed.append((accelerator, _reason(error)))
             idle = True
-            continue
-        why = "; ".join(f"{name}: {reason}" for name, reason in passed)
-        if why and idle:
-            log.warning("the model runs on %s: %s", accelerator, why)
-        return opened, Choice(accelerator, _device(accelerator, offers, facts), why, bool(why) and idle)
+        else:
+            why = "; ".join(f"{name}: {reason}" for name, reason in passed)
+            if why and idle:
+                log.warning("the model runs on %s: %s", accelerator, why)
+            return opened, Choice(accelerator, _device(accelerator, offers, facts), why, bool(why) and idle)
+        release_memory()  # the error is gone by now, and with it what it held
     raise ModelLoadError(f"{runtime} offers nothing to run the model on")
+
+
+def _opened(accelerator: str, offers: Sequence[Offer], open_on: Callable[[str], T], test: Callable[[T], None]) -> T:
+    """The model there, unless a first inference fails there alone. Raises what fails."""
+    opened = open_on(accelerator)
+    if accelerator != CPU and (reason := _failure(opened, test)):
+        del opened  # and its memory, before the model is opened a second time
+        if not _fails_on_cpu(offers, open_on, test):
+            raise _Unfit(f"a first inference failed: {reason}")
+        opened = open_on(accelerator)
+    return opened
 
 
 def _device(accelerator: str, offers: Sequence[Offer], facts: Facts) -> str:

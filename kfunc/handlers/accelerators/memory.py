@@ -28,7 +28,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def release_memory() -> None:
     """Give back what a framework that is loaded keeps for later calls."""
     torch = sys.modules.get("torch")
-    if torch is not None:
-        for backend in (getattr(torch, name, None) for name in ("cuda", "xpu", "mps")):
-            if backend is not None and backend.is_available():
-                backend.empty_cache()
+    if torch is None:
+        return
+    for name in ("cuda", "xpu", "mps"):
+        backend = getattr(torch, name, None)
+        # torch.mps is asked elsewhere: it says so itself only in newer releases.
+        there = getattr(torch.backends if name == "mps" else torch, name, None)
+        if backend is not None and there is not None and there.is_available():
+            backend.empty_cache()

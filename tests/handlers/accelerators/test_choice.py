@@ -1,7 +1,10 @@
 """Candidates are tried until one passes its self-test."""
 
 import logging
+import sys
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,39 @@ NO_AMD = "rocm: no AMD GPU here"
 )
 def test_the_first_that_opens_and_passes_is_taken(opens: dict[str, str], tests: dict[str, str], choice: Choice) -> None:
     assert choose("auto", OFFERS, FACTS, opens_but(**opens), self_test(**tests)) == (choice.accelerator, choice)
+
+
+def test_what_failed_gives_its_memory_back_before_the_next_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    freed: list[int] = []
+
+    class Cuda:
+        def is_available(self) -> bool:
+            return True
+
+        def empty_cache(self) -> None:
+            freed.append(len(held))
+
+    torch: Any = ModuleType("torch")
+    torch.cuda, torch.mps, torch.backends = Cuda(), SimpleNamespace(empty_cache=None), SimpleNamespace()  # as torch 2.6
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+    class Weights:
+        def __init__(self) -> None:
+            held.append("some")
+
+        def __del__(self) -> None:
+            held.pop()
+
+    def open_on(accelerator: str) -> str:
+        weights = Weights()
+        if accelerator == "tensorrt":
+            raise RuntimeError("CUDA error: out of memory")
+        del weights
+        return accelerator
+
+    assert choose("auto", OFFERS, FACTS, open_on)[0] == "cuda"
+    assert freed == [0]
 
 
 def test_falling_back_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
