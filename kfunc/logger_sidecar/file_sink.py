@@ -61,8 +61,11 @@ class FileSink:
     async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """One write for all; what a full disk does not take is tried again, a torn line from where it was torn."""
         lines = [event.structured() for event in events]
-        data = b"".join([line + b"\n" for line in lines])[self._torn :]
+        data = b"\n".join([*lines, b""])[self._torn :]
         count = await asyncio.get_running_loop().run_in_executor(None, self._append, data)
+        if count == len(data):
+            self._torn = 0
+            return [None] * len(lines)
         written, whole = self._torn + count, 0
         while whole < len(lines) and written > len(lines[whole]):
             written -= len(lines[whole]) + 1
