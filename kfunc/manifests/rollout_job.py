@@ -71,7 +71,7 @@ def rollout_job(
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             }
         )
-    job = _job(function, namespace, image, f"{name}-{identity}")
+    job = _job(function, namespace, image, name, identity)
     if secret:
         job["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": secret}}]
     return [*made, job]
@@ -81,7 +81,7 @@ def _metadata(function: str, name: str, namespace: str) -> Manifest:
     return {"name": name, "namespace": namespace, "labels": own_labels(function)}
 
 
-def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
+def _job(function: str, namespace: str, image: str, account: str, identity: str) -> Manifest:
     container = {
         "name": "rollout",
         "image": image,
@@ -97,7 +97,7 @@ def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
-    pod = {"serviceAccountName": f"{function}-rollout", "restartPolicy": "Never", "containers": [container]}
+    pod = {"serviceAccountName": account, "restartPolicy": "Never", "containers": [container]}
     described = {"labels": {COMPONENT_LABEL: "rollout"}}
     failed = {"onExitCodes": {"containerName": "rollout", "operator": "In", "values": [ROLLED_BACK]}, "action": "FailJob"}
     spec = {
@@ -106,4 +106,9 @@ def _job(function: str, namespace: str, image: str, name: str) -> Manifest:
         "podFailurePolicy": {"rules": [failed]},
         "template": {"metadata": described, "spec": pod},
     }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(function, name, namespace), "spec": spec}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(function, f"{account}-{identity}", namespace),
+        "spec": spec,
+    }

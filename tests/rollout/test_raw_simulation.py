@@ -1,0 +1,168 @@
+"""Whole rollouts of Deployments that are late, with autoscalers that take what is idle to their floor, and drivers killed."""
+
+import copy
+import random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kfunc.cluster.kinds import Key, key_of
+from kfunc.manifests.plan import Manifest
+from kfunc.rollout.commands import RolloutRefused, aborted
+from kfunc.rollout.deciding import decide
+from kfunc.rollout.objects import Apply, Change, Delete, by_key, is_split, stated
+from kfunc.rollout.raw_changes import RawLive, as_candidate, difference
+from kfunc.rollout.raw_sizes import FLOORS
+from kfunc.rollout.record import Objects, Record
+from kfunc.rollout.state import Pod, Rollout, Seen
+from tests.rollout.test_knative_changes import SINGLE, with_versions
+from tests.rollout.test_raw_changes import FIXED, QUEUED, SCALED, deployment, state
+
+MOST_S = 900
+NEEDED = 3
+"""Pods that all of the requests need."""
+MAIN = key_of(SINGLE)
+IRIS, CANDIDATE = ("iris", "stable"), ("iris-candidate", "candidate")
+
+
+class Deployments:
+    """Objects whose pods follow some seconds later, a quarter at a time where a template changes."""
+
+    def __init__(self, objects: Objects, seed: int) -> None:
+        self.random, self.now, self.lost = random.Random(seed), 1000.0, set[str]()
+        self.objects = by_key([with_versions(copy.deepcopy(each)) for each in objects.before])
+        self.running: dict[str, dict[str, float]] = {"iris": {"old": 0.0}}  # by template: how many
+        for _ in range(30):
+            self.sleep()
+        self.lost.clear()
+
+    def put(self, change: Change) -> None:
+        if isinstance(change, Delete):
+            self.objects.pop(change.key)
+        elif isinstance(change, Apply):
+            key, wanted = key_of(change.manifest), copy.deepcopy(change.manifest)
+            spec = self.objects.get(key, {"spec": {}})["spec"]
+            kept = {"replicas": spec["replicas"]} if key[0] == "Deployment" and "replicas" in spec else {}
+            generation = self.objects.get(key, {"metadata": {}})["metadata"].get("generation", 0) + 1
+            status = self.objects.get(key, {}).get("status", {})
+            about = wanted["metadata"] | {"generation": generation, "resourceVersion": str(generation)}
+            self.objects[key] = wanted | {"metadata": about, "spec": kept | wanted["spec"], "status": status}
+        self.check("at once")
+
+    def share(self, name: str, tag: str) -> int:
+        """Percent of the requests that come to a Deployment."""
+        virtual_service = self.objects[MAIN]
+        if not is_split(virtual_service):
+            return 100 if name == "iris" else 0
+        parts = virtual_service["spec"]["http"][-1]["route"]
+        of = {part["headers"]["request"]["set"]["Host"].partition("-")[0]: int(part["weight"]) for part in parts}
+        return of[tag]
+
+    def floor(self, name: str) -> int | None:
+        for kind, (field, _, least) in FLOORS.items():
+            if (kind, "default", name) in self.objects:
+                return int(self.objects[kind, "default", name]["spec"].get(field, least))
+        return None
+
+    def sleep(self) -> None:
+        """A second: autoscalers look, pods come and go."""
+        self.now += 1
+        for name, tag in (IRIS, CANDIDATE):
+            live = self.objects.get(("Deployment", "default", name))
+            if live is None:
+                self.running.pop(name, None)
+                continue
+            least = self.floor(name)
+            if least is not None:
+                share = self.share(name, tag)
+                live["spec"]["replicas"] = max(least, -(-NEEDED * share // 100))
+            self._follow(name, live)
+        self.check("later")
+
+    def _follow(self, name: str, live: Manifest) -> None:
+        """Towards the number and the template that are wanted."""
+        wanted, template = live["spec"].get("replicas", 1), live["spec"]["template"]["spec"]
+        pods = self.running.setdefault(name, {})
+        old = {one: count for one, count in pods.items() if one != template and count}
+        new = pods.get(template, 0)
+        if self.random.random() < 0.4:  # a pod becomes ready
+            new = min(wanted, new + 1) if new < wanted else wanted
+        for one in old:  # of the old ones as many stay as the new ones lack
+            pods[one] = max(0, min(pods[one], wanted - new))
+        pods[template] = new
+        ready = int(sum(pods.values()))
+        live["status"] = {
+            "observedGeneration": live["metadata"].get("generation", 0),
+            "updatedReplicas": int(new),
+            "replicas": ready,
+            "availableReplicas": ready,
+        }
+
+    def available(self, name: str) -> int:
+        return int(sum(self.running.get(name, {}).values()))
+
+    def check(self, when: str) -> None:
+        """No request is sent to where there is no pod; a queue that wakes pods of its own is none of it."""
+        for name, tag in (IRIS, CANDIDATE):
+            if self.share(name, tag) and not self.available(name) and self.now > 1030:
+                self.lost.add(f"{name}, {when}")
+
+
+def seen_of(record: Record, world: Deployments) -> Seen:
+    found = difference(record, RawLive(copy.deepcopy(world.objects)))
+    pods = {
+        share.tag: [Pod(f"{share.tag}-{number}", 1.0) for number in range(world.available(share.revision))]
+        for share in record.rollout.shares
+    }
+    ready = {tag: len(own) >= record.rollout.settings.warm for tag, own in pods.items()}
+    return Seen(settled=found.is_none, why=found.waiting, ready=ready, pods=pods)
+
+
+def begun(strategy: str, objects: Objects, warm: int) -> tuple[Rollout, Objects]:
+    quick: dict[str, Any] = {"interval_s": 4, "keep_s": 6, "min_requests": 1, "component": "", "metrics_port": 0}
+    one = replace(state(strategy, warm=warm, promotion="auto", **quick), is_split=False)
+    if strategy != "undo":
+        return one, objects
+    earlier = [stated(deployment("iris", "new")), *objects.before[1:]]
+    return replace(one, rendered=""), replace(objects, candidate=as_candidate(earlier, "iris"), promoted=objects.promoted)
+
+
+@pytest.mark.parametrize("strategy", ["canary", "blue-green", "undo"])
+@pytest.mark.parametrize("objects", [SCALED, QUEUED, FIXED], ids=["hpa", "keda", "fixed"])
+@pytest.mark.parametrize("warm", [1, 2])
+@pytest.mark.parametrize("abort_at", [-1, 3, 10, 25, 45])
+def test_no_request_is_sent_to_where_there_is_no_pod(strategy: str, objects: Objects, warm: int, abort_at: int) -> None:
+    for seed in range(3):
+        world = Deployments(objects, seed)
+        one, made = begun(strategy, objects, warm)
+        for second in range(MOST_S):
+            world.sleep()
+            one = decide(one, seen_of(Record(one, made), world), world.now).rollout
+            if second == abort_at:
+                try:
+                    one = aborted(one, "asked for", world.now)
+                except RolloutRefused:
+                    pass
+            for change in difference(Record(one, made), RawLive(copy.deepcopy(world.objects))).changes:
+                if world.random.random() < 0.2:  # the driver is killed
+                    break
+                world.put(change)
+            if one.has_ended:
+                break
+        assert one.has_ended, (one.phase, one.stage, one.why, [event.text for event in one.events])
+        assert world.lost == set()
+        assert one.phase == "promoted" or abort_at > 0
+        ends_as(world, objects.promoted if one.phase == "promoted" else objects.before)
+
+
+def ends_as(world: Deployments, wanted: list[Manifest]) -> None:
+    """What is left is what was wanted, and nothing beside it."""
+    for key, manifest in by_key(wanted).items():
+        assert said(world.objects[key], key) == said(manifest, key)
+    assert set(world.objects) == set(by_key(wanted))
+
+
+def said(manifest: Manifest, key: Key) -> Any:
+    spec = manifest["spec"]
+    return spec["template"] if key[0] == "Deployment" else spec
