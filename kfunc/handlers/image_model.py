@@ -16,22 +16,22 @@ from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
 from kfunc.handlers.in_flight import InFlight
 from kfunc.handlers.pictures import picture_bytes
 from kfunc.handlers.registry import how_to_install
-from kfunc.handlers.slots import InMemory, Loaded
+from kfunc.handlers.slots import Loaded
 from kfunc.handlers.tensors import DATATYPE_OF, NUMERIC
+from kfunc.handlers.wrapping import Wrapping
 from kfunc.protocol import v1
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from kfunc.protocol.pictures import ANY_PICTURE, MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from kfunc.handlers.local_files import LocalFiles
     from kfunc.handlers.pixels import Target
 
 LABEL, SCORE = "label", "score"
 COLOURS = (1, 3)
 
 
-class ImageModel(InMemory):
+class ImageModel(Wrapping):
     """Pictures in, what the model answers, or labels with their scores, out. Other inputs pass to the model as they are."""
 
     takes_images = True
@@ -41,8 +41,8 @@ class ImageModel(InMemory):
             from kfunc.handlers import pixels
         except ImportError:
             raise ModelLoadError(f"inference.images needs Pillow: {how_to_install('images')}") from None
+        super().__init__(model)
         self._pixels = pixels
-        self._model = model
         self._settings = settings
         self._find = find
         self._in_flight = InFlight(config.limits.max_concurrency)
@@ -57,28 +57,18 @@ class ImageModel(InMemory):
         pictures = TensorSpec(self._input.name, "BYTES", [-1])
         self.metadata = replace(own, inputs=[pictures], outputs=outputs, parameters=told)
 
-    @property
-    def ready(self) -> bool:
-        """The model's."""
-        return self._model.ready
-
-    @property
-    def explains(self) -> bool:
-        """The model's."""
-        return self._model.explains
-
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """Decode in a thread, ask the model, name the classes. Raises InvalidRequest for what is no picture."""
         request = self._typed(request)
         pictures = self._pictures(request)
-        return self._model.infer(request, context) if pictures is None else self._answer(request, pictures, context)
+        return self.inner.infer(request, context) if pictures is None else self._answer(request, pictures, context)
 
     def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The model's explanation of a picture; labels are not put in."""
         request = self._typed(request)
         pictures = self._pictures(request)
         if pictures is None:
-            return self._model.explain(request, context)
+            return self.inner.explain(request, context)
         return self._answer(request, pictures, context, explained=True)
 
     async def stream(self, request: InferRequest, context: Context) -> AsyncGenerator[InferResponse]:
@@ -86,21 +76,9 @@ class ImageModel(InMemory):
         answer = self.infer(request, context)
         yield answer if isinstance(answer, InferResponse) else await answer
 
-    def stuck(self) -> bool:
-        """Whether a call hangs."""
-        return self._model.stuck()
-
-    def keep(self, files: "LocalFiles") -> None:
-        """Hold the files until it is closed."""
-        self._model.keep(files)
-
     def retire(self) -> None:
         """Close when the calls have ended, also those whose pictures are still being decoded."""
-        self._in_flight.end(self._model.retire)
-
-    def close(self) -> None:
-        """Let go of what it holds."""
-        self._model.close()
+        self._in_flight.end(self.inner.retire)
 
     def sample(self, shapes: dict[str, list[int]]) -> list[Tensor]:
         """Black pictures, for a warm-up: as many as `shapes` says of the model's input, or one."""
@@ -149,7 +127,7 @@ class ImageModel(InMemory):
         self, request: InferRequest, images: list[Any], context: Context, explained: bool
     ) -> InferResponse:
         arrays = await asyncio.get_running_loop().run_in_executor(None, self._decode, images)
-        ask = self._model.explain if explained else self._model.infer
+        ask = self.inner.explain if explained else self.inner.infer
         answer = ask(self._with(request, arrays), context)
         response = answer if isinstance(answer, InferResponse) else await answer
         return replace(response, outputs=self._named(response.outputs)) if self._labels and not explained else response

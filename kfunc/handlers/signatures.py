@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest
 from kfunc.handlers.loaded import LoadedModel
-from kfunc.handlers.slots import InMemory
+from kfunc.handlers.wrapping import Wrapping
 from kfunc.protocol.contract import Context
-from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata
+from kfunc.protocol.messages import InferRequest, InferResponse
 
 if TYPE_CHECKING:
     from kfunc.handlers.local_files import LocalFiles
@@ -15,27 +15,13 @@ if TYPE_CHECKING:
 PARAMETER = "signature_name"
 
 
-class BySignature(InMemory):
+class BySignature(Wrapping):
     """A Model in front of one for each signature; its metadata are the default one's."""
 
     def __init__(self, default: LoadedModel, named: dict[str, LoadedModel]) -> None:
+        super().__init__(default)
         self._default = default
         self._named = named
-
-    @property
-    def metadata(self) -> ModelMetadata:
-        """The default signature's."""
-        return self._default.metadata
-
-    @property
-    def ready(self) -> bool:
-        """Whether the model can be asked."""
-        return self._default.ready
-
-    @property
-    def explains(self) -> bool:
-        """Whether the default signature has explanations."""
-        return self._default.explains
 
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The signature's answer. Raises InvalidRequest for one that there is not."""
