@@ -19,7 +19,9 @@ HARMLESS: list[Any] = [
     {"module": "keras.src.ops.numpy", "class_name": "GetItem"},
     {"class_name": "__keras_tensor__", "config": {"keras_history": ["input", 0, 0]}},
     {"class_name": "__tuple__", "items": []},
-    {"compile_config": {"optimizer": {"module": "keras.optimizers", "class_name": "Adam"}, "loss": "mse"}},
+    {"module": "keras", "compile_config": {"loss": {"module": "builtins", "class_name": "function", "config": "own"}}},
+    {"layers": [{"compile_config": {"optimizer": {"module": "keras.optimizers", "class_name": "Adam"}, "loss": "mse"}}]},
+    {"module": "keras.src.models.functional", "class_name": "Functional", "registered_name": "Functional"},
     {"module": "keras.optimizers.schedules", "class_name": "ExponentialDecay"},
     {"class_name": "Model", "config": {"layers": [{"class_name": "Dense"}]}},  # .h5
 ]
@@ -43,6 +45,8 @@ def test_layers_of_keras_are_passed(configuration: Any) -> None:
         ({"module": "kerasx.layers", "class_name": "X"}, "module 'kerasx.layers'"),
         ({"module": "keras.layers", "class_name": "Lambda"}, "class_name 'Lambda'"),
         ({"module": "keras.layers", "class_name": "keras>TFSMLayer"}, "class_name 'keras>TFSMLayer'"),
+        ({"module": "keras.models", "class_name": "No", "registered_name": "load_model"}, "registered_name 'load_model'"),
+        ({"module": "keras.layers", "class_name": "No", "registered_name": "Lambda"}, "registered_name 'Lambda'"),
         ({"module": "builtins", "class_name": "function"}, "class_name 'function'"),
         ({"class_name": "__lambda__"}, "class_name '__lambda__'"),
         ({"class_name": "__typespec__", "spec_name": "get_file"}, "class_name '__typespec__'"),
