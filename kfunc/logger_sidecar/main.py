@@ -8,11 +8,12 @@ from msgspec import UNSET
 
 from kfunc.config.logger import Logger, sinks_of
 from kfunc.errors import StartupError
-from kfunc.logger_sidecar.application import MODES, LoggerApplication
+from kfunc.logger_sidecar.application import LoggerApplication
 from kfunc.logger_sidecar.contract import SinkContext
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.pipeline import Pipeline
 from kfunc.logger_sidecar.record import Origin
+from kfunc.logger_sidecar.recording import MODES
 from kfunc.logger_sidecar.recovery import open_spool
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.process.sidecar import Parts, start_sidecar
@@ -73,5 +74,5 @@ async def _end(pipeline: Pipeline, application: LoggerApplication, grace_s: floa
 
 
 def _keep_time(application: LoggerApplication) -> None:
-    application.set_clock()
+    application.writer.set_clock()
     asyncio.get_running_loop().call_later(CLOCK_S, _keep_time, application)

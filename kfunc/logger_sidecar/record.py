@@ -24,6 +24,13 @@ NO_GRPC = -1
 TEXTS = 13
 MAX_DURATION = 0xFFFFFFFF
 
+Texts = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+"""The request's texts, traceparent, tracestate, correlation id, the request's digest, the answer's texts, its digest."""
+Ends = tuple[int, int, int, int, int]
+"""Time and duration in µs (at most MAX_DURATION), status, gRPC status, flags."""
+Bodies = tuple[bytes, int, bytes, int]
+"""The request's body as far as it is kept, and its size as it passed; the same of the answer."""
+
 # Flags of a record. CUT_OFF: the answer broke off, or its client went away.
 HAS_REQUEST, HAS_RESPONSE, NO_BODIES, REQUEST_REDACTED, RESPONSE_REDACTED, CUT_OFF = 1, 2, 4, 8, 16, 32
 
@@ -81,11 +88,11 @@ class CallRecord(Struct, gc=False):
 def encode_record(call: CallRecord) -> bytes:
     """The bytes of a call; they may be appended to others."""
     request, response = call.request, call.response
+    own = (call.traceparent, call.tracestate, call.correlation, request.digest)
     return join_record(
-        request_texts(call.target, request, call.headers),
-        *(call.traceparent, call.tracestate, call.correlation, request.digest, response_texts(response), response.digest),
-        *(call.time_us, call.duration_us, call.status, call.grpc_status, call.flags),
-        *(request.body, request.size, response.body, response.size),
+        (request_texts(call.target, request, call.headers), *own, response_texts(response), response.digest),
+        (call.time_us, min(call.duration_us, MAX_DURATION), call.status, call.grpc_status, call.flags),
+        (request.body, request.size, response.body, response.size),
     )
 
 
@@ -99,33 +106,13 @@ def response_texts(response: Payload) -> bytes:
     return b"\0".join((response.content_type, response.coding, response.json_length))
 
 
-def join_record(
-    request_side: bytes,
-    traceparent: bytes,
-    tracestate: bytes,
-    correlation: bytes,
-    request_digest: bytes,
-    response_side: bytes,
-    response_digest: bytes,
-    time_us: int,
-    duration_us: int,
-    status: int,
-    grpc_status: int,
-    flags: int,
-    request: bytes,
-    request_size: int,
-    response: bytes,
-    response_size: int,
-) -> bytes:
+def join_record(texts: Texts, ends: Ends, bodies: Bodies) -> bytes:
     """A record of its parts: on the path of each request. A text with a NUL in it makes one that is passed over."""
-    own = (request_side, traceparent, tracestate, correlation, request_digest, response_side, response_digest)
-    texts = b"\0".join(own)
-    size, sent, received = len(texts), len(request), len(response)
-    if duration_us > MAX_DURATION:
-        duration_us = MAX_DURATION
+    request, request_size, response, response_size = bodies
+    joined = b"\0".join(texts)
+    size, sent, received = len(joined), len(request), len(response)
     length = HEAD_SIZE + size + sent + received
-    sizes = (size, sent, received, request_size, response_size)
-    return RECORD_HEAD.pack(length, time_us, duration_us, status, grpc_status, flags, *sizes) + texts + request + response
+    return RECORD_HEAD.pack(length, *ends, size, sent, received, request_size, response_size) + joined + request + response
 
 
 def decode_records(data: bytes, position: int) -> Iterator[CallRecord]:
