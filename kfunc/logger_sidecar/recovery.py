@@ -5,7 +5,16 @@ import time
 
 from msgspec import UNSET, Struct
 
-from kfunc.config.logger import MEMORY, MEMORY_PATH, MEMORY_SHARE, SPOOL_PATH, VOLUME_SHARE, Logger, intake_bytes
+from kfunc.config.logger import (
+    MEMORY,
+    MEMORY_PATH,
+    MEMORY_SHARE,
+    SPOOL_PATH,
+    TEXT_ROOM,
+    VOLUME_SHARE,
+    Logger,
+    intake_bytes,
+)
 from kfunc.logger_sidecar.disk import SegmentInfo
 from kfunc.logger_sidecar.intake import Intake, intake_in, intake_path
 from kfunc.logger_sidecar.lanes import Lane, claim_lane
@@ -46,9 +55,13 @@ def open_spool(settings: Logger, origin: Origin, notices: Notices) -> Spool:
         intake.start_at(position, origin)
     else:  # what is in it could not be brought to the disk: the run that wrote it goes on
         origin = intake.origin() or origin
+    max_bytes = _bound(settings, lane, intake.size)
+    if max_bytes < 2 * settings.max_body_bytes + TEXT_ROOM:
+        message = "the spool may hold %d bytes, less than a call with bodies of max_body_bytes (%d): such calls are dropped"
+        notices.say("bound", f"{message}; give it a larger volume or spool_max_bytes", max_bytes, settings.max_body_bytes)
     return Spool(
         *(intake, lane, segments, origin),
-        max_bytes=_bound(settings, lane, intake.size),
+        max_bytes=max_bytes,
         segment_bytes=settings.spool_segment_bytes,
         on_full=settings.on_full,
         sync=settings.spool_sync,

@@ -3,17 +3,17 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kfunc.config.logger import Logger, sinks_of
+from kfunc.config.logger import SHARED_MEMORY, Logger, sinks_of
 from kfunc.logger_sidecar.contract import SinkContext
 from kfunc.logger_sidecar.event import CallEvent, EventWriter, event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
-from kfunc.logger_sidecar.intake import intake_path
+from kfunc.logger_sidecar.intake import FOLDER_BYTES_AT, HEAD_BYTES
 from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.pipeline import Pipeline
@@ -102,9 +102,11 @@ async def running(folder: Path, grace_s: float = 5.0, **settings: Any) -> AsyncI
 
 
 def forget_intake(folder: Path) -> None:
-    """Delete what is left in shared memory of a test's spool."""
-    for lane in (folder / "spool").glob("*/*"):
-        Path(intake_path(str(lane))).unlink(missing_ok=True)
+    """Delete what is left in shared memory of a test's spools."""
+    for path in Path(SHARED_MEMORY).glob(f"kfunc-{os.geteuid()}-*"):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if os.fsencode(folder) in file.read(HEAD_BYTES)[FOLDER_BYTES_AT:]:
+                path.unlink()
 
 
 async def items_of(one: Setup) -> list[Item]:

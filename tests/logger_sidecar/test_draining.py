@@ -1,7 +1,6 @@
 """The way from memory to the disk: what comes in late gets there, each counts once, answers wait no longer than needed."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event as ThreadEvent
 from typing import Any
@@ -11,15 +10,9 @@ import pytest
 from kfunc.logger_sidecar.event import event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.record import encode_record
-from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, is_so, items_of
+from tests.logger_sidecar.setups import Setup, call, drained, is_so, items_of
 
 SINK = "file:/dev/null"
-
-
-@pytest.fixture(autouse=True)
-def no_intake_stays(tmp_path: Path) -> Iterator[None]:
-    yield
-    forget_intake(tmp_path)
 
 
 def setup(folder: Path, **settings: Any) -> Setup:

@@ -19,12 +19,6 @@ from tests.logger_sidecar.setups import Setup, drained, forget_intake, is_so, it
 SINK = "file:/dev/null"
 
 
-@pytest.fixture(autouse=True)
-def no_intake_stays(tmp_path: Path) -> Iterator[None]:
-    yield
-    forget_intake(tmp_path)
-
-
 def setup(folder: Path, **settings: Any) -> Setup:
     return Setup(folder, **{"sink": SINK, "spool_segment_bytes": 65536, **settings})
 
@@ -172,3 +166,10 @@ def test_what_could_not_be_read_is_looked_at_again_on_a_function_that_nobody_cal
         await other.pipeline.flush(2)
 
     asyncio.run(main())
+
+
+def test_a_spool_too_small_for_a_call_with_the_longest_bodies_says_so_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup(tmp_path, spool_max_bytes=1 << 20, max_body_bytes=1 << 20)
+    assert "such calls are dropped; give it a larger volume or spool_max_bytes" in caplog.text

@@ -4,7 +4,6 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event as ThreadEvent
 from time import monotonic
@@ -20,12 +19,6 @@ from kfunc.logger_sidecar.segments import read_folder, segment_name, segment_pat
 from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, items_of
 
 SINK = "file:/dev/null"
-
-
-@pytest.fixture(autouse=True)
-def no_intake_stays(tmp_path: Path) -> Iterator[None]:
-    yield
-    forget_intake(tmp_path)
 
 
 def setup(folder: Path, **settings: Any) -> Setup:
