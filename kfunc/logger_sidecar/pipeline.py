@@ -128,8 +128,9 @@ class Pipeline:
         lane = self._spool.lane
         while lane is not None:
             root, submit = os.path.dirname(lane.path), self._spool.submit
-            for log_left in await asyncio.to_thread(find_left_behind, root, lane, list(self._names), self._notices, submit):
-                self._left_behind = [*(each for each in self._left_behind if not each.done), log_left]
+            found = await asyncio.to_thread(find_left_behind, root, lane, list(self._names), self._notices, submit)
+            self._left_behind = [*(each for each in self._left_behind if not each.done), *found]
+            for log_left in found:
                 log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
                 for route in self._routes:
                     cursor = log_left.cursor(route.key)

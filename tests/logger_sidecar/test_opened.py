@@ -289,3 +289,19 @@ def lost_once(sink: Poisoned) -> Any:
         return await deliver(events, in_order)
 
     return first_lost
+
+
+def test_only_what_was_tried_is_counted_as_tried_again() -> None:
+    counts: list[int] = []
+
+    async def main() -> None:
+        under_test = delivery(Failing(None, Retry("down")), "strict")
+        under_test.backoff = Patience(0.0)
+        under_test._metrics.retried = counts.append  # type: ignore[method-assign, assignment]
+        task = asyncio.create_task(under_test.run())
+        while not counts:  # noqa: ASYNC110 (a list tells nobody)
+            await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(main())
+    assert counts[0] == 1
