@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kfunc.logger_sidecar.contract import Event, Sink
+from kfunc.logger_sidecar.contract import Event, Retry, Sink
 from kfunc.logger_sidecar.event import Attributes
 from kfunc.logger_sidecar.feed import Item
 from kfunc.logger_sidecar.notices import Notices
@@ -38,7 +38,7 @@ class DeadLetters:
         self._notices = notices
 
     async def bury(self, item: Item, reason: str, code: int) -> bool:
-        """Put an event away; false if its place does not take it now."""
+        """Put an event away; false if its place does not take it now. One that is refused there, too, is lost."""
         if self._place is None:
             self._metrics.refused()
             self._notices.say(
@@ -48,14 +48,17 @@ class DeadLetters:
             )
             return True
         (outcome,) = await self._place.deliver([DeadLetter(item.event, self._destination, code, reason)], True)
+        if isinstance(outcome, Retry):
+            self._notices.say(f"dead {self._name}", "the dead letters of %s are not taken: %s", self._name, outcome.reason)
+            return False
         if outcome is None:
             self._metrics.dead()
-            self._notices.say(
-                f"refused {self._name}", "the sink %s refuses events: %s; they are dead letters", self._name, reason
-            )
+            message, why = "the sink %s refuses events: %s; they are dead letters", reason
         else:
-            self._notices.say(f"dead {self._name}", "the dead letters of %s are not taken: %s", self._name, outcome.reason)
-        return outcome is None
+            self._metrics.refused()
+            message, why = "the place for the dead letters of %s refuses them, too: %s; they are lost", outcome.reason
+        self._notices.say(f"refused {self._name}", message, self._name, why)
+        return True
 
     async def close(self) -> None:
         """Let go of their place."""

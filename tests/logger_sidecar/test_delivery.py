@@ -102,6 +102,20 @@ def test_an_event_that_is_refused_becomes_a_dead_letter_with_the_reason_and_hold
     asyncio.run(main())
 
 
+def test_a_dead_letter_that_its_place_refuses_too_is_lost_counted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with Broker() as broker, running(tmp_path, sink=broker.url, dead_letter=broker.url) as setup:
+            broker.poison = b'"data":1}'
+            setup.add(*range(3))
+            await setup.reaches("delivered", 2)
+            assert (setup.count("refused"), setup.count("dead_lettered")) == (1, 0)
+
+    asyncio.run(main())
+    assert "refuses them, too: HTTP 400; they are lost" in caplog.text
+
+
 def test_without_a_place_for_dead_letters_they_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Broker() as broker, running(tmp_path, sink=broker.url) as setup:
