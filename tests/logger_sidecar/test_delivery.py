@@ -415,7 +415,7 @@ def test_a_sink_that_wants_full_calls_gets_them_or_what_there_is_after_its_time(
     async def main() -> None:
         async with Broker() as broker, running(tmp_path, sink=broker.url) as setup:
             sink = setup.pipeline._routes[0].delivery._sink
-            sink.linger_s, sink.max_events = 0.3, 10
+            sink.linger_s, sink.max_events = 1.0, 10
             deliver = sink.deliver
 
             async def counted(events: Any, in_order: bool) -> Any:

@@ -26,6 +26,7 @@ def test_what_waited_for_room_is_brought_to_the_disk_told_and_answered(tmp_path:
         one = setup(tmp_path, spool_max_bytes=1 << 20, spool_segment_bytes=65536, **settings)
         told: list[int] = []
         one.spool.wake.append(lambda: told.append(one.spool.intake.written))
+        one.spool.start()
         answered: list[int] = []
         for number in range(10):
             record = encode_record(call(number, b"x" * 200_000))
@@ -34,7 +35,7 @@ def test_what_waited_for_room_is_brought_to_the_disk_told_and_answered(tmp_path:
         await is_so(lambda: len(answered) == 5)
         one.spool.advance(one.cursor("file-null"), one.spool.position(), 5)
         await is_so(lambda: len(answered) == 10 and one.spool.intake.drained == one.spool.intake.written)
-        await is_so(lambda: told[-1] == one.spool.intake.written)
+        await is_so(lambda: told[-1:] == [one.spool.intake.written])
         assert answered == list(range(10))
 
     asyncio.run(main())
