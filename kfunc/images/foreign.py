@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,11 +37,15 @@ PYTHON_VARIABLE = "BP_CPYTHON_VERSION"
 
 
 class Command(Struct, frozen=True):
-    """A command; where it need not succeed, nothing of it is shown. `answer`: the file that takes its standard output."""
+    """A command; where it need not succeed, nothing of it is shown. `answer`: the file that takes its standard output.
+
+    `tidies`: it is run after all others, also where one of them failed, and removes what they leave.
+    """
 
     words: list[str]
     may_fail: bool = False
     answer: Path | None = None
+    tidies: bool = False
 
 
 class Pack(Struct, frozen=True, kw_only=True):
@@ -97,14 +102,19 @@ def _containers(builder: Builder, order: ForeignBuild, folder: Path) -> list[Com
     trust = [f"--cert-dir={folder / CERTIFICATES}"] if order.authorities else []
     base = ["--tls-verify=false"] if order.plain_base else trust
     target = ["--tls-verify=false"] if order.plain_image else trust
-    named = ["--manifest" if several else "--tag", order.image]
-    # An index of that name would get the new images beside those that it has, and an image of that name is in its way.
-    before = [Command([builder, "rmi", order.image], may_fail=True)] if several else []
+    made = [builder, "build", "--layers", *_common(order, folder), *base]  # buildah alone makes one of all
+    if several:  # an index that is there gets more images: each build makes one of its own, and that one gets the name
+        own = f"localhost/kfunc-build/{sha256(str(folder).encode()).hexdigest()[:16]}"
+        # Its name alone goes; `rmi` would look for the image of this platform.
+        tidied = Command([builder, "manifest", "rm", own], may_fail=True, tidies=True)
+        first = [Command([*made, "--manifest", own, str(folder)]), Command([builder, "tag", own, order.image]), tidied]
+    else:
+        first = [Command([*made, "--tag", order.image, str(folder)])]
+    if not order.push:
+        return first
     push = [builder, "manifest", "push", "--all"] if several else [builder, "push"]
     note = f"--digestfile={folder / DIGEST}"
-    sent = [Command([*push, *target, note, order.image, f"docker://{order.image}"])] if order.push else []
-    made = [builder, "build", "--layers", *_common(order, folder), *base, *named, str(folder)]  # buildah alone makes one of all
-    return [*before, Command(made), *sent]
+    return [*first, Command([*push, *target, note, order.image, f"docker://{order.image}"])]
 
 
 def _pack(order: ForeignBuild, folder: Path) -> list[Command]:
@@ -174,22 +184,28 @@ def run(builder: Builder, order: ForeignBuild, folder: Path, environ: Mapping[st
 
     Raises StartupError, BuildError.
     """
-    program = find_program(builder, environ)
-    for command in commands(builder, order, folder):
-        told = subprocess.DEVNULL if command.may_fail else None
-        with command.answer.open("wb") if command.answer else nullcontext(told or 2) as output:
-            done = subprocess.run(
-                [program, *command.words[1:]],
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=told,
-                check=False,
-            )
-        if done.returncode and not command.may_fail:
-            said = " ".join(command.words[:2])
-            raise BuildError(f"`{said}` failed with exit status {done.returncode}; its own words are above")
+    program, ordered = find_program(builder, environ), commands(builder, order, folder)
+    try:
+        for command in ordered:
+            if not command.tidies:
+                _start(program, command, environ)
+    finally:
+        for command in ordered:
+            if command.tidies:
+                _start(program, command, environ)
     return noted_digest(folder, order.image)
+
+
+def _start(program: str, command: Command, environ: Mapping[str, str]) -> None:
+    """Run the command to its end. Raises BuildError."""
+    told = subprocess.DEVNULL if command.may_fail else None
+    with command.answer.open("wb") if command.answer else nullcontext(told or 2) as output:
+        done = subprocess.run(
+            [program, *command.words[1:]], env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=told, check=False
+        )
+    if done.returncode and not command.may_fail:
+        said = " ".join(command.words[:2])
+        raise BuildError(f"`{said}` failed with exit status {done.returncode}; its own words are above")
 
 
 def noted_digest(folder: Path, image: str) -> str:

@@ -12,7 +12,7 @@ from kfunc.storage.credentials import Credentials
 from kfunc.storage.names import MANY
 from kfunc.storage.outages import cannot_find, cannot_reach
 
-BLOCK = 1024 * 1024
+BLOCK = 64 * 1024  # what comes before a connection breaks and is less than this is asked for again
 NO_TRIES, TRIES_S = 0, 30.0  # who asks tries again, and says so
 TIMEOUT, CONNECT_TIMEOUT = "120s", "10s"
 PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}

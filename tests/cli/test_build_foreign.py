@@ -238,7 +238,7 @@ def test_a_program_that_notes_no_digest_is_named(
     ("options", "expected"),
     [
         (("--insecure",), ["push --tls-verify=false --digestfile={2}/digest {0} docker://{0}"]),
-        (BOTH, ["rmi {0}", "manifest push --all --digestfile={2}/digest {0} docker://{0}"]),
+        (BOTH, ["tag {3} {0}", "manifest push --all --digestfile={2}/digest {0} docker://{0}", "manifest rm {3}"]),
         (("--ca", "{1}"), ["push --cert-dir={2}/certificates --digestfile={2}/digest {0} docker://{0}"]),
         (("--no-push",), []),
     ],
@@ -258,7 +258,9 @@ def test_podman_is_told_how_to_reach_the_registry_and_makes_an_index_anew(
     assert result.status == 0, result.err
     lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
     context = next(line for line in lines if line.startswith("build ")).split()[-1]
-    values = ("registry.example.com/team/iris:latest", "", context)
+    own = next((line.split()[1] for line in lines if line.startswith("tag ")), "")
+    assert all(f"--manifest {own} " in line for line in lines if own and line.startswith("build "))
+    values = ("registry.example.com/team/iris:latest", "", context, own)
     assert [line for line in lines if not line.startswith("build ")] == [line.format(*values) for line in expected]
 
 
@@ -277,3 +279,14 @@ def test_a_program_that_fails_is_a_failure(
     monkeypatch.setenv("PATH", f"{made.parent}:{os.environ['PATH']}")
     result = kfunc("build", folder, "--builder", "podman")
     assert (result.status, "`podman build` failed with exit status 3" in result.err) == (1, True)
+
+
+def test_an_index_that_was_not_finished_is_removed(
+    kfunc: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{program(tmp_path, 'podman', status=3).parent}:{os.environ['PATH']}")
+    result = kfunc("build", folder, "--builder", "podman", *BOTH)
+    lines = [line.partition(" ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    assert (result.status, "`podman build` failed with exit status 3" in result.err) == (1, True)
+    assert [line.split()[0] for line in lines] == ["build", "manifest"]
+    assert f"--manifest {lines[1].split()[2]} " in lines[0]

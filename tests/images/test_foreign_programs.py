@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.cli.conftest import FUNC_YAML
 from tests.e2e.base_image import write_base_image
 from tests.images.builder_image import Docker, DockerContainer, build_by_pack, make_builder_image, write_function
 from tests.images.fakes import write_base, write_index
-from tests.images.programs import Container, Dockerd, Pulled, build, may_mount, private
+from tests.images.programs import Container, Dockerd, Pulled, build, installed, may_mount, private
 from tests.images.registries import DockerRegistry
 from tests.parts import ROOT
 
@@ -116,6 +117,9 @@ def small(tmp_path: Path, environ: dict[str, str]) -> Path:
     return folder
 
 
+CONTAINER_OF = {"buildah": ("buildah", "from", "--pull-never"), "podman": ("podman", "create", "--network=none")}
+
+
 @pytest.mark.parametrize("name", ["buildah", "podman"])
 def test_two_platforms_are_an_index_of_two_also_when_they_are_built_again(
     name: str, registry: DockerRegistry, small: Path, environ: dict[str, str], tmp_path: Path
@@ -124,12 +128,19 @@ def test_two_platforms_are_an_index_of_two_also_when_they_are_built_again(
     image = f"{registry.host}/{name}/both:1"
     arguments = (small, "--builder", name, "--base", base, "--image", image)
     assert build(name, tmp_path, environ, *arguments).returncode == 0  # the name is one of an image at first
-    for _ in range(2):
+    for version in (b"2", b"3"):
+        use = installed(name, tmp_path / "scratch", *CONTAINER_OF[name], image, *(["/x"] if name == "podman" else []))
+        used = subprocess.run(use, env=environ, capture_output=True, text=True, check=False)
+        assert used.returncode == 0, used.stderr  # an image that a container has is not removed
+        (small / "model.onnx").write_bytes(version)
         done = build(name, tmp_path, environ, *arguments, *BOTH)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{registry.host}/{name}/both@{Pulled(registry.host, f'{name}/both').digest}\n"
         found = [each["platform"]["architecture"] for each in Pulled(registry.host, f"{name}/both").index["manifests"]]
         assert sorted(found) == ["amd64", "arm64"]
+    listed = installed(name, tmp_path / "scratch", name, "images", "--noheading")
+    names = subprocess.run(listed, env=environ, capture_output=True, text=True, check=True).stdout
+    assert (f"{registry.host}/{name}/both" in names, "localhost/" in names) == (True, False), names
 
 
 @pytest.mark.parametrize("name", ["buildah", "podman"])

@@ -45,10 +45,10 @@ class S3(Server):
         """A bucket, before the server starts or after."""
         (self.folder / "data" / name).mkdir(parents=True, exist_ok=True)
 
-    def client_environment(self) -> dict[str, str]:
-        """What a client's environment says to use this server."""
+    def client_environment(self, port: int = 0) -> dict[str, str]:
+        """What a client's environment says to use this server, or a relay to it at `port`."""
         return {
-            "AWS_ENDPOINT": f"http://127.0.0.1:{self.port}",
+            "AWS_ENDPOINT": f"http://127.0.0.1:{port or self.port}",
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1",
@@ -65,6 +65,8 @@ class SignedUploads(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         mark = "?X-Goog-Algorithm=GOOG4-RSA-SHA256" if self.command == "PUT" else ""
+        del self.headers["host"]  # a relay's, perhaps: the server knows only the one that it was told
+        self.headers["host"] = f"127.0.0.1:{self.connection.getsockname()[1]}"
         connection = HTTPConnection("127.0.0.1", self.upstream, timeout=10)
         try:
             connection.request(self.command, self.path + mark, body or None, dict(self.headers))
@@ -118,13 +120,16 @@ class Gcs(Server):
         """A bucket, before the server starts."""
         (self.folder / "data" / name).mkdir(parents=True, exist_ok=True)
 
-    def client_environment(self) -> dict[str, str]:
-        """What a client's environment says to use this server: a key file that asks for no token."""
+    @property
+    def door(self) -> int:
+        """The port that clients use."""
+        return self._proxy.server_port
+
+    def client_environment(self, port: int = 0) -> dict[str, str]:
+        """What a client's environment says to use this server, or a relay to it: a key file that asks for no token."""
         key = self.folder / "key.json"
         nobody = {"client_email": "", "private_key": "", "private_key_id": ""}
-        key.write_text(
-            json.dumps({"gcs_base_url": f"http://127.0.0.1:{self._proxy.server_port}", "disable_oauth": True, **nobody})
-        )
+        key.write_text(json.dumps({"gcs_base_url": f"http://127.0.0.1:{port or self.door}", "disable_oauth": True, **nobody}))
         return {"GOOGLE_SERVICE_ACCOUNT": str(key), "GOOGLE_ALLOW_HTTP": "true"}
 
 
@@ -154,11 +159,11 @@ class Azure(Server):
         assert answer.status in (201, 409), answer.read()
         connection.close()
 
-    def client_environment(self) -> dict[str, str]:
-        """What a client's environment says to use this server."""
+    def client_environment(self, port: int = 0) -> dict[str, str]:
+        """What a client's environment says to use this server, or a relay to it at `port`."""
         return {
             "AZURE_STORAGE_ACCOUNT_NAME": AZURE_ACCOUNT,
             "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY,
-            "AZURE_ENDPOINT": f"http://127.0.0.1:{self.port}/{AZURE_ACCOUNT}",
+            "AZURE_ENDPOINT": f"http://127.0.0.1:{port or self.port}/{AZURE_ACCOUNT}",
             "AZURE_ALLOW_HTTP": "true",
         }

@@ -15,8 +15,10 @@ from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.fetching import Fetched, Fetcher, Wish
 from kfunc.storage.object_store import open_store
+from kfunc.storage.planning import TRIES
 from kfunc.storage.progress import Progress
 from tests.parts.object_stores import S3, Azure, Gcs
+from tests.storage.faults import Faulty
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
 
@@ -94,3 +96,36 @@ def test_a_download_goes_on_after_an_outage(place: tuple[str, Any], tmp_path: Pa
     folder = fetch(f"{scheme}://models/iris", tmp_path).path
     timer.join()
     assert (folder / "1/model.onnx").read_bytes() == MODEL
+
+
+@pytest.fixture
+def faulty(place: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """A relay through which clients go from now on."""
+    server = place[1]
+    with Faulty(getattr(server, "door", server.port)) as relay:
+        for name, value in server.client_environment(relay.port).items():
+            monkeypatch.setenv(name, value)
+        yield relay
+
+
+@pytest.mark.parametrize("fault", [0, 429, 500, 503])
+def test_a_store_that_fails_for_a_while_is_asked_again_and_that_is_told(
+    place: tuple[str, Any], faulty: Faulty, tmp_path: Path, fault: int
+) -> None:
+    warned: list[str] = []
+    faulty.fail([fault] * 3)
+    fetcher = Fetcher(Cache(tmp_path / "cache", 10**9), os.environ, 2, pause=lambda seconds: None)
+    folder = fetcher.fetch(Wish(f"{place[0]}://models/iris"), Progress(warn=warned.append)).path
+    assert (folder / "2/model.onnx").read_bytes() == MODEL[::-1]
+    assert [f"({number} of {TRIES})" in line for number, line in enumerate(warned, 2)] == [True] * 3
+    assert all(line.startswith("asking the storage: ") and (str(fault) in line or not fault) for line in warned), warned
+
+
+def test_a_download_goes_on_through_connections_that_are_cut_off(
+    place: tuple[str, Any], faulty: Faulty, tmp_path: Path
+) -> None:
+    fetcher = Fetcher(Cache(tmp_path / "cache", 10**9), os.environ, 1, pause=lambda seconds: None)
+    faulty.fail([400_000] * (TRIES * 3))  # never as much as the half of a file, and many times that of the tries
+    folder = fetcher.fetch(Wish(f"{place[0]}://models/iris"), Progress()).path
+    assert [(folder / f"{each}/model.onnx").read_bytes() for each in (1, 2)] == [MODEL, MODEL[::-1]]
+    assert len(faulty.faults) < TRIES * 3 - 14
