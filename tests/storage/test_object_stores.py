@@ -17,8 +17,8 @@ from kfunc.storage.fetching import Fetched, Fetcher, Wish
 from kfunc.storage.object_store import open_store
 from kfunc.storage.planning import TRIES
 from kfunc.storage.progress import Progress
+from tests.parts.faults import Faulty
 from tests.parts.object_stores import S3, Azure, Gcs
-from tests.storage.faults import Faulty
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
 

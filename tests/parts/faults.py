@@ -14,7 +14,7 @@ STATUS = b"HTTP/1.1 %d Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 class Faulty:
     """A relay to `port` of this machine. The next connection has the next fault, those after the last have none.
 
-    0: it is closed at once; below 1,000: its first request is answered with this status; more: that many bytes come back.
+    0: it is closed at once; 100 to 999: its first request is answered with this status; else: that many bytes come back.
     """
 
     def __init__(self, port: int) -> None:
@@ -56,7 +56,7 @@ class Faulty:
         with client, suppress(OSError):
             if fault == 0:
                 return
-            if fault is not None and fault < 1000:
+            if fault is not None and 100 <= fault < 1000:
                 client.recv(65536)
                 client.sendall(STATUS % fault)
                 return
@@ -68,7 +68,7 @@ class Faulty:
 def _pump(source: socket.socket, target: socket.socket, left: int | None) -> None:
     """Bytes in one direction until it ends, or until `left` of them have passed; then both are done."""
     with suppress(OSError):
-        while (data := source.recv(65536)) and left != 0:
+        while left != 0 and (data := source.recv(65536)):
             target.sendall(data if left is None else data[:left])
             left = None if left is None else max(0, left - len(data))
     for each in (source, target):
