@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import Namespace
+from tests.e2e.cluster import Namespace, wait_until
 
 Kfunc = Callable[..., str]
 ROOT = Path(__file__).parents[2]
@@ -148,7 +148,7 @@ def test_without_knative_it_is_a_deployment_that_answers(
 
 def test_delete_leaves_nothing(kfunc: Kfunc, deployed: str, folder: Path, shared_namespace: Namespace) -> None:
     kfunc("delete", folder, "-n", shared_namespace.name)
-    assert left(shared_namespace) == []
+    wait_until(lambda: left(shared_namespace) == [], "what Knative made of the function is gone")
 
 
 def left(namespace: Namespace) -> list[str]:
