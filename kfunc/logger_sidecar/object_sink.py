@@ -5,7 +5,10 @@ itself: nothing is in the store twice.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from msgspec import UNSET
@@ -18,6 +21,7 @@ from kfunc.logger_sidecar.sink_libraries import read_address
 TRIES, TRIES_S = 2, 20.0  # of one upload; after them the delivery waits and tries again
 UPLOAD_TIMEOUT = "60s"
 CONNECT_TIMEOUT = "5s"
+CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
 
 
 class ObjectSink:
@@ -38,29 +42,58 @@ class ObjectSink:
         """Find the store's client; it connects when it is used."""
         self._store = open_store(self._address, self._environ)
         if self._parquet:
-            await asyncio.get_running_loop().run_in_executor(None, _import_parquet)
+            await in_thread(_import_parquet)
 
     async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """Write one object of all of them."""
-        import obstore
         from obstore.exceptions import BaseError
 
-        name = object_name(self._folder, events[0], "parquet" if self._parquet else "jsonl")
+        try:
+            await in_thread(self._write, self._store, events)
+        except (BaseError, OSError) as error:
+            return [Retry(reason(error), answered=False)]
+        return [None] * len(events)
+
+    def _write(self, store: Any, events: Sequence[Event]) -> None:
+        import obstore
+
         if self._parquet:
             from kfunc.logger_sidecar.parquet import to_parquet
 
-            content = await asyncio.get_running_loop().run_in_executor(None, to_parquet, events)
+            name, content = object_name(self._folder, events[0], "parquet"), to_parquet(events)
         else:
-            content = json_lines(events)
-        try:
-            await obstore.put_async(self._store, name, content, use_multipart=False)
-        except (BaseError, OSError) as error:
-            return [Retry(str(error).partition("\n")[0], answered=False)]
-        return [None] * len(events)
+            name, content = object_name(self._folder, events[0], "jsonl"), json_lines(events)
+        obstore.put(store, name, content, use_multipart=False)
 
     async def close(self) -> None:
         """Let go of the client."""
         self._store = None
+
+
+async def in_thread(function: Callable[..., object], *arguments: Any) -> None:
+    """Call it in a thread of its own: an upload that hangs holds up no other sink, and not the end of a command.
+
+    obstore's asynchronous calls are not for that: their threads still use Python when the last answer is here, and a process
+    that ends then is aborted.
+    """
+    answer: Future[object] = Future()
+
+    def call() -> None:
+        answer.set_running_or_notify_cancel()
+        try:
+            answer.set_result(function(*arguments))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=call, name="objects", daemon=True).start()
+    await asyncio.wrap_future(answer)
+
+
+def reason(error: Exception) -> str:
+    """What obstore says on its first line, and the system's words in its debugging lines."""
+    said, _, more = str(error).partition("\n")
+    cause = CAUSE.search(more)
+    return f"{said}: {cause[1]}" if cause else said
 
 
 def open_store(address: SinkAddress, environ: Mapping[str, str]) -> Any:

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +17,7 @@ from kfunc.logger_sidecar.contract import Retry
 from kfunc.logger_sidecar.event import CallEvent
 from kfunc.logger_sidecar.object_sink import ObjectSink
 from tests.logger_sidecar.real_brokers import calls, context, settings
+from tests.parts import ROOT
 
 
 def sink_to(store: Any, **more: Any) -> ObjectSink:
@@ -95,6 +99,7 @@ def test_a_store_that_fails_is_tried_again_with_a_short_reason() -> None:
     (outcome,) = asyncio.run(main())
     assert isinstance(outcome, Retry)
     assert "\n" not in outcome.reason
+    assert outcome.reason.endswith("HTTP error: error sending request: Connection refused"), outcome.reason
     assert not outcome.answered
 
 
@@ -105,3 +110,29 @@ def test_a_store_that_fails_is_tried_again_with_a_short_reason() -> None:
 def test_a_batch_is_bounded_by_count_bytes_and_time(more: dict[str, Any], expected: tuple[int, int, float]) -> None:
     sink = ObjectSink(settings("gs://bucket", **more), context())
     assert (sink.max_events, sink.max_bytes, sink.linger_s) == expected
+
+
+ONE_UPLOAD = """
+import asyncio
+from kfunc.logger_sidecar.object_sink import ObjectSink
+from tests.logger_sidecar.real_brokers import calls, context, settings
+
+async def main():
+    sink = ObjectSink(settings("s3://bucket"), context())
+    await sink.open()
+    await sink.deliver(calls(1), True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_ends_right_after_an_upload_is_not_aborted() -> None:
+    named = {
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+    }
+    command, environ = [sys.executable, "-c", ONE_UPLOAD], os.environ | named
+    started = [subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL) for _ in range(8)]
+    assert [process.wait() for process in started] == [0] * 8
