@@ -46,7 +46,11 @@ def _warming(rollout: Rollout, seen: Seen, now: float) -> Decision:
         if now - rollout.since >= left:
             what = f"{waiting[0].revision} was not ready" if waiting else "the cluster did not take up the new revision"
             return Decision(roll_back(rollout, f"{what} within {left:g} s{seen.because}", now))
-        return Decision(rollout)
+        return Decision(replace(rollout, settled_at=0.0) if rollout.settled_at else rollout)
+    if rollout.mode == "raw":  # a Deployment is ready before gateways know its pods; a revision when they do
+        rollout = rollout if rollout.settled_at else replace(rollout, settled_at=now)
+        if now - rollout.settled_at < rollout.settings.propagation_s:
+            return Decision(rollout)
     restarts = {pod.name: pod.restarts for pods in seen.pods.values() for pod in pods}
     rollout = replace(rollout, restarts=restarts, unready_since=now)
     if rollout.strategy == "undo":

@@ -242,3 +242,16 @@ def test_what_is_waited_for_is_kept_for_those_who_ask() -> None:
     Drive(store, world, "me", world.clock, world.sleep).tick(lambda rollout, seen: None)
     assert store.record is not None
     assert store.record.rollout.why == "the pod is pending"
+
+
+@pytest.mark.parametrize(("mode", "split_at"), [("knative", 1000.0), ("raw", 1005.0)])
+def test_gateways_have_their_time_to_learn_of_a_deployments_pods_before_requests_are_sent_to_them(
+    mode: str, split_at: float
+) -> None:
+    one = rollout("canary", phase="warming", mode=mode)
+    ready = Seen(settled=True, ready={"stable": True, "candidate": True})
+    now = 1000.0
+    while one.phase == "warming":
+        one = decide(one, ready, now).rollout
+        now += 1.0
+    assert (one.phase, now - 1.0) == ("running", split_at)
