@@ -174,7 +174,7 @@ def _read_store(place: str, on_fault: OnFault) -> Iterator[Stored]:
         import obstore
         from obstore.exceptions import BaseError
 
-        from kfunc.logger_sidecar.object_sink import open_store
+        from kfunc.logger_sidecar.object_sink import open_store, reason
     except ImportError:
         raise StartupError(f"{place} needs a library that is not here: pip install 'kfunc[{KINDS['s3'].extra}]'") from None
     try:
@@ -191,4 +191,4 @@ def _read_store(place: str, on_fault: OnFault) -> Iterator[Stored]:
                     if (event := _event(line, f"{name}:{number}", on_fault)) is not None:
                         yield event
     except (BaseError, OSError) as error:
-        raise StartupError(f"{place} cannot be read: {str(error).partition(chr(10))[0]}") from None
+        raise StartupError(f"{place} cannot be read: {reason(error)}") from None

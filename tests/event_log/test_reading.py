@@ -113,3 +113,11 @@ def test_a_file_is_followed_through_its_torn_lines_and_its_rotation(tmp_path: Pa
 def test_a_folder_cannot_be_followed(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="only such can be followed"):
         Follower(str(tmp_path), pytest.fail)
+
+
+def test_a_store_that_is_not_there_is_told_with_the_systems_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"ENDPOINT": "http://127.0.0.1:1", "ALLOW_HTTP": "true", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in named.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(StartupError, match=r"s3://bucket/x cannot be read: .*127\.0\.0\.1:1.*: Connection refused$"):
+        list(read_events("s3://bucket/x", pytest.fail))
