@@ -125,8 +125,9 @@ def _needed(source: ModelSource, folder: Path) -> Needed:
     if file is None or source.sealed:
         runtime, _ = source_runtime(source, folder)
         return Needed(source, file, [] if runtime == "auto" else [runtime])
-    found = find_models(file, source.name if source.name is not UNSET else "model", source.version, source.runtime)
-    return Needed(source, file, sorted({each.runtime for each in found}))
+    name = source.name if source.name is not UNSET else "model"
+    found = find_models(file, name, source.version, source.runtime, each_alone=True)
+    return Needed(source, file, sorted({each.runtime for each in found if not each.fault}))
 
 
 def _has_code(model: Needed) -> bool:

@@ -91,7 +91,9 @@ def _require_model(directory: Path, source: PodModel, function: Function, file: 
         raise ModelLoadError(f"the model {model} does not exist; {file} names it at inference.model.uri")
     if source.sealed:
         return  # what is in it is seen when it is decrypted
-    for runtime in {each.runtime for each in find_models(model, source.name, source.version, source.runtime)}:
+    alone = function.inference.residency is not UNSET
+    found = find_models(model, source.name, source.version, source.runtime, each_alone=alone)
+    for runtime in {each.runtime for each in found if not each.fault}:
         check_packages(runtime)
 
 
@@ -144,7 +146,7 @@ def _runtime_by_name(name: str, wanted: str) -> tuple[str, str]:
 
 def choose_runtime(model: Path, wanted: str) -> tuple[str, str]:
     """The runtime of a model, `auto` for models of several, and why that one. Raises ModelLoadError."""
-    return detect(model) if wanted == "auto" else (wanted, f"as {FILE_NAME} says")
+    return detect(model, each_alone=True) if wanted == "auto" else (wanted, f"as {FILE_NAME} says")
 
 
 def model_file(directory: Path, uri: str) -> Path:

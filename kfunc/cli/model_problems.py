@@ -39,7 +39,7 @@ def _problems(source: Source, where: FieldPath, directory: Path) -> list[Problem
     file = model_file(directory, uri)
     if runtime not in RUNTIMES and _value(source, *where, "sealed") is not True:
         try:
-            detect(file)
+            detect(file, each_alone=_value(source, "inference", "residency") is not None)
         except ModelLoadError as error:
             return [Problem(error.message, show_path(path), place.line, place.column)]
     if not file.exists():
@@ -108,4 +108,5 @@ def _names_at(source: ModelSource, name: str, directory: Path) -> list[str] | No
     file = model_file(directory, source.uri)
     if source.sealed:
         return [name] if file.is_file() else None
-    return list(dict.fromkeys(each.name for each in find_models(file, name, source.version, source.runtime)))
+    found = find_models(file, name, source.version, source.runtime, each_alone=True)
+    return list(dict.fromkeys(each.name for each in found))

@@ -35,7 +35,7 @@ def warmup_problems(function: Function, source: Source, directory: Path) -> list
 
 
 def _contradictions(model: ModelSource, where: FieldPath, source: Source, directory: Path, *, pictures: bool) -> list[Problem]:
-    found = find_models(model_file(directory, model.uri), "model", model.version, model.runtime)
+    found = find_models(model_file(directory, model.uri), "model", model.version, model.runtime, each_alone=True)
     inputs = onnx_inputs(found[-1].path) if {each.runtime for each in found} == {ONNX} and len(found) == 1 else {}
     problems = []
     for name, shape in model.warmup.shapes.items() if inputs else ():

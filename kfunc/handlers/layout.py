@@ -41,7 +41,7 @@ class Wanted(Struct, frozen=True):
 class FoundModel(Struct, frozen=True):
     """One version of one model; `path` is a file, or a folder that is a model as a whole. `why`: this runtime.
 
-    `beside` are the models in the same folder that are not served: `path` is named `model`.
+    `beside` are the models in the same folder that are not served: `path` is named `model`. `fault`: why it will not load.
     """
 
     name: str
@@ -50,13 +50,17 @@ class FoundModel(Struct, frozen=True):
     runtime: str
     why: str
     beside: tuple[str, ...] = ()
+    fault: str = ""
 
 
-def find_models(path: Path, name: str, version: str, runtime: str = "auto", *, code: bool = True) -> list[FoundModel]:
+def find_models(
+    path: Path, name: str, version: str, runtime: str = "auto", *, code: bool = True, each_alone: bool = False
+) -> list[FoundModel]:
     """The models at `path`, the versions of each from old to new. Raises ModelLoadError.
 
     `name` and `version` are for what the path itself does not name; `runtime` is func.yaml's. `code`: the handler.py of
-    a folder may be run though func.yaml names no runtime.
+    a folder may be run though func.yaml names no runtime. `each_alone`: beside a model, what cannot be one is found with its
+    `fault`, since it is nobody's before it is asked for.
     """
     wanted = Wanted(runtime, code or runtime != "auto")
     if not path.exists():
@@ -64,32 +68,42 @@ def find_models(path: Path, name: str, version: str, runtime: str = "auto", *, c
     if not path.is_dir():
         return [FoundModel(name, version, path, *_reason(path, wanted))]
     try:
-        return _in_folder(path, name, version, wanted)
+        return _in_folder(path, name, version, wanted, each_alone)
     except OSError as error:
         raise ModelLoadError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
-def _in_folder(path: Path, name: str, version: str, wanted: Wanted) -> list[FoundModel]:
-    found = _versions(path, name, version, wanted)
+def _in_folder(path: Path, name: str, version: str, wanted: Wanted, each_alone: bool) -> list[FoundModel]:
+    found, faults = _versions(path, name, version, wanted), list[ModelLoadError]()
     if not found:
         for folder in _folders(path):
             if NAME.fullmatch(folder.name) is None:
                 raise ModelLoadError(f"{folder}: a model's name has at most 128 letters, digits, '-', '_' and '.'")
-            models = _versions(folder, folder.name, version, wanted)
-            if not models:
-                raise _nothing(folder)
-            found += models
-    if not found:
-        raise _nothing(path)
+            try:
+                found += _versions(folder, folder.name, version, wanted) or _none_in(folder)
+            except ModelLoadError as error:
+                if not each_alone:
+                    raise
+                faults.append(error)
+                found.append(FoundModel(folder.name, version, folder, wanted.runtime, "", fault=error.message))
+    if len(found) == len(faults):
+        raise faults[0] if faults else _nothing(path)
     return found
 
 
-def detect(path: Path | str) -> tuple[str, str]:
-    """The runtime of the model at `path`, `auto` for models of several runtimes, and why. Raises ModelLoadError."""
+def _none_in(folder: Path) -> list[FoundModel]:
+    raise _nothing(folder)
+
+
+def detect(path: Path | str, *, each_alone: bool = False) -> tuple[str, str]:
+    """The runtime of the model at `path`, `auto` for models of several runtimes, and why. Raises ModelLoadError.
+
+    `each_alone` as for `find_models`.
+    """
     place = Path(str(path).removeprefix("file://"))
     if not place.is_dir():
         return runtime_of(place)
-    found = find_models(place, "model", "1")
+    found = [each for each in find_models(place, "model", "1", each_alone=each_alone) if not each.fault]
     runtimes = sorted({model.runtime for model in found})
     if len(runtimes) > 1:
         return "auto", f"the folder holds models of {' and '.join(runtimes)}"

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
+from kfunc.config.model_addresses import is_remote
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.local_files import LocalFiles
@@ -42,6 +43,7 @@ class Found:
         self.source_of: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.files: dict[str, LocalFiles] = {}
+        self.unseen: dict[str, ModelLoadError] = {}  # by name: sources that could not be asked what they hold
 
     def names_of(self, source: PodModel) -> list[str]:
         """The models of a source."""
@@ -112,53 +114,66 @@ class Loader:
 
     def _find(self, found: Found, source: PodModel) -> None:
         files = found.files[source.name] = self.origins.fetch(source, self.stage)
-        models: Versions = {}
-        for each in self._found(source, files):
-            models.setdefault(each.name, {})[each.version] = self._settings(files, each)
-        self._join(found, source, files.version, models)
+        self._join(found, source, files.version, self._models_in(files, source))
 
-    def _found(self, source: PodModel, files: LocalFiles) -> "list[FoundModel]":
+    def _models_in(self, files: LocalFiles, source: PodModel, *, each_alone: bool = False) -> Versions:
+        models: Versions = {}
+        for each in self._found(source, files, each_alone=each_alone):
+            models.setdefault(each.name, {})[each.version] = self._settings(files, each)
+        return models
+
+    def _found(self, source: PodModel, files: LocalFiles, *, each_alone: bool = False) -> "list[FoundModel]":
         """What lies at a model's place on this machine; code from elsewhere is none that anybody asked for."""
         from kfunc.handlers.layout import find_models, not_served
 
         path = Path(files.model.uri.removeprefix("file://"))
         vouched = source.trust and source.digest is not None
         code = vouched or not self.origins.is_remote(source)
-        found = find_models(path, source.name, source.version, source.runtime, code=code)
+        found = find_models(path, source.name, source.version, source.runtime, code=code, each_alone=each_alone)
         for each in found:
+            if each.fault:
+                log.error("model %s: cannot be loaded: %s", each.name, each.fault)
             if each.beside:
                 log.warning("model %s: %s is served%s", each.name, each.path.name, not_served(each))
         if source.runtime == "auto":
-            _tell(found)
+            _tell([each for each in found if not each.fault])
         return found
 
     def _settings(self, files: LocalFiles, found: "FoundModel") -> PodConfig:
         own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}
         return replace(self._config, model=replace(files.model, **own))
 
-    def list_only(self, sources: list[PodModel]) -> Found:
-        """The same without fetching: of what is elsewhere or sealed only the names are asked for. Raises ModelLoadError."""
+    def list_only(self, sources: list[PodModel], may_be_unseen: Container[str] = ()) -> Found:
+        """The same without fetching: of what is elsewhere or sealed only the names are asked for. Raises ModelLoadError.
+
+        A source that cannot be asked, and of those that `may_be_unseen`, counts as one model of its name.
+        """
         found = Found(sources)
         for source in sources:
-            remote = self.origins.is_remote(source)
-            if not remote and not source.sealed:
-                self._find(found, source)
-                continue
-            members = (self._members(source) if remote else []) or [source]
-            models = {each.name: {each.version: replace(self._config, model=each)} for each in members}
-            self._join(found, source, self.origins.version(source), models)
+            try:
+                version, models = self._listed(source)
+            except ModelLoadError as error:
+                if source.name not in may_be_unseen:
+                    raise
+                found.unseen[source.name] = error
+                self._join(found, source, "", self._each([source]))
+                del found.versions[source.name]  # whatever is there once it can be asked is another
+            else:
+                _require_own_digests(source, models)
+                self._join(found, source, version, models)
         return found
 
-    def _members(self, source: PodModel) -> list[PodModel]:
-        """The models below a place elsewhere, to be fetched one by one. Raises ModelLoadError where they have one digest."""
-        members = self.origins.members(source)
-        if members and source.digest is not None:
-            names = ", ".join([*(each.name for each in members[:MOST_NAMES]), *(["…"] if len(members) > MOST_NAMES else [])])
-            raise ModelLoadError(
-                f"{source.uri}: holds {len(members)} models ({names}), which are fetched one by one, and a digest is one's: "
-                "list them in inference.models, each with a digest of its own, or remove digest"
-            )
-        return members
+    def _listed(self, source: PodModel) -> tuple[str, Versions]:
+        """The version of a source, and its models, which are fetched one by one where they are elsewhere."""
+        remote = self.origins.is_remote(source)
+        if not remote and not source.sealed:
+            files = self.origins.fetch(source, self.stage)
+            return files.version, self._models_in(files, source, each_alone=True)
+        members = (self.origins.members(source) if remote else []) or [source]
+        return self.origins.version(source), self._each(members)
+
+    def _each(self, models: list[PodModel]) -> Versions:
+        return {each.name: {each.version: replace(self._config, model=each)} for each in models}
 
     def _join(self, found: Found, source: PodModel, version: str, models: Versions) -> None:
         """Add a source's models. Raises ModelLoadError for a name that another source's model has."""
@@ -240,6 +255,18 @@ class Loader:
         """The version at the URI of a source, or of a model by itself, if it is not the one that is served; else empty."""
         version = self.origins.version(model)
         return "" if version == self._versions.get((model.name, model.uri)) else version
+
+
+def _require_own_digests(source: PodModel, models: Versions) -> None:
+    """Raises ModelLoadError where several models below a place elsewhere have one digest."""
+    members = [name for name, versions in models.items() if any(each.model.uri != source.uri for each in versions.values())]
+    if source.digest is None or not is_remote(source.uri) or not members:
+        return
+    names = ", ".join([*members[:MOST_NAMES], *(["…"] if len(members) > MOST_NAMES else [])])
+    raise ModelLoadError(
+        f"{source.uri}: holds {len(members)} models ({names}), which are fetched one by one, and a digest is one's: "
+        "list them in inference.models, each with a digest of its own, or remove digest"
+    )
 
 
 def _tell(found: "list[FoundModel]") -> None:

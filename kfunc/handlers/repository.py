@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.model")
 progress_log = logging.getLogger(PROGRESS)
 
+LOOK_AGAIN_S = 10.0  # for a source that could not be asked
+
 
 class Repository:
     """What a function serves. Until `open` has read the folder, only the default model's slot is there, empty."""
@@ -119,9 +121,8 @@ class Repository:
             wanted.taken().require_ready()
             return
         for slot in self.slots:
-            there = slot.model and slot.model.loaded
-            if there is not None:
-                there.require_ready()
+            if slot.model is not None:
+                slot.model.require_part()
 
     def stuck(self) -> bool:
         """Whether a model's call hangs."""
@@ -148,9 +149,21 @@ class Repository:
         for name, versions in models.items():
             self._put(self._entries[name], versions)
         self._complete = True
+        self._require_chosen()
         self._on_change(self.slots)
         changing = [each for each in self.sources if each.refresh_s and not each.digest]
         self._watching = [asyncio.ensure_future(self._watch(each)) for each in changing]
+        unseen = [each for each in self.sources if each.name in self.supply.unseen]
+        self._watching += [asyncio.ensure_future(self._look_for(each)) for each in unseen]
+
+    def _require_chosen(self) -> None:
+        """The models that pictures go to are there. Raises ModelLoadError."""
+        known = [self._config.model.name, *self._entries]
+        for choice in [] if self._config.images is None or self.supply.unseen else self._config.images.choose:
+            if choice.model not in known:
+                raise ModelLoadError(
+                    f"inference.images.choose names {choice.model!r}, and the models are {', '.join(self._entries)}"
+                )
 
     def close(self) -> None:
         """Let go of every model."""
@@ -182,6 +195,19 @@ class Repository:
                 self._on_failure()
                 told = isinstance(error, KfuncError)
                 log.error("model %s: stays as it is%s", source.name, f": {error}" if told else "", exc_info=not told)
+
+    async def _look_for(self, source: PodModel) -> None:
+        """Ask a source that could not be asked at the start until it says what it holds; the log gets each reason once."""
+        told = self.supply.unseen[source.name]
+        while source.name in self.supply.unseen:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            try:
+                await self.refresh(source)
+                progress_log.info("model %s: is there", source.name)
+            except ModelLoadError as error:
+                if error.message != told:
+                    log.error("model %s: cannot be found: %s", source.name, error.message)
+                told = error.message
 
     async def refresh(self, source: PodModel) -> None:
         """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError.

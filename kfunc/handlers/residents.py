@@ -42,9 +42,10 @@ class ResidentModel:
 
     yields = False
 
-    def __init__(self, settings: PodConfig, shelf: "Shelf", *, pinned: bool) -> None:
+    def __init__(self, settings: PodConfig, shelf: "Shelf", *, pinned: bool, lazy: bool = False) -> None:
         self.settings = settings
         self.pinned = pinned
+        self._lazy = lazy
         self.loaded: Loaded | None = None
         self.used_at = self.loads = self.evictions = self.size = 0
         self.loading: asyncio.Task[None] | None = None
@@ -110,6 +111,13 @@ class ResidentModel:
         if self.loaded is not None:
             self.loaded.require_ready()
         elif not self._shelf.waits_for(self):
+            raise self._shelf.absent(self)
+
+    def require_part(self) -> None:
+        """Raises Unavailable where the function is not ready: a lazy model could not be loaded, which it is to be again."""
+        if self.loaded is not None:
+            self.loaded.require_ready()
+        elif self._lazy and self.failed_at is not None and not self.gone:
             raise self._shelf.absent(self)
 
     @property
@@ -193,9 +201,9 @@ class Shelf:
         self.models: list[ResidentModel] = []
         self._one_at_a_time = asyncio.Lock()
 
-    def place(self, settings: PodConfig, *, pinned: bool) -> ResidentModel:
+    def place(self, settings: PodConfig, *, pinned: bool, lazy: bool = False) -> ResidentModel:
         """One more model, not in memory yet."""
-        model = ResidentModel(settings, self, pinned=pinned)
+        model = ResidentModel(settings, self, pinned=pinned, lazy=lazy)
         self.models.append(model)
         self._on_place(model)
         return model

@@ -38,6 +38,9 @@ class Served(Model, Protocol):
     def require_ready(self) -> None:
         """Raises Unavailable where a request would be refused."""
 
+    def require_part(self) -> None:
+        """Raises Unavailable where the function as a whole is not ready because of this model."""
+
     def coming(self) -> "Awaitable[Loaded] | None":
         """What waits for metadata that nobody has seen yet, where requests wait."""
 
@@ -89,6 +92,8 @@ class InMemory:
         """Raises Unavailable."""
         if not self.ready:
             raise Unavailable(f"the model {self.metadata.name} is not ready")
+
+    require_part = require_ready
 
     def coming(self) -> Awaitable[Loaded] | None:
         """Nothing is waited for."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from kfunc.config.pod import PodConfig, PodModel
@@ -19,6 +19,10 @@ log = logging.getLogger("kfunc.model")
 class Supply(Protocol):
     """Where a repository's models come from."""
 
+    @property
+    def unseen(self) -> Mapping[str, str]:
+        """The sources that could not be asked at the start, by name, and why; each has a place as one model."""
+
     async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
         """The models at these places as they are now, but those `without`, or `only` one; all or none.
 
@@ -30,12 +34,14 @@ def supply_of(config: PodConfig, loader: Loader, on_place: "OnPlace", on_failure
     """The one that the configuration asks for."""
     residency = config.residency
     if residency is None and config.model.lazy:
-        residency = Residency(wait_s=config.timeout_s)
+        return OnDemand(loader, Residency(wait_s=config.timeout_s), on_place, on_failure, lazy=True)
     return AtStart(loader) if residency is None else OnDemand(loader, residency, on_place, on_failure)
 
 
 class AtStart:
     """Every version of every model is loaded, and warmed up."""
+
+    unseen: Mapping[str, str] = {}
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -70,15 +76,28 @@ class AtStart:
 
 
 class OnDemand:
-    """Each model is placed on a shelf; those that are pinned are brought at once."""
+    """Each model is placed on a shelf; those that are pinned are brought at once.
 
-    def __init__(self, loader: Loader, residency: Residency, on_place: "OnPlace", on_failure: Callable[[], None]) -> None:
+    `lazy`: there is but one, and the function is ready only as long as that can be loaded.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        residency: Residency,
+        on_place: "OnPlace",
+        on_failure: Callable[[], None],
+        *,
+        lazy: bool = False,
+    ) -> None:
         self._loader = loader
         self._residency = residency
         self._on_place = on_place
         self._on_failure = on_failure
+        self._lazy = lazy
         self._shelf: Shelf | None = None
         self._begun = False
+        self.unseen: dict[str, str] = {}
         self._placed: dict[tuple[str, str], ResidentModel] = {}
 
     async def models(self, sources: list[PodModel], only: str = "", without: Container[str] = ()) -> AllServed:
@@ -87,9 +106,10 @@ class OnDemand:
         One that cannot be loaded again stays as it is, and keeps no other from it.
         """
         loader = self._loader
-        found = await loader.ask(loader.list_only, sources)
+        found = await loader.ask(loader.list_only, sources, self._may_be_unseen())
         if sources == loader.sources:
             self._require_places(found)
+        self._tell_unseen(sources, found)
         placed = {
             name: {version: self._place(name, version, each) for version, each in versions.items()}
             for name, versions in found.models.items()
@@ -114,11 +134,27 @@ class OnDemand:
         loader.took(found, only)
         return {name: {**versions} for name, versions in placed.items()}
 
+    def _may_be_unseen(self) -> list[str]:
+        """The sources that the start does not depend on."""
+        if self._begun or self._lazy:
+            return []
+        return [each.name for each in self._loader.sources if each.name not in self._residency.pinned]
+
+    def _tell_unseen(self, sources: list[PodModel], found: Found) -> None:
+        for source in sources:
+            self.unseen.pop(source.name, None)
+        for name, error in found.unseen.items():
+            self.unseen[name] = error.message
+            self._on_failure()
+            log.error("model %s: cannot be found, and its requests are 503 until it can be: %s", name, error.message)
+
     def _require_places(self, found: Found) -> None:
         """The pinned models are there, and leave a place for others. Raises ModelLoadError."""
         pinned, most, names = self._residency.pinned, self._residency.max_models, list(found.models)
         for name in pinned:
             if name not in names:
+                for error in found.unseen.values():  # it may be there
+                    raise error
                 from difflib import get_close_matches  # start-up time
 
                 near = get_close_matches(name, names, n=1)
@@ -137,7 +173,8 @@ class OnDemand:
     def _place(self, name: str, version: str, settings: PodConfig) -> "ResidentModel":
         shelf, model = self._open(), self._placed.get((name, version))
         if model is None:
-            model = self._placed[name, version] = shelf.place(settings, pinned=name in self._residency.pinned)
+            model = shelf.place(settings, pinned=name in self._residency.pinned, lazy=self._lazy)
+            self._placed[name, version] = model
         else:
             shelf.renew(model, settings)
         return model

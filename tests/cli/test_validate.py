@@ -43,6 +43,18 @@ def test_a_model_that_only_the_cluster_has_is_not_looked_for(kfunc: Command, fol
     assert kfunc("validate", folder).status == 0
 
 
+@pytest.mark.parametrize("residency", ["  residency: {}\n", ""])
+def test_a_folder_without_a_model_is_one_model_s_problem_where_models_are_loaded_on_demand(
+    kfunc: Command, folder: Path, residency: str
+) -> None:
+    (folder / "all/empty").mkdir(parents=True)
+    (folder / "all/iris").mkdir()
+    (folder / "model.onnx").rename(folder / "all/iris/model.onnx")
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", "./all") + residency)
+    result = kfunc("validate", folder)
+    assert (result.status, "all/empty: holds no model" in result.err) == ((0, False) if residency else (2, True))
+
+
 def test_the_file_itself_can_be_named(kfunc: Command, folder: Path) -> None:
     assert kfunc("validate", folder / "func.yaml").status == 0
 

@@ -161,6 +161,50 @@ def test_of_a_prefix_only_the_model_that_is_asked_for_is_fetched(
     asyncio.run(play())
 
 
+def test_a_model_that_cannot_be_fetched_keeps_no_other_from_being_served(
+    make: Make, web: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        missing = PodModel(name="wine", uri=f"{web.url}/wine.onnx")
+        repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5, pinned=["iris"]), models=[missing])
+        await repository.open()
+        repository.require_ready()
+        assert await ask(repository, "iris") == "1"
+        with pytest.raises(Unavailable, match="the model wine cannot be loaded; the log"):
+            await ask(repository, "wine")
+        repository.close()
+
+    asyncio.run(play())
+    assert "model wine: cannot be found, and its requests are 503 until it can be: " in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"lazy": True}, {"residency": Residency(pinned=["iris"])}])
+def test_what_the_function_needs_and_cannot_be_fetched_keeps_it_from_starting(
+    make: Make, web: WebServer, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ModelLoadError, match="404"):
+        asyncio.run(make(f"{web.url}/m.onnx", **changes).open())
+
+
+def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play() -> None:
+        uri = hub(web, monkeypatch)
+        monkeypatch.setattr("kfunc.handlers.repository.LOOK_AGAIN_S", 0.02)
+        web.answers.clear()
+        repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5), models=[PodModel(name="all", uri=uri)])
+        await repository.open()
+        assert sorted(repository.names) == ["all", "iris"]
+        hub(web, monkeypatch, "rose", "wine")
+        await until(lambda: "rose" in repository.names)
+        assert sorted(repository.names) == ["iris", "rose", "wine"]
+        assert await ask(repository, "rose") == "1"
+        repository.close()
+
+    asyncio.run(play())
+
+
 def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         repository = make(hub(web, monkeypatch, "iris", "wine"), Residency(wait_s=5), refresh_s=0.02)

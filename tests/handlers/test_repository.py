@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from kfunc.config.images import Choice, Images
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import Residency
 from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, Unsupported
@@ -311,11 +314,31 @@ def test_a_load_that_fails_brings_nothing_back_later(make: Make, tmp_path: Path)
     assert repository.find("wine", "").model is None
 
 
+class Pictured(Loaded):
+    """A fake model that takes pictures as numbers."""
+
+    def __init__(self, config: PodConfig) -> None:
+        super().__init__(config)
+        self.metadata = msgspec.structs.replace(self.metadata, inputs=[TensorSpec("x", "FP32", [-1, 3, 4, 4])])
+
+
+@pytest.mark.parametrize("chosen", ["small", "iris"])
+def test_pictures_can_go_only_to_a_model_that_is_there(
+    configured: Callable[..., PodConfig], tmp_path: Path, chosen: str
+) -> None:
+    put(tmp_path / "m.onnx")
+    images = Images(choose=[Choice(max_side=20, model=chosen)])
+    repository = Repository(msgspec.structs.replace(configured(str(tmp_path), "auto"), images=images), Pictured)
+    told = "images.choose names 'small', and the models are iris"
+    with pytest.raises(ModelLoadError, match=told) if chosen == "small" else nullcontext():
+        asyncio.run(repository.open())
+
+
 class HeldUp:
     """A supply of which one source does not answer until `goes_on`."""
 
     def __init__(self, supply: Supply, name: str) -> None:
-        self._supply, self._name = supply, name
+        self._supply, self._name, self.unseen = supply, name, supply.unseen
         self.goes_on = asyncio.Event()
         self.asked = asyncio.Event()
 

@@ -13,6 +13,7 @@ import pytest
 from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency, Warmup
 from kfunc.errors import InvalidRequest, KfuncError, Loading, ModelFailed, ModelLoadError, NotFound, Unavailable
+from kfunc.handlers import residents
 from kfunc.handlers.management import index
 from kfunc.handlers.model_metrics import ModelMetrics
 from kfunc.handlers.repository import Repository
@@ -206,6 +207,36 @@ def test_a_model_that_cannot_be_loaded_is_503_and_leaves_the_others_alone(
     assert "a/m.onnx: is broken" in caplog.text
 
 
+def test_a_folder_without_a_model_beside_others_is_one_that_cannot_be_loaded(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        (tmp_path / "empty").mkdir()
+        repository = make(*THREE, residency=Residency(wait_s=5, pinned=["c"]))
+        await repository.open()
+        repository.require_ready()
+        assert "model empty: cannot be loaded" in caplog.text
+        with pytest.raises(Unavailable, match="the model empty cannot be loaded; the log"):
+            await ask(repository, "empty")
+        assert await ask(repository, "a") == "1"
+
+    asyncio.run(play())
+    assert "empty: holds no model" in caplog.text
+
+
+def test_a_folder_without_a_model_that_is_pinned_keeps_the_function_from_starting(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    repository = make(*THREE, residency=Residency(pinned=["empty"]))
+    with pytest.raises(ModelLoadError, match="empty: holds no model"):
+        asyncio.run(repository.open())
+
+
+def test_without_residency_a_folder_without_a_model_is_refused(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelLoadError, match="empty: holds no model"):
+        asyncio.run(make(*THREE).open())
+
+
 @pytest.mark.parametrize(("name", "near"), [("rose", ""), ("irish", ": did you mean 'iris'\\?")])
 def test_a_name_that_is_pinned_and_not_there_is_told(make: Make, name: str, near: str) -> None:
     with pytest.raises(ModelLoadError, match=rf"residency\.pinned names '{name}'{near}; the models are a, c, iris"):
@@ -259,6 +290,40 @@ def test_a_lazy_model_is_ready_at_once_and_its_first_request_waits(make: Make, l
         repository.require_ready()
         assert loads.made == []
         assert await ask(repository, "iris") == "1"
+
+    asyncio.run(play())
+
+
+def test_a_lazy_model_that_could_not_be_loaded_is_not_ready_until_it_is(
+    make: Make, loads: SlowLoads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play() -> None:
+        repository = make("m.onnx", lazy=True)
+        await repository.open()
+        loads.fault = ModelLoadError("is broken")
+        with pytest.raises(Unavailable, match="cannot be loaded"):
+            await ask(repository, "iris")
+        with pytest.raises(Unavailable, match="the model iris cannot be loaded; the log of the handler says why"):
+            repository.require_ready()
+        loads.fault = None
+        monkeypatch.setattr(residents, "TRY_AGAIN_S", 0.0)
+        with pytest.raises(Loading):
+            repository.require_ready()  # no request comes to what is not ready: who looks has it loaded
+        await until(lambda: len(loads.made) == 1)
+        await asyncio.sleep(0.02)
+        repository.require_ready()
+
+    asyncio.run(play())
+
+
+def test_one_of_many_models_that_could_not_be_loaded_leaves_the_function_ready(make: Make, loads: SlowLoads) -> None:
+    async def play() -> None:
+        repository = make(*THREE, residency=Residency(wait_s=5))
+        await repository.open()
+        loads.fault = ModelLoadError("is broken")
+        with pytest.raises(Unavailable):
+            await ask(repository, "a")
+        repository.require_ready()
 
     asyncio.run(play())
 
