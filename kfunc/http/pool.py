@@ -10,7 +10,7 @@ from kfunc.errors import NoConnection, Unavailable
 from kfunc.http.address import Address, connect_unix
 from kfunc.http.head_lines import read_status_line
 from kfunc.http.plain import PlainHeads
-from kfunc.http.upstream import DROPPED, Call, UpstreamConnection, plain_answer, tell_failure
+from kfunc.http.upstream import DROPPED, NOT_YET, Call, UpstreamConnection, plain_answer, tell_failure
 from kfunc.http.wire import HOP_BY_HOP
 
 CONNECT_S, SWEEP_S = 5.0, 0.5
@@ -54,7 +54,10 @@ class UpstreamPool:
         self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
         self.now = now = time.monotonic()
         for connection in [each for each in self.connections if each.deadline < now]:
-            connection.expire()
+            if connection.deadline == NOT_YET:  # begun since the last sweep; a clock call for each request tells little more
+                connection.deadline = now + self.timeout_s
+            else:
+                connection.expire()
         while self.waiting and next(iter(self.waiting.values())) < now:
             call, _ = self.waiting.popitem(last=False)
             tell_failure(call, Unavailable("the upstream was busy for too long; try again later"))
@@ -75,7 +78,7 @@ class UpstreamPool:
         if len(self.waiting) >= self.max_waiting:
             tell_failure(call, Unavailable("too many requests wait for the upstream; try again later"))
             return
-        self.waiting[call] = self.now + self.timeout_s
+        self.waiting[call] = time.monotonic() + self.timeout_s
         self._connect_if_wanted()
 
     def forget(self, call: Call) -> None:

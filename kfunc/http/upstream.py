@@ -17,6 +17,7 @@ log = logging.getLogger("kfunc.http")
 
 SMALL_BODY = 64 * 1024
 FOREVER = float("inf")
+NOT_YET = -1.0  # a deadline that the pool's next sweep sets: a sweep's time is past, and what counts from it ends early
 
 # The client gets the id of its request from the outermost process, once.
 DROPPED = frozenset((b"x-request-id",))
@@ -113,7 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send `call` on this connection."""
         self.call = call
         self.answered = False
-        self.deadline = self.pool.now + self.pool.timeout_s
+        self.deadline = NOT_YET
         try:
             call.on_connection(self)
         except Exception as error:  # it may have been begun where another call's answer is on its way
@@ -194,7 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The upstream took too long."""
-        self._fail(DeadlineExceeded("the upstream did not answer in time"))
+        self._fail(DeadlineExceeded(f"there was no answer in time (timeout_s: {self.pool.timeout_s:g})"))
         self.transport.abort()
 
     # ---- parser
@@ -234,7 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, chunk: bytes) -> None:
         if self._streaming:
-            self.deadline = self.pool.now + self.pool.timeout_s  # a stream may go on for as long as it moves
+            self.deadline = NOT_YET  # a stream may go on for as long as it moves
             if self.call is not None:
                 self.call.on_chunk(chunk)
         else:

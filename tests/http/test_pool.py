@@ -1,6 +1,7 @@
 """The calls of a pool: each hears how it ends, whatever becomes of its connection or of what takes its answer."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import pytest
 
 from kfunc.errors import KfuncError, Unavailable
 from kfunc.http.address import parse_address
-from kfunc.http.pool import UpstreamPool
+from kfunc.http.pool import SWEEP_S, UpstreamPool
 from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from tests.http.fakes import get
 from tests.http.hops import Reader, Script, Writer, answers, read_request, run
@@ -98,6 +99,22 @@ def test_a_call_waits_for_a_connection_no_longer_than_for_an_answer() -> None:
             assert isinstance(error, Unavailable)
             assert error.retry_after == 1  # it has not run
             assert not streamed.outcome.done()
+
+    run(test())
+
+
+def test_a_call_has_all_its_time_whenever_it_begins() -> None:
+    async def silent(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        await asyncio.sleep(5)
+
+    async def test() -> None:
+        async with pool_to(silent, timeout_s=0.6) as pool:
+            await asyncio.sleep(SWEEP_S - 0.1)
+            call, begin = Asking(), time.monotonic()
+            pool.send(call)
+            assert "timeout_s: 0.6" in str(await asyncio.wait_for(call.outcome, 3))
+            assert time.monotonic() - begin >= 0.6
 
     run(test())
 
