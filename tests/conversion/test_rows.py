@@ -46,3 +46,8 @@ def test_names_that_are_not_the_model_s_are_refused(tmp_path: Path, text: str, r
     (tmp_path / "r.csv").write_text(text)
     with pytest.raises(ModelLoadError, match=reason):
         usual_rows(tmp_path / "r.csv", 5, MODEL)
+
+
+def test_true_and_false_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("True,2\nfalse,3\n")
+    assert read_rows(tmp_path / "r.csv").values.tolist() == [[1, 2], [0, 3]]

@@ -11,6 +11,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
+BOOLEANS = {"true": 1.0, "false": 0.0}
+
 
 class Rows(Struct, frozen=True):
     """Numbers of shape [rows, columns], and the columns' names where the file has them."""
@@ -38,8 +40,17 @@ def _read_csv(path: Path, columns: Sequence[str]) -> Rows:
     names = _line_of_names(path)
     chosen = _chosen(names, columns) if names and columns else None
     with path.open(encoding="utf-8-sig") as file:
-        values = np.loadtxt(file, delimiter=",", skiprows=1 if names else 0, ndmin=2, quotechar='"', usecols=chosen)
+        begin = 1 if names else 0
+        values = np.loadtxt(
+            file, delimiter=",", skiprows=begin, ndmin=2, quotechar='"', usecols=chosen, encoding="utf-8", converters=number_of
+        )
     return Rows(values, tuple(names if chosen is None else columns))
+
+
+def number_of(text: str) -> float:
+    """A number of a CSV; True and False, as pandas writes them, are 1 and 0. Raises ValueError."""
+    known = BOOLEANS.get(text.strip().lower())
+    return float(text) if known is None else known
 
 
 def _line_of_names(path: Path) -> list[str]:
@@ -47,7 +58,7 @@ def _line_of_names(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = next(csv.reader(file), [])
     try:
-        [float(each) for each in first]
+        [number_of(each) for each in first]
     except ValueError:
         return [each.strip() for each in first]
     return []
