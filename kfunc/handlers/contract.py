@@ -108,4 +108,4 @@ class Handler:
 
     def explain(self, inputs: "Arrays") -> "Arrays | np.ndarray[Any, Any]":
         """Why `predict` answers as it does, for V1's `:explain`, with what `preprocess` gave. Runs in a thread."""
-        raise Unsupported("this model does not explain its answers: its handler has no explain method")
+        raise Unsupported("no explanations here: set inference.explain, or write an explain method in handler.py")

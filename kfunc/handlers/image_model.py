@@ -187,9 +187,19 @@ def _target(spec: TensorSpec, settings: Images, name: str) -> "Target":
 
     shape = list(spec.shape)
     first = settings.layout == "nchw" or (settings.layout == "auto" and shape[3] not in COLOURS)
-    height, width = shape[2:] if first else shape[1:3]
+    channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
+    given = 1 if settings.color == "gray" else 3
+    if channels not in (-1, given):
+        raise ModelLoadError(
+            f"inference.images.color: {settings.color} has {given} channels, and the model {name} takes {channels} (its shape "
+            f"is {shape}): correct color, or layout"
+        )
     if settings.size is not UNSET:
-        width, height = settings.size
+        own, (width, height) = (width, height), settings.size
+        if any(side not in (-1, wanted) for side, wanted in zip(own, settings.size, strict=True)):
+            raise ModelLoadError(
+                f"inference.images.size is {settings.size}, and the model {name} takes {list(own)} (-1: any): leave size out"
+            )
     if width < 1 or height < 1:
         raise ModelLoadError(f"inference.images.size: the model {name} takes any size; say which its pictures are to have")
     known = {"FP32": "float32", "FP16": "float16", "FP64": "float64", "UINT8": "uint8"}

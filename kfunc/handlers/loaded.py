@@ -131,7 +131,7 @@ class LoadedModel(InMemory):
     def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
         """Check, explain in a thread, name. Raises Unsupported where the handler has no explain."""
         if not self.explains:
-            raise Unsupported("this model does not explain its answers: its handler has no explain method")
+            raise Unsupported("no explanations here: set inference.explain, or write an explain method in handler.py")
         if type(request) is v1.V1Request:
             request = self._inputs.typed(request)
         return self._wait(request, self._inputs.arrays(request), 0, context, self._async_explain, self._explain)

@@ -36,6 +36,10 @@ DATATYPES = {
 CPU = "cpu"
 CPU_PROVIDER: "list[Provider]" = [("CPUExecutionProvider", {})]
 RUN = ort.RunOptions()  # one for all calls: onnxruntime makes one for each that brings none
+# Where in its sources it was, and in which function.
+PLACE = re.compile(
+    r"/onnxruntime_src/\S+:\d+ (?:[^ ()]+ )?[\w:~]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?: const)?(?:::<lambda\([^()]*\)>)? "
+)
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
@@ -147,11 +151,14 @@ def _open(path: Path, options: Any, providers: "list[Provider]") -> Any:
 def _reason(error: Exception) -> str:
     """Its words without the places in its sources, and what to do where that is known."""
     said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).partition("\n")[0]
-    said = re.sub(r"/onnxruntime_src/\S+:\d+ [\w:~]+\([^()]*(\([^()]*\)[^()]*)*\)( const)? ", "", said)
+    said = PLACE.sub("", said)
     if "Protobuf parsing failed" in said:
         return f"it is cut off, or no ONNX file ({said})"
     if re.search(r"IR version: \d+, max|Opset \d+ is under development", said):
-        return f"{said}; it is newer than onnxruntime {ort.__version__}: take a newer one, or export it for an older opset"
+        return f"it is newer than onnxruntime {ort.__version__}: take a newer one, or export it for an older opset ({said})"
+    if locale := re.search(r"Failed to construct locale with name:(.+?):", said):
+        way = "install it (Debian: locales-all), also in its image, or serve the model that it was converted from"
+        return f"it changes the case of texts by the locale {locale[1]}, which is not here: {way} ({said})"
     return said or type(error).__name__
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from kfunc.errors import InvalidRequest, ModelFailed
 from kfunc.protocol.datatypes import element_count
+from kfunc.protocol.json_text import kind_of
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
 from kfunc.protocol.v2 import flatten
 from kfunc.protocol.v2_binary import split_bytes
@@ -125,7 +126,7 @@ def _bytes_array(tensor: Tensor) -> "Array":
         if type(value) is str:
             value = value.encode()
         elif type(value) is not bytes:
-            raise InvalidRequest(f"input {tensor.name!r}: BYTES expected, strings")
+            raise InvalidRequest(f"input {tensor.name!r}: BYTES expected, strings; found {kind_of(value)}")
         flat[index] = value
     return flat.reshape(tensor.shape)
 

@@ -18,6 +18,8 @@ COLUMNS = "inputs"
 BINARY = {"b64"}
 # The struct module's code of what is packed for them; JSON has no infinity.
 HALVES = {"FP16": "e", "BF16": "f"}
+# What a table's column of booleans may be to a model: pandas takes them for numbers, too, and a fitted model no longer tells.
+NUMBERS = frozenset(("FP32", "FP64", "INT64"))
 INFINITE_BF16 = frozenset((0x7F80, 0xFF80))
 
 # The input of a model that does not tell the names of its own.
@@ -124,7 +126,7 @@ def _named_rows(rows: list[Any], specs: list[TensorSpec], booleans: bool) -> lis
         if type(row) is not dict or row.keys() != names:
             known = ", ".join(spec.name for spec in wanted)
             raise InvalidRequest(f"instance {index} must be an object with exactly the inputs {known}: {_unlike(row, names)}")
-    return [_tensor(spec, [row[spec.name] for row in rows], booleans) for spec in wanted]
+    return [_tensor(spec, [row[spec.name] for row in rows], booleans, column=list(spec.shape) == [-1]) for spec in wanted]
 
 
 def _unlike(row: Any, names: set[str]) -> str:
@@ -134,8 +136,8 @@ def _unlike(row: Any, names: set[str]) -> str:
     return f"{missing[0]!r} is missing" if missing else f"{min(row.keys() - names)!r} is none of them"
 
 
-def _tensor(spec: TensorSpec, value: Any, booleans: bool) -> Tensor:
-    """Nested arrays as a tensor; the only value of a scalar's too."""
+def _tensor(spec: TensorSpec, value: Any, booleans: bool, *, column: bool = False) -> Tensor:
+    """Nested arrays as a tensor; the only value of a scalar's too. In a table's `column` of numbers a boolean is 1 or 0."""
     shape, data = ([len(value)], value) if type(value) is list else ([], [value])
     while data and type(data[0]) is list:
         width = len(data[0])
@@ -155,7 +157,7 @@ def _tensor(spec: TensorSpec, value: Any, booleans: bool) -> Tensor:
             data = [_base64(spec.name, each) if type(each) is dict else each for each in data]
             kinds = kinds - {dict} | {bytes}
         datatype = datatype or _datatype(spec.name, kinds, data)
-    elif booleans and datatype != "BOOL" and bool in set(map(type, data)):
+    elif booleans and datatype != "BOOL" and bool in set(map(type, data)) and not (column and datatype in NUMBERS):
         raise InvalidRequest(f"input {spec.name!r}: {datatype} expected, found a boolean")
     if datatype in HALVES:
         return Tensor(spec.name, shape, datatype, _halves(spec.name, datatype, data))

@@ -113,6 +113,21 @@ def b64(data: bytes) -> dict[str, str]:
     return {"b64": b64encode(data).decode()}
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"size": [16, 16]}, r"images\.size is \[16, 16\], and the model iris takes \[4, 8\] \(-1: any\): leave size out"),
+        ({"color": "gray"}, r"images\.color: gray has 1 channels, and the model iris takes 3 .*: correct color, or layout"),
+        ({"layout": "nhwc"}, r"images\.color: rgb has 3 channels, and the model iris takes 4 "),
+    ],
+)
+def test_pictures_that_the_model_would_not_take_are_refused_at_start(
+    wrap: Callable[..., ImageModel], settings: Any, reason: str
+) -> None:
+    with pytest.raises(ModelLoadError, match=reason):
+        wrap(**settings)
+
+
 def test_a_body_that_is_a_picture_is_resized_and_normalised(wrap: Callable[..., ImageModel]) -> None:
     inner = Means()
     status, answer = ask(wrap(inner), INFER, picture(), content_type="image/png")

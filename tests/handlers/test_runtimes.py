@@ -180,10 +180,36 @@ def test_an_onnx_file_of_a_newer_format_is_told_to_be_one(configured: Configured
     assert model[0] == 0x08  # ir_version, the first field
     (tmp_path / "m.onnx").write_bytes(b"\x08\x63" + model[2:])
     with pytest.raises(
-        ModelLoadError, match=r"open it: .*Unsupported model IR version: 99.*newer than onnxruntime [0-9.]+: take"
+        ModelLoadError, match=r"open it: it is newer than onnxruntime [0-9.]+: take .*Unsupported model IR version: 99"
     ) as told:
         load_handler(configured(str(tmp_path / "m.onnx")))
     assert "onnxruntime_src" not in told.value.message
+
+
+def relu(path: Path, opset: int) -> str:
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=9), path)
+    return str(path)
+
+
+def test_a_newer_opset_is_told_before_what_onnxruntime_says(configured: Configured, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"open it: it is newer than onnxruntime [0-9.]+: .*Opset 77") as told:
+        load_handler(configured(relu(tmp_path / "m.onnx", 77)))
+    assert "onnxruntime_src" not in told.value.message
+
+
+def test_a_locale_that_is_missing_is_told() -> None:
+    from kfunc.handlers.onnx import _reason
+
+    said = (
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: /onnxruntime_src/a/string_normalizer.cc:"
+        "235 onnxruntime::StringNormalizer::Locale::Locale(const std::string&)::<lambda()> Failed to construct locale with "
+        "name:en_US.UTF-8:locale::facet::_S_create_c_locale name not valid:Please, install necessary language-pack-XX"
+    )
+    told = _reason(RuntimeError(said))
+    assert told.startswith("it changes the case of texts by the locale en_US.UTF-8, which is not here: install it")
+    assert "onnxruntime_src" not in told
 
 
 def test_an_accelerator_that_is_not_there_is_refused_with_what_is(configured: Configured) -> None:
@@ -569,7 +595,10 @@ def test_a_plain_explain_function_is_one_too(caller: Callable[..., Any], python:
 )
 def test_a_handler_without_explain_says_so(caller: Callable[..., Any], python: Callable[..., LoadedModel], text: str) -> None:
     status, answer = caller(python(text)).ask("POST", EXPLAIN, {"instances": [1]})
-    assert (status, answer) == (501, {"error": "this model does not explain its answers: its handler has no explain method"})
+    assert (status, answer) == (
+        501,
+        {"error": "no explanations here: set inference.explain, or write an explain method in handler.py"},
+    )
 
 
 def test_an_explanation_that_fails_is_a_fault_of_the_models(

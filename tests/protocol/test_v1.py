@@ -69,6 +69,11 @@ def as_bytes(*values: bytes) -> list[dict[str, str]]:
         ([2**63 - 1, -(2**63)], NONE, [Tensor("input-0", [2], "INT64", [2**63 - 1, -(2**63)])]),
         ([2**64 - 1, 0], NONE, [Tensor("input-0", [2], "UINT64", [2**64 - 1, 0])]),
         ([2**53 + 1], metadata(TensorSpec("x", "INT64", [-1])), [Tensor("x", [1], "INT64", [2**53 + 1])]),
+        (
+            [{"age": 41.5, "vip": True}, {"age": 30, "vip": 0}],  # a table's column of booleans, which the model has as numbers
+            metadata(TensorSpec("age", "FP64", [-1]), TensorSpec("vip", "FP64", [-1])),
+            [Tensor("age", [2], "FP64", [41.5, 30]), Tensor("vip", [2], "FP64", [True, 0])],
+        ),
     ],
 )
 def test_rows_become_the_tensors_that_the_metadata_names(rows: Any, known: ModelMetadata, expected: list[Tensor]) -> None:
@@ -83,6 +88,7 @@ def test_rows_become_the_tensors_that_the_metadata_names(rows: Any, known: Model
         ([2**63, -1], NONE, "input 'input-0': integers must all be from -2^63 to 2^63-1, or all from 0 to 2^64-1"),
         ([2**64], NONE, "input 'input-0': integers must all be from -2^63 to 2^63-1, or all from 0 to 2^64-1"),
         ([[1, True]], ONE, "input 'x': FP32 expected, found a boolean"),
+        ([{"x": [1, True]}], ONE, "input 'x': FP32 expected, found a boolean"),
         ([1, "a"], NONE, "input 'input-0': the values must be all numbers, all strings or all booleans"),
         ([1, True], NONE, "input 'input-0': the values must be all numbers, all strings or all booleans"),
         ([None], NONE, "input 'input-0': the values must be all numbers, all strings or all booleans"),

@@ -46,8 +46,8 @@ class Explainer:
         """The usual rows are as wide as the only input. Raises ModelLoadError."""
         width, known = self.handler.inputs[0].shape[1], self.background
         if known is not None and width not in (-1, known.shape[1]):
-            names = f" ({', '.join(self.columns)})" if self.columns else ""
-            raise ModelLoadError(f"explain.background has {known.shape[1]} columns{names}, and the model takes {width}")
+            names = f": {', '.join(self.handler.columns)}" if self.handler.columns else ""
+            raise ModelLoadError(f"explain.background has {known.shape[1]} columns, and the model takes {width}{names}")
 
     def prepare(self) -> None:
         """Once, before the first `explain`."""
