@@ -15,7 +15,7 @@ from kfunc.config.names import is_service_name, service_name
 from kfunc.config.source import parse_source
 from kfunc.errors import StartupError
 from kfunc.handlers.layout import detect
-from kfunc.handlers.registry import RUNTIMES
+from kfunc.handlers.registry import RUNTIMES, is_model
 
 EPILOG = """\b
 Example:
@@ -42,11 +42,13 @@ def _check_name(_: click.Context, __: click.Parameter, value: str | None) -> str
 def init(directory: Path, model: Path | None, runtime: str | None, name: str | None, trust: bool, force: bool) -> None:
     """Write DIR/func.yaml (default: here) for a model.
 
-    Without --model it is for the handler.py in DIR, which is written too if there is none.
+    Without --model it is for the handler.py in DIR, else for the one model there; a handler.py is written if there is neither.
     """
     target = directory / FILE_NAME
     if target.exists() and not force:
         raise StartupError(f"{target} exists; --force overwrites it")
+    if model is None and runtime != "python":
+        model = _only_model(directory, runtime or "auto")
     if model is None and runtime not in (None, "python"):
         raise click.UsageError(f"--runtime {runtime} needs --model")
     if model is not None and not model.exists():
@@ -64,6 +66,19 @@ def init(directory: Path, model: Path | None, runtime: str | None, name: str | N
     except OSError as error:
         raise StartupError(f"cannot write {error.filename or directory}: {error.strerror}") from None
     click.echo(f"wrote {target}: {file.name} with {kind} ({why})\nnext: kfunc run {directory}")
+
+
+def _only_model(directory: Path, runtime: str) -> Path | None:
+    """The model that lies in the folder, unless a handler.py is there, whose it may be. Raises StartupError for several."""
+    if not directory.is_dir() or (directory / HANDLER).exists():
+        return None
+    found = sorted(each for each in directory.iterdir() if each.is_file() and is_model(each, runtime))
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise StartupError(
+            f"{directory} holds {names}: name one with --model, or serve all by a handler.py of your own (--runtime python)"
+        )
+    return found[0] if found else None
 
 
 def _place(model: Path, directory: Path) -> Path:

@@ -64,6 +64,35 @@ def test_a_model_in_the_folder_stays_where_it_is(kfunc: Command, tmp_path: Path,
     assert load_function(tmp_path / "func.yaml").inference.model.uri == "./elsewhere/model.onnx"
 
 
+def test_the_only_model_in_the_folder_is_taken_without_being_named(kfunc: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.skops").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("mine")
+    result = kfunc("init", tmp_path)
+    assert f"wrote {tmp_path}/func.yaml: model.skops with sklearn" in result.out
+    assert load_function(tmp_path / "func.yaml").inference.model.uri == "./model.skops"
+    assert not (tmp_path / "handler.py").exists()
+
+
+def test_a_pickle_in_the_folder_is_no_less_to_be_trusted(kfunc: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"anything")
+    assert "pass --trust" in kfunc("init", tmp_path).err
+
+
+def test_of_several_models_in_the_folder_one_is_to_be_named(kfunc: Command, tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.ubj"):
+        (tmp_path / name).write_bytes(b"weights")
+    assert "holds a.onnx, b.ubj: name one with --model" in kfunc("init", tmp_path).err
+    assert kfunc("init", tmp_path, "--runtime", "python").status == 0
+    assert load_function(tmp_path / "func.yaml").inference.model.uri == "./handler.py"
+
+
+def test_a_handler_is_asked_before_the_model_beside_it(kfunc: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    (tmp_path / "handler.py").write_text("mine")
+    kfunc("init", tmp_path)
+    assert load_function(tmp_path / "func.yaml").inference.model.uri == "./handler.py"
+
+
 def test_a_file_of_the_model_s_name_is_not_overwritten(kfunc: Command, tmp_path: Path, model: Path) -> None:
     (tmp_path / "iris").mkdir()
     (tmp_path / "iris/model.onnx").write_bytes(b"other")
