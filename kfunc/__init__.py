@@ -4,13 +4,18 @@ TYPE_CHECKING = False  # the module typing would be imported before the watcher 
 if TYPE_CHECKING:
     from typing import Any
 
+    from kfunc.errors import InvalidRequest
     from kfunc.handlers.contract import Handler
     from kfunc.protocol.messages import TensorSpec
 
-__all__ = ["Handler", "TensorSpec", "__version__"]
+__all__ = ["Handler", "InvalidRequest", "TensorSpec", "__version__"]
 __version__ = "0.1.0"
 
-_HOMES = {"Handler": "kfunc.handlers.contract", "TensorSpec": "kfunc.protocol.messages"}
+_HOMES = {
+    "Handler": "kfunc.handlers.contract",
+    "InvalidRequest": "kfunc.errors",
+    "TensorSpec": "kfunc.protocol.messages",
+}
 
 
 def __getattr__(name: str) -> "Any":

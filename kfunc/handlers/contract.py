@@ -35,8 +35,8 @@ class Handler:
     """A model: `load` once, then `preprocess` → `predict` → `postprocess` for every request.
 
     Arrays are named as `inputs` says and have the datatypes and shapes given there, the batch
-    dimension included. Any of these methods may be an `async def`, and `predict` may yield. Raise `kfunc.errors.InvalidRequest`
-    for input that is wrong; any other exception is answered with 500 and logged.
+    dimension included. Any of these methods may be an `async def`, and `predict` may yield. Raise `kfunc.InvalidRequest` for
+    input that is wrong, which is 400; any other exception is answered with 500 and logged.
     """
 
     platform = "python"

@@ -50,6 +50,8 @@ class LoadedModel(InMemory):
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
+        declares = handler.platform == "python" and bool(handler.outputs)
+        self._respond = self._respond_first if declares else to_response
         self.takes_images = handler.takes_images
         self.yields = yields(handler)
         self._parts_steps = STREAM if is_own(handler, "predict_stream") else PREDICT
@@ -126,7 +128,17 @@ class LoadedModel(InMemory):
             raise
         except Exception as error:
             raise failure_of(error, context) from error
-        return to_response(request, self.metadata, outputs)
+        return self._respond(request, self.metadata, outputs)
+
+    def _respond_first(self, request: InferRequest, metadata: ModelMetadata, outputs: "Arrays") -> InferResponse:
+        """The first answer, held against what the handler declares; the others cost nothing for it."""
+        from kfunc.handlers.declared_outputs import tell_differences
+
+        response = to_response(request, metadata, outputs)
+        self._respond = to_response
+        in_parts = self.yields or self._parts_steps is STREAM
+        tell_differences(metadata, outputs, complete=not in_parts)
+        return response
 
     def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
         """Check, explain in a thread, name. Raises Unsupported where the handler has no explain."""
@@ -157,7 +169,8 @@ class LoadedModel(InMemory):
                 raise
             except Exception as error:
                 raise failure_of(error, context) from error
-        return to_response(request, self.metadata, outputs)
+        explains = call is not None or steps is not self._async_predict
+        return (to_response if explains else self._respond)(request, self.metadata, outputs)
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         CURRENT.set(context)  # of this task, and those that it makes
@@ -190,7 +203,7 @@ class LoadedModel(InMemory):
             stream = parts_of(steps, arrays, self._execution, context, lambda: seconds_left(context, self._timeout_s))
             try:
                 async for outputs in stream:
-                    yield to_response(request, self.metadata, outputs)
+                    yield self._respond(request, self.metadata, outputs)
             except KfuncError:
                 raise
             except Exception as error:

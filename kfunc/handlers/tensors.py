@@ -207,7 +207,7 @@ class InputCheck:
             if self._expected:
                 raise InvalidRequest(f"unknown input {name!r}; the model's inputs are {self._names}")
             return to_array(tensor)
-        if not _fits(tensor.shape, known.shape):
+        if not fits(tensor.shape, known.shape):
             raise InvalidRequest(f"input {name!r}: shape {list(known.shape)} expected (-1: any size), {tensor.shape} given")
         if tensor.datatype == known.datatype:
             array = to_array(tensor)
@@ -218,7 +218,8 @@ class InputCheck:
         raise InvalidRequest(f"input {name!r}: datatype {known.datatype} expected, {tensor.datatype} given")
 
 
-def _fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
+def fits(given: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a shape is one of those that are wanted; -1 is any size."""
     return len(given) == len(wanted) and all(
         actual >= 0 and size in (actual, -1) for actual, size in zip(given, wanted, strict=True)
     )

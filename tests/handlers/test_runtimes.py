@@ -388,6 +388,76 @@ def test_modules_beside_the_handler_are_found(python: Callable[..., LoadedModel]
     assert outputs(python("import beside_it\ndef predict(a): return beside_it.double(a)"), tensor([4])) == {"output-0": [8.0]}
 
 
+DECLARES = """
+import numpy as np
+from kfunc import Handler, TensorSpec
+class Declares(Handler):
+    inputs = [TensorSpec("x", "FP64", [-1])]
+    outputs = [TensorSpec("y", "FP32", [-1]), TensorSpec("t", "BYTES", [2])]
+    def predict(self, inputs): return {GIVEN}
+    def explain(self, inputs): return {"why": inputs["x"]}
+"""
+Y, T = '"y": np.float32([1])', '"t": np.array(["a", "b"])'
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (f"{{{Y}, {T}}}", []),
+        (f'{{"z": np.float32([1]), {T}}}', ["'z' is given and not declared", "'y' is declared and not given"]),
+        (f'{{"y": np.float64([1]), {T}}}', ["'y' is declared as FP32 and given as FP64"]),
+        (f'{{"y": np.zeros((2, 2), "f"), {T}}}', ["'y' is declared with the shape [-1] and given with [2, 2]"]),
+        (f'{{{Y}, "t": np.array([b"a"])}}', ["'t' is declared with the shape [2] and given with [1]"]),
+        ('{"y": [1]}', ["'t' is declared and not given", "'y' is declared as FP32 and given as INT64"]),
+    ],
+)
+@pytest.mark.parametrize("execution", ["auto", "thread", "process"])
+def test_the_first_answer_that_is_not_as_declared_is_told_once(
+    python: Callable[..., LoadedModel], caplog: pytest.LogCaptureFixture, given: str, told: list[str], execution: str
+) -> None:
+    model = python(DECLARES.replace("{GIVEN}", given), execution=execution)
+    try:
+        for _ in range(2):
+            answer(model, {"inputs": [tensor([1.0])]})
+    finally:
+        model.close()
+    warnings = [record.getMessage() for record in caplog.records if "is answered as it is" in record.getMessage()]
+    assert [line.partition("the output ")[2].partition(";")[0] for line in warnings] == told
+
+
+def test_parts_and_explanations_need_not_be_whole_answers(
+    python: Callable[..., LoadedModel], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> None:
+        request = v2.decode_request(json.dumps({"inputs": [tensor([1.0])]}).encode())
+        explained: Any = model.explain(request, Surroundings())
+        await explained
+        assert not caplog.records
+        async for _ in parts.stream(request, Surroundings()):
+            pass
+        model.close()
+        parts.close()
+
+    model = python(DECLARES.replace("{GIVEN}", f"{{{Y}}}"))
+    parts = python(DECLARES.replace("return {GIVEN}", f"yield {{{Y}}}"))
+    asyncio.run(ask())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("execution", ["auto", "thread", "process"])
+@pytest.mark.parametrize("step", ["def preprocess", "def predict", "async def predict", "def postprocess"])
+def test_a_handler_refuses_an_input_in_its_own_words(asked: Callable[..., Any], execution: str, step: str) -> None:
+    code = f"""
+from kfunc import Handler, InvalidRequest
+class Refuses(Handler):
+    def predict(self, inputs):
+        return inputs
+    {step}(self, inputs):
+        raise InvalidRequest("age: 0 or more expected")
+"""
+    assert asked(code, tensor([1]), execution=execution) == (400, {"error": "age: 0 or more expected"})
+
+
 @pytest.fixture
 def asked(caller: Callable[..., Any], python: Callable[..., LoadedModel]) -> Callable[..., Any]:
     """Status and answer of a V2 request to this handler.py."""
