@@ -10,7 +10,9 @@ import xgboost as xgb
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.tabular import Offer, TabularHandler, classes_of_scores, features, values_of_scores
-from kfunc.handlers.versions import require_not_newer
+from kfunc.handlers.tree_shape import Broken
+from kfunc.handlers.versions import release, require_not_newer
+from kfunc.handlers.xgboost_files import checked
 
 if TYPE_CHECKING:
     from kfunc.handlers.tabular import Array
@@ -21,6 +23,7 @@ JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)')
 UBJSON_VERSION = re.compile(rb"version\[#L.{8}[iU](.)[iU](.)", re.DOTALL)
 LABELS = ("binary:hinge", "multi:softmax")
 WITHOUT_INPLACE = "gblinear"
+LEAVES_APART = (3, 2)
 
 
 class XgboostHandler(TabularHandler):
@@ -35,10 +38,8 @@ class XgboostHandler(TabularHandler):
         _check_version(path)
         self.native = booster = xgb.Booster({"nthread": self.config.model.threads or usable_processors()})
         try:
-            booster.load_model(path)
+            booster.load_model(_content(path))
             learner = json.loads(booster.save_config())["learner"]
-        except UnicodeDecodeError:  # its message has quoted the file
-            raise ModelLoadError(f"{path}: xgboost cannot read it: it is neither JSON nor UBJSON") from None
         except xgb.core.XGBoostError as error:
             raise ModelLoadError(f"{path}: xgboost cannot read it: {_reason(error)}") from None
         self.inputs = features(booster.num_features())
@@ -68,6 +69,14 @@ def _offers(learner: Any) -> list[Offer]:
     if objective == "multi:softprob":
         return classes_of_scores(count)
     return values_of_scores(1 if objective in LABELS else max(count, int(parameters.get("num_target", 1))))
+
+
+def _content(path: Path) -> bytearray:
+    """The file's bytes, which XGBoost may read: what is checked is what it gets, also while somebody writes the file."""
+    try:
+        return checked(path.read_bytes(), leaves_apart=release(xgb.__version__) >= LEAVES_APART)
+    except Broken as error:
+        raise ModelLoadError(f"{path}: {error}") from None
 
 
 def _check_version(path: Path) -> None:

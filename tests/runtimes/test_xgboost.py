@@ -1,5 +1,6 @@
 """XGBoost: models that it has trained and saved itself, in both of its formats."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,10 +139,11 @@ WHOLE = bytes(train("reg:squarederror", ROWS[:, 0]).save_raw("ubj"))
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "xgboost cannot read it: .*Invalid model format"),
-        (WHOLE[: len(WHOLE) // 2], "xgboost cannot read it: "),
-        (b"\x80\x04cos\nsystem\n", "xgboost cannot read it: it is neither JSON nor UBJSON"),
-        (b'{"learner": 3}', "xgboost cannot read it: "),
+        (b"", "is empty"),
+        (WHOLE[: len(WHOLE) // 2], "is truncated"),
+        (b"\x80\x04cos\nsystem\n", "is neither JSON nor UBJSON"),
+        (b'{"learner": 3}', "is no model of XGBoost: learner is missing"),
+        (b'{"learner":' + b"[" * 300_000, "has too many arrays and objects in each other"),
         (
             WHOLE[: WHOLE.rindex(b"version")] + b"version[#L\0\0\0\0\0\0\0\x03i\x63i\x01i\0}",
             r"was saved by xgboost-cpu 99\.1, newer than \d.*, which is installed: install xgboost-cpu 99\.1",
@@ -161,3 +163,46 @@ def test_a_file_that_is_no_model_for_this_xgboost_is_refused_with_the_reason(
 def test_a_missing_file_is_named(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"m\.ubj: there is no such model file"):
         serve(tmp_path / "m.ubj", "xgboost")
+
+
+@pytest.mark.parametrize("form", ["ubj", "json"])
+@pytest.mark.parametrize("parts", range(1, 8))
+def test_a_truncated_model_is_refused_before_the_library_sees_it(serve: Serve, tmp_path: Path, form: str, parts: int) -> None:
+    whole = bytes(train("multi:softprob", THREE, num_class=3).save_raw(form))
+    (tmp_path / f"m.{form}").write_bytes(whole[: len(whole) * parts // 8])
+    with pytest.raises(ModelLoadError, match=rf"m\.{form}: is truncated"):
+        serve(tmp_path / f"m.{form}", "xgboost")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("left_children", 100_000, "tree 0, node 0: left_children is no node of the tree"),
+        ("left_children", 0, "tree 0, node 0: its child tells another parent"),
+        ("split_indices", 100_000, "tree 0, node 0: split_indices is no feature; the model has 4"),
+    ],
+)
+def test_nodes_that_are_not_there_are_refused(serve: Serve, tmp_path: Path, field: str, value: int, reason: str) -> None:
+    document = json.loads(train("binary:logistic", TWO).save_raw("json"))
+    document["learner"]["gradient_booster"]["model"]["trees"][0][field][0] = value
+    (tmp_path / "m.json").write_text(json.dumps(document))
+    with pytest.raises(ModelLoadError, match=rf"m\.json: {reason}"):
+        serve(tmp_path / "m.json")
+
+
+def test_every_kind_of_model_passes_the_check(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    codes = np.stack((ROWS[:, 0], np.arange(60) % 7), axis=1)
+    categories = xgb.DMatrix(codes, codes[:, 1] % 3, feature_types=["float", "c"], enable_categorical=True)
+    boosters = [
+        xgb.train({"max_cat_to_onehot": 1}, categories, 4),
+        train("reg:squarederror", ROWS[:, :2], multi_strategy="multi_output_tree"),
+        train("reg:squarederror", ROWS[:, 0], tree_method="exact", gamma=0.5),  # prunes
+        train("reg:squarederror", ROWS[:, 0], num_parallel_tree=3, subsample=0.5),
+        train("reg:quantileerror", ROWS[:, 0], quantile_alpha=[0.1, 0.9]),
+    ]
+    for booster in boosters:
+        model = serve(saved(booster))
+        rows = codes[:3] if booster.num_features() == 2 else FEW
+        types = ["float", "c"] if booster.num_features() == 2 else None
+        expected = booster.predict(xgb.DMatrix(rows, feature_types=types, enable_categorical=True))
+        assert np.allclose(model.v2({"input": ("FP32", rows.tolist())})["predict"], expected.ravel(), atol=1e-6)
