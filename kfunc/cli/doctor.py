@@ -7,14 +7,14 @@ import click
 import msgspec
 
 from kfunc.cli.doctor_cluster import cluster_findings
+from kfunc.cli.doctor_function import function_findings, needed_runtimes, read
 from kfunc.cli.doctor_local import accelerator_findings, python_findings, runtime_findings
 from kfunc.cli.doctor_network import registry_findings, sink_findings
 from kfunc.cli.findings import Finding, lines
-from kfunc.cli.function import FILE_NAME, runtime_of
+from kfunc.cli.function import FILE_NAME
 from kfunc.cli.on_cluster import cluster_options
 from kfunc.config.function import Function
-from kfunc.config.load import load_function
-from kfunc.errors import KfuncError, StartupError
+from kfunc.errors import StartupError
 
 EPILOG = """\b
 Example:
@@ -59,25 +59,21 @@ def bad(findings: list[Finding]) -> bool:
 
 def examined(directory: Path, namespace: str, context: str) -> Iterator[Finding]:
     """All findings, one check after the other."""
-    function, runtime, problem = function_here(directory)
+    function, problems = function_here(directory)
+    folder = directory if directory.is_dir() else directory.parent
     yield from python_findings()
-    yield from runtime_findings(runtime)
+    yield from runtime_findings([] if function is None else needed_runtimes(function, folder))
     yield from accelerator_findings()
-    if problem is not None:
-        yield problem
+    yield from problems
+    if function is not None:
+        yield from function_findings(function, folder)
     yield from cluster_findings(directory if function else None, namespace, context)
     if function is not None:
         yield from registry_findings(function)
         yield from sink_findings(function)
 
 
-def function_here(directory: Path) -> tuple[Function | None, str, Finding | None]:
-    """The function of a folder and its runtime; what is wrong with it. Nothing of all that where there is none."""
+def function_here(directory: Path) -> tuple[Function | None, list[Finding]]:
+    """The function of a folder, and what is wrong with its file. Nothing of that where there is none."""
     file = directory / FILE_NAME if directory.is_dir() else directory
-    if not file.is_file():
-        return None, "", None
-    try:
-        function = load_function(file)
-        return function, runtime_of(function, file.parent)[0], None
-    except KfuncError as error:
-        return None, "", Finding("function", "bad", error.message, f"kfunc validate {directory} names every problem")
+    return read(file) if file.is_file() else (None, [])

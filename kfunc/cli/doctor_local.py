@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.util import find_spec
 
 import msgspec
@@ -41,18 +41,18 @@ def python_findings() -> Iterator[Finding]:
         yield Finding("python", "good", f"Python {version} at {sys.executable}, kfunc {__version__}")
 
 
-def runtime_findings(needed: str) -> Iterator[Finding]:
+def runtime_findings(needed: Collection[str]) -> Iterator[Finding]:
     """Each runtime: installed and importable, in a process of its own each, since a broken library may end it."""
     checks: dict[str, Process] = {}
     for runtime, entry in RUNTIMES.items():
         if entry.packages and not missing_packages(runtime):
-            checks[runtime] = _start(VERSIONS, *entry.packages)
+            checks[runtime] = start(VERSIONS, *entry.packages)
     ends_at = time.monotonic() + IMPORT_S
     for runtime, entry in RUNTIMES.items():
         missing = missing_packages(runtime) or _of_its_load(runtime)
         if missing:
             text = f"{runtime}: {', '.join(missing)} not installed"
-            yield Finding("runtimes", "bad" if runtime == needed else "note", text, how_to_install(entry.extra))
+            yield Finding("runtimes", "bad" if runtime in needed else "note", text, how_to_install(entry.extra))
         elif runtime in checks:
             yield _ended(runtime, checks[runtime], ends_at, how_to_install(entry.extra))
         else:
@@ -66,7 +66,8 @@ def _of_its_load(runtime: str) -> list[str]:
     return [] if entry.packages else [name for name in entry.distributions if find_spec(name) is None]
 
 
-def _start(code: str, *arguments: str) -> Process:
+def start(code: str, *arguments: str) -> Process:
+    """A Python process that runs the code."""
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
@@ -86,7 +87,7 @@ def _ended(runtime: str, check: Process, ends_at: float, advice: str) -> Finding
     return Finding("runtimes", "good", f"{runtime}: {', '.join(out.split(chr(10))).strip(', ')}")
 
 
-def accelerator_findings(start: Callable[..., Process] = _start) -> Iterator[Finding]:
+def accelerator_findings(start: Callable[..., Process] = start) -> Iterator[Finding]:
     """The GPUs that processes of this machine may use, or why there are none; then what each runtime would run on."""
     found = facts()
     driver = f", driver {found.driver}" if found.driver else ""

@@ -302,7 +302,7 @@ def test_a_folder_that_is_not_there_is_a_mistake_of_the_call(kfunc: Command, tmp
 
 
 def test_tensorrt_that_is_not_installed_is_named() -> None:
-    (finding,) = [each for each in runtime_findings("") if each.text.startswith("tensorrt: ")]
+    (finding,) = [each for each in runtime_findings([]) if each.text.startswith("tensorrt: ")]
     assert (finding.verdict, finding.text) == ("note", "tensorrt: tensorrt not installed")
 
 
@@ -314,7 +314,7 @@ def test_a_registry_that_fails_is_bad(folder: Path) -> None:
 
 
 def test_a_runtime_that_the_function_needs_and_that_is_missing_is_bad() -> None:
-    missing = [finding for finding in runtime_findings("torch") if finding.text.startswith("torch: ")]
+    missing = [finding for finding in runtime_findings(["torch"]) if finding.text.startswith("torch: ")]
     assert [(finding.verdict, "[torch]" in finding.advice) for finding in missing] == [("bad", True)]
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from kfunc.errors import ModelLoadError
+from kfunc.handlers.accelerators.demand import require_usable
 from kfunc.handlers.accelerators.facts import Facts
 from kfunc.handlers.accelerators.probe import facts
 from kfunc.handlers.accelerators.selection import Offer, select
@@ -40,6 +43,31 @@ def offers_of(runtime: str) -> Sequence[Offer]:
 def installed() -> list[str]:
     """The runtimes with accelerators whose packages are here."""
     return [runtime for runtime in OFFERS if runtime in RUNTIMES and not missing_packages(runtime)]
+
+
+def refusal(
+    runtime: str,
+    wanted: str,
+    found: Facts | None = None,
+    offers: Callable[[str], Sequence[Offer]] = offers_of,
+) -> str:
+    """Why a runtime cannot have `accelerator: wanted` here, as it would say itself; empty where it may. Imports it."""
+    here = facts() if found is None else found
+    try:
+        require_usable(wanted, runtime, here)
+        if runtime not in OFFERS or runtime == wanted == "openvino":
+            return ""
+        select(wanted, [_where_asked(each, wanted) for each in offers(runtime)], here, runtime)
+    except ModelLoadError as error:
+        return error.message
+    except Exception as error:  # as in `survey`
+        return f"it cannot be imported: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+    return ""
+
+
+def _where_asked(offer: Offer, wanted: str) -> Offer:
+    """OpenVINO computes on Intel's processors as well, where it is asked for."""
+    return replace(offer, vendor="") if offer.accelerator == wanted == "openvino" else offer
 
 
 def survey(
