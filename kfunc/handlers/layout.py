@@ -16,6 +16,7 @@ from kfunc.handlers.registry import NOT_UNPACKED, REFUSED, RUNTIMES, SPARK, is_m
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 HANDLER = "handler.py"
+MOST_NAMES = 5
 SUFFIXES = tuple(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes if suffix != ".py")
 MARKS = tuple(mark for entry in RUNTIMES.values() for mark in entry.marks)
 
@@ -185,11 +186,13 @@ def _reason(path: Path, wanted: Wanted) -> tuple[str, str]:
 
 
 def _beside(model: FoundModel, wanted: Wanted) -> FoundModel:
-    """With the other models in its folder: only one that is named `model` has any."""
-    if model.path.stem != "model" or model.path.is_dir():
+    """With the other models in its folder, of which one that is named `model` has any, and with code that is not run."""
+    if model.path.is_dir():
         return model
-    others = [each.name for each in _files(model.path.parent, wanted.runtime) if each != model.path]
-    return replace(model, beside=tuple(others))
+    folder = model.path.parent
+    others = [each.name for each in _files(folder, wanted.runtime) if each != model.path] if model.path.stem == "model" else []
+    code = [HANDLER] if not wanted.code and (folder / HANDLER).is_file() else []
+    return replace(model, beside=(*others, *code))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -203,6 +206,10 @@ def _nothing(folder: Path) -> ModelLoadError:
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in REFUSED:
             return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")
+    if deeper := [each.name for each in _folders(folder) if _files(each, "auto") or marked_runtime(each)]:
+        names = ", ".join([*deeper[:MOST_NAMES], *(["…"] if len(deeper) > MOST_NAMES else [])])
+        way = "name this folder at model.uri, or make the archive of what is in it"
+        return ModelLoadError(f"{folder}: its folders hold models ({names}), one level too deep: {way}")
     from kfunc.storage.archives import is_archive  # start-up time
 
     for each in sorted(folder.iterdir()):

@@ -129,7 +129,10 @@ class Loader:
         path = Path(files.model.uri.removeprefix("file://"))
         vouched = source.trust and source.digest is not None
         code = vouched or not self.origins.is_remote(source)
-        found = find_models(path, source.name, source.version, source.runtime, code=code, each_alone=each_alone)
+        try:
+            found = find_models(path, source.name, source.version, source.runtime, code=code, each_alone=each_alone)
+        except ModelLoadError as error:
+            raise files.told(error) from None
         for each in found:
             if each.fault:
                 log.error("model %s: cannot be loaded: %s", each.name, each.fault)
@@ -206,7 +209,10 @@ class Loader:
 
     def open(self, settings: PodConfig, files: LocalFiles) -> Loaded:
         """One version of one model. Raises ModelLoadError."""
-        loaded = self._load_one(settings)
+        try:
+            loaded = self._load_one(settings)
+        except ModelLoadError as error:
+            raise files.told(error) from None
         if settings.model.warmup.shapes:
             from kfunc.handlers.warmup import check_shapes  # start-up time
 

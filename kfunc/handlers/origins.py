@@ -64,7 +64,10 @@ class Origins:
         vouched = model.sealed or (model.trust and model.digest is not None)
         built = "" if vouched else str(cache.beside(fetched.key))
         found = replace(model, uri=str(fetched.path), checked=checked, built=built)
-        return self._unsealed(LocalFiles(found, fetched.version, lambda: cache.release(fetched.key)), stage)
+        from kfunc.storage.names import shown
+
+        files = LocalFiles(found, fetched.version, lambda: cache.release(fetched.key), origin=shown(model.uri))
+        return self._unsealed(files, stage)
 
     def version(self, model: PodModel) -> str:
         """Which version is at the model's URI now. Raises ModelLoadError where it cannot be asked."""
@@ -115,7 +118,8 @@ class Origins:
             forget(path)
             raise ModelLoadError("the handler ends")
         # In a thread: to free memory takes its time, and the event loop lets go.
-        return LocalFiles(opened, files.version, lambda: threading.Thread(target=forget, args=(path,)).start())
+        gone = threading.Thread(target=forget, args=(path,)).start
+        return LocalFiles(opened, files.version, gone, origin=files.origin or str(path_of(model)))
 
     def _ask(self, model: PodModel, ask: "Callable[[Fetcher], T]") -> "T":
         """What the storage says. Raises NotFetched, and ModelLoadError for what will not change while the version does not."""

@@ -460,6 +460,36 @@ def test_code_from_elsewhere_runs_only_where_func_yaml_says_so(
     repository.close()
 
 
+def test_code_beside_a_model_from_elsewhere_is_told_to_be_passed_over(
+    make: Make, web: WebServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "m").mkdir()
+    for name in ("handler.py", "iris.onnx"):
+        (tmp_path / "m" / name).write_bytes(CONTENT)
+    repository = make(web.put("/m.tar", tarred(tmp_path / "m")))
+    asyncio.run(repository.open())
+    assert "model iris: iris.onnx is served; handler.py beside it is not served" in caplog.messages
+    repository.close()
+
+
+def test_what_is_wrong_with_a_model_is_told_of_its_uri(make: Make, web: WebServer, tmp_path: Path) -> None:
+    def refuse(config: PodConfig, *_: Any) -> Any:
+        raise ModelLoadError(f"{config.model.uri}: is broken")
+
+    repository = make(web.put("/models/m.onnx", CONTENT), load=refuse)
+    with pytest.raises(ModelLoadError, match=f"^{web.url}/models/m.onnx: is broken$"):
+        asyncio.run(repository.open())
+    repository.close()
+    for name in ("iris", "wine"):
+        (tmp_path / "m/many" / name).mkdir(parents=True)
+        (tmp_path / "m/many" / name / "m.onnx").write_bytes(CONTENT)
+    repository = make(web.put("/m.tar", tarred(tmp_path / "m")))
+    reason = f"^{web.url}/m.tar/many: its folders hold models \\(iris, wine\\), one level too deep: name this folder"
+    with pytest.raises(ModelLoadError, match=reason):
+        asyncio.run(repository.open())
+    repository.close()
+
+
 def tarred(folder: Path) -> bytes:
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -751,6 +751,16 @@ def test_a_file_that_is_no_model_is_refused_by_what_it_is(tmp_path: Path, name: 
         detect(tmp_path / name)
 
 
+@pytest.mark.parametrize("page", ["<!DOCTYPE html>\n<p>", "\ufeff <HTML lang=en>", "<!-- x -->\n<html>"])
+def test_a_page_in_a_model_s_place_is_told(tmp_path: Path, configured: Configured, page: str) -> None:
+    for name in ("m.onnx", "m.bin"):
+        (tmp_path / name).write_text(page)
+    with pytest.raises(ModelLoadError, match=r"m\.onnx: this is an HTML page, no model"):
+        load_handler(configured(str(tmp_path / "m.onnx")))
+    with pytest.raises(ModelLoadError, match=r"m\.bin: this is an HTML page, no model"):
+        detect(tmp_path / "m.bin")
+
+
 def test_an_ending_is_listed_once() -> None:
     with pytest.raises(ModelLoadError) as caught:
         detect("m.unknown")
