@@ -94,11 +94,6 @@ REFUSED = {
 NOT_UNPACKED = "only what is fetched is unpacked: unpack it (tar xf, unzip), and name the folder or file at model.uri"
 SPARK = "a model of Spark, which needs Spark: write it as PMML or ONNX where it was trained (docs/convert.md)"
 HEAD_BYTES = 4096
-PAGE = (
-    "this is an HTML page, no model: a login, an error, or a listing of files (https: and http: name one file); "
-    "open the URI in a browser, and correct it"
-)
-PAGE_HEAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+)?html\b", re.DOTALL | re.IGNORECASE)
 
 
 def runtime_of(file: Path | str) -> tuple[str, str]:
@@ -119,6 +114,8 @@ def runtime_of(file: Path | str) -> tuple[str, str]:
 
     if is_archive(path.name) and path.is_file():
         raise ModelLoadError(f"{path.name}: is an archive; {NOT_UNPACKED}")
+    from kfunc.storage.pages import PAGE, is_page
+
     if is_page(path):
         raise ModelLoadError(f"{path.name}: {PAGE}")
     raise _unknown(path, suffix)
@@ -130,15 +127,6 @@ def _unknown(path: Path, suffix: str) -> ModelLoadError:
     but = f" (a {suffix} of {' or '.join(readers)} begins otherwise)" if readers and path.is_file() else ""
     end = f"known are {known}. Set inference.model.runtime otherwise"
     return ModelLoadError(f"{path.name}: no runtime reads such a file{but}; {end}")
-
-
-def is_page(file: Path) -> bool:
-    """Whether a file is HTML, which web servers give for a folder, a login or an error."""
-    try:
-        with file.open("rb") as content:
-            return PAGE_HEAD.match(content.read(HEAD_BYTES)) is not None
-    except OSError:
-        return False
 
 
 def runtime_by_head(file: Path) -> str | None:
@@ -153,6 +141,8 @@ def runtime_by_head(file: Path) -> str | None:
 
 def told_by_content(error: ModelLoadError, file: Path, runtime: str) -> ModelLoadError:
     """Why a runtime cannot read a file: where it begins as another's, that."""
+    from kfunc.storage.pages import PAGE, is_page  # start-up time
+
     if is_page(file):
         return ModelLoadError(f"{file}: {PAGE}")
     real = runtime_by_head(file) if file.is_file() else None

@@ -21,6 +21,7 @@ from kfunc.storage.credentials import Credentials
 from kfunc.storage.download import FILES, JOURNAL, NO_ROOM, Download, boot_id
 from kfunc.storage.names import shown, wanted
 from kfunc.storage.outages import told, told_again
+from kfunc.storage.pages import PAGE, is_page
 from kfunc.storage.progress import Progress
 from kfunc.storage.sources import open_uri
 
@@ -238,12 +239,12 @@ class Fetcher:
             only = files / listing.files[0].name if listing.is_file else files
             if wish.digest:
                 digests.check(only, wish.digest, shown(wish.uri), progress)
-            content = self._unpacked(listing, files, key, progress)
+            content = self._unpacked(wish, listing, files, key, progress)
         except ModelLoadError as error:
             raise Wrong(error.message) from None
         return content, listing.files[0].name if listing.is_file and content == files else ""
 
-    def _unpacked(self, listing: Listing, files: Path, key: str, progress: Progress) -> Path:
+    def _unpacked(self, wish: Wish, listing: Listing, files: Path, key: str, progress: Progress) -> Path:
         """The folder with what archives hold; the files themselves where there is none."""
         single = listing.is_file and is_archive(listing.files[0].name)
         layers = [file for file in listing.files if file.unpack or single]
@@ -254,7 +255,12 @@ class Fetcher:
         progress.enter("unpacking")
         room = Room(self.cache, key, size_below(files))
         for file in layers:
-            unpack(files / file.name, target, room.take, progress, listing.root)
+            try:
+                unpack(files / file.name, target, room.take, progress, listing.root)
+            except ModelLoadError as error:
+                if is_page(files / file.name):
+                    raise ModelLoadError(f"{shown(wish.uri)}: {PAGE}") from None
+                raise ModelLoadError(f"{shown(wish.uri)}: {error.message}") from None
             (files / file.name).unlink()
         for file in listing.files:
             if file not in layers:

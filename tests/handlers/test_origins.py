@@ -480,6 +480,10 @@ def test_what_is_wrong_with_a_model_is_told_of_its_uri(make: Make, web: WebServe
     with pytest.raises(ModelLoadError, match=f"^{web.url}/models/m.onnx: is broken$"):
         asyncio.run(repository.open())
     repository.close()
+    repository = make(web.put("/page.tar.gz", b"<!doctype html><p>Log in"))
+    with pytest.raises(ModelLoadError, match=f"^{web.url}/page.tar.gz: this is an HTML page, no model"):
+        asyncio.run(repository.open())
+    repository.close()
     for name in ("iris", "wine"):
         (tmp_path / "m/many" / name).mkdir(parents=True)
         (tmp_path / "m/many" / name / "m.onnx").write_bytes(CONTENT)
