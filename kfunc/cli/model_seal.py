@@ -6,11 +6,12 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from kfunc.cli.function import FILE_NAME
 from kfunc.errors import StartupError
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.digests import files_below
 from kfunc.storage.keys import SECRET
-from kfunc.storage.sealing import SUFFIX, seal
+from kfunc.storage.sealing import SUFFIX, is_sealed, seal
 
 EPILOG = """\b
 Example:
@@ -38,6 +39,9 @@ def seal_command(source: Path, output: Path | None, key: str) -> int:
     files = [""] if source.is_file() else files_below(source)
     if not files:
         raise StartupError(f"{source}: holds no file")
+    for name in files:
+        if is_sealed(source / name):
+            raise StartupError(f"{source / name} is sealed already: seal what it was made of")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
@@ -49,18 +53,19 @@ def seal_command(source: Path, output: Path | None, key: str) -> int:
         raise StartupError(f"{target}: cannot be written: {error.strerror}") from None
     for name in files:
         click.echo(f"sealed {source / name} as {target / f'{name}{SUFFIX}' if name else target}")
-    click.echo(
-        f"next: model: {{uri: {_uri(target)}, sealed: true}} in func.yaml, and the key in the Secret of storage.env_secret"
-    )
+    uri, where = _as_named(target)
+    click.echo(f"next: model: {{uri: {uri}, sealed: true}} in {where}, and the key in the Secret of storage.env_secret")
     click.echo(f"{source} is as it was: keep it out of the function's folder, for what is there may go into the image")
     return 0
 
 
-def _uri(target: Path) -> str:
-    """The sealed model as the func.yaml above it names it, else as it was given."""
+def _as_named(target: Path) -> tuple[str, str]:
+    """The sealed model as the nearest func.yaml above it names it, and that file; else as it was given."""
     whole = target.absolute()
-    above = next((folder for folder in whole.parents if (folder / "func.yaml").is_file()), None)
-    return str(target) if above is None else f"./{whole.relative_to(above)}"
+    above = next((folder for folder in whole.parents if (folder / FILE_NAME).is_file()), None)
+    if above is None:
+        return str(target), FILE_NAME
+    return f"./{whole.relative_to(above)}", os.path.relpath(above / FILE_NAME)
 
 
 def _seal(source: Path, target: Path, key: str, name: str) -> None:

@@ -11,7 +11,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kfunc.errors import ModelLoadError
-from kfunc.handlers.registry import NOT_UNPACKED, REFUSED, RUNTIMES, SPARK, is_model, marked_runtime, runtime_of
+from kfunc.handlers.registry import (
+    NOT_OPENED,
+    NOT_UNPACKED,
+    REFUSED,
+    RUNTIMES,
+    SEALED,
+    SPARK,
+    is_model,
+    marked_runtime,
+    runtime_of,
+)
 
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -206,6 +216,8 @@ def _nothing(folder: Path) -> ModelLoadError:
     for each in sorted(folder.iterdir()):
         if each.suffix.lower() in REFUSED:
             return ModelLoadError(f"{each}: {REFUSED[each.suffix.lower()]}")
+        if each.suffix == SEALED and each.is_file():
+            return ModelLoadError(f"{each}: {NOT_OPENED}")
     if deeper := [each.name for each in _folders(folder) if _files(each, "auto") or marked_runtime(each)]:
         names = ", ".join([*deeper[:MOST_NAMES], *(["…"] if len(deeper) > MOST_NAMES else [])])
         way = "name this folder at model.uri, or make the archive of what is in it"

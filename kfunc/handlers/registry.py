@@ -91,6 +91,8 @@ RUNTIMES = {
 REFUSED = {
     ".params": "MXNet is not maintained any more: export the model to ONNX with mxnet.onnx.export_model, where MXNet is",
 }
+SEALED = ".sealed"
+NOT_OPENED = "is a sealed model: set sealed: true beside its uri"
 NOT_UNPACKED = "only what is fetched is unpacked: unpack it (tar xf, unzip), and name the folder or file at model.uri"
 SPARK = "a model of Spark, which needs Spark: write it as PMML or ONNX where it was trained (docs/convert.md)"
 HEAD_BYTES = 4096
@@ -108,6 +110,8 @@ def runtime_of(file: Path | str) -> tuple[str, str]:
         return by_head, f"the file begins as a model of {by_head}"
     if suffix in REFUSED:
         raise ModelLoadError(f"{path.name}: {REFUSED[suffix]}")
+    if suffix == SEALED:
+        raise ModelLoadError(f"{path.name}: {NOT_OPENED}")
     if not suffix and not path.is_file():
         return "python", "a folder holds a handler.py"
     from kfunc.storage.archives import is_archive  # start-up time

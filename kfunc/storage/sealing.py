@@ -54,6 +54,12 @@ def seal(source: Path, target: Path, by: str, credentials: Credentials, name: st
             number, block = number + 1, following
 
 
+def is_sealed(file: Path) -> bool:
+    """Whether a file begins as a sealed one does."""
+    with file.open("rb") as content:
+        return content.read(len(MAGIC)) == MAGIC
+
+
 def sealed_as(source: Path) -> str:
     """The name that a file says it was sealed by; `unseal` finds out whether that is true. Raises ModelLoadError."""
     with source.open("rb") as file:

@@ -27,7 +27,24 @@ def test_what_comes_next_is_said_as_func_yaml_names_it(kfunc: Command, tmp_path:
     (tmp_path / "f/w").mkdir(parents=True)
     (tmp_path / "f/func.yaml").write_text("")
     (tmp_path / "f/w/m.onnx").write_bytes(b"weights")
-    assert "{uri: ./w/m.onnx.sealed, sealed: true}" in kfunc("model", "seal", tmp_path / "f/w/m.onnx").out
+    monkeypatch.chdir(tmp_path)
+    assert "{uri: ./w/m.onnx.sealed, sealed: true} in f/func.yaml, " in kfunc("model", "seal", "f/w/m.onnx").out
+
+
+def test_nothing_is_sealed_twice(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_KEY", KEY)
+    (tmp_path / "m.onnx").write_bytes(b"weights")
+    kfunc("model", "seal", tmp_path / "m.onnx")
+    result = kfunc("model", "seal", tmp_path / "m.onnx.sealed")
+    assert result == (2, "", f"error: {tmp_path}/m.onnx.sealed is sealed already: seal what it was made of\n")
+
+
+@pytest.mark.parametrize("uri", ["w/m.onnx.sealed", "w"])
+def test_a_sealed_model_that_func_yaml_does_not_call_so_is_told(kfunc: Command, tmp_path: Path, uri: str) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/m.onnx.sealed").write_bytes(b"KFSEAL1\n")
+    (tmp_path / "func.yaml").write_text(f"name: iris\ninference: {{model: {{uri: {uri}}}}}\n")
+    assert "m.onnx.sealed: is a sealed model: set sealed: true beside its uri" in kfunc("validate", tmp_path).err
 
 
 def test_without_a_key_it_says_what_is_missing(kfunc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
