@@ -27,7 +27,22 @@ def model_problems(source: Source, directory: Path) -> list[Problem]:
         return []  # it finds its model by itself
     listed = _value(source, *MODELS)
     places: list[FieldPath] = [MODEL, *((*MODELS, number) for number in range(len(listed) if isinstance(listed, list) else 0))]
-    return [problem for place in places for problem in _problems(source, place, directory)]
+    files: list[FieldPath] = [("inference", "explain", "background"), ("inference", "images", "labels")]
+    files += [(*place, "warmup", "file") for place in places]
+    return [
+        *(problem for place in places for problem in _problems(source, place, directory)),
+        *(problem for path in files for problem in _missing(source, path, directory)),
+    ]
+
+
+def _missing(source: Source, path: FieldPath, directory: Path) -> list[Problem]:
+    """A file that the handler reads beside its models; where it is named, it is in the function's folder."""
+    name = _value(source, *path)
+    if not isinstance(name, str) or not name or (directory / name).is_file():
+        return []
+    place = source.place(path)
+    message = f"there is no file {directory / name}"
+    return [Problem(message, show_path(path), place.line, place.column, "correct the path, which is relative to func.yaml")]
 
 
 def _problems(source: Source, where: FieldPath, directory: Path) -> list[Problem]:

@@ -55,6 +55,35 @@ def test_a_folder_without_a_model_is_one_model_s_problem_where_models_are_loaded
     assert (result.status, "all/empty: holds no model" in result.err) == ((0, False) if residency else (2, True))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("./model.onnx", "./model.onnx, warmup: {file: ./one.json}", "inference.model.warmup.file"),
+        ("  logger: {}", "  explain: {method: lime, background: one.json}", "inference.explain.background"),
+        ("  logger: {}", "  images: {labels: one.json}", "inference.images.labels"),
+        (
+            "  logger: {}",
+            "  models: [{name: b, uri: ./model.onnx, warmup: {file: one.json}}]",
+            "inference.models[0].warmup.file",
+        ),
+    ],
+)
+def test_a_file_beside_the_model_that_is_not_there_is_a_problem(
+    kfunc: Command, folder: Path, old: str, new: str, path: str
+) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace(old, new))
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert [(each["path"], each["message"]) for each in problems] == [(path, f"there is no file {folder}/one.json")]
+    (folder / "one.json").touch()
+    assert kfunc("validate", folder).status == 0
+
+
+def test_a_path_out_of_the_folder_is_one_problem(kfunc: Command, folder: Path) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("logger: {}", "images: {labels: ../none.txt}"))
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert [each["path"] for each in problems] == ["inference.images.labels"]
+
+
 def test_the_file_itself_can_be_named(kfunc: Command, folder: Path) -> None:
     assert kfunc("validate", folder / "func.yaml").status == 0
 
