@@ -152,19 +152,32 @@ class Loader:
         A source that cannot be asked, and of those that `may_be_unseen`, counts as one model of its name.
         """
         found = Found(sources)
-        for source in sources:
-            try:
-                version, models = self._listed(source)
-            except ModelLoadError as error:
-                if source.name not in may_be_unseen:
-                    raise
-                found.unseen[source.name] = error
+        for source, listed in zip(sources, self._all_listed(sources), strict=True):
+            if isinstance(listed, tuple):
+                version, models = listed
+                _require_own_digests(source, models)
+                self._join(found, source, version, models)
+            elif source.name in may_be_unseen:
+                found.unseen[source.name] = listed
                 self._join(found, source, "", self._each([source]))
                 del found.versions[source.name]  # whatever is there once it can be asked is another
             else:
-                _require_own_digests(source, models)
-                self._join(found, source, version, models)
+                raise listed
         return found
+
+    def _all_listed(self, sources: list[PodModel]) -> list[tuple[str, Versions] | ModelLoadError]:
+        """What each source says, or why not. They are asked at once: dead storages are waited for together."""
+
+        def listed(source: PodModel) -> tuple[str, Versions] | ModelLoadError:
+            try:
+                return self._listed(source)
+            except ModelLoadError as error:
+                return error
+
+        if len(sources) == 1:
+            return [listed(sources[0])]
+        with ThreadPoolExecutor(WAITERS, "listing") as pool:
+            return list(pool.map(listed, sources))
 
     def _listed(self, source: PodModel) -> tuple[str, Versions]:
         """The version of a source, and its models, which are fetched one by one where they are elsewhere."""

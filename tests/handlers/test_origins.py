@@ -186,6 +186,22 @@ def test_what_the_function_needs_and_cannot_be_fetched_keeps_it_from_starting(
         asyncio.run(make(f"{web.url}/m.onnx", **changes).open())
 
 
+def test_storages_that_are_slow_are_waited_for_together(make: Make, web: WebServer) -> None:
+    async def play() -> None:
+        others = [PodModel(name=f"m{number}", uri=web.put(f"/{number}.onnx", CONTENT)) for number in range(12)]
+        repository = make(web.put("/m.onnx", CONTENT), Residency(), models=others)
+        web.delay_s = 0.1
+        began_at = time.monotonic()
+        await repository.open()
+        together = time.monotonic() - began_at
+        requests = len(web.asked)
+        assert len(repository.names) == 13
+        assert together < requests * web.delay_s / 2
+        repository.close()
+
+    asyncio.run(play())
+
+
 def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
     make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
