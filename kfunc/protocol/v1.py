@@ -19,7 +19,7 @@ BINARY = {"b64"}
 # The struct module's code of what is packed for them; JSON has no infinity.
 HALVES = {"FP16": "e", "BF16": "f"}
 # What a table's column of booleans may be to a model: pandas takes them for numbers, too, and a fitted model no longer tells.
-NUMBERS = frozenset(("FP32", "FP64", "INT64"))
+NUMBERS = frozenset(("FP32", "FP64"))
 INFINITE_BF16 = frozenset((0x7F80, 0xFF80))
 
 # The input of a model that does not tell the names of its own.
@@ -98,7 +98,7 @@ def typed(request: InferRequest, metadata: ModelMetadata) -> InferRequest:
     first = request.inputs[0]
     if request.columnar and (first.name or len(request.inputs) > 1):
         known_specs = {spec.name: spec for spec in specs}
-        request.inputs = [_tensor(_spec_of(each.name, known_specs), each.data, booleans) for each in request.inputs]
+        request.inputs = [_tensor(_spec_of(each.name, known_specs), each.data, booleans, named=True) for each in request.inputs]
     elif not request.columnar and type(first.data[0]) is dict and first.data[0].keys() != BINARY:
         request.inputs = _named_rows(first.data, specs, booleans)
     elif len(specs) > 1:
@@ -126,7 +126,7 @@ def _named_rows(rows: list[Any], specs: list[TensorSpec], booleans: bool) -> lis
         if type(row) is not dict or row.keys() != names:
             known = ", ".join(spec.name for spec in wanted)
             raise InvalidRequest(f"instance {index} must be an object with exactly the inputs {known}: {_unlike(row, names)}")
-    return [_tensor(spec, [row[spec.name] for row in rows], booleans, column=list(spec.shape) == [-1]) for spec in wanted]
+    return [_tensor(spec, [row[spec.name] for row in rows], booleans, named=True) for spec in wanted]
 
 
 def _unlike(row: Any, names: set[str]) -> str:
@@ -136,8 +136,8 @@ def _unlike(row: Any, names: set[str]) -> str:
     return f"{missing[0]!r} is missing" if missing else f"{min(row.keys() - names)!r} is none of them"
 
 
-def _tensor(spec: TensorSpec, value: Any, booleans: bool, *, column: bool = False) -> Tensor:
-    """Nested arrays as a tensor; the only value of a scalar's too. In a table's `column` of numbers a boolean is 1 or 0."""
+def _tensor(spec: TensorSpec, value: Any, booleans: bool, *, named: bool = False) -> Tensor:
+    """Nested arrays as a tensor; the only value of a scalar's too. `named`: of a table, maybe, where a boolean is 1 or 0."""
     shape, data = ([len(value)], value) if type(value) is list else ([], [value])
     while data and type(data[0]) is list:
         width = len(data[0])
@@ -157,11 +157,18 @@ def _tensor(spec: TensorSpec, value: Any, booleans: bool, *, column: bool = Fals
             data = [_base64(spec.name, each) if type(each) is dict else each for each in data]
             kinds = kinds - {dict} | {bytes}
         datatype = datatype or _datatype(spec.name, kinds, data)
-    elif booleans and datatype != "BOOL" and bool in set(map(type, data)) and not (column and datatype in NUMBERS):
-        raise InvalidRequest(f"input {spec.name!r}: {datatype} expected, found a boolean")
+    elif booleans and datatype != "BOOL" and bool in set(map(type, data)):
+        if not (named and _is_column(spec)):
+            raise InvalidRequest(f"input {spec.name!r}: {datatype} expected, found a boolean")
+        data = [int(each) if type(each) is bool else each for each in data]
     if datatype in HALVES:
         return Tensor(spec.name, shape, datatype, _halves(spec.name, datatype, data))
     return Tensor(spec.name, shape, datatype, data)
+
+
+def _is_column(spec: TensorSpec) -> bool:
+    """Whether an input can be a table's column of numbers."""
+    return list(spec.shape) == [-1] and spec.datatype in NUMBERS
 
 
 def _halves(name: str, datatype: str, data: list[Any]) -> memoryview:

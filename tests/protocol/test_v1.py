@@ -72,7 +72,7 @@ def as_bytes(*values: bytes) -> list[dict[str, str]]:
         (
             [{"age": 41.5, "vip": True}, {"age": 30, "vip": 0}],  # a table's column of booleans, which the model has as numbers
             metadata(TensorSpec("age", "FP64", [-1]), TensorSpec("vip", "FP64", [-1])),
-            [Tensor("age", [2], "FP64", [41.5, 30]), Tensor("vip", [2], "FP64", [True, 0])],
+            [Tensor("age", [2], "FP64", [41.5, 30]), Tensor("vip", [2], "FP64", [1, 0])],
         ),
     ],
 )
@@ -124,6 +124,7 @@ def test_wrong_rows_are_refused_with_the_reason(rows: Any, known: ModelMetadata,
         (as_bytes(b"a", b"b"), NONE, [Tensor("input-0", [2], "BYTES", [b"a", b"b"])]),
         ({"b64": "YQ=="}, NONE, [Tensor("input-0", [], "BYTES", [b"a"])]),
         ({"x": {"b64": "YQ=="}}, NONE, [Tensor("x", [], "BYTES", [b"a"])]),
+        ({"a": [True, 2.5]}, TWO, [Tensor("a", [2], "FP32", [1, 2.5])]),
         ({"p": [True], "inputs": [[]]}, NONE, [Tensor("p", [1], "BOOL", [True]), Tensor("inputs", [1, 0], "INT64", [])]),
         ([], NONE, [Tensor("input-0", [0], "INT64", [])]),
     ],
