@@ -1,6 +1,5 @@
 """The runtime for LightGBM: models as text, as `save_model` writes them."""
 
-import mmap
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +8,11 @@ import lightgbm as lgb
 import numpy as np
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers.lightgbm_files import require_sound
 from kfunc.handlers.processors import usable_processors
 from kfunc.handlers.tabular import INPUT, TabularHandler, classes_of_scores, features, values_of_scores
 from kfunc.handlers.tensors import texts_of
+from kfunc.handlers.tree_shape import Broken
 from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kfunc.handlers.tabular import Array
 
 FORMAT = re.compile(rb"^tree\s*\nversion=v(\d+)")
-END = b"\nend of trees"
 CLASSES = {"binary": 2, "multiclass": 0, "multiclassova": 0}  # 0: as many as the model says
 UNNAMED = re.compile(r"Column_\d+")
 
@@ -41,9 +41,9 @@ class LightgbmHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the booster. Raises ModelLoadError."""
         lgb.register_logger(Silent())
-        _check(path)
+        text = _text(path)
         try:
-            self.native = booster = lgb.Booster(model_file=path)
+            self.native = booster = lgb.Booster(model_str=text)
             objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
         except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{path}: lightgbm cannot read it: {error}") from None
@@ -99,22 +99,27 @@ def _numbers(name: str, column: "Array", codes: dict[Any, int] | None) -> "Array
     return np.array([codes.get(each, np.nan) for each in values], np.float64)
 
 
-def _check(path: Path) -> None:
-    """What LightGBM itself would not say, or not survive."""
-    if path.stat().st_size == 0:
+def _text(path: Path) -> str:
+    """The file's text, which LightGBM may read: what is checked is what it gets, also while somebody writes the file."""
+    content = path.read_bytes()
+    if not content:
         raise ModelLoadError(f"{path}: the file is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = FORMAT.match(content)
-        if found is None:
-            raise ModelLoadError(f'{path}: is no LightGBM model: those begin with the lines "tree" and "version=v…"')
-        own = FORMAT.match(lgb.Booster(params={"verbose": -1}, train_set=_nothing()).model_to_string().encode())
-        if own is not None and int(found[1]) > int(own[1]):
-            raise ModelLoadError(
-                f"{path}: was saved by a newer LightGBM, in format v{int(found[1])}; {lgb.__version__}, which is "
-                f"installed, has v{int(own[1])}: install a newer one, or save the model with {lgb.__version__}"
-            )
-        if content.find(END) < 0:
-            raise ModelLoadError(f"{path}: is truncated: LightGBM's end of the trees is missing")
+    found = FORMAT.match(content)
+    if found is None:
+        raise ModelLoadError(f'{path}: is no LightGBM model: those begin with the lines "tree" and "version=v…"')
+    own = FORMAT.match(lgb.Booster(params={"verbose": -1}, train_set=_nothing()).model_to_string().encode())
+    if own is not None and int(found[1]) > int(own[1]):
+        raise ModelLoadError(
+            f"{path}: was saved by a newer LightGBM, in format v{int(found[1])}; {lgb.__version__}, which is "
+            f"installed, has v{int(own[1])}: install a newer one, or save the model with {lgb.__version__}"
+        )
+    try:
+        require_sound(content)
+        return content.decode()
+    except Broken as error:
+        raise ModelLoadError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise ModelLoadError(f"{path}: is no text in UTF-8, which LightGBM writes") from None
 
 
 def _nothing() -> Any:

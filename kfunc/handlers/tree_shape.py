@@ -30,12 +30,11 @@ def integers(values: Any, name: str) -> "Integers":
     return array.astype(np.int64)
 
 
-def require_within(values: "Integers", least: int, end: int, name: str, firsts: "Integers") -> None:
-    """Refuses the first number that is not in [least, end), with its tree. Raises Broken."""
-    wrong = np.flatnonzero((values < least) | (values >= end))
-    if wrong.size:
-        number, node = place(int(wrong[0]), firsts)
-        raise Broken(f"tree {number}: {name} of node {node} is {values[wrong[0]]}, and must be from {least} to {end - 1}")
+def require(good: "np.ndarray[Any, Any]", firsts: "Integers", what: str) -> None:
+    """Refuses the first of all trees' nodes that is not good. Raises Broken."""
+    if not good.all():
+        number, node = place(int(np.argmin(good)), firsts)
+        raise Broken(f"tree {number}, node {node}: {what}")
 
 
 def place(at: int, firsts: "Integers") -> tuple[int, int]:
@@ -56,13 +55,14 @@ def require_trees(left: "Integers", right: "Integers", firsts: "Integers") -> No
     """
     children = np.concatenate((left, right))
     children = children[children >= 0]
+    roots = np.unique(firsts[firsts < left.size])  # a tree without nodes begins where the next one does
     parents = np.bincount(children, minlength=left.size)
-    parents[firsts] += 1
+    parents[roots] += 1
     wrong = np.flatnonzero(parents > 1)
     if wrong.size:
         number, node = place(int(wrong[0]), firsts)
         raise Broken(f"tree {number}: node {node} " + ("has two parents" if node else "is its root and has a parent"))
-    level = firsts
+    level = roots
     for _ in range(DEEPEST):
         level = np.concatenate((left[level], right[level]))
         level = level[level >= 0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfunc.handlers import ubjson
-from kfunc.handlers.tree_shape import Broken, firsts_of, integers, place, require_trees, require_within
+from kfunc.handlers.tree_shape import Broken, firsts_of, integers, require, require_trees
 
 if TYPE_CHECKING:
     from kfunc.handlers.tree_shape import Integers
@@ -99,7 +99,8 @@ def _require_forest(model: Parts, features: int, groups: int, leaves_apart: bool
     info = integers(model.get("tree_info"), "tree_info")
     if len(info) != count:
         raise Broken(f"has {count} trees, and {len(info)} in tree_info")
-    require_within(info, 0, groups, "tree_info", np.arange(count))
+    if ((info < 0) | (info >= groups)).any():
+        raise Broken(f"has a tree for a value (tree_info) that is none of the {groups} of a row")
     rounds = integers(model.get("iteration_indptr", []), "iteration_indptr")
     if len(rounds) and (rounds[0] != 0 or rounds[-1] != count or (np.diff(rounds) < 0).any()):
         raise Broken(f"its rounds (iteration_indptr) do not go from 0 to its {count} trees")
@@ -122,12 +123,12 @@ def _require_trees(trees: list[Parts], features: int, groups: int, leaves_apart:
     if any(places for _, places in told):  # a leaf's right child is the place of its values, where it has several
         places = np.repeat([places for _, places in told], counts)
         good = (right == -1) & (places == 0) | (right >= 0) & (right < places)
-        _require(~leaf | good, firsts, "it is a leaf without values")
+        require(~leaf | good, firsts, "it is a leaf without values")
         right = np.where(leaf, -1, right)
-    _require((left >= -1) & (left < ends), firsts, "left_children is no node of the tree")
-    _require((right >= -1) & (right < ends), firsts, "right_children is no node of the tree")
-    _require(leaf == (right == -1), firsts, "it has one child, and needs two or none")
-    _require(leaf | (split >= 0) & (split < features), firsts, f"split_indices is no feature; the model has {features}")
+    require((left >= -1) & (left < ends), firsts, "left_children is no node of the tree")
+    require((right >= -1) & (right < ends), firsts, "right_children is no node of the tree")
+    require(leaf == (right == -1), firsts, "it has one child, and needs two or none")
+    require(leaf | (split >= 0) & (split < features), firsts, f"split_indices is no feature; the model has {features}")
     _require_parents(left, right, parents, firsts, ends)
     kinds = _joined(trees, "split_type")
     if kinds.size not in (0, left.size):
@@ -139,20 +140,14 @@ def _require_parents(left: "Integers", right: "Integers", parents: "Integers", f
     """Parents and children tell the same; XGBoost goes both ways. What pruning has left over has parents, too."""
     roots = np.zeros(left.size, bool)
     roots[firsts] = True
-    _require(roots | (parents >= 0) & (parents < ends), firsts, "parents is no node of the tree")
+    require(roots | (parents >= 0) & (parents < ends), firsts, "parents is no node of the tree")
     base = np.repeat(firsts, ends[firsts])
     inner = np.flatnonzero(left >= 0)
     for children in (left, right):
         good = np.ones(left.size, bool)
         good[inner] = parents[children[inner] + base[inner]] + base[inner] == inner
-        _require(good, firsts, "its child tells another parent")
+        require(good, firsts, "its child tells another parent")
     require_trees(np.where(left < 0, -1, left + base), np.where(right < 0, -1, right + base), firsts)
-
-
-def _require(good: "np.ndarray[Any, Any]", firsts: "Integers", what: str) -> None:
-    if not good.all():
-        number, node = place(int(np.argmin(good)), firsts)
-        raise Broken(f"tree {number}, node {node}: {what}")
 
 
 def _joined(trees: list[Parts], name: str) -> "Integers":

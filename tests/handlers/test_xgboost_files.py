@@ -96,7 +96,7 @@ def test_a_model_that_is_whole_passes(good: dict[str, Any]) -> None:
         (document(tree(3)), "are not numbered from 0 on"),
         (document(tree(), tree()), "are not numbered from 0 on"),
         (document(tree(), 3), "has a tree that is no object"),  # type: ignore[arg-type]
-        (document(tree(), tree_info=[1]), "tree_info of node 0 is 1"),
+        (document(tree(), tree_info=[1]), "none of the 1 of a row"),
         (document(tree(), tree_info=[]), "has 1 trees, and 0 in tree_info"),
         (document(tree(), iteration_indptr=[0, 2]), "do not go from 0 to its 1 trees"),
         (document(tree(), gbtree_model_param={"num_trees": "2"}), "tells 2 trees, and has 1"),

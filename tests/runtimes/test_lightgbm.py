@@ -1,5 +1,6 @@
 """LightGBM: boosters that it has trained and saved itself, tables with categories too."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,9 @@ WHOLE = train("binary", TWO).model_to_string()
         ("\x80\x04cos\nsystem\n", "is no LightGBM model"),
         (WHOLE.replace("version=v4", "version=v99"),
          r"was saved by a newer LightGBM, in format v99; \d.*, which is installed, has v4"),
-        (WHOLE.replace("num_class=1\n", ""), "lightgbm cannot read it: "),
+        (WHOLE.replace("num_class=1\n", ""), "num_class is missing, or no number"),
+        (WHOLE.replace("objective=binary", "objective=tarot"), "lightgbm cannot read it: Unknown objective type"),
+        (WHOLE.replace("left_child=1", "left_child=9999"), "its tree_sizes are not the sizes of its trees"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_model_for_this_lightgbm_is_refused_with_the_reason(
@@ -111,3 +114,44 @@ def test_a_file_that_is_no_model_for_this_lightgbm_is_refused_with_the_reason(
     (tmp_path / "m.lgb").write_text(content, encoding="latin-1")
     with pytest.raises(ModelLoadError, match=f"m.lgb: {reason}"):
         serve(tmp_path / "m.lgb")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("left_child", "9", "left_child is no node and no leaf of the tree|has two parents"),
+        ("left_child", "0", "tree 0: node 0 is its root and has a parent"),
+        ("split_feature", "9", "tree 0, node 0: split_feature is no feature; the model has 3"),
+    ],
+)
+def test_nodes_and_features_that_are_not_there_are_refused(
+    serve: Serve, tmp_path: Path, field: str, value: str, reason: str
+) -> None:
+    text = re.sub(rf"\n{field}=\d", f"\n{field}={value}", WHOLE, count=1)
+    (tmp_path / "m.lgb").write_text(text)
+    with pytest.raises(ModelLoadError, match=f"m.lgb: .*({reason})"):
+        serve(tmp_path / "m.lgb")
+
+
+@pytest.mark.parametrize(
+    ("objective", "parameters"),
+    [
+        ("binary", {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}),
+        ("binary", {"boosting": "dart"}),
+        ("regression", {"linear_tree": True}),
+        ("regression", {"monotone_constraints": [1, 0, -1]}),
+        ("regression", {"num_leaves": 2}),
+        ("cross_entropy", {}),
+    ],
+)
+def test_every_kind_of_model_passes_the_check(
+    serve: Serve, saved: Callable[[Any], Path], objective: str, parameters: dict[str, Any]
+) -> None:
+    data = lgb.Dataset(ROWS, TWO, params={"linear_tree": "linear_tree" in parameters})
+    booster = lgb.train({"objective": objective, **QUIET, **parameters}, data, 4)
+    told = serve(saved(booster), outputs=["predict_proba"] if objective == "binary" else []).v1(FEW.tolist())
+    assert np.allclose(np.array(told)[:, 1] if objective == "binary" else told, booster.predict(FEW))
+
+
+def test_a_model_of_constants_passes_the_check(serve: Serve, saved: Callable[[Any], Path]) -> None:
+    assert serve(saved(train("regression", np.full(200, 3.0)))).v1(FEW.tolist()) == [3.0] * 3
