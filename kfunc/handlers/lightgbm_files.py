@@ -40,9 +40,7 @@ def require_sound(content: bytes) -> None:
     end = content.find(END)
     if end < 0:
         raise Broken("is truncated: LightGBM's end of the trees is missing")
-    begun = content.find(PARAMETERS, end)
-    if begun >= 0 and content.find(PARAMETERS_END, begun) < 0:
-        raise Broken("is truncated: the end of its parameters is missing")
+    _require_parameters(content, end)
     first = content.find(TREE, 0, end)
     head = content[: end if first < 0 else first]
     for byte, what in ((b"\0", "a byte 0"), (b"\r", "line ends of Windows, and its tree_sizes count others")):
@@ -60,6 +58,19 @@ def require_sound(content: bytes) -> None:
         if tree.get(b"is_linear") == b"1":
             _require_linear(tree, leaves, features, f"tree {number}: ")
     _require_children(trees, np.array(counts, np.int64) - 1, features)
+
+
+def _require_parameters(content: bytes, end: int) -> None:
+    """What follows the trees: LightGBM looks for the end of the parameters, and behind the colon of each, without a bound."""
+    begun = content.find(PARAMETERS, end)
+    if begun < 0:
+        return
+    ended = content.find(PARAMETERS_END, begun)
+    if ended < 0:
+        raise Broken("is truncated: the end of its parameters is missing")
+    for line in content[begun:ended].split(b"\n"):
+        if line and b":" not in line:
+            raise Broken("has a parameter that is no name and value")
 
 
 def _require_head(header: "Fields") -> int:
