@@ -41,7 +41,7 @@ class LightgbmHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the booster. Raises ModelLoadError."""
         lgb.register_logger(Silent())
-        text = _text(path)
+        text = text_of(path)
         try:
             self.native = booster = lgb.Booster(model_str=text)
             objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
@@ -99,8 +99,11 @@ def _numbers(name: str, column: "Array", codes: dict[Any, int] | None) -> "Array
     return np.array([codes.get(each, np.nan) for each in values], np.float64)
 
 
-def _text(path: Path) -> str:
-    """The file's text, which LightGBM may read: what is checked is what it gets, also while somebody writes the file."""
+def text_of(path: Path) -> str:
+    """The file's text, which LightGBM may read: what is checked is what it gets, also while somebody writes the file.
+
+    Raises ModelLoadError.
+    """
     content = path.read_bytes()
     if not content:
         raise ModelLoadError(f"{path}: the file is empty")

@@ -43,9 +43,9 @@ class MlflowHandler(Handler):
         """Load the flavour. Raises ModelLoadError."""
         folder = path.parent if path.name == FILE else path
         model = self.config.model
-        if not (model.trust and model.digest is not None):
-            refuse_code(folder)
         try:
+            if not (model.trust and model.digest is not None):
+                refuse_code(folder)
             settings = mlflow.models.Model.load(str(folder))
             if settings.mlflow_version:
                 require_not_newer(folder, "mlflow", ".".join(settings.mlflow_version.split(".")[:2]))

@@ -94,12 +94,22 @@ def _sklearn(folder: Path, flavours: Flavours) -> str:
 
 def _xgboost(folder: Path, flavours: Flavours) -> str:
     name = flavours.get("xgboost", {}).get("model_class", XGBOOST_CLASSES[0])
-    return "" if name in XGBOOST_CLASSES else f"makes an object of {name}"
+    if name not in XGBOOST_CLASSES:
+        return f"makes an object of {name}"
+    from kfunc.handlers.xgboost import content_of
+
+    content_of(folder / str(flavours[PYFUNC].get("data")))  # the library ends the process at a damaged one
+    return ""
 
 
 def _lightgbm(folder: Path, flavours: Flavours) -> str:
     name = flavours.get("lightgbm", {}).get("model_class", LIGHTGBM_CLASS)
-    return "" if name == LIGHTGBM_CLASS else f"says that the model {PICKLE}"
+    if name != LIGHTGBM_CLASS:
+        return f"says that the model {PICKLE}"
+    from kfunc.handlers.lightgbm import text_of
+
+    text_of(folder / str(flavours[PYFUNC].get("data")))
+    return ""
 
 
 def _catboost(folder: Path, flavours: Flavours) -> str:

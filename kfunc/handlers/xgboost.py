@@ -38,7 +38,7 @@ class XgboostHandler(TabularHandler):
         _check_version(path)
         self.native = booster = xgb.Booster({"nthread": self.config.model.threads or usable_processors()})
         try:
-            booster.load_model(_content(path))
+            booster.load_model(content_of(path))
             learner = json.loads(booster.save_config())["learner"]
         except xgb.core.XGBoostError as error:
             raise ModelLoadError(f"{path}: xgboost cannot read it: {_reason(error)}") from None
@@ -71,8 +71,11 @@ def _offers(learner: Any) -> list[Offer]:
     return values_of_scores(1 if objective in LABELS else max(count, int(parameters.get("num_target", 1))))
 
 
-def _content(path: Path) -> bytearray:
-    """The file's bytes, which XGBoost may read: what is checked is what it gets, also while somebody writes the file."""
+def content_of(path: Path) -> bytearray:
+    """The file's bytes, which XGBoost may read: what is checked is what it gets, also while somebody writes the file.
+
+    Raises ModelLoadError.
+    """
     try:
         return checked(path.read_bytes(), leaves_apart=release(xgb.__version__) >= LEAVES_APART)
     except Broken as error:

@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow.pyfunc
@@ -179,6 +181,23 @@ def test_a_flavour_that_could_run_code_needs_trust(
     flavours = {"python_function": {"loader_module": f"mlflow.{loader}"}, loader: flavour}
     (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
     with pytest.raises(ModelLoadError, match=reason):
+        serve(tmp_path, "mlflow")
+
+
+@pytest.mark.parametrize(("library", "look"), [("xgboost", "content_of"), ("lightgbm", "text_of")])
+def test_trees_are_looked_at_as_in_a_file_of_their_own(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, look: str
+) -> None:
+    """Damaged ones end the process within the library, which is not in this environment: its handler is a stand-in."""
+
+    def refuse(path: Path) -> None:
+        raise ModelLoadError(f"{path}: tree 0 is no tree")
+
+    monkeypatch.setitem(sys.modules, f"kfunc.handlers.{library}", SimpleNamespace(**{look: refuse}))
+    flavours = {"python_function": {"loader_module": f"mlflow.{library}", "data": "model.x"}, library: {}}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
+    (tmp_path / "model.x").write_bytes(b"x")
+    with pytest.raises(ModelLoadError, match=r"model\.x: tree 0 is no tree"):
         serve(tmp_path, "mlflow")
 
 
