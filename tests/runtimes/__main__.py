@@ -11,6 +11,7 @@ import time
 import tomllib
 import zlib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = ROOT / "constraints" / "runtimes"
@@ -36,19 +37,30 @@ def python(name: str) -> Path:
     return ENVIRONMENTS / name / "bin" / "python"
 
 
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of kfunc."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return found
+
+
+def extras() -> dict[str, list[str]]:
+    """kfunc's extras; somebody's own server needs none."""
+    found: dict[str, list[str]] = project()["optional-dependencies"]
+    return found
+
+
 def ready(name: str) -> Path:
     """A file that stands in a complete environment, named by the checksum of all that went into it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    content = repr((str(ROOT), sys.version, project["dependencies"], project["optional-dependencies"][name])).encode()
+    content = repr((str(ROOT), sys.version, project()["dependencies"], extras().get(name))).encode()
     for each in (ROOT / BUILD, PINS / f"{name}.txt"):
         content += each.read_bytes()
     return ENVIRONMENTS / name / f"ready-{zlib.crc32(content):08x}"
 
 
 def install(name: str, requirements: Path) -> None:
-    """A new environment with kfunc, the extra of this name, and the requirements."""
+    """A new environment with kfunc, the extra of this name if there is one, and the requirements."""
     subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENTS / name], check=True)
-    what = ["-r", str(requirements), "-e", f".[{name}]"]
+    what = ["-r", str(requirements), "-e", f".[{name}]" if name in extras() else "."]
     # The constraints of the build backend reach pip's isolated build by variables, one for older and one for newer pips.
     variables = {"PIP_CONSTRAINT": BUILD, "PIP_BUILD_CONSTRAINT": BUILD}
     pip = [str(python(name)), "-m", "pip", "--quiet", "--disable-pip-version-check"]

@@ -91,7 +91,7 @@ def test_versions_three_and_four_are_read(serve: Serve, tmp_path: Path, version:
     ("content", "reason"),
     [
         ("", "is no PMML"),
-        ("<html/>", "is no PMML"),
+        ("<model/>", "is no PMML"),
         (document("4.4")[:-120], "JPMML cannot use it: "),
         (document("9.1"), r"is PMML 9\.1, newer than 4\.4"),
         (document("4.4").replace("<Header/>", "<Nonsense/>"), "JPMML cannot use it: "),
