@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -87,6 +88,14 @@ class Prometheus(Server):
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["data"]
 
+    def is_ready(self) -> bool:
+        """Whether its storage is open; until then it listens, and answers 503."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10):
+                return True
+        except urllib.error.HTTPError:
+            return False
+
     def query(self, text: str) -> list[float]:
         return [float(each["value"][1]) for each in self.ask("query", query=text)["result"]]
 
@@ -131,6 +140,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         target = re.findall(r"metrics: logger http://([\d.:]+)/", run.out)[0]
         with Prometheus(folder / "prometheus", target, its_gpus) as server:
             deadline = time.monotonic() + 20
+            while not server.is_ready():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
             while not server.query("rate(kfunc_requests_total[5m]) > 0") or time.monotonic() < deadline - 17:
                 assert time.monotonic() < deadline
                 for value in (1, 99):

@@ -86,7 +86,7 @@ def all_succeeded(loading: "subprocess.Popen[str]") -> None:
     found = re.search(r"(\d+) done, (\d+) succeeded, 0 failed, 0 errored, 0 timeout", printed)
     assert found is not None, printed
     assert found[1] == found[2], printed
-    assert f"status codes: {found[1]} 2xx" in printed
+    assert f"status codes: {found[1]} 2xx" in printed, printed
 
 
 @pytest.mark.parametrize("ask", [ask_1, ask_2], ids=["from HTTP/1.1", "from HTTP/2"])
