@@ -86,7 +86,9 @@ def all_succeeded(loading: "subprocess.Popen[str]") -> None:
     found = re.search(r"(\d+) done, (\d+) succeeded, 0 failed, 0 errored, 0 timeout", printed)
     assert found is not None, printed
     assert found[1] == found[2], printed
-    assert f"status codes: {found[1]} 2xx" in printed, printed
+    codes = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", printed)
+    assert codes is not None, printed
+    assert int(codes[1]) >= int(found[1])  # the head of an answer that the end of the load cut off counts, too
 
 
 @pytest.mark.parametrize("ask", [ask_1, ask_2], ids=["from HTTP/1.1", "from HTTP/2"])
