@@ -97,8 +97,7 @@ async def serve(
     repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident, models.keep)
     with closing(repository):  # also where a model cannot be loaded: what was decrypted must not stay
         application = Application(config, recorder, crew.is_complete, repository, models)
-        page = with_page(application, config, arguments, metrics.metrics, recorder)
-        server = HttpServer(page, config.limits, memory_limit())
+        server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits, memory_limit())
         _offer_grpc(config, server, application)
         late, outermost = crew.joins_late or arguments.late, not arguments.listen.path
         if not late:

@@ -81,8 +81,7 @@ def start_sidecar(
     async def main(life: Life) -> None:
         application = _translated(build(parts), config, component)
         page = with_page(application, config, arguments, parts.metrics, parts.recorder)
-        server = HttpServer(page, config.limits, memory_limit())
-        offers_grpc = "grpc" in config.protocols
+        server, offers_grpc = HttpServer(page, config.limits, memory_limit()), "grpc" in config.protocols
         if offers_grpc:
             from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
 
