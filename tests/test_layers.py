@@ -83,7 +83,7 @@ SANS_IO |= {f"kfunc.batcher_sidecar.{name}" for name in BATCHER_CORE}
 SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}
 SANS_IO |= {f"kfunc.storage.{name}" for name in ("contract", "eviction", "names", "planning")}
 SANS_IO |= {"kfunc.handlers.residency_policy"}
-LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "record", "redaction", "targets"]
+LOGGER_CORE = ["backoff", "capture", "event", "filters", "naming", "object_outcomes", "record", "redaction", "targets"]
 SANS_IO |= {f"kfunc.logger_sidecar.{name}" for name in LOGGER_CORE}
 ROLLOUT_CORE = [
     "analysis",

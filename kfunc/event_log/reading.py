@@ -12,6 +12,7 @@ from kfunc.config.locations import file_path
 from kfunc.config.sink_addresses import KINDS, SinkFault, parse_sink
 from kfunc.errors import InvalidRequest, StartupError
 from kfunc.event_log.stored import Stored, read_line
+from kfunc.logger_sidecar.object_outcomes import outcome_of
 
 STORES = ("s3", "gs", "az")
 POLL_S = 0.2
@@ -174,7 +175,7 @@ def _read_store(place: str, on_fault: OnFault) -> Iterator[Stored]:
         import obstore
         from obstore.exceptions import BaseError
 
-        from kfunc.logger_sidecar.object_sink import open_store, reason
+        from kfunc.logger_sidecar.object_sink import open_store
     except ImportError:
         raise StartupError(f"{place} needs a library that is not here: pip install 'kfunc[{KINDS['s3'].extra}]'") from None
     try:
@@ -191,4 +192,4 @@ def _read_store(place: str, on_fault: OnFault) -> Iterator[Stored]:
                     if (event := _event(line, f"{name}:{number}", on_fault)) is not None:
                         yield event
     except (BaseError, OSError) as error:
-        raise StartupError(f"{place} cannot be read: {reason(error)}") from None
+        raise StartupError(f"{place} cannot be read: {outcome_of(error).reason}") from None

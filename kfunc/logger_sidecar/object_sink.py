@@ -1,11 +1,10 @@
 """Events as objects of S3, Google Cloud Storage or Azure: one object for each batch, JSON lines or Parquet.
 
 An object is named by its first event, so that one that is written again, after a lost answer or a restart, replaces
-itself: nothing is in the store twice.
+itself: nothing is in the store twice. A batch that the store refuses for good is halved until it takes a part of it.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Thread
@@ -15,13 +14,13 @@ from msgspec import UNSET
 
 from kfunc.config.logger import Logger, SinkSettings
 from kfunc.config.sink_addresses import SinkAddress
-from kfunc.logger_sidecar.contract import Event, Outcome, Retry, SinkContext
+from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, SinkContext
+from kfunc.logger_sidecar.object_outcomes import TOO_LARGE, outcome_of
 from kfunc.logger_sidecar.sink_libraries import read_address
 
 TRIES, TRIES_S = 2, 20.0  # of one upload; after them the delivery waits and tries again
 UPLOAD_TIMEOUT = "60s"
 CONNECT_TIMEOUT = "5s"
-CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
 
 
 class ObjectSink:
@@ -37,6 +36,8 @@ class ObjectSink:
         self.max_events = default.batch_events if settings.batch_events is UNSET else settings.batch_events
         self.max_bytes = default.batch_bytes if settings.batch_bytes is UNSET else settings.batch_bytes
         self.linger_s = default.batch_s if settings.batch_s is UNSET else settings.batch_s
+        self._most = self.max_events  # events in the next object: fewer after one that was refused
+        self._too_large: float = float("inf")  # bytes of the smallest batch that was refused for its size
 
     async def open(self) -> None:
         """Find the store's client; it connects when it is used."""
@@ -45,38 +46,55 @@ class ObjectSink:
             await in_thread(_import_parquet)
 
     async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
-        """Write one object of all of them."""
+        """Write one object, of all of them unless the store refuses that for good: then of as many as it takes."""
+        tried = events[: self._most]
+        outcome = await in_thread(self._write, self._store, tried)
+        while isinstance(outcome, Refused) and len(tried) > 1:
+            tried = tried[: len(tried) // 2]
+            self._most = len(tried)
+            outcome = await in_thread(self._write, self._store, tried)
+        if isinstance(outcome, Retry):
+            return [outcome] if in_order else [outcome] * len(tried)
+        if outcome is None:
+            self._most = min(2 * self._most, self.max_events)
+        return [outcome] * len(tried)
+
+    def _write(self, store: Any, events: Sequence[Event]) -> Outcome:
+        """Write one object; several events that are larger than what was refused before are not sent again."""
+        import obstore
         from obstore.exceptions import BaseError
 
+        name, content = self._object(events)
+        if len(events) > 1 and len(content) >= self._too_large:
+            return Refused("its size", TOO_LARGE)
         try:
-            await in_thread(self._write, self._store, events)
+            obstore.put(store, name, content, use_multipart=False)
         except (BaseError, OSError) as error:
-            return [Retry(reason(error), answered=False)]
-        return [None] * len(events)
+            outcome = outcome_of(error)
+            if isinstance(outcome, Refused) and outcome.code == TOO_LARGE and len(events) > 1:
+                self._too_large = len(content)
+            return outcome
+        return None
 
-    def _write(self, store: Any, events: Sequence[Event]) -> None:
-        import obstore
-
+    def _object(self, events: Sequence[Event]) -> tuple[str, bytes]:
         if self._parquet:
             from kfunc.logger_sidecar.parquet import to_parquet
 
-            name, content = object_name(self._folder, events[0], "parquet"), to_parquet(events)
-        else:
-            name, content = object_name(self._folder, events[0], "jsonl"), json_lines(events)
-        obstore.put(store, name, content, use_multipart=False)
+            return object_name(self._folder, events[0], "parquet"), to_parquet(events)
+        return object_name(self._folder, events[0], "jsonl"), json_lines(events)
 
     async def close(self) -> None:
         """Let go of the client."""
         self._store = None
 
 
-async def in_thread(function: Callable[..., object], *arguments: Any) -> None:
+async def in_thread(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
     """Call it in a thread of its own: an upload that hangs holds up no other sink, and not the end of a command.
 
     obstore's asynchronous calls are not for that: their threads still use Python when the last answer is here, and a process
     that ends then is aborted.
     """
-    answer: Future[object] = Future()
+    answer: Future[Outcome] = Future()
 
     def call() -> None:
         answer.set_running_or_notify_cancel()
@@ -86,14 +104,7 @@ async def in_thread(function: Callable[..., object], *arguments: Any) -> None:
             answer.set_exception(error)
 
     Thread(target=call, name="objects", daemon=True).start()
-    await asyncio.wrap_future(answer)
-
-
-def reason(error: Exception) -> str:
-    """What obstore says on its first line, and the system's words in its debugging lines."""
-    said, _, more = str(error).partition("\n")
-    cause = CAUSE.search(more)
-    return f"{said}: {cause[1]}" if cause else said
+    return await asyncio.wrap_future(answer)
 
 
 def open_store(address: SinkAddress, environ: Mapping[str, str]) -> Any:

@@ -44,14 +44,14 @@ def events(*numbers: int, body: bytes = b"") -> list[CallEvent]:
 class Setup:
     """A spool in a folder and the delivery to sinks."""
 
-    def __init__(self, folder: Path, run: str = "", **settings: Any) -> None:
+    def __init__(self, folder: Path, run: str = "", context: SinkContext = CONTEXT, **settings: Any) -> None:
         self.settings = msgspec.convert({"spool": str(folder / "spool"), "mode": "request", **settings}, Logger)
         self.metrics = Metrics("logger")
         figures = LoggerMetrics(self.metrics, 1)
         notices = Notices(figures.dropped)
         self.spool = open_spool(self.settings, Origin(run or os.urandom(4).hex(), "f", "n", model="iris", version="1"), notices)
         self.pipeline = Pipeline(
-            *(self.settings, sinks_of(self.settings), CONTEXT, self.spool),
+            *(self.settings, sinks_of(self.settings), context, self.spool),
             metrics=self.metrics,
             figures=figures,
             notices=notices,
