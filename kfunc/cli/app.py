@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 
 from kfunc import __version__
+from kfunc.cli.exit_status import FAILED, INTERRUPTED, MISUSED
 from kfunc.cli.lazy_group import LazyGroup
 from kfunc.errors import ConfigError, KfuncError, StartupError
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 COMMANDS = {
     "init": ("kfunc.cli.init:init", "Write a func.yaml for a model or a new Python handler."),

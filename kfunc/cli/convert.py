@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from kfunc.cli.exit_status import FAILED
 from kfunc.errors import StartupError
 from kfunc.handlers.layout import detect
 from kfunc.handlers.registry import RUNTIMES
@@ -20,7 +21,6 @@ Example:
   kfunc convert model.skops -o iris.onnx --sample rows.csv
   kfunc convert net.onnx -o small.onnx --precision fp16 --sample images.npy
 """
-FAILED = 1
 DEFAULT_OPSET = 17
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1e-1}
 

@@ -9,13 +9,12 @@ import msgspec
 
 from kfunc.cli.causes import DIAGNOSIS, cause_lines, to_json
 from kfunc.cli.console import in_a_row
+from kfunc.cli.exit_status import FAILED
 from kfunc.cli.findings import Finding
 from kfunc.cluster.applying import Outcome
 from kfunc.cluster.diagnosis import Diagnosis
 from kfunc.cluster.waiting import Ending
 from kfunc.manifests.plan import Note, Plan
-
-FAILED = 1
 
 
 class Speaker:

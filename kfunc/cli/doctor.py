@@ -10,6 +10,7 @@ from kfunc.cli.doctor_cluster import cluster_findings
 from kfunc.cli.doctor_function import function_findings, needed_runtimes, read
 from kfunc.cli.doctor_local import accelerator_findings, python_findings, runtime_findings
 from kfunc.cli.doctor_network import registry_findings, sink_findings
+from kfunc.cli.exit_status import FAILED
 from kfunc.cli.findings import Finding, lines
 from kfunc.cli.function import FILE_NAME
 from kfunc.cli.on_cluster import cluster_options
@@ -21,7 +22,6 @@ Example:
   kfunc doctor
   kfunc doctor examples/wine-sklearn --output json
 """
-FAILED = 1
 
 
 @click.command(epilog=EPILOG)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import click
 from msgspec.structs import replace
 
+from kfunc.cli.exit_status import FAILED, TRY_AGAIN
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
-from kfunc.cli.rollout_driving import FAILED, TRY_AGAIN, finish
 from kfunc.cli.rollout_driving import drive as run
+from kfunc.cli.rollout_driving import finish
 from kfunc.cli.rollout_status import follow
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock

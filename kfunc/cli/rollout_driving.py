@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from kfunc.cli.console import in_a_row
+from kfunc.cli.exit_status import FAILED, TRY_AGAIN
 from kfunc.cli.rollout_showing import document, event_line, headline, report
 from kfunc.cluster.applying import Outcome, remove_unused
 from kfunc.cluster.collecting import collect
@@ -21,7 +22,6 @@ from kfunc.rollout.state import Event, Rollout, Seen
 from kfunc.rollout.store import ConfigMapStore
 from kfunc.rollout.worlds import world_of
 
-FAILED, TRY_AGAIN = 1, 4
 """Exit statuses: it was rolled back; the cluster was lost or does not take up the end, or another driver has its time yet."""
 PROGRESS_S = 10.0
 

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from kfunc.cli.causes import cause_lines, to_json
+from kfunc.cli.exit_status import FAILED
 from kfunc.cli.on_cluster import cluster_options, connect, named, table
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.diagnosis import diagnose, pod_phase
@@ -25,7 +26,6 @@ Example:
   kfunc status
   kfunc status iris -n team --output json
 """
-FAILED = 1
 
 
 @click.command(epilog=EPILOG)

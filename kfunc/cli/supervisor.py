@@ -13,12 +13,12 @@ from typing import Protocol
 
 from kfunc.cli.child import Child, Program
 from kfunc.cli.console import Console
+from kfunc.cli.exit_status import FAILED
 from kfunc.cli.readiness import Readiness
 from kfunc.cli.restarts import HOPELESS, describe
 
 KILL_AFTER_S = 5.0
 REPLACE_GRACE_S = 3.0  # for requests in flight when files have changed
-FAILED = 1
 
 
 class Observer(Protocol):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from kfunc.cli import main
+from tests.images.fakes import write_index
 
 FUNC_YAML = """\
 specVersion: 0.36.0
@@ -15,6 +16,7 @@ inference:
   model: {uri: ./model.onnx}
   logger: {}
 """
+WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
 
 
 class Result(NamedTuple):
@@ -44,3 +46,23 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "func.yaml").write_text(FUNC_YAML)
     (tmp_path / "model.onnx").write_bytes(b"")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def build_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `kfunc build` keeps between the tests of a module."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The only packages that there are."""
+    return write_index(tmp_path_factory.mktemp("index"), "onnx", "onnx-gpu", "nvidia")
+
+
+@pytest.fixture
+def build_environment(folder: Path, build_cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function has an image; nothing is fetched from elsewhere."""
+    (folder / "func.yaml").write_text(WITH_IMAGE)
+    for name, value in {"KFUNC_CACHE": build_cache, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "HOME": folder}.items():
+        monkeypatch.setenv(name, str(value))

@@ -7,32 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import FUNC_YAML, Command
-from tests.images.fakes import write_base, write_index, write_wheel
+from tests.cli.conftest import WITH_IMAGE, Command
+from tests.images.fakes import write_base, write_wheel
 
-WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+pytestmark = pytest.mark.usefixtures("build_environment")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"oci:{write_base(tmp_path_factory.mktemp('base') / 'layout', 'amd64', 'arm64')}"
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_index(tmp_path_factory.mktemp("index"), "onnx", "onnx-gpu", "nvidia")
-
-
-@pytest.fixture(autouse=True)
-def _environment(folder: Path, cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "func.yaml").write_text(WITH_IMAGE)
-    for name, value in {"KFUNC_CACHE": cache, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "HOME": folder}.items():
-        monkeypatch.setenv(name, str(value))
 
 
 def test_an_oci_layout_is_written_and_its_digest_is_all_that_standard_output_says(

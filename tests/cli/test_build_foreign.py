@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import FUNC_YAML, Command
-from tests.images.fakes import write_index
+from tests.cli.conftest import WITH_IMAGE, Command
 
-WITH_IMAGE = FUNC_YAML.replace("runtime: python", "runtime: python\nimage: registry.example.com/team/iris")
+pytestmark = pytest.mark.usefixtures("build_environment")
 PROGRAM = """#!/bin/sh
 echo "$0 $*" >> {log}
 for each; do
@@ -31,23 +30,6 @@ exit {status}
 """
 DIGEST = f"sha256:{'1' * 64}"
 GPU = {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_index(tmp_path_factory.mktemp("index"), "onnx", "onnx-gpu", "nvidia")
-
-
-@pytest.fixture(autouse=True)
-def _environment(folder: Path, cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "func.yaml").write_text(WITH_IMAGE)
-    for name, value in {"KFUNC_CACHE": cache, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "HOME": folder}.items():
-        monkeypatch.setenv(name, str(value))
 
 
 def program(folder: Path, name: str, status: int = 0) -> Path:
