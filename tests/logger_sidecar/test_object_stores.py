@@ -12,8 +12,10 @@ from kfunc.event_log.ledger import Ledger
 from kfunc.event_log.reading import read_events
 from kfunc.logger_sidecar.object_sink import ObjectSink
 from tests.logger_sidecar.real_brokers import calls, context, deliver_all, settings
-from tests.parts.faults import Faulty
+from tests.parts.faults import Faulty, faulty
 from tests.parts.object_stores import S3, Azure, Gcs
+
+__all__ = ["faulty"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
 
@@ -33,16 +35,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         for name, value in server.client_environment().items():
             monkeypatch.setenv(name, value)
         yield f"{request.param}://{BUCKET}/events", server
-
-
-@pytest.fixture
-def faulty(place: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
-    """A relay through which clients go from now on."""
-    server = place[1]
-    with Faulty(getattr(server, "door", server.port)) as relay:
-        for name, value in server.client_environment(relay.port).items():
-            monkeypatch.setenv(name, value)
-        yield relay
 
 
 def deliver(to: str, *, first: int = 0, count: int = 100, **more: Any) -> None:
@@ -89,7 +81,7 @@ def test_none_is_lost_when_the_store_is_gone_for_a_while(place: tuple[str, Any])
     assert len({event.id for event in read_events(address, pytest.fail)}) == 200
 
 
-@pytest.mark.parametrize("fault", [0, 429, 500, 503, 20])
+@pytest.mark.parametrize("fault", [0, 400, 403, 404, 413, 429, 500, 501, 503, 20])
 def test_none_is_lost_or_there_twice_when_uploads_or_their_answers_break_off(
     place: tuple[str, Any], faulty: Faulty, fault: int
 ) -> None:

@@ -24,8 +24,8 @@ def exchange(body: bytes = b"{}", **more: Any) -> Any:
 
 
 def written(writer: CallWriter, passed: Any, body: bytes = b"ok", head: ResponseHead | None = HEAD, **more: Any) -> CallRecord:
-    parts = {"sent": None, "answer": None, "status": 200, "cut": 0, **more}
-    (record,) = decode_records(writer.write(passed, head, body, **parts), 0)
+    call = SimpleNamespace(**{"exchange": passed, "head": head, "sent": None, "answer": None, "cut": 0, **more})
+    (record,) = decode_records(writer.write(call, body, 200), 0)
     record.time_us = record.duration_us = 0
     return record
 

@@ -3,10 +3,12 @@
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import pytest
 
 STATUS = b"HTTP/1.1 %d Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -74,3 +76,13 @@ def _pump(source: socket.socket, target: socket.socket, left: int | None) -> Non
     for each in (source, target):
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def faulty(place: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """A relay through which clients go from now on; `place` is the test's own: an address, and the server of its store."""
+    server = place[1]
+    with Faulty(getattr(server, "door", server.port)) as relay:
+        for name, value in server.client_environment(relay.port).items():
+            monkeypatch.setenv(name, value)
+        yield relay

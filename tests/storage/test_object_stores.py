@@ -17,8 +17,10 @@ from kfunc.storage.fetching import Fetched, Fetcher, Wish
 from kfunc.storage.object_store import open_store
 from kfunc.storage.planning import TRIES
 from kfunc.storage.progress import Progress
-from tests.parts.faults import Faulty
+from tests.parts.faults import Faulty, faulty
 from tests.parts.object_stores import S3, Azure, Gcs
+
+__all__ = ["faulty"]
 
 pytestmark = [pytest.mark.integration, pytest.mark.heavy]
 
@@ -96,16 +98,6 @@ def test_a_download_goes_on_after_an_outage(place: tuple[str, Any], tmp_path: Pa
     folder = fetch(f"{scheme}://models/iris", tmp_path).path
     timer.join()
     assert (folder / "1/model.onnx").read_bytes() == MODEL
-
-
-@pytest.fixture
-def faulty(place: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
-    """A relay through which clients go from now on."""
-    server = place[1]
-    with Faulty(getattr(server, "door", server.port)) as relay:
-        for name, value in server.client_environment(relay.port).items():
-            monkeypatch.setenv(name, value)
-        yield relay
 
 
 @pytest.mark.parametrize("fault", [0, 429, 500, 503])
