@@ -66,20 +66,20 @@ class Shadowed(Unlogged):
 class Logged(Unlogged):
     """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = (*("_answer", "_body", "_cut", "_held", "_left", "_log", "_sent", "head", "is_shadowed", "recorded", "whole"),)
+    __slots__ = (*("_body", "_held", "_left", "_log", "answer", "cut", "head", "is_shadowed", "recorded", "sent", "whole"),)
 
     def __init__(self, exchange: Exchange, pool: UpstreamPool, log: CallLog) -> None:
         self._log = log
         self.head: ResponseHead | None = None
         self.whole: bytes | None = None
         self.is_shadowed = False
-        self._sent: Capture | None = None
-        self._answer: Capture | None = None
+        self.sent: Capture | None = None
+        self.answer: Capture | None = None
         self._body = b""
         self._held: list[Callable[[], None]] | None = None
         self._left = -1  # bytes of a streamed answer that are to come, if that is known
         self.recorded = False
-        self._cut = 0
+        self.cut = 0
         exchange.note = self
         super().__init__(exchange, pool)
 
@@ -87,9 +87,9 @@ class Logged(Unlogged):
 
     def sent_chunk(self, chunk: bytes) -> None:
         """Part of a request that is streamed."""
-        sent = self._sent
+        sent = self.sent
         if sent is None:
-            sent = self._sent = Capture(self._log.writer.max_request)
+            sent = self.sent = Capture(self._log.writer.max_request)
         sent.add(chunk)
 
     def on_response(self, head: ResponseHead, body: bytes) -> None:
@@ -110,13 +110,13 @@ class Logged(Unlogged):
         """An answer that is streamed begins."""
         self.head = head
         self._left = -1 if length is None else length
-        self._answer = Capture(self._log.writer.max_response)
+        self.answer = Capture(self._log.writer.max_response)
         super().on_head(head, length)
 
     def on_chunk(self, chunk: bytes) -> None:
         """Part of an answer that is streamed; the last one passes when the call is recorded."""
-        if self._answer is not None:
-            self._answer.add(chunk)
+        if self.answer is not None:
+            self.answer.add(chunk)
         if self._left > 0:
             self._left -= len(chunk)
             if self._left <= 0:
@@ -132,9 +132,9 @@ class Logged(Unlogged):
     def on_failure(self, error: KfuncError) -> None:
         """No answer, or not all of it."""
         if not self.recorded:
-            begun = self._answer is not None and self.head is not None
+            begun = self.answer is not None and self.head is not None
             status = self.head.status if begun and self.head is not None else error.status
-            self._cut = CUT_OFF if begun else 0
+            self.cut = CUT_OFF if begun else 0
             if not self.record(status, b"" if begun else error_body(error.message), self._release):
                 self._held = []
         self._pass(lambda: super(Logged, self).on_failure(error))
@@ -163,7 +163,7 @@ class Logged(Unlogged):
         self.recorded = True
         log = self._log
         try:
-            record = log.writer.write(self.exchange, self.head, body, self._sent, self._answer, status, self._cut)
+            record = log.writer.write(self, body, status)
         except Exception as error:
             log.failed(error)
             return True
@@ -175,8 +175,8 @@ class Logged(Unlogged):
 
     def record_end(self, status: int) -> None:
         """It was refused here, or its client is gone, maybe while the answer came."""
-        if self._answer is not None:
-            status, self._cut = CLIENT_GONE, CUT_OFF
+        if self.answer is not None:
+            status, self.cut = CLIENT_GONE, CUT_OFF
         self.record(status, b"", _go_on)
 
 

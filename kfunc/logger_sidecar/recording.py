@@ -1,6 +1,7 @@
 """How a call that has passed becomes a record: what is kept of its head and its bodies. It holds no call."""
 
 from time import perf_counter, time
+from typing import Protocol
 
 from kfunc.config.logger import Logger
 from kfunc.http.exchange import Exchange
@@ -32,6 +33,21 @@ NO_DIGESTS = (b"", b"")
 Pair = tuple[bytes, bytes]  # the request's and the answer's
 
 
+class Passed(Protocol):
+    """A call as it has passed, whole or in parts."""
+
+    exchange: Exchange
+    head: ResponseHead | None
+    sent: Capture | None
+    """Of a request that was streamed."""
+
+    answer: Capture | None
+    """Of an answer that was streamed."""
+
+    cut: int
+    """A flag of the record: whether the answer broke off."""
+
+
 class CallWriter:
     """Writes the records of calls as the settings say. Texts of heads that are the same are made once."""
 
@@ -52,43 +68,27 @@ class CallWriter:
         """Follow the system's clock; called now and then."""
         self._clock_us = (time() - perf_counter()) * 1e6
 
-    def write(
-        self,
-        exchange: Exchange,
-        head: ResponseHead | None,
-        body: bytes,
-        sent: Capture | None,
-        answer: Capture | None,
-        status: int,
-        cut: int,
-    ) -> bytes:
-        """The record of a call: its answer is `body`, or what `answer` holds of it; `cut` is a flag of the record."""
+    def write(self, call: Passed, body: bytes, status: int) -> bytes:
+        """The record of a call whose answer is `body`, or what its `answer` holds of it."""
+        exchange, head = call.exchange, call.head
         memo, request = exchange.memo, exchange.body
-        if memo is not None and head is not None and sent is None and answer is None and self._redactor is None:
+        if memo is not None and head is not None and call.sent is None and call.answer is None and self._redactor is None:
             request_side, response_side = memo.get("logged"), self._answers.get(head.lines)
             if request_side is not None and response_side is not None:
                 size, answer_size = len(request), len(body)
                 if size <= self.max_request and answer_size <= self.max_response:  # both as they are
                     sides, bodies = (request_side, response_side), (request, size, body, answer_size)
                     return self._join(exchange, sides, NO_DIGESTS, bodies, status, self.flags)
-        return self._write_slowly(exchange, head, body, sent, answer, status, cut)
+        return self._write_slowly(call, body, status)
 
-    def _write_slowly(
-        self,
-        exchange: Exchange,
-        head: ResponseHead | None,
-        body: bytes,
-        sent: Capture | None,
-        answer: Capture | None,
-        status: int,
-        cut: int,
-    ) -> bytes:
+    def _write_slowly(self, call: Passed, body: bytes, status: int) -> bytes:
         """The record of what is not like most calls, or the first of its kind."""
+        exchange, head, sent, answer = call.exchange, call.head, call.sent, call.answer
         request = captured(exchange.body, self.max_request) if sent is None else sent.payload()
         if exchange.error is not None and not body and answer is None:
             body = error_body(exchange.error.message)
         response = captured(body, self.max_response) if answer is None else answer.payload()
-        flags = self.flags | cut
+        flags = self.flags | call.cut
         if self._redactor is not None:
             flags |= _redacted(self._redactor, exchange, head, request, response)
             sides = self._request_texts(exchange, request), response_texts(response)
