@@ -68,7 +68,7 @@ def _of_its_load(runtime: str) -> list[str]:
 
 def start(code: str, *arguments: str) -> Process:
     """A Python process that runs the code."""
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-P", "-c", code, *arguments]  # nothing of the working folder is imported
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 

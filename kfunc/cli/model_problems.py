@@ -52,14 +52,22 @@ def _problems(source: Source, where: FieldPath, directory: Path) -> list[Problem
     path = (*where, "uri")
     place = source.place(path)
     file = model_file(directory, uri)
-    if runtime not in RUNTIMES and _value(source, *where, "sealed") is not True:
-        try:
-            detect(file, each_alone=_value(source, "inference", "residency") is not None)
-        except ModelLoadError as error:
-            return [Problem(error.message, show_path(path), place.line, place.column)]
+    try:
+        if _value(source, *where, "sealed") is not True:  # what is in it is seen where it is opened
+            _find(file, runtime, each_alone=_value(source, "inference", "residency") is not None)
+    except ModelLoadError as error:
+        return [Problem(error.message, show_path(path), place.line, place.column)]
     if not file.exists():
         return [Problem(f"there is no {file}", show_path(path), place.line, place.column, "correct the path")]
     return []
+
+
+def _find(file: Path, runtime: object, *, each_alone: bool) -> None:
+    """Raises ModelLoadError where `kfunc run` would find no model, or none that it runs; a file need not be there."""
+    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+        detect(file, each_alone=each_alone)
+    elif file.exists():
+        find_models(file, "model", "1", runtime, each_alone=each_alone)
 
 
 def _value(source: Source, *path: str | int) -> Any:
@@ -76,7 +84,7 @@ def _value(source: Source, *path: str | int) -> Any:
 
 
 def name_problems(function: Function, source: Source, directory: Path) -> list[Problem]:
-    """Names that mean one of the function's models and are none's. Raises ModelLoadError."""
+    """Names that mean one of the function's models and are none's; the models are there."""
     inference = function.inference
     pinned = [] if inference.residency is UNSET else inference.residency.pinned
     choices = [] if inference.images is UNSET else inference.images.choose

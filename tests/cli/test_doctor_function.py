@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
 from kfunc.cli.doctor_function import function_findings, needed_runtimes, read
+from kfunc.cli.doctor_local import VERSIONS, start
 from kfunc.config.load import load_function
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.accelerators.selection import Offer
@@ -95,3 +97,10 @@ def test_doctor_tells_what_the_function_lacks(kfunc: Command, folder: Path, monk
     (folder / "model.onnx").unlink()
     result = kfunc("doctor", folder)
     assert (result.status, f"function\n  ✗ inference.model.uri: there is no {folder}/model.onnx" in result.out) == (1, True)
+
+
+def test_nothing_of_the_functions_folder_is_run_or_imported(folder: Path) -> None:
+    (folder / "onnxruntime.py").write_text("open('ran', 'w').close()\n")
+    with chdir(folder):
+        start(VERSIONS, "onnxruntime").communicate(timeout=60)
+    assert not (folder / "ran").exists()

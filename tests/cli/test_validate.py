@@ -55,6 +55,15 @@ def test_a_folder_without_a_model_is_one_model_s_problem_where_models_are_loaded
     assert (result.status, "all/empty: holds no model" in result.err) == ((0, False) if residency else (2, True))
 
 
+@pytest.mark.parametrize("more", [", runtime: onnx", ", warmup: {shapes: {x: [1, 4]}}, runtime: onnx", ""])
+def test_a_folder_without_a_model_is_a_problem_at_its_uri_whatever_runs_it(kfunc: Command, folder: Path, more: str) -> None:
+    (folder / "models").mkdir()
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", f"./models{more}"))
+    (problem,) = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert (problem["line"], problem["column"], problem["path"]) == (6, 16, "inference.model.uri")
+    assert "holds no model" in problem["message"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "path"),
     [
