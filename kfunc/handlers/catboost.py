@@ -32,7 +32,7 @@ class CatboostHandler(TabularHandler):
 
     def load(self, path: Path) -> None:
         """Read the model. Raises ModelLoadError."""
-        kind = _kind(path)
+        kind = kind_of(path)
         self.native = model = catboost.CatBoost()
         try:
             model.load_model(str(path), format=kind)
@@ -103,8 +103,11 @@ def _example(model: Any) -> list[list[Any]]:
     return [["a" if number in words else 0.0 for number in range(len(model.feature_names_))]]
 
 
-def _kind(path: Path) -> str:
-    """The format by the first bytes; the length that a binary model tells is checked, since CatBoost believes it."""
+def kind_of(path: Path) -> str:
+    """The format by the first bytes; the length that a binary model tells is checked, since CatBoost believes it.
+
+    Raises ModelLoadError.
+    """
     with path.open("rb") as file:
         head = file.read(8)
         if head[:4] == MAGIC:

@@ -41,7 +41,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         config = pod.decode(environment())
         log_lines.use(config.log_format)
         business = BusinessMetrics(keep=True)
-        handler = load_here(config, business)
+        handler = load_here(config, business, alone=True)
         page[0] = handler.ready()
     except StartupError as error:
         send_frame(connection, error.message)

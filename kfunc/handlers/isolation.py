@@ -7,6 +7,7 @@ import logging
 import mmap
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.model")
 
 LOAD_TIMEOUT_S = 600.0
+GONE_S = 1.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 
@@ -128,10 +130,7 @@ class WorkerProcess:
             theirs.close()
             os.close(shared)
         ours.settimeout(LOAD_TIMEOUT_S)
-        try:
-            told = receive_frame(ours)
-        except (OSError, EOFError):
-            told = "the model's worker process ended while it loaded the model"
+        told = self._first_words(ours, process)
         if not isinstance(told, Description):
             _end(process, ours)
             raise ModelLoadError(told)
@@ -143,6 +142,17 @@ class WorkerProcess:
             self.description = told
             self._connection, self._page = ours, page
         threading.Thread(target=self._replace_when_dead, args=(process,), daemon=True).start()
+
+    def _first_words(self, connection: socket.socket, process: "subprocess.Popen[bytes]") -> Any:
+        """A Description, or why there is none."""
+        try:
+            return receive_frame(connection)
+        except TimeoutError:
+            return f"{self._config.model.uri}: the model's worker process has not loaded it within {LOAD_TIMEOUT_S:.0f} s"
+        except (OSError, EOFError):
+            _end(process, connection, GONE_S)
+            how = how_it_ended(process.returncode)
+            return f"{self._config.model.uri}: the model's worker process ended ({how}) while it loaded the model"
 
     def _replace_when_dead(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
@@ -255,7 +265,14 @@ class IsolatedHandler(Handler):
         self._worker.close()
 
 
-def _end(process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+def how_it_ended(status: int) -> str:
+    """`SIGSEGV`, `exit status 1`; the status as `subprocess` gives it."""
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _end(process: "subprocess.Popen[bytes]", connection: socket.socket, patience_s: float = 0.0) -> None:
     connection.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(patience_s)
     process.kill()
     process.wait()

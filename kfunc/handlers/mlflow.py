@@ -45,7 +45,7 @@ class MlflowHandler(Handler):
         model = self.config.model
         try:
             if not (model.trust and model.digest is not None):
-                refuse_code(folder)
+                refuse_code(folder, self.config)
             settings = mlflow.models.Model.load(str(folder))
             if settings.mlflow_version:
                 require_not_newer(folder, "mlflow", ".".join(settings.mlflow_version.split(".")[:2]))

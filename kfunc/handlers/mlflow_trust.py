@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
+from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
 from kfunc.handlers.pickles import find_pickles
 from kfunc.handlers.sklearn_files import unknown_types
@@ -29,8 +31,8 @@ LIGHTGBM_CLASS = "lightgbm.basic.Booster"
 Flavours = dict[str, dict[str, Any]]
 
 
-def refuse_code(folder: Path) -> None:
-    """Raises ModelLoadError for a folder whose loading could run what somebody has put into it."""
+def refuse_code(folder: Path, config: PodConfig) -> None:
+    """Raises ModelLoadError for a folder whose loading could run what somebody has put into it, or end the process."""
     code = sorted(each for each in folder.rglob("*") if each.suffix.lower() in CODE_SUFFIXES)
     for found, what in ((find_pickles(folder), PICKLE), (code, "is code of the model")):
         if found:
@@ -46,7 +48,7 @@ def refuse_code(folder: Path) -> None:
     loader = str(flavours[PYFUNC].get("loader_module"))
     if loader not in LOADERS:
         raise _refusal(folder / FILE, f"is loaded by {loader}, and only {', '.join(LOADERS)} read nothing but data")
-    reason = LOADERS[loader](folder, flavours)
+    reason = LOADERS[loader](folder, flavours, config)
     if reason:
         raise _refusal(folder / FILE, reason)
 
@@ -78,7 +80,7 @@ def _flavours(folder: Path) -> Flavours:
 # ---- what each loader would do besides reading data; empty: nothing
 
 
-def _sklearn(folder: Path, flavours: Flavours) -> str:
+def _sklearn(folder: Path, flavours: Flavours, config: PodConfig) -> str:
     """skops makes whatever types MLmodel lists, so that only those count which skops itself knows."""
     if flavours.get("sklearn", {}).get("serialization_format") != "skops":
         return f"says that the model {PICKLE}"
@@ -92,7 +94,7 @@ def _sklearn(folder: Path, flavours: Flavours) -> str:
     return f"has types that skops does not know as safe ({', '.join(unknown)})" if unknown else ""
 
 
-def _xgboost(folder: Path, flavours: Flavours) -> str:
+def _xgboost(folder: Path, flavours: Flavours, config: PodConfig) -> str:
     name = flavours.get("xgboost", {}).get("model_class", XGBOOST_CLASSES[0])
     if name not in XGBOOST_CLASSES:
         return f"makes an object of {name}"
@@ -102,7 +104,7 @@ def _xgboost(folder: Path, flavours: Flavours) -> str:
     return ""
 
 
-def _lightgbm(folder: Path, flavours: Flavours) -> str:
+def _lightgbm(folder: Path, flavours: Flavours, config: PodConfig) -> str:
     name = flavours.get("lightgbm", {}).get("model_class", LIGHTGBM_CLASS)
     if name != LIGHTGBM_CLASS:
         return f"says that the model {PICKLE}"
@@ -112,11 +114,21 @@ def _lightgbm(folder: Path, flavours: Flavours) -> str:
     return ""
 
 
-def _catboost(folder: Path, flavours: Flavours) -> str:
+def _catboost(folder: Path, flavours: Flavours, config: PodConfig) -> str:
+    """A child opens the file first: what could be checked of it here is not what ends CatBoost."""
+    from kfunc.handlers.catboost import kind_of
+    from kfunc.handlers.trial import Trial
+
+    file = folder / str(flavours[PYFUNC].get("data"))
+    if flavours.get("catboost", {}).get("save_format") != kind_of(file):
+        return f"says another format of {file.name} than the file has"
+    own = replace(config.model, uri=str(file), runtime="catboost", outputs=[])
+    with Trial(replace(config, model=own)) as trial:
+        trial.require()
     return ""
 
 
-def _onnx(folder: Path, flavours: Flavours) -> str:
+def _onnx(folder: Path, flavours: Flavours, config: PodConfig) -> str:
     """Options of execution providers name libraries, and those of a session files that it writes."""
     own = flavours.get("onnx", {})
     providers = own.get("providers") or []
@@ -125,7 +137,7 @@ def _onnx(folder: Path, flavours: Flavours) -> str:
     return "" if named and not session.get("extra_session_config") else "has options for onnxruntime, which may name libraries"
 
 
-LOADERS: dict[str, Callable[[Path, Flavours], str]] = {
+LOADERS: dict[str, Callable[[Path, Flavours, PodConfig], str]] = {
     "mlflow.sklearn": _sklearn,
     "mlflow.xgboost": _xgboost,
     "mlflow.lightgbm": _lightgbm,

@@ -1,7 +1,11 @@
 """From a configuration to a `Handler` with its model: the runtime is chosen, what must hold is checked, files are opened."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import ModelLoadError
@@ -11,6 +15,9 @@ from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import RUNTIMES, create, runtime_of, told_by_content
 from kfunc.handlers.steps import is_own
 from kfunc.telemetry.business import BusinessMetrics
+
+if TYPE_CHECKING:
+    from kfunc.handlers.trial import Trial
 
 
 def load_handler(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
@@ -28,8 +35,11 @@ def load_isolated(config: PodConfig, metrics: BusinessMetrics | None) -> Isolate
     return handler
 
 
-def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Handler:
-    """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason."""
+def load_here(config: PodConfig, metrics: BusinessMetrics | None = None, *, alone: bool = False) -> Handler:
+    """Create the runtime and load the model in this process. Raises ModelLoadError with the file and the reason.
+
+    `alone`: the process is there for this model only, and may end at it.
+    """
     path = _path(config)
     if config.model.digest is not None and not config.model.checked:
         _check_digest(path, config.model.digest)
@@ -46,14 +56,7 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
         from kfunc.handlers.accelerators.demand import require_usable
 
         require_usable(config.accelerator, runtime)
-    handler = create(runtime)
-    handler.config, handler.metrics = config, metrics or handler.metrics
-    if config.model.outputs and not handler.chooses_outputs:
-        raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
-    try:
-        handler.load(path)
-    except ModelLoadError as error:
-        raise told_by_content(error, path, runtime) from None
+    handler = _opened(config, metrics, path, runtime, alone=alone)
     if RUNTIMES[runtime].processor_only:
         handler.choice = Choice("cpu", why=f"{runtime} computes on the CPU", tells_why=True)
     if config.explain is not None:
@@ -61,6 +64,31 @@ def load_here(config: PodConfig, metrics: BusinessMetrics | None = None) -> Hand
 
         attach(handler, config.explain, path, is_own(handler, "explain"))
     return handler
+
+
+def _opened(config: PodConfig, metrics: BusinessMetrics | None, path: Path, runtime: str, *, alone: bool) -> Handler:
+    """The runtime with its model; while it is imported, a child opens a file that might end this process."""
+    with trial_of(config, path, runtime) if RUNTIMES[runtime].may_end and not alone else nullcontext() as trial:
+        handler = create(runtime)
+        handler.config, handler.metrics = config, metrics or handler.metrics
+        if config.model.outputs and not handler.chooses_outputs:
+            raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
+        try:
+            if trial is not None:
+                trial.require()
+            handler.load(path)
+        except ModelLoadError as error:
+            raise told_by_content(error, path, runtime) from None
+    return handler
+
+
+def trial_of(config: PodConfig, path: Path, runtime: str) -> "AbstractContextManager[Trial | None]":
+    """A child that opens the file first, unless somebody vouches for it."""
+    if (config.model.trust and config.model.digest is not None) or not path.is_file():
+        return nullcontext()
+    from kfunc.handlers.trial import Trial  # start-up time
+
+    return Trial(replace(config, model=replace(config.model, uri=str(path), runtime=runtime)))
 
 
 def _path(config: PodConfig) -> Path:

@@ -19,7 +19,8 @@ class RuntimeEntry(Struct, frozen=True):
 
     `distributions` bring the library whose version counts. `shared` are endings that other files have too: such a file
     is the runtime's where `head`, a regular expression, matches its first bytes. `marks` are files that make the folder
-    around them one model. `processor_only`: it computes on the CPU and on nothing else.
+    around them one model. `processor_only`: it computes on the CPU and on nothing else. `may_end`: its library ends the
+    process at some damaged files, which is why a child opens them first.
     """
 
     target: str
@@ -31,6 +32,7 @@ class RuntimeEntry(Struct, frozen=True):
     head: bytes = b""
     marks: tuple[str, ...] = ()
     processor_only: bool = False
+    may_end: bool = False
 
 
 RUNTIMES = {
@@ -58,7 +60,7 @@ RUNTIMES = {
     ),
     "catboost": RuntimeEntry(
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
-        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"', processor_only=True,
+        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"', processor_only=True, may_end=True,
     ),
     "pmml": RuntimeEntry(
         "kfunc.handlers.pmml:PmmlHandler", ("jpmml_evaluator", "jpype"), ("jpmml-evaluator",), "pmml",

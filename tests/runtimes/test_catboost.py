@@ -1,6 +1,9 @@
 """CatBoost: models that it has trained and saved itself, with categories and without."""
 
 import json
+import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 
 from kfunc.errors import ModelLoadError
+from kfunc.handlers import trial
 from kfunc.handlers.registry import runtime_of
-from tests.runtimes.served import Served
+from tests.runtimes.served import Served, digest
 
 Serve = Callable[..., Served]
 
@@ -114,3 +118,63 @@ def test_a_file_that_is_no_model_for_this_catboost_is_refused_with_the_reason(
     (tmp_path / "m.cbm").write_bytes(content(tmp_path / "other"))
     with pytest.raises(ModelLoadError, match=f"m.cbm: {reason}"):
         serve(tmp_path / "m.cbm")
+
+
+ENDING = """\
+import os, sys
+import catboost
+path, *changes = sys.argv[1:]
+whole = open(path, "rb").read()
+for change in changes:
+    at, bits = map(int, change.split(":"))
+    changed = bytearray(whole)
+    changed[at] ^= bits
+    open(f"{path}.changed", "wb").write(changed)
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        try:
+            catboost.CatBoost().load_model(f"{path}.changed")
+        finally:
+            os._exit(0)
+    if os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+        print(change)
+"""
+
+
+def ending(path: Path, count: int) -> list[str]:
+    """Changes of one byte of a model, `AT:BITS`, at which CatBoost itself ends its process."""
+    chosen = random.Random(7)
+    size = path.stat().st_size
+    changes = [f"{chosen.randrange(size // 2, size)}:{chosen.randrange(1, 256)}" for _ in range(count)]
+    found = subprocess.run([sys.executable, "-c", ENDING, path, *changes], capture_output=True, text=True, check=True)
+    return found.stdout.split()
+
+
+def test_damaged_bytes_that_end_catboost_leave_the_process_alive(serve: Serve, tmp_path: Path) -> None:
+    catboost.CatBoostClassifier(cat_features=[0], **SMALL).fit(TABLE, WORDS).save_model(tmp_path / "whole.cbm")
+    whole = (tmp_path / "whole.cbm").read_bytes()
+    changes = ending(tmp_path / "whole.cbm", 300)
+    assert changes, "none of 300 changed bytes ends this CatBoost: it may need no child any more"
+    for number, change in enumerate(changes[:3]):
+        at, bits = map(int, change.split(":"))
+        damaged = bytearray(whole)
+        damaged[at] ^= bits
+        (tmp_path / f"{number}.cbm").write_bytes(damaged)
+        with pytest.raises(
+            ModelLoadError, match=rf"{number}\.cbm: catboost ended its process \(SIG\w+\) at this file: it is damaged"
+        ):
+            serve(tmp_path / f"{number}.cbm")
+
+
+def test_a_file_that_somebody_vouches_for_is_opened_at_once(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CLASSES.save_model(tmp_path / "m.cbm")
+    monkeypatch.setattr(trial, "_opened", {})
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/nowhere")
+        with pytest.raises(ModelLoadError, match=r"m\.cbm: no process can be started that tries it"):
+            serve(tmp_path / "m.cbm")
+        assert serve(tmp_path / "m.cbm", trust=True, digest=digest(tmp_path / "m.cbm")).v1(FEW.tolist())
+    assert serve(tmp_path / "m.cbm").v1(FEW.tolist())

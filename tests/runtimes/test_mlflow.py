@@ -201,6 +201,35 @@ def test_trees_are_looked_at_as_in_a_file_of_their_own(
         serve(tmp_path, "mlflow")
 
 
+CATBOOST = "import os\nclass CatBoost:\n    def load_model(self, *_, **__): os.abort()\nclass CatBoostError(Exception): ..."
+
+
+def catboost_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, save_format: str) -> Path:
+    """Of a library that is not in this environment: its handler is a stand-in here, and the library one in a child."""
+    monkeypatch.setitem(sys.modules, "kfunc.handlers.catboost", SimpleNamespace(kind_of=lambda path: "cbm"))
+    flavours = {
+        "python_function": {"loader_module": "mlflow.catboost", "data": "m.cb"},
+        "catboost": {"save_format": save_format},
+    }
+    (folder / "MLmodel").write_text(json.dumps({"flavors": flavours}))
+    (folder / "m.cb").write_bytes(b"CBM1\0\0\0\0")
+    return folder
+
+
+def test_a_model_of_catboost_is_opened_by_a_child_first(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/catboost.py").write_text(CATBOOST)
+    (tmp_path / "m").mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'library'}:{Path(__file__).parents[2]}")
+    with pytest.raises(ModelLoadError, match=r"m\.cb: catboost ended its process \(SIGABRT\) at this file"):
+        serve(catboost_folder(tmp_path / "m", monkeypatch, "cbm"), "mlflow")
+
+
+def test_the_format_that_mlmodel_says_is_the_files(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelLoadError, match=r"MLmodel: says another format of m\.cb than the file has"):
+        serve(catboost_folder(tmp_path, monkeypatch, "coreml"), "mlflow")
+
+
 def test_types_that_mlmodel_trusts_are_not_trusted(serve: Serve, tmp_path: Path) -> None:
     trained = make_pipeline(FunctionTransformer(undone), LinearRegression()).fit(ROWS, ROWS.height)
     trusted = ["tests.runtimes.test_mlflow.undone"]
