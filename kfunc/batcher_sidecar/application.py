@@ -272,9 +272,9 @@ class BatcherApplication:
         """The path of an inference request; None for any other."""
         if not (target.endswith(b":predict") or (target.endswith(b"/infer") and b"/v2/models/" in target)):
             return None
-        if len(self._paths) >= MAX_PATHS:
-            self._paths = {each.target: each for each in self._paths.values() if not each.model.is_idle}
-            self._models = {name_and_version(each.target): each.model for each in self._paths.values()}
+        if len(self._paths) >= MAX_PATHS:  # a request has its own, and a model with requests must keep their count
+            self._paths = {}
+            self._models = {name: model for name, model in self._models.items() if not model.is_idle}
         model = self._models.get(name := name_and_version(target)) or Model(self.settings, self._policy)
         path = Path(target, self.settings, model)
         if len(target) > MAX_PATH:

@@ -36,7 +36,7 @@ class Model:
 
 
 def name_and_version(target: bytes) -> tuple[bytes, bytes]:
-    """Of the model that a path of inference names; a path of another kind is one of its own."""
+    """Of the model that a path of inference names, whatever stands before `/models/`; a path without that is one of its own."""
     path = target.partition(b"?")[0]
     _, found, rest = path.partition(b"/models/")
     name, _, version = rest.removesuffix(b"/infer").removesuffix(b":predict").partition(b"/versions/")

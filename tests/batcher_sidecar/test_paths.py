@@ -1,12 +1,18 @@
 """What is known of a path: whether a request may go unread, and which are merged."""
 
+from typing import Any
+
 import pytest
 
+from kfunc.batcher_sidecar import application
 from kfunc.batcher_sidecar.models import Model, name_and_version
 from kfunc.batcher_sidecar.paths import MAX_UNMERGED, MOST_UNMERGED_S, UNMERGED_S, Path
 from kfunc.batcher_sidecar.policy import Bounds, Policy
 from kfunc.config.batcher import Batcher
+from kfunc.http.exchange import Exchange
 from kfunc.protocol.messages import ModelMetadata, TensorSpec
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.requests import RequestRecorder
 
 
 def path_of(datatype: str = "FP32", width: int = 4) -> Path:
@@ -72,8 +78,35 @@ def test_the_pause_doubles_each_time_that_merging_shows_again_and_is_news_once()
         (b"/v2/models/m/infer?x=1", (b"m", b"")),
         (b"/v2/models/m/versions/2/infer", (b"m", b"2")),
         (b"/v1/models/m/versions/2:predict", (b"m", b"2")),
+        (b"/other/models/m:predict", (b"m", b"")),
         (b"/other:predict", (b"/other:predict", b"")),
     ],
 )
 def test_a_model_is_the_same_whichever_path_names_it(target: bytes, named: tuple[bytes, bytes]) -> None:
     assert name_and_version(target) == named
+
+
+class Slow:
+    """An upstream that does not answer for a long time."""
+
+    timeout_s = 60.0
+
+    def send(self, call: Any) -> None: ...
+
+
+def test_no_more_paths_are_remembered_than_may_be_and_a_model_keeps_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a request of the model that all of them name is on its way."""
+    monkeypatch.setattr(application, "MAX_PATHS", 10)
+    metrics, pool = Metrics("batcher"), Slow()
+    batcher = application.BatcherApplication(Batcher(), pool, metrics, RequestRecorder(metrics, access_log=False))  # type: ignore[arg-type]
+
+    exchange = Exchange(pool, b"POST", b"/v1/models/m:predict", [], {}, True)  # type: ignore[arg-type]
+    exchange.body, exchange.complete = b'{"instances": [1]}', True
+    batcher.handle(exchange)
+    for number in range(100):
+        batcher.learn(b"/%d/models/m:predict" % number, batched=True)
+        batcher.learn(b"/v1/models/%d:predict" % number, batched=True)
+        assert len(batcher._paths) <= 10
+        assert len(batcher._models) <= 11
+    batcher.learn(exchange.target, batched=True)
+    assert batcher._paths[exchange.target].model is exchange.note.model
