@@ -27,9 +27,6 @@ INFER = re.compile(rb"/v2" + MODEL + rb"/infer")
 READY = re.compile(rb"/v2" + MODEL + rb"/ready|/v2/health/ready")
 
 log = logging.getLogger("kfunc.http")
-TRANSLATED = object()
-"""The note of an exchange in whose place another was asked."""
-
 Answered = Callable[[int, bytes, bytes], None]
 
 
@@ -65,11 +62,20 @@ class TranslatingApplication:
             self.inner.handle(exchange)
 
     def observe(self, exchange: Exchange) -> None:
-        """An exchange has ended; where another was asked in its place, that one has been told of."""
-        if exchange.note is TRANSLATED:
-            exchange.on_cancel = None
-        else:
+        """An exchange has ended: so has what was asked in its place, which is what the inner application knows."""
+        asked = exchange.note
+        if type(asked) is not _Inner:
             self.inner.observe(exchange)
+            return
+        if exchange.error is not None or not exchange.status:  # its caller has not got the server's answer
+            asked.status, asked.error = exchange.status, exchange.error
+        self._end(exchange, asked)
+
+    def _end(self, exchange: Exchange, asked: "_Inner") -> None:
+        """Nothing more comes of what was asked. It and its exchange know of each other: they would wait for the collector."""
+        exchange.note = exchange.on_cancel = None
+        asked.cancelled = True
+        self.inner.observe(asked)
 
     # ---- V1 for a server of V2
 
@@ -85,6 +91,7 @@ class TranslatingApplication:
             if status != 200:
                 exchange.relay(status, lines, body)
                 return
+            self._end(exchange, exchange.note)
             metadata = _metadata_of(body)
             if len(self._metadata) >= MAX_MODELS:
                 self._metadata.clear()
@@ -142,11 +149,10 @@ class TranslatingApplication:
 
     def _ask(self, exchange: Exchange, method: bytes, target: bytes, body: bytes, answered: Answered) -> None:
         """Ask the inner application in the exchange's place."""
-        asker = _Asker(exchange, self.inner, answered)
-        asked = asker.asked = _Inner(exchange, Taker(asker), method, target, head_of(exchange, target, None))
+        taker = Taker(_Asker(exchange, answered))
+        exchange.note = asked = _Inner(exchange, taker, method, target, head_of(exchange, target, None))
         asked.body = body
-        exchange.note = TRANSLATED
-        exchange.on_cancel = lambda: _cancel(asked)
+        exchange.on_cancel = asked.cancel
         try:
             self.inner.handle(asked)
         except KfuncError as error:
@@ -162,18 +168,15 @@ class _Inner(Asked):
 class _Asker:
     """Takes the answer to what was asked."""
 
-    asked: _Inner
-
-    def __init__(self, exchange: Exchange, inner: Application, answered: Answered) -> None:
+    def __init__(self, exchange: Exchange, answered: Answered) -> None:
         self._exchange = exchange
-        self._inner = inner
         self._answered = answered
 
     def answered(self, status: int, lines: bytes, body: bytes) -> None:
         """The whole answer."""
-        self._inner.observe(self.asked)
         if self._exchange.cancelled:
             return
+        self._exchange.note.cancelled = True  # as an exchange is that a connection has answered
         try:
             self._answered(status, lines, body)
         except KfuncError as error:
@@ -185,6 +188,7 @@ class _Asker:
 
     def broken_off(self) -> None:
         """It began, and will not end."""
+        self._exchange.note.cancelled = True
         self._exchange.fail(BadGateway("the server broke off its answer"))
 
 
@@ -235,10 +239,3 @@ def _says_ready(body: bytes) -> bool:
     if "model_version_status" in document:
         return b'"AVAILABLE"' in body
     return str(document.get("ready", True)).lower() == "true"
-
-
-def _cancel(asked: Asked) -> None:
-    """The client is gone: so is the reason for what was asked."""
-    asked.cancelled = True
-    if asked.on_cancel is not None:
-        asked.on_cancel()

@@ -11,6 +11,7 @@ from kfunc.batcher_sidecar.application import BatcherApplication
 from kfunc.config.batcher import Batcher
 from kfunc.config.inference import Limits
 from kfunc.http.address import Address
+from kfunc.http.exchange import Application
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.server import HttpServer
 from kfunc.telemetry.metrics import Metrics
@@ -171,9 +172,13 @@ def serve(
     answer: Answer = echo,
     keep: int = 0,
     timeout_s: float = 30.0,
+    around: Callable[[Application], Application] = lambda batcher: batcher,
     **settings: Any,
 ) -> None:
-    """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`."""
+    """Run `test` with a batcher that waits for the batch in flight only, and an upstream that answers with `answer`.
+
+    `around` gives what stands around the batcher in its process.
+    """
 
     async def main() -> None:
         upstream = Upstream(answer)
@@ -181,9 +186,8 @@ def serve(
         pool = UpstreamPool(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), timeout_s)
         metrics = Metrics("batcher")
         recorder = RequestRecorder(metrics, access_log=False, keep=keep)
-        batcher = HttpServer(
-            BatcherApplication(Batcher(**{"max_latency_ms": 0, **settings}), pool, metrics, recorder), Limits()
-        )
+        application = BatcherApplication(Batcher(**{"max_latency_ms": 0, **settings}), pool, metrics, recorder)
+        batcher = HttpServer(around(application), Limits())
         listener = socket.create_server(("127.0.0.1", 0))
         await batcher.start(listener)
         pool.start()

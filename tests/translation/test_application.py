@@ -1,12 +1,13 @@
 """The layer around an application that stands for a server of one protocol."""
 
+import gc
 import gzip
 import json
 from typing import Any
 
 import pytest
 
-from kfunc.errors import KfuncError, Unavailable
+from kfunc.errors import BadGateway, KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.translation.application import TranslatingApplication
 
@@ -23,7 +24,7 @@ class Server:
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.asked: list[tuple[str, Any]] = []
-        self.observed = 0
+        self.ended: list[tuple[str, int]] = []
 
     def handle(self, exchange: Exchange) -> None:
         line = f"{exchange.method.decode()} {exchange.target.decode()}"
@@ -37,7 +38,7 @@ class Server:
             exchange.relay(200, b"content-type: application/json\r\n", json.dumps(answer).encode())
 
     def observe(self, exchange: Exchange) -> None:
-        self.observed += 1
+        self.ended.append((f"{exchange.method.decode()} {exchange.target.decode()}", exchange.status))
 
 
 class Client:
@@ -142,11 +143,84 @@ def test_a_full_queue_is_told_to_the_caller() -> None:
     assert (status, answer) == (503, {"error": "the queue is full"})
 
 
-def test_each_request_is_observed_once() -> None:
+def test_the_server_is_told_of_each_end_once() -> None:
+    server = Server(**V2_SERVER)
+    ask(translating(server, "v2"), "POST /v1/models/m:predict", {"instances": [1, 2]})
+    ask(translating(server, "v2"), "GET /metrics")
+    assert server.ended == [("GET /v2/models/m", 200), ("POST /v2/models/m/infer", 200), ("GET /metrics", 404)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(Unavailable("the queue is full"), 503), ([1], 502), ({"predictions": [1]}, 200)]
+)
+def test_what_was_asked_ends_with_the_status_that_its_caller_got(answer: Any, status: int) -> None:
+    server = Server(**{"POST /v1/models/m:predict": answer})
+    assert ask(translating(server, "v1"), "POST /v2/models/m/infer", {"inputs": [INPUT]})[0] == status
+    assert server.ended == [("POST /v1/models/m:predict", status)]
+
+
+class Waiting(Server):
+    """Keeps what it was asked."""
+
+    kept: Exchange
+
+    def handle(self, exchange: Exchange) -> None:
+        self.kept = exchange
+
+
+def asked_of(server: Waiting) -> tuple[TranslatingApplication, Exchange]:
+    """A request in whose place another one waits at the server."""
+    exchange = Exchange(Client(), b"POST", b"/v2/models/m/infer", [], {}, True)
+    exchange.body, exchange.complete = json.dumps({"inputs": [INPUT]}).encode(), True
+    application = translating(server, "v1")
+    application.handle(exchange)
+    return application, exchange
+
+
+def test_what_was_asked_for_a_client_that_is_gone_is_given_up_and_counted() -> None:
+    server, left = Waiting(), []
+    application, exchange = asked_of(server)
+    server.kept.on_cancel = lambda: left.append(server.kept.cancelled)
+    exchange.cancel()
+    application.observe(exchange)
+    assert left == [True]
+    assert server.ended == [("POST /v1/models/m:predict", 0)]
+
+
+def test_what_has_been_answered_is_over_as_an_exchange_of_a_connection_is() -> None:
+    server = Waiting()
+    _, exchange = asked_of(server)
+    server.kept.relay(400, b"", b"{}")
+    assert server.kept.cancelled
+    server.kept.relay(200, b"", b"{}")
+    assert exchange.status == 400
+
+
+def test_an_answer_that_breaks_off_is_502_for_its_caller_and_over() -> None:
+    server = Waiting()
+    application, exchange = asked_of(server)
+    server.kept.start(200, b"")
+    server.kept.fail(BadGateway("the server is gone"))
+    application.observe(exchange)
+    assert exchange.status == 502
+    assert server.ended == [("POST /v1/models/m:predict", 502)]
+
+
+def test_what_was_asked_leaves_nothing_to_the_collector() -> None:
     server = Server(**V1_SERVER)
-    ask(translating(server, "v1"), "POST /v2/models/m/infer", {"inputs": [INPUT]})
-    ask(translating(server, "v1"), "GET /metrics")
-    assert server.observed == 2
+    application = translating(server, "v1")
+
+    def living() -> int:
+        return len([each for each in gc.get_objects() if isinstance(each, Exchange)])
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = living()  # other tests' logs may have some
+        ask(application, "POST /v2/models/m/infer", {"inputs": [INPUT]})
+        assert living() == before
+    finally:
+        gc.enable()
 
 
 WIDE = {"instances": [2**80]}
