@@ -4,6 +4,7 @@ Every worker loads the model itself; they share the listening sockets and the me
 """
 
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from kfunc.handlers.serving import LOAD_HANG_S, Crew, HandlerMetrics, serve
 from kfunc.http.address import listen
 from kfunc.process.arguments import Arguments
 from kfunc.process.lifecycle import Life, exit_now, run
-from kfunc.process.watcher import STOP_SIGNALS
+from kfunc.process.watcher import NOTE_BYTES, STOP_SIGNALS, Note, told
 from kfunc.telemetry import log_lines
 
 log = logging.getLogger("kfunc.handlers")
@@ -41,12 +42,15 @@ class Shared:
         self.manage = listen(arguments.manage) if arguments.manage is not None else None
         self.crew = Crew(config.workers)
         self.free_slabs = list(range(config.workers))
+        page = mmap.mmap(-1, config.workers * NOTE_BYTES)
+        self.notes = [Note(page, number * NOTE_BYTES) for number in range(config.workers)]
 
 
 class ArbiterHeartbeat:
     """The heartbeat of a worker, kept by gunicorn as the time of a file: one older than `timeout_s` is killed."""
 
-    def __init__(self, descriptor: int, timeout_s: float, arbiter: int) -> None:
+    def __init__(self, descriptor: int, timeout_s: float, arbiter: int, note: Note) -> None:
+        self.note = note
         self._descriptor = descriptor
         self._timeout_s = timeout_s
         self._arbiter = arbiter
@@ -86,7 +90,7 @@ class HandlerWorker(Worker):  # type: ignore[misc]
         """Serve until SIGTERM, and exit."""
         shared: Shared = self.app.shared
         shared.metrics.metrics.attach(self.slab)
-        heartbeat = ArbiterHeartbeat(self.tmp.fileno(), self.cfg.timeout, self.ppid)
+        heartbeat = ArbiterHeartbeat(self.tmp.fileno(), self.cfg.timeout, self.ppid, shared.notes[self.slab])
 
         async def main(life: Life) -> None:
             life.watch(LOAD_HANG_S)
@@ -106,6 +110,7 @@ class HandlerWorker(Worker):  # type: ignore[misc]
         except Exception:
             log.exception("a worker failed")  # it would fail again at once: the arbiter is to stop, not to try for ever
             status = BOOT_FAILED
+        heartbeat.note.end()  # it ends by itself
         exit_now(BOOT_FAILED if status else 0)
 
 
@@ -143,6 +148,11 @@ class Workers(BaseApplication):  # type: ignore[misc]
         worker.slab = free.pop(0) if free else 0
 
     def _free_slab(self, arbiter: Any, worker: HandlerWorker) -> None:
+        note = self.shared.notes[worker.slab]
+        if end := told(note):
+            log.error("a worker ended%s", end)
+            note.count()
+            note.end()
         if worker.slab not in self.shared.free_slabs:
             self.shared.free_slabs.append(worker.slab)
 

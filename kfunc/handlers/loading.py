@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +17,7 @@ from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.origins import Origins
 from kfunc.handlers.slots import Load, Loaded, Served
 from kfunc.handlers.stages import Stage
+from kfunc.process.watcher import Note
 from kfunc.telemetry.log_lines import PROGRESS
 
 log = logging.getLogger("kfunc.model")
@@ -58,9 +60,10 @@ class Found:
 class Loader:
     """The models that a configuration names: each source has a name of its own, and several may have the same URI."""
 
-    def __init__(self, config: PodConfig, load_one: Load, origins: Origins) -> None:
+    def __init__(self, config: PodConfig, load_one: Load, origins: Origins, note: Note | None = None) -> None:
         self._config = config
         self._load_one = load_one
+        self._note = note or Note()
         self.origins = origins
         self.stage = Stage()
         self._versions: dict[tuple[str, str], str] = {}  # by name and URI: what is served, of sources and models
@@ -214,11 +217,21 @@ class Loader:
             for name, versions in wanted.items():
                 files = found.files[found.source_of[name]]
                 for version, settings in versions.items():
-                    loaded.setdefault(name, {})[version] = self.open(settings, files)
+                    with self.noted("loaded", settings.model, files):
+                        loaded.setdefault(name, {})[version] = self.open(settings, files)
         except BaseException:
             close_all(loaded)
             raise
         return loaded
+
+    @contextmanager
+    def noted(self, did: str, model: PodModel, files: LocalFiles, record: str = "") -> Iterator[None]:
+        """What the model's library is asked to do, for whoever outlives this process; one model at a time."""
+        self._note.begin(f"{did} the model {model.name} from {files.origin or model.uri}", record)
+        try:
+            yield
+        finally:
+            self._note.end()
 
     def open(self, settings: PodConfig, files: LocalFiles) -> Loaded:
         """One version of one model. Raises ModelLoadError."""

@@ -32,7 +32,7 @@ class Origins:
     """The models' places. Threads ask it, several at once."""
 
     def __init__(self, config: PodConfig) -> None:
-        self._settings = config.model_cache
+        self.settings = config.model_cache
         self._fetcher: Fetcher | None = None
         self._opening = threading.Lock()
         self._closed = False
@@ -139,7 +139,7 @@ class Origins:
                 from kfunc.storage.cache import Cache
                 from kfunc.storage.fetching import Fetcher
 
-                settings = self._settings
+                settings = self.settings
                 cache = Cache(cache_folder(settings), settings.max_bytes)
                 self._fetcher = Fetcher(cache, os.environ, settings.connections)
             return self._fetcher

@@ -23,6 +23,7 @@ from kfunc.telemetry.log_lines import PROGRESS
 
 if TYPE_CHECKING:
     from kfunc.handlers.residents import OnPlace
+    from kfunc.process.watcher import Note
 
 log = logging.getLogger("kfunc.model")
 progress_log = logging.getLogger(PROGRESS)
@@ -40,12 +41,13 @@ class Repository:
         on_failure: Callable[[], None] = lambda: None,
         on_place: "OnPlace" = lambda model: None,
         on_change: Callable[[list[Slot]], None] = lambda slots: None,
+        note: "Note | None" = None,
     ) -> None:
         self._config = config
         self._on_change = on_change
         self._on_failure = on_failure
         self.origins = Origins(config)
-        self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins)
+        self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins, note)
         self.supply: Supply = supply_of(config, self._loader, on_place, on_failure)
         self._watching: list[asyncio.Task[None]] = []
         self._default = Entry(config.model.name, config.model.version)

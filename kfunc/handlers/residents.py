@@ -17,6 +17,7 @@ from kfunc.config.pod import PodConfig
 from kfunc.config.residency import Residency
 from kfunc.errors import KfuncError, ModelLoadError, NotFound, Unavailable
 from kfunc.handlers import memory
+from kfunc.handlers.crashes import Crashes, Record
 from kfunc.handlers.loading import Loader
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.residency_policy import Resident, leaving
@@ -191,6 +192,7 @@ class Shelf:
 
     def __init__(self, config: Residency, loader: Loader, on_place: OnPlace, on_failure: Callable[[], None]) -> None:
         self._loader = loader
+        self._crashes = Crashes(loader.origins.settings)
         self._on_place = on_place
         self._on_failure = on_failure
         self._max_models = config.max_models
@@ -290,18 +292,15 @@ class Shelf:
     async def _load(self, model: ResidentModel, settings: PodConfig, files: LocalFiles) -> None:
         loop, loader = asyncio.get_running_loop(), self._loader
         newest = await loop.run_in_executor(None, loader.newest, settings, files)
+        record = Record()
+        if not model.pinned:  # without one that is, the process is of no use
+            record = await loop.run_in_executor(None, self._crashes.record, settings.model, newest.model)
         await self._free(model.size, model)
         before = memory.resident_bytes(), memory.allocated_bytes()
-        loaded = await loop.run_in_executor(None, loader.open, newest, files)
-        try:
-            if newest.model.warmup.count:
-                model.stage.enter("warming up")
-            await warm_up(loaded, newest.model.warmup)
-        except BaseException:
-            loaded.close()
-            raise
-        finally:
-            model.stage.enter("loading")
+        with loader.noted("loaded", settings.model, files, record.path):
+            loaded = await self._opened(model, newest, files)
+        if record.count:
+            await loop.run_in_executor(None, record.forget)
         if model.gone:  # while it was loaded
             loaded.close()
             return
@@ -315,6 +314,19 @@ class Shelf:
         if excess := await self._free(0, model):
             told = "model %s: with it the process takes %d bytes more than residency.max_bytes%s, and no other model may leave"
             log.warning(told, model.name, excess, self._whose)
+
+    async def _opened(self, model: ResidentModel, newest: PodConfig, files: LocalFiles) -> Loaded:
+        loaded = await asyncio.get_running_loop().run_in_executor(None, self._loader.open, newest, files)
+        try:
+            if newest.model.warmup.count:
+                model.stage.enter("warming up")
+            await warm_up(loaded, newest.model.warmup)
+        except BaseException:
+            loaded.close()
+            raise
+        finally:
+            model.stage.enter("loading")
+        return loaded
 
     async def require_room(self) -> None:
         """The process with what is pinned is within its bound. Raises ModelLoadError."""

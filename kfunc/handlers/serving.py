@@ -94,7 +94,8 @@ async def serve(
     """Serve until `life.stop`. Raises ModelLoadError where the model cannot be loaded."""
     recorder = RequestRecorder(metrics.metrics, access_log=access_log_share(arguments, config), keep=arguments.recent)
     models = ModelMetrics(metrics.metrics)
-    repository = Repository(config, models.timed_load(), metrics.load_failures.add, metrics.show_resident, models.keep)
+    on_events = metrics.load_failures.add, metrics.show_resident, models.keep
+    repository = Repository(config, models.timed_load(), *on_events, life.note)
     with closing(repository):  # also where a model cannot be loaded: what was decrypted must not stay
         application = Application(config, recorder, crew.is_complete, repository, models)
         server = HttpServer(with_page(application, config, arguments, metrics.metrics, recorder), config.limits, memory_limit())

@@ -56,7 +56,7 @@ class AtStart:
             async with self._one_at_a_time:
                 loaded = await asyncio.get_running_loop().run_in_executor(None, loader.load, found, wanted)
                 try:
-                    await self._warm(wanted, loaded)
+                    await self._warm(found, wanted, loaded)
                 except BaseException:
                     close_all(loaded)
                     raise
@@ -65,14 +65,16 @@ class AtStart:
         loader.took(found, only)
         return {name: {**versions} for name, versions in loaded.items()}
 
-    async def _warm(self, wanted: Versions, loaded: AllLoaded) -> None:
+    async def _warm(self, found: Found, wanted: Versions, loaded: AllLoaded) -> None:
         for name, versions in wanted.items():
+            files = found.files[found.source_of[name]]
             for version, settings in versions.items():
                 if settings.model.warmup.count:
                     from kfunc.handlers.warmup import warm_up
 
                     self._loader.stage.enter("warming up")
-                    await warm_up(loaded[name][version], settings.model.warmup)
+                    with self._loader.noted("warmed up", settings.model, files):
+                        await warm_up(loaded[name][version], settings.model.warmup)
 
 
 class OnDemand:

@@ -14,7 +14,7 @@ import uvloop
 
 from kfunc.errors import ConfigError, StartupError
 from kfunc.http.server import HttpServer
-from kfunc.process.watcher import STOP_SIGNALS, Heartbeat
+from kfunc.process.watcher import STOP_SIGNALS, Heartbeat, Note
 from kfunc.telemetry import log_lines
 
 BEAT_S = 0.5
@@ -25,6 +25,8 @@ MAX_FILES = 65_536
 
 class Pulse(Protocol):
     """Whoever ends a process that is stuck: the watcher, or gunicorn's arbiter."""
+
+    note: Note
 
     def promise(self, silent_s: float) -> None:
         """Another promise will follow within `silent_s` seconds; 0: the process is stuck."""
@@ -41,6 +43,7 @@ class Life:
 
     def __init__(self, heartbeat: Pulse | None) -> None:
         self.stop = asyncio.Event()
+        self.note = Note() if heartbeat is None else heartbeat.note
         self._heartbeat = heartbeat
         self._hang_timeout_s = 0.0
         self._stuck: Callable[[], bool] = lambda: False

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from kfunc.config.pod import VARIABLE, PodConfig, encode
+from kfunc.config.pod import VARIABLE, PodConfig, PodModel, encode
+from kfunc.config.residency import ModelCache, Residency
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
 
@@ -138,6 +139,50 @@ def test_why_a_process_ended_is_one_object_where_lines_are_json(
     assert [
         line for line in lines if "SIGSEGV" in line["message"] or "stuck" in line["message"] or "TIMEOUT" in line["message"]
     ]
+
+
+ENDING = "import os\nos.abort()\n"
+
+
+def test_a_process_that_a_model_has_ended_says_which_one(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text(ENDING)
+    with handler(configured(str(tmp_path), "python")) as (process, _):
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGABRT
+    assert f"error: ended by SIGABRT while it loaded the model iris from {tmp_path}: the file is damaged, or its library" in err
+
+
+def test_a_worker_that_a_model_has_ended_says_so_too(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text(ENDING)
+    with handler(configured(str(tmp_path), "python", workers=2)) as (process, _):
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "a worker ended" in line)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert f"a worker ended while it loaded the model iris from {tmp_path}: " in said
+
+
+def test_a_model_whose_first_load_ended_the_process_is_left_alone_by_the_next_one(
+    configured: Callable[..., PodConfig], tmp_path: Path
+) -> None:
+    for name, text in (("good", "def predict(x): return x"), ("bad", ENDING)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "handler.py").write_text(text)
+    cache, bad = ModelCache(path=str(tmp_path / "cache")), PodModel(name="bad", uri=str(tmp_path / "bad"), runtime="python")
+    config = configured(str(tmp_path / "good"), "python", models=[bad], residency=Residency(wait_s=5.0), model_cache=cache)
+    with handler(config) as (process, port):
+        wait_until_ready(port)
+        with pytest.raises(OSError, match=r"closed|reset"):
+            ask(port, "POST", "/v2/models/bad/infer", V2)
+        _, err = process.communicate(timeout=20)
+    assert f"ended by SIGABRT while it loaded the model bad from {tmp_path / 'bad'}: " in err
+    with handler(config) as (process, port):
+        wait_until_ready(port)
+        assert ask(port, "POST", "/v2/models/bad/infer", V2)[0] == 503
+        assert ask(port, "POST", "/v2/models/iris/infer", V2)[0] == 200
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert f"{tmp_path / 'bad'}: loading it has ended the handler once, and is tried again in " in err
 
 
 def test_liveness_is_answered_while_the_model_loads(configured: Callable[..., PodConfig], tmp_path: Path) -> None:

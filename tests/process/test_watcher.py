@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kfunc.process.watcher import CURE, Note
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,45 @@ def test_a_child_that_a_signal_ended_is_told_apart() -> None:
     with watched("os.kill(os.getpid(), signal.SIGSEGV)") as process:
         _, err = process.communicate(timeout=10)
         assert (process.returncode, err) == (128 + signal.SIGSEGV, "error: ended by SIGSEGV\n")
+
+
+def test_what_a_child_did_that_ended_it_is_told_and_counted(tmp_path: Path) -> None:
+    record = tmp_path / "ended" / "model"
+    begin = f"heartbeat.note.begin('loaded the model iris', {str(record)!r}); "
+    for count in (1, 2):
+        with watched(f"{begin}os.kill(os.getpid(), signal.SIGSEGV)") as process:
+            _, err = process.communicate(timeout=10)
+        assert err == f"error: ended by SIGSEGV while it loaded the model iris: {CURE}\n"
+        assert record.stat().st_size == count
+    with watched(f"{begin}os.kill(os.getpid(), signal.SIGKILL)") as process:
+        _, err = process.communicate(timeout=10)
+    assert "ended by SIGKILL while it loaded the model iris: memory may be short: give the container more; or the file" in err
+
+
+@pytest.mark.parametrize("how", ["heartbeat.note.end(); os.abort()", "os._exit(3)"])
+def test_what_was_done_or_did_not_end_a_child_is_not_told(tmp_path: Path, how: str) -> None:
+    with watched(f"heartbeat.note.begin('loaded', {str(tmp_path / 'record')!r}); {how}") as process:
+        _, err = process.communicate(timeout=10)
+    assert "loaded" not in err
+    assert not (tmp_path / "record").exists()
+
+
+def test_a_note_is_cut_to_its_place() -> None:
+    note = Note()
+    note.begin("é" * 5000, "/record")
+    text, record = note.read()
+    assert (set(text) <= {"é", "\ufffd"}, len(text) < 1100, record) == (True, True, "/record")
+    note.begin("short", "/" + "x" * 5000)
+    assert note.read() == ("short", "")
+
+
+def test_records_that_are_old_go_when_another_is_made(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b".")
+    os.utime(tmp_path / "old", (1.0, 1.0))
+    note = Note()
+    note.begin("loaded", str(tmp_path / "new"))
+    note.count()
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
