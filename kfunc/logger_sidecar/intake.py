@@ -48,16 +48,22 @@ def left_intakes(shared_memory: str, is_wanted: Callable[[str, int], bool]) -> "
         return  # this system has none
     for entry in entries:
         if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
-            try:
-                with open(entry.path, "rb") as file:
-                    head = file.read(HEAD_BYTES)
-                magic, key = (int.from_bytes(head[8 * at : 8 * at + 8], "little") for at in (MAGIC_AT, LANE_AT))
-                if magic != MAGIC or not is_wanted(os.fsdecode(head[FOLDER_BYTES_AT:].partition(b"\0")[0]), key):
-                    continue
-                intake = Intake(entry.path, 0, key)
-            except (OSError, ValueError):
-                continue  # a process has it, or it is no intake
-            yield intake
+            intake = left_intake(entry.path, is_wanted)
+            if intake is not None:
+                yield intake
+
+
+def left_intake(path: str, is_wanted: Callable[[str, int], bool]) -> "Intake | None":
+    """The intake there, whatever its lane, if it is wanted; None where a process has it, or it is no intake."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+        magic, key = (int.from_bytes(head[8 * at : 8 * at + 8], "little") for at in (MAGIC_AT, LANE_AT))
+        if magic != MAGIC or not is_wanted(os.fsdecode(head[FOLDER_BYTES_AT:].partition(b"\0")[0]), key):
+            return None
+        return Intake(path, 0, key)
+    except (OSError, ValueError):
+        return None
 
 
 class Intake:
@@ -82,7 +88,7 @@ class Intake:
         self.size = len(self._map) - HEAD_BYTES
         drained, written = words[DRAINED_AT], words[WRITTEN_AT]
         known = words[MAGIC_AT] == MAGIC and words[SIZE_AT] == self.size and drained <= written <= drained + self.size
-        self.kept = known and words[LANE_AT] == lane_key  # else it is what is left of a folder that was deleted
+        self.kept = known and words[LANE_AT] == lane_key  # else what is left of a deleted folder, or of a run before others
         if known and not self.kept and drained < written:
             self.close(remove=False)
             raise ValueError(f"{path} holds the records of another lane")
@@ -102,8 +108,9 @@ class Intake:
         words[ORIGIN_AT] = len(text) << 32 | crc32(text)
         self._map[ORIGIN_BYTES_AT : ORIGIN_BYTES_AT + len(text)] = text
 
-    def name_folder(self, folder: str) -> None:
+    def belong_to(self, folder: str, lane_key: int) -> None:
         """Say whose intake this is, so that it can be removed when the folder is gone; one of a long name stays."""
+        self._words[LANE_AT] = lane_key
         name = os.fsencode(os.path.realpath(folder)) + b"\0"
         if len(name) <= HEAD_BYTES - FOLDER_BYTES_AT:
             self._map[FOLDER_BYTES_AT : FOLDER_BYTES_AT + len(name)] = name

@@ -18,19 +18,28 @@ LOCK = "lock"
 CURSORS = "cursors.json"
 MAX_LANES = 1000
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # another lane would have none either
 
 
 class Lane:
-    """A folder that this process holds; `key` tells it from one of the same name that was there before."""
+    """A folder that this process holds. Raises OSError.
+
+    `key` tells the run that last wrote to it from others, and from those of a folder of the same name that was there
+    before: the intake that has it goes on where the segments end.
+    """
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
         text = os.pread(descriptor, 8, 0)
-        if len(text) < 8:
-            text = os.urandom(8)
-            os.pwrite(descriptor, text, 0)
-        self.key = int.from_bytes(text, "little")
+        self.key = int.from_bytes(text, "little") if len(text) == 8 else self.renew()
+
+    def renew(self) -> int:
+        """Begin a run with an intake of its own: the new key. What is in others cannot be put behind the segments any more."""
+        key = os.urandom(8)
+        os.pwrite(self._descriptor, key, 0)
+        self.key = int.from_bytes(key, "little")
+        return self.key
 
     def cursors(self) -> dict[str, int]:
         """The positions of sinks that were kept here, by their names."""
@@ -68,8 +77,8 @@ def claim_lane(root: str) -> Lane:
         path = os.path.join(root, str(number))
         try:
             lane = take(path, create=True)
-        except OSError:
-            if not os.path.isdir(path):
+        except OSError as error:
+            if error.errno in NO_ROOM or not os.path.isdir(path):
                 raise
             continue  # another user's, or broken
         if lane is not None:
@@ -113,7 +122,13 @@ def take(path: str, *, create: bool) -> Lane | None:
         path = os.path.join(os.path.dirname(path), f"host-{gethostname()}")
         os.makedirs(path, exist_ok=True)
         descriptor = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return Lane(path, descriptor) if descriptor >= 0 else None
+    if descriptor < 0:
+        return None
+    try:
+        return Lane(path, descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def _lock(path: str, *, create: bool) -> int:

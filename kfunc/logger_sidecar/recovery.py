@@ -25,6 +25,7 @@ from kfunc.logger_sidecar.spool import Spool
 
 LEAST_BOUND = 1024 * 1024
 LOOKS, LOOK_S = 10, 0.05
+NO_SPOOL = "the spool %s cannot be used: %s; events wait in memory, and are lost if they are many"
 
 
 class Opened(Struct):
@@ -78,8 +79,7 @@ def _claim(settings: Logger, origin: Origin, notices: Notices) -> Lane | None:
     try:
         return claim_lane(os.path.join(folder, f"{origin.namespace}.{origin.function}"))
     except OSError as error:
-        message = "the spool %s cannot be used: %s; events wait in memory, and are lost if they are many"
-        notices.say("disk", message, folder, error.strerror)
+        notices.say("disk", NO_SPOOL, folder, error.strerror)
         return None
 
 
@@ -94,8 +94,16 @@ def _bound(settings: Logger, lane: Lane | None, intake_size: int) -> int:
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
-    if lane is None:
-        return Opened(None, _open_intake(None, size, notices), [])
+    if lane is not None:
+        try:
+            return _open_lane(lane, size, notices)
+        except OSError as error:
+            notices.say("disk", NO_SPOOL, lane.path, error.strerror)
+            lane.release()
+    return Opened(None, _open_intake(None, size, notices), [])
+
+
+def _open_lane(lane: Lane, size: int, notices: Notices) -> Opened:
     rescue(os.path.dirname(lane.path), lane, notices)
     intake = _open_intake(lane, size, notices)
     drained = intake.drained if intake.kept else None
@@ -120,7 +128,11 @@ def _brought(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: N
 
 
 def _open_intake(lane: Lane | None, size: int, notices: Notices) -> Intake:
-    """In shared memory, or beside the segments, or else in memory of this process. One that was left there goes first."""
+    """In shared memory, or beside the segments, or else in memory of this process. One that was left there goes first.
+
+    One that does not go on where the segments end gives the lane a new key: so what is in any other is brought to a
+    lane of its own.
+    """
     places = [intake_path(lane.path), intake_in(lane.path)] if lane is not None else [_nameless()]
     if lane is not None and os.path.exists(places[1]):
         places.reverse()
@@ -128,18 +140,29 @@ def _open_intake(lane: Lane | None, size: int, notices: Notices) -> Intake:
         try:
             intake = _patiently(path, size, lane.key if lane is not None else 0)
         except BlockingIOError:
-            notices.say("disk", "another process has the logger's memory %s: it is made elsewhere", path)
+            notices.say("taken", "another process has the logger's memory %s: it is made elsewhere", path)
             continue
         except (OSError, ValueError) as error:
-            message = "the logger's %d bytes of shared memory cannot be had at %s: %s; see /dev/shm's size and max_body_bytes"
-            notices.say("disk", message, size, path, error)
+            message = "the logger's %d bytes of memory cannot be had at %s: %s; see the room there and max_body_bytes"
+            notices.say(f"no memory {path}", message, size, path, error)
             continue
         if lane is None:
             os.unlink(path)
-        elif path != intake_in(lane.path):
-            intake.name_folder(lane.path)
+        elif not intake.kept:
+            intake.belong_to(lane.path, _renewed(lane, notices))
         return intake
+    notices.say("unkept", "events are in this process's memory until the disk has them: what a kill takes with it is lost")
+    if lane is not None:
+        _renewed(lane, notices)
     return Intake("", size, 0)
+
+
+def _renewed(lane: Lane, notices: Notices) -> int:
+    try:
+        return lane.renew()
+    except OSError as error:
+        notices.say("key", "%s cannot be begun anew: %s; what else is left of it may be lost", lane.path, error.strerror)
+        return lane.key
 
 
 def _patiently(path: str, size: int, key: int) -> Intake:

@@ -1,18 +1,19 @@
 """What processes that are gone left: segments on the disk, and records that were still in their intakes.
 
-A lane may be taken over by another pod, which cannot see its intake: then the records are put into a lane of their own,
-which is delivered as any that was left behind.
+A lane may be taken over by another pod, which cannot see its intake, or go on with another intake where its own cannot
+be had: then the records are put into a lane of their own, which is delivered as any that was left behind.
 """
 
 import os
+from collections.abc import Callable
 
 from kfunc.config.logger import SHARED_MEMORY
-from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import Intake, intake_in, left_intakes
+from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter, quietly
+from kfunc.logger_sidecar.intake import Intake, intake_in, left_intake, left_intakes
 from kfunc.logger_sidecar.lanes import Lane, keyed, take
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import whole_records
-from kfunc.logger_sidecar.segments import SegmentReader, segment_paths
+from kfunc.logger_sidecar.segments import SegmentReader, delete_segments, segment_name, segment_paths
 
 
 def rescue(root: str, own: Lane, notices: Notices, shared_memory: str = SHARED_MEMORY) -> None:
@@ -24,13 +25,26 @@ def rescue(root: str, own: Lane, notices: Notices, shared_memory: str = SHARED_M
         return bool(folder) and not is_ours and (os.path.dirname(folder) == root or not os.path.lexists(folder))
 
     for intake in left_intakes(shared_memory, is_wanted):
-        is_removed = False
-        try:
-            is_removed = _is_done(intake, root, own, notices)
-        except OSError as error:
-            notices.say("rescue", "what a killed process left cannot be brought to the spool: %s", error)
-        finally:
-            intake.close(remove=is_removed)
+        _remove_if(intake, lambda left: _is_done(left, root, own, notices), notices)
+    _save_stale(own, notices)
+
+
+def _remove_if(intake: Intake, is_done: Callable[[Intake], bool], notices: Notices) -> None:
+    is_removed = False
+    try:
+        is_removed = is_done(intake)
+    except OSError as error:
+        notices.say("rescue", "what a killed process left cannot be brought to the spool: %s", error)
+    finally:
+        intake.close(remove=is_removed)
+
+
+def _save_stale(lane: Lane, notices: Notices) -> None:
+    """Save what lies beside a lane's segments of a run before the one that wrote them."""
+    intake = left_intake(intake_in(lane.path), lambda folder, key: key != lane.key)
+    if intake is not None:
+        folder = os.path.realpath(lane.path)
+        _remove_if(intake, lambda left: left.drained == left.written or _save(left, folder, lane, notices), notices)
 
 
 def _is_done(intake: Intake, root: str, own: Lane, notices: Notices) -> bool:
@@ -72,6 +86,7 @@ def _bring(lane: Lane, intake: Intake, notices: Notices) -> bool:
 
 def bring_from_lane(lane: Lane, notices: Notices) -> None:
     """Bring to the disk what a killed process had in an intake beside its segments. Raises OSError where that fails."""
+    _save_stale(lane, notices)
     path = intake_in(lane.path)
     if not os.path.exists(path):
         return
@@ -92,17 +107,20 @@ def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notic
     origin = intake.origin()
     start = max(intake.drained, segments[-1].end if segments else 0)
     records = intake.read(start, intake.written) if start < intake.written else b""
-    if origin is None or not records:
-        intake.set_drained(intake.written)
-        return []
-    end, _ = whole_records(records, len(records))
-    writer = SegmentWriter(lane.path, len(records) * 2, origin, sync=False)
-    try:
-        written = writer.write(start, records[:end])
-        writer.finish()
-    except OSError as error:
-        notices.say("disk", "the spool cannot be written: %s", error)
-        return []
+    end = whole_records(records, len(records))[0] if origin is not None else 0
+    written: list[SegmentInfo] = []
+    if origin is not None and end:
+        writer = SegmentWriter(lane.path, end * 2, origin, sync=False)
+        try:
+            written = writer.write(start, records[:end])
+            writer.finish()
+        except OSError as error:
+            notices.say("disk", "the spool cannot be written: %s", error)
+            quietly(writer.finish)
+            delete_segments([os.path.join(lane.path, segment_name(start))])  # all of it is in the intake
+            return []
+    if end < len(records):
+        notices.drop("damaged")
     intake.set_drained(intake.written)
     return written
 

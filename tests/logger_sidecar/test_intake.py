@@ -100,7 +100,7 @@ def test_an_intake_whose_folder_is_gone_is_removed(tmp_path: Path, folder: str, 
     path = tmp_path / Path(intake_path("x")).name
     intake = Intake(str(path), 1000, 1)
     if folder:
-        intake.name_folder(str(tmp_path / folder))
+        intake.belong_to(str(tmp_path / folder), 1)
     intake.unlock()
     clean(tmp_path)
     assert path.exists() == is_kept

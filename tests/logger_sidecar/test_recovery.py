@@ -1,6 +1,7 @@
 """What killed processes left: found wherever it lies, and what of it is damaged is counted."""
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from kfunc.logger_sidecar.intake import intake_in, intake_path
+from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
+from kfunc.logger_sidecar.intake import HEAD_BYTES, ORIGIN_BYTES_AT, intake_in, intake_path
 from kfunc.logger_sidecar.left_behind import LeftBehind
 from kfunc.logger_sidecar.log import Chunk, LogReader
 from kfunc.logger_sidecar.segments import segment_paths
@@ -44,6 +47,17 @@ def looked_into(path: str) -> Iterator[None]:
     finally:
         os.close(descriptor)
         os.unlink(path)
+
+
+@contextmanager
+def kept_from_us(path: str) -> Iterator[None]:
+    """Another process has an intake, and leaves it as it is."""
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def numbers(one: Setup) -> list[int]:
@@ -100,6 +114,120 @@ def test_an_intake_that_is_looked_into_for_a_moment_is_waited_for(tmp_path: Path
         looks.enter_context(looked_into(intake_path(lane(tmp_path))))
         monkeypatch.setattr("kfunc.logger_sidecar.recovery.time.sleep", lambda seconds: looks.close())
         assert setup(tmp_path).spool.intake.path == intake_path(lane(tmp_path))
+
+
+async def delivered_by(one: Setup, count: int) -> list[str]:
+    """What it delivers, its own and what others left, in any order."""
+    one.pipeline.start()
+    await one.reaches("delivered", count)
+    await one.pipeline.flush(2)
+    lines = Path(one.settings.sink.removeprefix("file:")).read_bytes().splitlines()  # type: ignore[union-attr] # noqa: ASYNC240
+    return sorted(msgspec.json.decode(line)["correlationid"] for line in lines)
+
+
+@pytest.mark.parametrize("second", ["shared memory", "beside the segments"])
+def test_a_run_that_could_not_have_the_intake_of_the_one_before_takes_nothing_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    monkeypatch.setattr("kfunc.logger_sidecar.recovery.LOOK_S", 0.001)
+    places = [intake_path(lane(tmp_path)), intake_in(lane(tmp_path))]
+
+    async def main() -> None:
+        if second == "shared memory":
+            await killed_beside_its_segments(tmp_path, 1, 2)
+            places.reverse()
+        else:
+            one = setup(tmp_path)
+            one.add(1, 2)
+            await one.crash()
+        assert os.path.exists(places[0])  # noqa: ASYNC240
+        with kept_from_us(places[0]):
+            other = setup(tmp_path)
+        assert other.spool.intake.path == places[1]
+        other.add(*range(10, 20))
+        await drained(other)
+        await other.crash()
+        third = setup(tmp_path, sink=f"file:{tmp_path}/events.jsonl")
+        told = await delivered_by(third, 12)
+        assert told == sorted(["1", "2", *map(str, range(10, 20))])
+        assert third.count("dropped") == 0
+
+    asyncio.run(main())
+
+
+def test_a_lane_that_another_pod_has_written_to_meanwhile_costs_no_event_of_ours(tmp_path: Path) -> None:
+    """The other pod has no sight of our shared memory."""
+
+    async def main() -> None:
+        one = setup(tmp_path)
+        one.add(1, 2)
+        await one.crash()
+        ours = intake_path(lane(tmp_path))
+        left = Path(ours).read_bytes()  # noqa: ASYNC240
+        os.unlink(ours)
+        other = setup(tmp_path)
+        other.add(10, 11, 12)
+        await drained(other)
+        await other.crash()
+        os.unlink(ours)
+        Path(ours).write_bytes(left)  # noqa: ASYNC240
+        third = setup(tmp_path, sink=f"file:{tmp_path}/events.jsonl")
+        assert await delivered_by(third, 5) == ["1", "10", "11", "12", "2"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("at", "left"), [(HEAD_BYTES + 114, [1]), (ORIGIN_BYTES_AT + 8, [])], ids=["record", "origin"])
+def test_damage_in_an_intake_is_counted(tmp_path: Path, at: int, left: list[int]) -> None:
+    async def main() -> None:
+        one = setup(tmp_path)
+        one.add(1, 2, 3)
+        one.spool.intake._map[at] ^= 1
+        await one.crash()
+        other = setup(tmp_path)
+        assert await numbers(other) == left
+        assert other.count("dropped") == 1
+
+    asyncio.run(main())
+
+
+def test_what_is_said_of_memory_that_cannot_be_had_ends_with_what_a_kill_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_room(descriptor: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kfunc.logger_sidecar.intake.os.posix_fallocate", no_room)
+    assert setup(tmp_path).spool.intake.path == ""
+    said = [record.getMessage() for record in caplog.records]
+    assert [intake_path(lane(tmp_path)) in said[0], intake_in(lane(tmp_path)) in said[1]] == [True, True]
+    assert "what a kill takes with it is lost" in said[2]
+
+
+def test_what_cannot_be_brought_to_a_full_disk_leaves_no_part_there_and_is_brought_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, blocks = SegmentWriter._write_block, [1]
+
+    def fails_at_the_second(self: SegmentWriter, segment: SegmentInfo, position: int, records: bytes) -> None:
+        if not blocks:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        blocks.pop()
+        write(self, segment, position, records)
+
+    async def main() -> None:
+        one = setup(tmp_path)
+        for number in range(8):
+            one.add(number, body=b"x" * 200_000)
+        await one.crash()
+        with monkeypatch.context() as patch:
+            patch.setattr(SegmentWriter, "_write_block", fails_at_the_second)
+            other = setup(tmp_path)
+            assert segment_paths(lane(tmp_path)) == []
+        await other.crash()
+        assert await numbers(setup(tmp_path)) == list(range(8))
+
+    asyncio.run(main())
 
 
 async def killed_with_segments(folder: Path, count: int) -> list[str]:

@@ -1,6 +1,7 @@
 """The spool between processes: what was accepted is there after a crash, within bounds, and nothing waits for a disk."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -366,6 +367,17 @@ def test_a_segment_that_cannot_be_begun_is_begun_again(tmp_path: Path, monkeypat
     writer.write(0, record, 1)
     writer.finish()
     assert [int(each.call.correlation) for each in read_folder(str(tmp_path))] == [1]
+
+
+def test_a_full_disk_is_told_as_such_and_costs_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, text: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kfunc.logger_sidecar.lanes.os.pwrite", full)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="No space left"):
+        claim_lane(str(tmp_path / "lanes"))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_two_processes_have_lanes_of_their_own(tmp_path: Path) -> None:
