@@ -1,12 +1,11 @@
 """The figure of the start from zero: paired trials of the root example and of a pod of three trivial Go containers.
 
-E2E_TRIALS sets how many pairs; 60 take about a quarter of an hour. A missed target is printed, and fails nothing.
+E2E_TRIALS sets how many pairs; 60 take about twenty-five minutes. A missed target is printed, and fails nothing.
 """
 
 import json
 import os
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +77,6 @@ def test_a_start_from_zero_takes_hardly_longer_than_that_of_a_trivial_pod(
     seconds: dict[str, list[float]] = {"iris": [], "trivial": []}
     for number in range(TRIALS):
         for service in random.sample(sorted(asked), 2):
-            time.sleep(random.uniform(0, 1.5))  # a fixed pause would lock onto the kubelet's own second
             trial = start_from_zero(namespace, service, *asked[service])
             while trial.has_waited:
                 print(f"again: the node was full when {service} started", flush=True)
