@@ -33,16 +33,19 @@ class DiskThread:
     """Runs one job after the other. It is a daemon: a process must be able to end while its disk hangs."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, job: Callable[[], Any]) -> None:
         """Run `job` behind those before it; it must not raise."""
         self._jobs.put(job)
 
+    def end(self) -> None:
+        """End behind what it was asked for before."""
+        self._jobs.put(None)
+
     def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception:  # those behind it are to run

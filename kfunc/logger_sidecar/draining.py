@@ -149,12 +149,17 @@ class Drain:
             await asyncio.sleep(0.005)
         return self.writer is not None and intake.drained == intake.written
 
-    async def idle(self, ends_at: float) -> None:
-        """Wait until the thread has done what it was asked for."""
-        loop = asyncio.get_running_loop()
+    async def close(self, ends_at: float) -> bool:
+        """Close the segment, and wait for the thread to do what it was asked for; whether it has."""
+        loop, writer = asyncio.get_running_loop(), self.writer
         done: asyncio.Future[None] = loop.create_future()
+        if writer is not None:
+            self.disk.submit(lambda: quietly(writer.finish))
         self.disk.submit(lambda: post(loop, _set, done))
+        self.disk.end()
         await asyncio.wait((done,), timeout=max(0.1, ends_at - monotonic()))
+        self.writer = None  # what is tried again later finds nothing to do
+        return done.done()
 
 
 def _copy(segment: SegmentInfo) -> SegmentInfo:

@@ -57,8 +57,10 @@ class Lane:
         os.replace(f"{path}.new", path)
 
     def release(self) -> None:
-        """Let go of the folder."""
-        os.close(self._descriptor)
+        """Let go of the folder, unless that has been done."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def remove(self) -> None:
         """Delete the folder with all that is in it, and let go."""
@@ -68,7 +70,7 @@ class Lane:
             os.rmdir(self.path)
         except OSError:
             pass  # then it is found, and seen to be delivered, by the next one
-        os.close(self._descriptor)
+        self.release()
 
 
 def claim_lane(root: str) -> Lane:

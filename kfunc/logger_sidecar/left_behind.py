@@ -74,7 +74,7 @@ def find_left_behind(root: str, own: Lane, names: list[str], notices: Notices, s
     for lane in lanes:
         try:
             log = LeftBehind(lane, names, notices, submit)
-        except OSError as error:
+        except Exception as error:  # nobody else could have the lane
             notices.say(f"read {lane.path}", "what another process left in %s cannot be read: %s", lane.path, error)
             lane.release()
             continue

@@ -44,6 +44,7 @@ class Spool:
         self.max_bytes = max_bytes
         self._notices = notices
         self._starts_at = intake.drained
+        self._next_look: asyncio.TimerHandle | None = None
         sync, segment_bytes = sync and lane is not None, min(segment_bytes, max_bytes // 8)
         writer = SegmentWriter(lane.path, segment_bytes, origin, sync=sync) if lane is not None else None
         self.tail = Tail(intake, sum(segment.calls for segment in segments), self.drain)
@@ -156,7 +157,7 @@ class Spool:
 
     def keep_house(self) -> None:
         """Once a second: keep the positions, delete a last segment that nobody needs."""
-        asyncio.get_running_loop().call_later(HOUSEKEEPING_S, self.keep_house)
+        self._next_look = asyncio.get_running_loop().call_later(HOUSEKEEPING_S, self.keep_house)
         if self.lane is None or self._drain.is_busy:
             return
         self._progress.save(self.submit)
@@ -165,15 +166,18 @@ class Spool:
             self._settle()
 
     async def close(self, timeout_s: float) -> bool:
-        """Bring everything to the disk; whether it is there, or delivered."""
+        """Bring everything to the disk, and let go; whether it is there, or delivered."""
         ends_at = monotonic() + timeout_s
+        if self._next_look is not None:
+            self._next_look.cancel()
         written = await self._drain.finish(ends_at)
         delivered = not self.lagging()
-        if self.lane is not None:
-            self._progress.save(self.submit)
-            if delivered:
-                self._drain.forget()
-            await self._drain.idle(ends_at)
+        self._progress.save(self.submit)
+        if self.lane is not None and delivered:
+            self._drain.forget()
+        is_idle = await self._drain.close(ends_at)
         self.tail.stop()
         self.intake.close(remove=delivered or written)
+        if self.lane is not None and is_idle:  # else the thread may still write there
+            self.lane.release()
         return delivered or written

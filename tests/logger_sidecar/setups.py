@@ -23,6 +23,8 @@ from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.telemetry.metrics import Metrics
 
 CONTEXT = SinkContext("f", "n", {})
+opened: list["Setup"] = []
+"""Those of the running test: what is left open of them is closed behind it."""
 
 
 def call(number: int, body: bytes = b"", flags: int = HAS_REQUEST) -> CallRecord:
@@ -57,6 +59,8 @@ class Setup:
             notices=notices,
         )
 
+        opened.append(self)
+
     def add(self, *numbers: int, body: bytes = b"") -> list[bool]:
         """Append calls; whether each could go on at once."""
         return [self.spool.append(encode_record(call(number, body)), lambda: None) for number in numbers]
@@ -87,6 +91,19 @@ class Setup:
         self.spool.intake.unlock()
         if self.spool.lane is not None:
             self.spool.lane.release()
+
+    async def let_go(self) -> None:
+        """What the end of a process does; nothing where `flush` has been."""
+        if self.spool.lane is not None:
+            self.spool.lane.release()
+        if self.spool._drain.writer is not None:
+            self.spool._drain.writer.finish()
+        self.spool._drain.disk.end()
+        self.spool.intake.close(remove=False)
+        for route in self.pipeline._routes:
+            with suppress(RuntimeError):  # a connection of a loop that has ended
+                await route.delivery.close()
+            await route.dead.close()
 
 
 @asynccontextmanager

@@ -13,6 +13,11 @@ from kfunc.logger_sidecar.record import Origin
 from kfunc.logger_sidecar.rescue import rescue
 
 
+def let_go(*intakes: Intake) -> None:
+    for intake in intakes:
+        intake.close(remove=False)
+
+
 @given(st.lists(st.binary(min_size=1, max_size=700), max_size=40))
 def test_what_is_appended_is_read_wherever_the_ring_ends(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
     intake = Intake(str(tmp_path_factory.mktemp("ring") / "intake"), 1000, 1)
@@ -36,6 +41,7 @@ def test_another_process_finds_positions_records_cursors_and_origin(tmp_path: Pa
     other = Intake(path, 1000, 7)
     assert (other.kept, other.drained, other.written, other.cursor(99)) == (True, 500, 503, 501)
     assert (other.read(500, 503), other.origin()) == (b"abc", Origin("run", "f"))
+    let_go(one, other)
 
 
 def test_one_of_another_lane_is_not_taken_for_ours_and_loses_no_record(tmp_path: Path) -> None:
@@ -48,6 +54,7 @@ def test_one_of_another_lane_is_not_taken_for_ours_and_loses_no_record(tmp_path:
     one.set_drained(3)
     other = Intake(path, 1000, 8)
     assert (other.kept, other.written) == (False, 0)
+    let_go(one, other)
 
 
 def test_one_without_a_path_is_memory_of_this_process() -> None:
@@ -60,7 +67,9 @@ def test_one_without_a_path_is_memory_of_this_process() -> None:
 def test_one_with_nonsense_in_it_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "intake"
     path.write_bytes(b"\xff" * (HEAD_BYTES + 1000))
-    assert Intake(str(path), 1000, 1).written == 0
+    intake = Intake(str(path), 1000, 1)
+    assert intake.written == 0
+    let_go(intake)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -76,6 +85,7 @@ def test_more_cursors_than_it_holds_are_no_error(tmp_path: Path) -> None:
         intake.set_cursor(key, key)
     assert intake.cursor(MAX_CURSORS) == MAX_CURSORS
     assert intake.cursor(MAX_CURSORS + 1) == 0
+    let_go(intake)
 
 
 def test_each_lane_has_an_intake_of_its_own() -> None:

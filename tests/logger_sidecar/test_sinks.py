@@ -137,6 +137,7 @@ def test_a_file_that_cannot_be_put_aside_goes_on_and_none_that_is_kept_is_lost(
     after = [file.read_bytes() for file in (tmp_path / "events.jsonl.2", tmp_path / "events.jsonl.1", path)]
     assert after == [*kept[:2], b"".join(line + b"\n" for line in LINES[4:])]
     assert caplog.text.count("cannot be put aside") == 1
+    close(sink)
 
 
 def test_a_sink_that_was_closed_opens_its_file_again_and_writes_to_no_other(tmp_path: Path) -> None:
@@ -148,6 +149,7 @@ def test_a_sink_that_was_closed_opens_its_file_again_and_writes_to_no_other(tmp_
         asyncio.run(sink.open())
         assert deliver(sink, EVENTS[:1]) == 1
     assert (path.read_bytes(), (tmp_path / "other").read_bytes()) == (LINES[0] + b"\n", b"")
+    close(sink)
 
 
 def test_a_pipe_that_nobody_reads_does_not_hold_the_loop(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import threading
 from pathlib import Path
 from threading import Event as ThreadEvent
 from time import monotonic
@@ -17,7 +18,7 @@ from kfunc.logger_sidecar.disk import SegmentWriter
 from kfunc.logger_sidecar.lanes import claim_lane, orphans
 from kfunc.logger_sidecar.record import Origin, encode_record
 from kfunc.logger_sidecar.segments import read_folder, segment_name, segment_paths
-from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, items_of
+from tests.logger_sidecar.setups import Setup, call, drained, forget_intake, is_so, items_of
 
 SINK = "file:/dev/null"
 
@@ -330,6 +331,31 @@ def test_a_lane_that_cannot_be_had_stands_in_the_way_of_no_other(tmp_path: Path)
     (root / "3/lock").mkdir()
     (found,) = orphans(str(root), own.path)
     assert found.path == str(root / "2")
+    found.release()
+    own.release()
+
+
+def test_what_a_spool_has_opened_is_let_go_when_it_is_closed(tmp_path: Path) -> None:
+    def has() -> set[str]:
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        opened = {os.readlink(link) for link in links if os.path.lexists(link)}
+        return {name for name in opened if str(tmp_path) in name or "kfunc-" in name}
+
+    def threads() -> int:
+        return sum(each.name == "kfunc-spool" for each in threading.enumerate())
+
+    async def main() -> None:
+        before = threads()
+        one = Setup(tmp_path, sink=f"file:{tmp_path}/events")
+        one.spool.start()
+        one.add(*range(10))
+        await drained(one)
+        assert (len(has()) > 3, threads()) == (True, before + 1)
+        assert await one.spool.close(5)
+        await one.pipeline._routes[0].delivery.close()
+        await is_so(lambda: (has(), threads()) == (set(), before))
+
+    asyncio.run(main())
 
 
 def test_behind_a_block_that_stays_torn_another_segment_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
