@@ -199,4 +199,6 @@ def _suggest_scheme(scheme: str) -> str:
 
 
 def _shown(text: str) -> str:
+    """It may be said: without user and password."""
+    text = re.sub("//.*@", "//", text)
     return ascii(text if len(text) <= 80 else f"{text[:77]}...")

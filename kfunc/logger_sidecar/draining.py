@@ -73,16 +73,16 @@ class Drain:
         def job() -> None:
             try:
                 changed = [_copy(segment) for segment in writer.write(start, records, count)]
-            except OSError as error:
+            except Exception as error:  # whatever it is: what waits is to be tried again
                 post(loop, self._on_failed, error)
             else:
                 post(loop, self._on_drained, end, appended, changed)
 
         self.disk.submit(job)
 
-    def _on_failed(self, error: OSError) -> None:
+    def _on_failed(self, error: Exception) -> None:
         message = "the spool cannot be written: %s; events are kept in memory, %d bytes at most"
-        self._notices.say("disk", message, error, self._tail.intake.size)
+        self._notices.say("disk", message, str(error) or type(error).__name__, self._tail.intake.size)
         asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
 
     def _try_again(self) -> None:
@@ -133,11 +133,11 @@ class Drain:
 
     def _on_counted(self, path: str, calls: int) -> None:
         self._tail.find(calls)
-        for cursor in self._progress.cursors.values():  # one may have been faster than the count
-            self._progress.counted(cursor)
+        end = 0
         for segment in self.segments:
             if segment.path == path:
-                segment.calls, segment.is_counted = calls, True
+                segment.calls, segment.is_counted, end = calls, True, segment.end
+        self._progress.found(end, calls)
 
     # ---- the end
 

@@ -16,10 +16,11 @@ MakeEvents = Callable[[Origin, CallRecord], list[CallEvent]]
 
 
 class Passed(Struct, gc=False):
-    """A call of which `open` events are still to be delivered; the sink is past it at `end`."""
+    """A call of which `open` events are still to be delivered; the sink is past it at `end`. A damaged part is no call."""
 
     end: int
     open: int
+    calls: int = 1
 
 
 class Item(Struct, gc=False):
@@ -87,17 +88,19 @@ class Feed:
             self._calls.extend(decode_records(chunk.records, chunk.position))
             if self._calls:
                 self._read_to = self._calls[-1].end
-        elif not self._under_way:
-            self.log.advance(self.cursor, chunk.end, 0)
+        else:
+            self._under_way.append(Passed(chunk.end, 0, 0))
+            self.settle()
         return self._read_to > position
 
     def settle(self) -> None:
         """Move the cursor behind the calls whose events need no further try."""
         calls, end = 0, 0
         while self._under_way and self._under_way[0].open <= 0:
-            end = self._under_way.popleft().end
-            calls += end > self.cursor.position  # else it was dropped meanwhile, and counted so
-        if calls:
+            passed = self._under_way.popleft()
+            end = passed.end
+            calls += passed.calls if end > self.cursor.position else 0  # else it was dropped meanwhile, and counted so
+        if end > self.cursor.position:
             self.log.advance(self.cursor, end, calls)
 
     @property

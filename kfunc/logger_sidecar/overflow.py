@@ -22,6 +22,7 @@ class _Behind:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._ends: list[int] = []
         self.read = spool.read
         self.position = spool.position
 
@@ -30,12 +31,18 @@ class _Behind:
         behind = self._spool.lagging()
         return Cursor(name, 0, min((cursor.position for cursor in behind), default=self._spool.position()))
 
+    def shipped(self, items: list[Item]) -> None:
+        """The overflow sink has these events."""
+        for item in items:
+            item.passed.open -= 1
+        self._ends = list(dict.fromkeys(item.passed.end for item in items))
+
     def advance(self, cursor: Cursor, position: int, calls: int) -> None:
         """Everything before `position` is in the overflow sink: no other needs to get it."""
         cursor.position = position
         for behind in self._spool.lagging():
             if behind.position < position:
-                self._spool.advance(behind, position, calls)
+                self._spool.advance(behind, position, sum(behind.position < end <= position for end in self._ends))
 
 
 class Overflow:
@@ -97,8 +104,7 @@ class Overflow:
                     if not items:
                         return
                     await self._deliver(items)
-                    for item in items:
-                        item.passed.open -= 1
+                    behind.shipped(items)
                     feed.settle()
             finally:
                 feed.close()

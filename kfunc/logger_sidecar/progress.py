@@ -18,6 +18,7 @@ class Progress:
         self._lane = lane
         self._kept = lane.cursors() if lane is not None else {}
         self._saved: dict[str, int] = {}
+        self._began: dict[str, int] = {}  # where sinks were at the start
 
     def subscribe(self, names: list[str], first: int, segments: list[SegmentInfo]) -> None:
         """Say which sinks there are: nothing is deleted before. A new one begins with the oldest that there is."""
@@ -27,6 +28,7 @@ class Progress:
             position = min(max(intake.cursor(key), self._kept.get(name, 0), first), intake.written)
             passed = sum(segment.calls for segment in segments if segment.end <= position)
             self.cursors[name] = Cursor(name, key, position, passed)
+            self._began[name] = position
 
     @property
     def lowest(self) -> int:
@@ -59,6 +61,12 @@ class Progress:
         cursor.position = position
         self.counted(cursor)
         self._tail.intake.set_cursor(cursor.key, position)
+
+    def found(self, end: int, calls: int) -> None:
+        """A segment of an earlier process that ends at `end` (0: it is gone meanwhile) is counted."""
+        for name, cursor in self.cursors.items():
+            cursor.calls += calls if 0 < end <= self._began[name] else 0
+            self.counted(cursor)  # it may have been faster than the count
 
     def counted(self, cursor: Cursor) -> None:
         """One that has everything has passed all calls, however they were counted."""

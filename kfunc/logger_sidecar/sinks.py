@@ -31,7 +31,8 @@ def open_sink(settings: SinkSettings, context: SinkContext) -> Sink:
     """The sink that `settings.to` means. Raises StartupError."""
     module, _, name = SINKS.get(settings.to.partition(":")[0], "").partition(":")
     if not module:
-        raise StartupError(f"the sink {settings.to!r} is none of {', '.join(f'{scheme}:' for scheme in SINKS)}")
+        known = ", ".join(f"{scheme}:" for scheme in SINKS)
+        raise StartupError(f"the sink {without_secrets(settings.to)!r} is none of {known}")
     return cast(Sink, getattr(import_module(module), name)(settings, context))
 
 

@@ -1,5 +1,7 @@
 """Addresses of sinks: their parts, and what is wrong with those that are none."""
 
+import re
+
 import pytest
 
 from kfunc.config.logger import Logger, SinkSettings
@@ -66,6 +68,15 @@ def test_what_is_no_address_is_told_with_what_to_do(text: str, message: str) -> 
         parse_sink(text)
     assert message in str(raised.value)
     assert raised.value.suggestion
+
+
+@pytest.mark.parametrize(
+    "text", ["ftp://me:hush@a/x", "nats://me:hush@a", "s3://me:hush@b:80/x", "http://me:hu/sh@a:0/", "nats://me:hush@a b"]
+)
+def test_what_is_wrong_with_an_address_is_told_without_its_password(text: str) -> None:
+    with pytest.raises(SinkFault) as raised:
+        parse_sink(text)
+    assert not re.search("hush|hu/sh", str(raised.value))
 
 
 def test_the_logger_gets_the_credentials_of_its_sinks_and_no_others() -> None:

@@ -375,6 +375,24 @@ def test_what_the_overflow_refuses_is_counted_as_lost_and_what_cannot_be_read_is
     asyncio.run(main())
 
 
+def test_what_goes_to_the_overflow_counts_once_for_a_sink_that_had_some_of_it(tmp_path: Path) -> None:
+    sinks = [{"to": f"http://127.0.0.1:9/{name}", "name": name} for name in ("one", "two")]
+
+    async def main() -> None:
+        setup = Setup(tmp_path, sinks=sinks, overflow=f"file:{tmp_path}/overflow")
+        setup.add(*range(4))
+        setup.spool.advance(setup.cursor("two"), setup.spool.position(), 4)
+        setup.add(*range(4, 10))
+        overflow, rounds = setup.pipeline._overflow, [True, False]
+        assert overflow is not None
+        overflow._max_events = 6
+        assert await overflow._shipped(rounds.pop)
+        assert (setup.count("overflowed"), [setup.cursor(name).calls for name in ("one", "two")]) == (6, [6, 6])
+        await overflow.close()
+
+    asyncio.run(main())
+
+
 def test_a_delivery_that_fails_begins_again_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kfunc.logger_sidecar.pipeline.AGAIN_S", 0.01)
 

@@ -77,6 +77,49 @@ def test_what_is_counted_while_the_disk_is_written_belongs_to_no_new_segment(tmp
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError(), ValueError("a fault of ours")])
+def test_whatever_the_disks_thread_fails_with_is_said_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    monkeypatch.setattr("kfunc.logger_sidecar.draining.RETRY_S", 0.01)
+
+    async def main() -> None:
+        one = setup(tmp_path)
+        writer, failures = one.spool._drain.writer, [error]
+        assert writer is not None
+        write = writer.write
+
+        def failing(*values: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return write(*values)
+
+        writer.write = failing  # type: ignore[assignment,method-assign]
+        one.add(1)
+        await drained(one)
+
+    asyncio.run(main())
+    assert "the spool cannot be written" in caplog.text
+
+
+def test_a_sink_that_had_passed_a_segment_before_waits_for_the_others_only(tmp_path: Path) -> None:
+    sinks = [{"to": "file:/dev/null", "name": "one"}, {"to": "file:/dev/zero", "name": "two"}]
+
+    async def main() -> None:
+        one = Setup(tmp_path, sinks=sinks, spool_segment_bytes=65536)
+        for number in range(3):
+            one.add(number, body=b"x" * 70_000)
+            await drained(one)
+        one.spool.advance(one.cursor("one"), one.spool.segments[0].end, 1)
+        await one.crash()
+        other = Setup(tmp_path, sinks=sinks)
+        other.spool.start()
+        await is_so(lambda: other.spool.calls == 3)
+        assert [other.spool.calls - other.cursor(name).calls for name in ("one", "two")] == [2, 3]
+
+    asyncio.run(main())
+
+
 def test_what_was_dropped_while_it_was_under_way_is_counted_once(tmp_path: Path) -> None:
     async def main() -> None:
         one = setup(tmp_path, spool_max_bytes=1 << 20, spool_segment_bytes=65536, on_full="drop_oldest", max_body_bytes=70_000)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter
-from kfunc.logger_sidecar.intake import HEAD_BYTES, ORIGIN_BYTES_AT, intake_in, intake_path
+from kfunc.logger_sidecar.intake import HEAD_BYTES, ORIGIN_BYTES_AT, Intake, intake_in, intake_path
 from kfunc.logger_sidecar.left_behind import LeftBehind
 from kfunc.logger_sidecar.log import Chunk, LogReader
 from kfunc.logger_sidecar.segments import segment_paths
@@ -270,6 +270,37 @@ def test_damage_in_our_last_segment_is_counted(tmp_path: Path, intake_is_left: b
         assert other.count("dropped") == 1
 
     asyncio.run(main())
+
+
+def test_behind_a_damaged_end_nothing_waits(tmp_path: Path) -> None:
+    async def main() -> None:
+        paths = await killed_with_segments(tmp_path, 3)
+        flip(paths[2])
+        other = setup(tmp_path)
+        other.pipeline.start()
+        await other.reaches("delivered", 2)
+        await is_so(lambda: not other.spool.lagging())
+        assert (other.count("dropped"), other.count("waiting")) == (1, 0)
+        await other.pipeline.flush(2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_each_place_where_the_intake_cannot_be_is_said_and_what_that_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, places: int
+) -> None:
+    refused = [intake_path(lane(tmp_path)), intake_in(lane(tmp_path))][:places]
+
+    def full(path: str, size: int, key: int) -> Intake:
+        if path in refused:
+            raise OSError(28, "No space left on device")
+        return Intake(path, size, key)
+
+    monkeypatch.setattr("kfunc.logger_sidecar.recovery.Intake", full)
+    setup(tmp_path)
+    assert [path in caplog.text for path in refused] == [True] * places
+    assert ("what a kill takes with it is lost" in caplog.text) == (places == 2)
 
 
 def test_what_could_not_be_read_is_looked_at_again_on_a_function_that_nobody_calls(
