@@ -77,7 +77,7 @@ SANS_IO = {
 }
 H2_CORE = ["answers", "control", "core", "events", "faults", "fields", "frames"]
 H2_CORE += ["heads", "limits", "outbox", "patience", "settings", "streams"]
-BATCHER_CORE = ["holding", "padding", "policy", "queues", "service_times", "tensor_rows", "tuning"]
+BATCHER_CORE = ["alarms", "holding", "padding", "policy", "queues", "service_times", "tensor_rows", "tuning", "turns"]
 BATCHER_CORE += ["v1_rows", "v2_answers", "v2_merging", "v2_requests"]
 SANS_IO |= {f"kfunc.batcher_sidecar.{name}" for name in BATCHER_CORE}
 SANS_IO |= {f"kfunc.http.h2.{name}" for name in H2_CORE}

@@ -2,26 +2,23 @@
 
 Adaptive: a group with nothing in flight is sent at once (but see holding.py); while a batch of it is in
 flight, what arrives is collected until that batch is answered, the next one is full or its oldest request
-has waited for the longest time that is allowed. Where too much is in flight, models take turns by the
-time that their batches take, and a model's groups by turns.
+has waited for the longest time that is allowed. Where too much is in flight, models take turns (turns.py).
 """
 
 from collections import deque
 from collections.abc import Hashable
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from kfunc.batcher_sidecar.alarms import Alarms
 from kfunc.batcher_sidecar.queues import NEVER, Batch, Flow, Group, Part, Ticket
+from kfunc.batcher_sidecar.turns import Turns
 from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
 
 T = TypeVar("T")
 
 MAX_IDLE_GROUPS = 64
-MAX_DEAD = 64
-"""Entries of a heap that are kept though nobody waits for them, beside as many as wait."""
 LEARN = 0.2
 """Weight of the newest batch in the mean time of a flow's."""
 
@@ -56,12 +53,10 @@ class Policy(Generic[T]):
         self._preferred = sorted(bounds.preferred)
         self._full_rows = max(bounds.preferred, default=0)  # at which a batch is full; 0: as its flow says
         self._touched: list[Group[T]] = []
-        self._ready: list[Flow[T]] = []  # flows with groups that are due, while too much is in flight
-        self._served_s = 0.0  # `used_s` of the flow that was served last
-        self._period = 0  # times at which too much was in flight, by number
-        self._numbers = count()  # heaps compare them where times are equal
-        self._timers: list[tuple[float, int, Group[T]]] = []
-        self._deadlines: list[tuple[float, int, Ticket[T]]] = []
+        self._turns: Turns[T] = Turns()
+        self._ready = self._turns.flows  # the same list: it is looked at for every request
+        self._alarms: Alarms[T] = Alarms()
+        self.due_at = self._alarms.next_at  # when `take` next has something to do that no call brings
         self._turned_away: list[tuple[T, KfuncError]] = []
 
     # ---- in
@@ -106,10 +101,7 @@ class Policy(Generic[T]):
         if now <= group.holding.watch_until:
             group.holding.arrived(now)
         if expires_at != NEVER:
-            if len(self._deadlines) > 2 * self.queued + MAX_DEAD:
-                self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
-                heapify(self._deadlines)
-            heappush(self._deadlines, (expires_at, next(self._numbers), ticket))
+            self._alarms.give_up(ticket, expires_at, self.queued)
             self._touch(group)
         elif group.in_flight < bounds.max_in_flight and (group.is_touched or not self._rests(group)):
             self._touch(group)
@@ -173,13 +165,11 @@ class Policy(Generic[T]):
 
     def take(self, now: float) -> list[Batch[T]]:
         """The batches that are to be sent now."""
-        if self._deadlines and self._deadlines[0][0] <= now:
+        alarms = self._alarms
+        if alarms.deadlines and alarms.deadlines[0][0] <= now:
             self._expire(now)
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            at, _, group = heappop(timers)
-            if at == group.armed_at:
-                group.armed_at = NEVER
+        if alarms.timers and alarms.timers[0][0] <= now:
+            for group in alarms.due(now):
                 self._touch(group)
         batches: list[Batch[T]] = []
         touched = self._touched
@@ -191,20 +181,6 @@ class Policy(Generic[T]):
         if self._ready:
             self._serve(now, batches)
         return batches
-
-    def due_at(self) -> float | None:
-        """When `take` next has something to do that no call brings; None for not at all."""
-        timers, deadlines = self._timers, self._deadlines
-        while timers and (timers[0][0] != timers[0][2].armed_at or not timers[0][2].count):
-            at, _, group = heappop(timers)
-            if at == group.armed_at:
-                group.armed_at = NEVER
-        while deadlines and not deadlines[0][2].waits:
-            heappop(deadlines)
-        first = timers[0][0] if timers else NEVER
-        if deadlines:
-            first = min(first, deadlines[0][0])
-        return None if first == NEVER else first
 
     # ---- what is due
 
@@ -244,43 +220,26 @@ class Policy(Generic[T]):
         """Send what is due of a group, or let it wait for its turn."""
         while group.count and not group.is_ready and self._is_due(group, now):
             if self._ready or self.in_flight >= self.bounds.max_in_flight_total:
-                self._enqueue(group)
+                self._turns.enqueue(group)
                 return
             batches.append(self._next(group, now))
         self._arm(group)
 
-    def _enqueue(self, group: Group[T]) -> None:
-        flow = group.flow
-        if not self._ready:  # what was used while there was enough for all counts for nothing
-            self._period += 1
-            self._served_s = 0.0
-        if flow.period != self._period:
-            flow.period = self._period
-            flow.used_s = self._served_s
-        if not flow.ready:
-            self._ready.append(flow)
-            if not flow.in_flight:  # it has used nothing lately: no more credit than the others for that
-                flow.used_s = max(flow.used_s, self._served_s)
-        flow.ready.append(group)
-        group.is_ready = True
-
     def _serve(self, now: float, batches: list[Batch[T]]) -> None:
-        """Models take turns: the one whose batches have taken the least time is next."""
-        while self._ready and self.in_flight < self.bounds.max_in_flight_total:
-            flow = min(self._ready, key=lambda each: each.used_s)
-            group = flow.next_ready()
+        """Send what is due of those who wait for their turn, as far as that much more may be in flight."""
+        turns = self._turns
+        while turns.flows and self.in_flight < self.bounds.max_in_flight_total:
+            group = turns.next_group()
             if group.count and self._is_due(group, now):
-                self._served_s = flow.used_s
+                turns.served(group.flow)
                 batches.append(self._next(group, now))
             if group.count and self._is_due(group, now):
-                flow.ready.append(group)
-                group.is_ready = True
+                turns.again(group)
             elif group.count:
                 self._arm(group)
             else:  # those who waited for their turn are gone
                 self._drop_if_idle(group)
-            if not flow.ready:
-                self._ready.remove(flow)
+            turns.ended(group.flow)
 
     def _arm(self, group: Group[T]) -> None:
         """Look at a group again when its time has come, if nothing else happens before."""
@@ -293,19 +252,7 @@ class Policy(Generic[T]):
         else:
             return
         if at < group.armed_at:
-            group.armed_at = at
-            if len(self._timers) > 2 * self.queued + MAX_DEAD:
-                self._sweep_timers()
-            heappush(self._timers, (at, next(self._numbers), group))
-
-    def _sweep_timers(self) -> None:
-        """Drop the timers of groups in which nobody waits, and those that others have replaced."""
-        live = [entry for entry in self._timers if entry[0] == entry[2].armed_at]
-        for _, _, group in live:
-            if not group.count:
-                group.armed_at = NEVER
-        self._timers = [entry for entry in live if entry[2].count]
-        heapify(self._timers)
+            self._alarms.arm(group, at, self.queued)
 
     def _next(self, group: Group[T], now: float) -> Batch[T]:
         flow = group.flow
@@ -344,13 +291,10 @@ class Policy(Generic[T]):
         self._drop_if_idle(group)
 
     def _expire(self, now: float) -> None:
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now:
-            ticket = heappop(deadlines)[2]
-            if ticket.waits and not ticket.taken:
-                self._drop(ticket)
-                message = "the request's timeout passed before it could run (parameters.timeout)"
-                self._turned_away.append((ticket.item, DeadlineExceeded(message)))
+        message = "the request's timeout passed before it could run (parameters.timeout)"
+        for ticket in self._alarms.expired(now):
+            self._drop(ticket)
+            self._turned_away.append((ticket.item, DeadlineExceeded(message)))
 
     def _make_room(self, group: Group[T], size: int) -> None:
         """The queue is full: the longest gives, the newest request of its last level, unless it is the one that asks."""

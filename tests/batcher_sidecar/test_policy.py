@@ -270,4 +270,4 @@ def test_what_has_gone_out_is_not_kept_until_its_deadline_or_its_latency_would_h
         driver.complete()
         driver.complete()
     policy: Any = driver.policy
-    assert len(policy._deadlines) + len(policy._timers) < 300
+    assert len(policy._alarms.deadlines) + len(policy._alarms.timers) < 300

@@ -10,7 +10,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kfunc.batcher_sidecar.policy import MAX_DEAD, MAX_IDLE_GROUPS, Bounds, Policy
+from kfunc.batcher_sidecar.alarms import MAX_DEAD
+from kfunc.batcher_sidecar.policy import MAX_IDLE_GROUPS, Bounds, Policy
 from kfunc.batcher_sidecar.queues import NEVER, Batch, Flow, Ticket
 from kfunc.errors import DeadlineExceeded, Unavailable
 
@@ -205,7 +206,7 @@ class PolicyMachine(RuleBasedStateMachine):
         groups = [group for flow in self.flows for group in flow.groups.values()]
         assert all(group.count or group.in_flight or group.is_ready or group in policy._idle for group in groups)
         assert len(policy._idle) <= MAX_IDLE_GROUPS
-        assert len(policy._timers) <= 2 * policy.queued + MAX_DEAD + len(groups)
+        assert len(policy._alarms.timers) <= 2 * policy.queued + MAX_DEAD + len(groups)
 
     @invariant()
     def nothing_that_is_due_stays(self) -> None:
