@@ -27,11 +27,11 @@ class CallLog:
     def failed(self, error: Exception) -> None:
         """A call that cannot be written must not fail, nor stop those that follow."""
         self._notices.drop("failed")
-        self._notices.say("failed call", "the events of a call could not be written: %r", error)
+        self._notices.say("failed call", "the events of a call could not be written: %s", _words(error))
 
     def broken(self, error: Exception) -> None:
         """Nor must one that the spool fails with; it may be in it."""
-        self._notices.say("broken spool", "the spool failed when a call was appended: %r", error)
+        self._notices.say("broken spool", "the spool failed when a call was appended: %s", _words(error))
 
 
 class Unlogged(Forward):
@@ -178,6 +178,10 @@ class Logged(Unlogged):
         if self.answer is not None:
             status, self.cut = CLIENT_GONE, CUT_OFF
         self.record(status, b"", _go_on)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"  # of text that is no UTF-8 the representation would hold all
 
 
 def _go_on() -> None:

@@ -77,10 +77,12 @@ class FileSink:
     def _append(self, data: bytes) -> int:
         """Write as much as is taken; the count of bytes. In a thread: a disk may hang, and a pipe may have no reader."""
         rest = memoryview(data)
-        full = self._regular and self._size and 0 < self._rotate_bytes < self._size + len(data)
-        if full and not self._torn and monotonic() >= self._rotate_at:
-            self._rotate()
         try:
+            if self._regular and not self._torn:
+                self._follow()
+            full = self._regular and self._size and 0 < self._rotate_bytes < self._size + len(data)
+            if full and not self._torn and monotonic() >= self._rotate_at:
+                self._rotate()
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
@@ -88,6 +90,17 @@ class FileSink:
         count = len(data) - len(rest)
         self._size += count
         return count
+
+    def _follow(self) -> None:
+        """Begin a new file where somebody has moved or deleted this one. Raises OSError."""
+        try:
+            is_there = os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            gone = self._descriptor
+            self._open()
+            os.close(gone)
 
     def _rotate(self) -> None:
         """Begin a new file; where that fails the old one goes on, and nothing that is kept has been lost."""

@@ -53,6 +53,13 @@ def test_where_the_mode_wants_no_bodies_only_their_sizes_are_kept() -> None:
     assert (record.request.body, record.request.size, record.response.size) == (b"", 2, 2)
 
 
+def test_what_is_said_of_a_call_that_cannot_be_written_has_nothing_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    log = CallLog(CallWriter(Logger()), lambda record, go_on: True, Notices(lambda reason, calls: None))
+    log.failed(UnicodeDecodeError("utf-8", b"hush \xff", 5, 6, "invalid start byte"))
+    assert "UnicodeDecodeError" in caplog.text
+    assert "hush" not in caplog.text
+
+
 def test_what_cannot_be_written_is_counted_and_what_the_spool_fails_with_is_said() -> None:
     dropped: list[str] = []
 

@@ -140,6 +140,22 @@ def test_a_file_that_cannot_be_put_aside_goes_on_and_none_that_is_kept_is_lost(
     close(sink)
 
 
+@pytest.mark.parametrize("how", ["deleted", "moved", "with its folder"])
+def test_a_file_that_somebody_takes_away_is_begun_anew(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "folder" / "events.jsonl"
+    sink = open_file(f"file:{path}")
+    assert deliver(sink, EVENTS[:1]) == 1
+    if how == "moved":
+        path.rename(tmp_path / "events.1")
+    else:
+        path.unlink()
+    if how == "with its folder":
+        path.parent.rmdir()
+    assert deliver(sink, EVENTS[1:2]) == 1
+    assert path.read_bytes() == LINES[1] + b"\n"
+    close(sink)
+
+
 def test_a_sink_that_was_closed_opens_its_file_again_and_writes_to_no_other(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = open_file(f"file:{path}")
