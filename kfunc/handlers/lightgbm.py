@@ -17,6 +17,7 @@ from kfunc.protocol.messages import TensorSpec
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
+    from kfunc.handlers.lightgbm_files import Fields
     from kfunc.handlers.tabular import Array
 
 FORMAT = re.compile(rb"^tree\s*\nversion=v(\d+)")
@@ -41,16 +42,16 @@ class LightgbmHandler(TabularHandler):
     def load(self, path: Path) -> None:
         """Read the booster. Raises ModelLoadError."""
         lgb.register_logger(Silent())
-        text = text_of(path)
+        text, head = text_of(path)
         try:
             self.native = booster = lgb.Booster(model_str=text)
-            objective = str(booster.dump_model(num_iteration=1).get("objective", "")).partition(" ")[0]
+            self._codes = _codes(booster, head.get(b"feature_infos", b"").decode().split())
         except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{path}: lightgbm cannot read it: {error}") from None
         self._threads = self.config.model.threads or usable_processors()
         self._describe(booster)
         count = booster.num_model_per_iteration()
-        wide = CLASSES.get(objective)
+        wide = CLASSES.get(head.get(b"objective", b"").decode().partition(" ")[0])
         self.offer(path, values_of_scores(count) if wide is None else classes_of_scores(wide or count))
 
     def _describe(self, booster: Any) -> None:
@@ -58,7 +59,6 @@ class LightgbmHandler(TabularHandler):
         self.inputs = features(len(names), "FP64")
         if not UNNAMED.fullmatch(names[0]):
             self.columns = tuple(names)
-        self._codes = _codes(booster)
         if self._codes:
             self.columns = ()
             self.inputs = [TensorSpec(name, _datatype(self._codes.get(name)), [-1]) for name in names]
@@ -75,11 +75,18 @@ class LightgbmHandler(TabularHandler):
         return np.stack([_numbers(spec.name, inputs[spec.name], self._codes.get(spec.name)) for spec in self.inputs], axis=1)
 
 
-def _codes(booster: Any) -> dict[str, dict[Any, int]]:
-    """The number of each category by column; empty where no column had categories in pandas."""
+def _codes(booster: Any, infos: list[str]) -> dict[str, dict[Any, int]]:
+    """The number of each category by column; empty where no column had categories in pandas. Raises Broken.
+
+    infos: of each feature its range, as `[0:9]`, its categories, as `0:1:2`, or `none`.
+    """
     kept = booster.pandas_categorical or []
-    told = booster.dump_model(num_iteration=1)["feature_infos"]
-    names = [name for name in booster.feature_name() if told.get(name, {}).get("values")]
+    if not isinstance(kept, list) or not all(isinstance(each, list) for each in kept):
+        raise Broken("its pandas_categorical is no list of lists")
+    if any(isinstance(value, (list, dict)) for each in kept for value in each):
+        raise Broken("its pandas_categorical has a category that is no text and no number")
+    told = zip(booster.feature_name(), infos, strict=True)
+    names = [name for name, info in told if info != "none" and not info.startswith("[")]
     if len(names) != len(kept):  # a column without a split is not told; the numbers are asked for
         return {}
     return {name: {value: code for code, value in enumerate(values)} for name, values in zip(names, kept, strict=True)}
@@ -99,10 +106,10 @@ def _numbers(name: str, column: "Array", codes: dict[Any, int] | None) -> "Array
     return np.array([codes.get(each, np.nan) for each in values], np.float64)
 
 
-def text_of(path: Path) -> str:
-    """The file's text, which LightGBM may read: what is checked is what it gets, also while somebody writes the file.
+def text_of(path: Path) -> "tuple[str, Fields]":
+    """The file's text, which LightGBM may read, and the fields of its head.
 
-    Raises ModelLoadError.
+    What is checked is what it gets, also while somebody writes the file. Raises ModelLoadError.
     """
     content = path.read_bytes()
     if not content:
@@ -117,8 +124,8 @@ def text_of(path: Path) -> str:
             f"installed, has v{int(own[1])}: install a newer one, or save the model with {lgb.__version__}"
         )
     try:
-        require_sound(content)
-        return content.decode()
+        head = require_sound(content)
+        return content.decode(), head
     except Broken as error:
         raise ModelLoadError(f"{path}: {error}") from None
     except UnicodeDecodeError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kfunc.handlers.tree_shape import Broken, firsts_of, require, require_trees
+from kfunc.handlers.tree_shape import FEW, Broken, firsts_of, require, require_trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,8 +35,8 @@ DIGITS = b"0123456789- "
 OF_FRACTIONS = DIGITS + b"+.einfa"
 
 
-def require_sound(content: bytes) -> None:
-    """Refuses a file that would lead the library out of its memory. Raises Broken."""
+def require_sound(content: bytes) -> "Fields":
+    """Refuses a file that would lead the library out of its memory; the fields of its head. Raises Broken."""
     end = content.find(END)
     if end < 0:
         raise Broken("is truncated: LightGBM's end of the trees is missing")
@@ -49,6 +49,8 @@ def require_sound(content: bytes) -> None:
     header = _fields(head.split(b"\n"), "its head")
     features = _require_head(header)
     sections = _sections(content, header, first, end)
+    if _number(header, b"num_class") > max(len(sections), FEW):
+        raise Broken(f"tells {_number(header, b'num_class')} values of a row, and has {len(sections)} trees")
     trees = [_tree(section, number) for number, section in enumerate(sections)]
     counts = [_number(tree, b"num_leaves", f"tree {number}: ") for number, tree in enumerate(trees)]
     for number, (tree, leaves) in enumerate(zip(trees, counts, strict=True)):
@@ -58,6 +60,7 @@ def require_sound(content: bytes) -> None:
         if tree.get(b"is_linear") == b"1":
             _require_linear(tree, leaves, features, f"tree {number}: ")
     _require_children(trees, np.array(counts, np.int64) - 1, features)
+    return header
 
 
 def _require_parameters(content: bytes, end: int) -> None:

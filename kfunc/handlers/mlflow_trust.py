@@ -59,6 +59,14 @@ def _require_file(folder: Path, name: str) -> None:
         raise ModelLoadError(f"{folder}: mlflow cannot load it: {name}, which its {FILE} names, is no file beside it")
 
 
+def _named(folder: Path, flavours: Flavours, flavour: str) -> list[Path]:
+    """The files that a loader may open: newer MLflow takes the one that its flavour names, older ones the pyfunc's."""
+    for each in (flavour, PYFUNC):
+        if "data" not in flavours.get(each, {}):
+            raise ModelLoadError(f"{folder}: mlflow cannot load it: its {FILE} names no file (data) of the flavour {each}")
+    return sorted({folder / str(flavours[each]["data"]) for each in (flavour, PYFUNC)})
+
+
 def _refusal(file: Path, what: str) -> ModelLoadError:
     return ModelLoadError(f"{file}: {what}: if the model is yours, set model.trust: true and model.digest, that of the folder")
 
@@ -100,7 +108,8 @@ def _xgboost(folder: Path, flavours: Flavours, config: PodConfig) -> str:
         return f"makes an object of {name}"
     from kfunc.handlers.xgboost import content_of
 
-    content_of(folder / str(flavours[PYFUNC].get("data")))  # the library ends the process at a damaged one
+    for file in _named(folder, flavours, "xgboost"):
+        content_of(file)  # the library ends the process at a damaged one
     return ""
 
 
@@ -110,7 +119,8 @@ def _lightgbm(folder: Path, flavours: Flavours, config: PodConfig) -> str:
         return f"says that the model {PICKLE}"
     from kfunc.handlers.lightgbm import text_of
 
-    text_of(folder / str(flavours[PYFUNC].get("data")))
+    for file in _named(folder, flavours, "lightgbm"):
+        text_of(file)
     return ""
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 DEEPEST = 10_000
 """Levels of a tree: libraries walk through it by calls in calls."""
+FEW = 1024
+"""Values of a row that a model may have without a tree for each, as one of no rounds does: libraries make room for all."""
 
 
 class Broken(ValueError):

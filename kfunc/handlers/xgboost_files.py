@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfunc.handlers import ubjson
-from kfunc.handlers.tree_shape import Broken, firsts_of, integers, require, require_trees
+from kfunc.handlers.tree_shape import FEW, Broken, firsts_of, integers, require, require_trees
 
 if TYPE_CHECKING:
     from kfunc.handlers.tree_shape import Integers
 
 NODES = ("left_children", "right_children", "parents", "split_indices", "split_conditions", "default_left",
          "loss_changes", "sum_hessian")  # fmt: skip
+MAY_MISS = ("split_type", "base_weights", "leaf_weights")
 CATEGORIES = ("categories_nodes", "categories_segments", "categories_sizes")
 MOST_CATEGORIES = 1 << 24
 SPACE = b" \t\r\n"
@@ -58,7 +59,7 @@ def _of_json(content: bytes) -> Any:
         raise Broken("has too many arrays and objects in each other") from None
     except UnicodeDecodeError:
         raise Broken("is neither JSON nor UBJSON") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSON's own, or an integer of more digits than Python reads
         raise Broken(f"is truncated or no JSON: {error}") from None
 
 
@@ -77,24 +78,34 @@ def require_sound(document: Any, leaves_apart: bool = True) -> None:
         raise Broken(f"tells {groups} classes, and others in its objective")
     booster = _part(learner, "gradient_booster", dict)
     kind = _part(booster, "name", str)
+    best = _best_round(_part(learner, "attributes", dict, {}))
     if kind == "gblinear":
         weights = _part(_part(booster, "model", dict), "weights", (list, np.ndarray))
         if len(weights) != (features + 1) * groups:
             raise Broken(f"has {len(weights)} weights for {features} features and {groups} values of a row")
         return
     model = _part(_part(booster, "gbtree", dict) if kind == "dart" else booster, "model", dict)
-    _require_forest(model, features, groups, leaves_apart)
+    rounds = _require_forest(model, features, groups, leaves_apart)
+    if best >= rounds:
+        raise Broken(f"tells {best} as its best round (attributes.best_iteration), and the last one is {rounds - 1}")
     if kind == "dart" and len(_part(booster, "weight_drop", (list, np.ndarray))) != len(model["trees"]):
         raise Broken("has not as many numbers in weight_drop as trees")
 
 
-def _require_forest(model: Parts, features: int, groups: int, leaves_apart: bool) -> None:
+def _best_round(attributes: Parts) -> int:
+    """The number of the last round that answers, which XGBoost takes as it is; -1: all of them."""
+    return _number(attributes, "best_iteration") if "best_iteration" in attributes else -1
+
+
+def _require_forest(model: Parts, features: int, groups: int, leaves_apart: bool) -> int:
+    """How many rounds it has."""
     parameters = _part(model, "gbtree_model_param", dict)
     trees = _part(model, "trees", list)
     count = len(trees)
     if _number(parameters, "num_trees") != count:
         raise Broken(f"tells {_number(parameters, 'num_trees')} trees, and has {count}")
-    if _number(parameters, "num_parallel_tree", 1) < 1:
+    of_a_round = _number(parameters, "num_parallel_tree", 1) * groups
+    if of_a_round < 1:
         raise Broken("tells no tree in a round")
     info = integers(model.get("tree_info"), "tree_info")
     if len(info) != count:
@@ -110,11 +121,14 @@ def _require_forest(model: Parts, features: int, groups: int, leaves_apart: bool
     if not np.array_equal(np.sort(integers([tree.get("id", -1) for tree in trees], "id")), np.arange(count)):
         raise Broken("its trees are not numbered from 0 on, each once (id)")
     _require_trees(trees, features, groups, leaves_apart)
+    return len(rounds) - 1 if len(rounds) else count // of_a_round
 
 
 def _require_trees(trees: list[Parts], features: int, groups: int, leaves_apart: bool) -> None:
     """All trees' nodes as arrays, one tree after the other: a call of numpy for each check, not for each tree."""
     told = [_of_tree(tree, number, groups, leaves_apart) for number, tree in enumerate(trees)]
+    if groups > max(len(trees), FEW) and not any(_is_wide(tree) for tree in trees):
+        raise Broken(f"tells {groups} values of a row, and has {len(trees)} trees")
     counts = np.array([nodes for nodes, _ in told], np.int64)
     firsts = firsts_of(counts)
     ends = np.repeat(counts, counts)
@@ -172,26 +186,37 @@ def _of_tree(tree: Parts, number: int, groups: int, leaves_apart: bool) -> tuple
             "which would end the process: serve it with the version that saved it (inference.model.runtime), or train it anew"
         )
     for name in NODES if width < SEVERAL or leaves_apart else NODES[:6]:
-        if len(tree.get(name, ())) != nodes:
+        if _length(tree, name, number) != nodes:
             raise Broken(f"tree {number}: tells {nodes} nodes, and has {len(tree.get(name, ()))} in {name}")
-    if len(tree.get("split_type", ())) not in (0, nodes):
-        raise Broken(f"tree {number}: tells {nodes} nodes, and has {len(tree['split_type'])} in split_type")
-    weights = len(tree.get("base_weights", ()))
-    if weights != nodes * max(width, 1):
-        raise Broken(f"tree {number}: tells {nodes} nodes, and has {weights} in base_weights")
+    split_type, base_weights, leaf_weights = (_length(tree, name, number) for name in MAY_MISS)
+    if split_type not in (0, nodes):
+        raise Broken(f"tree {number}: tells {nodes} nodes, and has {split_type} in split_type")
+    if base_weights != nodes * max(width, 1):
+        raise Broken(f"tree {number}: tells {nodes} nodes, and has {base_weights} in base_weights")
     if "leaf_weights" in tree:
         leaves = int(np.count_nonzero(integers(tree["left_children"], "left_children") == -1))
-        if len(tree["leaf_weights"]) != leaves * width:
-            raise Broken(f"tree {number}: has {leaves} leaves, and {len(tree['leaf_weights'])} in leaf_weights")
+        if leaf_weights != leaves * width:
+            raise Broken(f"tree {number}: has {leaves} leaves, and {leaf_weights} in leaf_weights")
         return nodes, leaves
     return nodes, 0
+
+
+def _is_wide(tree: Parts) -> bool:
+    return _number(tree["tree_param"], "size_leaf_vector", 0) >= SEVERAL
+
+
+def _length(tree: Parts, name: str, number: int) -> int:
+    values = tree.get(name, [])
+    if not isinstance(values, (list, np.ndarray)):
+        raise Broken(f"tree {number}: its {name} is no list")
+    return len(values)
 
 
 def _require_categories(trees: list[Parts], firsts: "Integers", told: "Integers") -> None:
     """The categories of splits: `told` are the nodes, among all, whose split_type says that they have some."""
     found = [np.empty(0, np.int64)]
     for number, tree in enumerate(trees):
-        if not len(tree.get("categories_nodes", ())) and not len(tree.get("categories", ())):
+        if not _length(tree, "categories_nodes", number) and not _length(tree, "categories", number):
             continue
         nodes, starts, sizes = (integers(tree.get(name, ()), name) for name in CATEGORIES)
         categories = integers(tree.get("categories", ()), "categories")
@@ -242,9 +267,9 @@ def _part(parent: Any, name: str, kind: Any, default: Any = None) -> Any:
 
 def _number(parent: Any, name: str, default: int | None = None) -> int:
     """A number, which XGBoost writes as a text."""
-    value = parent.get(name, default) if isinstance(parent, dict) else None
+    if isinstance(parent, dict) and name not in parent and default is not None:
+        return default
+    value = parent.get(name) if isinstance(parent, dict) else None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 12:
         return int(value)
-    if isinstance(value, int) and name not in parent:
-        return value
     raise Broken(f"is no model of XGBoost: {name} is missing, or no number")

@@ -55,6 +55,7 @@ def model(*trees: dict[str, Any], sizes: str | None = None, **changes: Any) -> b
         model({}, tree_sizes=None),
         model({"decision_type": None}),
         model(),
+        model({}, num_class=1024, num_tree_per_iteration=1024),
         model({}, {}, num_class=2, num_tree_per_iteration=2, objective="multiclass num_class:2"),
     ],
 )
@@ -105,6 +106,7 @@ def test_a_model_that_is_whole_passes(good: bytes) -> None:
         (model({}).replace(b"\n", b"\r\n"), "is truncated|line ends of Windows"),
         (model({}, num_class=3), "tells 3 values of a row, and another number of trees in an iteration"),
         (model({}, objective="multiclass num_class:3"), "tells 1 classes, and others in its objective"),
+        (model({}, num_class=5 * 10**8, num_tree_per_iteration=5 * 10**8), "tells 500000000 values of a row, and has 1 trees"),
         (model({}, max_feature_idx=7), "tells 8 features, and others in feature_names"),
         (model({}, num_class=None), "num_class is missing, or no number"),
         (model({})[:-70], "is truncated: LightGBM's end of the trees is missing"),

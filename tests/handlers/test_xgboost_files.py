@@ -27,7 +27,7 @@ def tree(number: int = 0, **changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
-def document(*trees: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def document(*trees: Any, learner: Any = None, parameters: Any = None, **changes: Any) -> dict[str, Any]:
     model = {
         "gbtree_model_param": {"num_trees": str(len(trees)), "num_parallel_tree": "1"},
         "trees": list(trees),
@@ -35,10 +35,15 @@ def document(*trees: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "iteration_indptr": [*range(len(trees) + 1)],
         **changes,
     }
-    parameters = {"num_feature": "2", "num_class": "0", "num_target": "1", "base_score": "5E-1"}
+    told = {"num_feature": "2", "num_class": "0", "num_target": "1", "base_score": "5E-1"} | (parameters or {})
     booster = {"name": "gbtree", "model": model}
-    learner = {"learner_model_param": parameters, "objective": {"name": "reg:squarederror"}, "gradient_booster": booster}
-    return {"learner": learner, "version": [3, 2, 0]}
+    whole = {"learner_model_param": told, "objective": {"name": "reg:squarederror"}, "gradient_booster": booster}
+    return {"learner": whole | (learner or {}), "version": [3, 2, 0]}
+
+
+def best(round_: Any, **changes: Any) -> dict[str, Any]:
+    """A model of two rounds, of which the best one is told."""
+    return document(tree(), tree(1), learner={"attributes": {"best_iteration": round_}}, **changes)
 
 
 def nodes(count: int, left: list[int], right: list[int], parents: list[int], **changes: Any) -> dict[str, Any]:
@@ -64,6 +69,9 @@ CATEGORIES: dict[str, Any] = {
         document(tree(), tree(1)),
         document(tree(1), tree(0)),
         document(tree(split_type=[1, 0, 0], **CATEGORIES)),
+        best("1"),
+        best("1", iteration_indptr=[]),
+        document(parameters={"num_class": "1024"}),
         # what pruning has left over: nodes that nobody has as a child, of no feature
         document(nodes(5, [1, -1, -1, -1, -1], [2, -1, -1, -1, -1], [ROOT, 0, 0, 1, 1], split_indices=[0, 0, 0, ROOT, ROOT])),
     ],
@@ -95,7 +103,21 @@ def test_a_model_that_is_whole_passes(good: dict[str, Any]) -> None:
         (document(tree(tree_param={"num_nodes": "3", "size_leaf_vector": "2"})), "answers with 2 values, the model with 1"),
         (document(tree(3)), "are not numbered from 0 on"),
         (document(tree(), tree()), "are not numbered from 0 on"),
-        (document(tree(), 3), "has a tree that is no object"),  # type: ignore[arg-type]
+        (document(tree(), 3), "has a tree that is no object"),
+        (document(tree(split_conditions=None)), "tree 0: its split_conditions is no list"),
+        (document(tree(left_children=5)), "tree 0: its left_children is no list"),
+        (document(tree(default_left={"0": 1, "1": 1, "2": 1})), "tree 0: its default_left is no list"),
+        (document(tree(split_type=None)), "tree 0: its split_type is no list"),
+        (document(tree(base_weights=True)), "tree 0: its base_weights is no list"),
+        (document(tree(categories_nodes=0)), "tree 0: its categories_nodes is no list"),
+        (best("2"), r"tells 2 as its best round \(attributes.best_iteration\), and the last one is 1"),
+        (best("1", gbtree_model_param={"num_trees": "2", "num_parallel_tree": "2"}, iteration_indptr=[]), "the last one is 0"),
+        (best("-400000000"), "best_iteration is missing, or no number"),
+        (best("x"), "best_iteration is missing, or no number"),
+        (best(None), "best_iteration is missing, or no number"),
+        (document(tree(), learner={"attributes": 3}), "attributes is missing, or not what it should be"),
+        (document(tree(), parameters={"num_target": "200000000"}), "tells 200000000 values of a row, and has 1 trees"),
+        (document(parameters={"num_class": "200000000"}), "tells 200000000 values of a row, and has 0 trees"),
         (document(tree(), tree_info=[1]), "none of the 1 of a row"),
         (document(tree(), tree_info=[]), "has 1 trees, and 0 in tree_info"),
         (document(tree(), iteration_indptr=[0, 2]), "do not go from 0 to its 1 trees"),
@@ -175,6 +197,7 @@ def test_weights_of_a_linear_model_are_as_many_as_its_features_want() -> None:
         (b'{"learner":{},"learner":{}}', "tells a name twice"),
         (b'{"learner":{}', "is truncated or no JSON"),
         (b'{"learner":{}} ?', "is truncated or no JSON"),
+        (b'{"learner":%s}' % (b"1" * 5000), "is truncated or no JSON"),
         (b'{"\xff":{}}', "is neither JSON nor UBJSON"),
         (b"{L\0\0", "is truncated"),
     ],

@@ -184,20 +184,31 @@ def test_a_flavour_that_could_run_code_needs_trust(
         serve(tmp_path, "mlflow")
 
 
+@pytest.mark.parametrize(("pyfunc", "flavour"), [("model.x", "model.x"), ("good.x", "model.x"), ("model.x", "good.x")])
 @pytest.mark.parametrize(("library", "look"), [("xgboost", "content_of"), ("lightgbm", "text_of")])
 def test_trees_are_looked_at_as_in_a_file_of_their_own(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, look: str
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, look: str, pyfunc: str, flavour: str
 ) -> None:
     """Damaged ones end the process within the library, which is not in this environment: its handler is a stand-in."""
 
     def refuse(path: Path) -> None:
-        raise ModelLoadError(f"{path}: tree 0 is no tree")
+        if path.name == "model.x":
+            raise ModelLoadError(f"{path}: tree 0 is no tree")
 
     monkeypatch.setitem(sys.modules, f"kfunc.handlers.{library}", SimpleNamespace(**{look: refuse}))
-    flavours = {"python_function": {"loader_module": f"mlflow.{library}", "data": "model.x"}, library: {}}
+    flavours = {"python_function": {"loader_module": f"mlflow.{library}", "data": pyfunc}, library: {"data": flavour}}
     (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
     (tmp_path / "model.x").write_bytes(b"x")
+    (tmp_path / "good.x").write_bytes(b"x")
     with pytest.raises(ModelLoadError, match=r"model\.x: tree 0 is no tree"):
+        serve(tmp_path, "mlflow")
+
+
+def test_a_loader_that_is_told_no_file_is_refused(serve: Serve, tmp_path: Path) -> None:
+    flavours = {"python_function": {"loader_module": "mlflow.xgboost", "data": "model.x"}, "xgboost": {}}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
+    (tmp_path / "model.x").write_bytes(b"x")
+    with pytest.raises(ModelLoadError, match=r"its MLmodel names no file \(data\) of the flavour xgboost"):
         serve(tmp_path, "mlflow")
 
 
