@@ -275,6 +275,8 @@ class Loader:
             looked_at = {each.name for each in found.sources}
             others = {name: source for name, source in self._source_of.items() if source not in looked_at}
             self._source_of = others | found.source_of
+            known = {*self._source_of, *(each.name for each in self.sources)}
+            self._versions = {key: version for key, version in self._versions.items() if key[0] in known}
         for source in found.sources:
             if source.name in found.versions and (not only or found.names_of(source) == [only]):
                 self.took_version(source, found.versions[source.name])

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -50,7 +51,8 @@ class Repository:
         self._loader = Loader(config, self._with_pictures(load or _load_one), self.origins, note)
         self.supply: Supply = supply_of(config, self._loader, on_place, on_failure)
         self._watching: list[asyncio.Task[None]] = []
-        self._default = Entry(config.model.name, config.model.version)
+        self._slots: WeakValueDictionary[tuple[str, str], Slot] = WeakValueDictionary()
+        self._default = Entry(config.model.name, config.model.version, self._slots)
         self._entries: dict[str, Entry] = {config.model.name: self._default}
         self._complete = False
         self._loaded: set[Served] = set()
@@ -62,7 +64,7 @@ class Repository:
 
     @property
     def names(self) -> list[str]:
-        """The models, by name; one whose files are gone keeps its place, which requests may hold, and is not named."""
+        """The models, by name; the default one keeps its place when its files are gone, and is not named."""
         return [name for name, entry in self._entries.items() if entry.versions or not self._complete]
 
     @property
@@ -146,8 +148,7 @@ class Repository:
         models: AllServed = await self.supply.models(self.sources)
         default = self._loader.default_name(list(models))
         self._default.default.name = default
-        self._entries = {name: Entry(name, "") for name in models}
-        self._entries[default] = self._default
+        self._entries = {name: self._default if name == default else Entry(name, "", self._slots) for name in models}
         for name, versions in models.items():
             self._put(self._entries[name], versions)
         self._complete = True
@@ -221,9 +222,10 @@ class Repository:
             models = await self.supply.models([source], without=self._unloaded)
             for name, versions in models.items():
                 self._put_wanted(name, versions)
-            for name in before:
-                if name not in models and name in self._entries and name not in self._unloaded:
-                    self._put(self._entries[name], {})
+            gone = [name for name in before if name not in models and name in self._entries and name not in self._unloaded]
+            for name in gone:
+                self._put(self._entries[name], {})
+            self._entries = {name: each for name, each in self._entries.items() if name not in gone or each is self._default}
             self._on_change(self.slots)
 
     @asynccontextmanager
@@ -276,7 +278,7 @@ class Repository:
     def _entry(self, name: str) -> Entry:
         entry = self._entries.get(name)
         if entry is None:
-            entry = Entry(name, "")
+            entry = Entry(name, "", self._slots)
             self._entries = {**self._entries, name: entry}
         return entry
 

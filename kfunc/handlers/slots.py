@@ -1,6 +1,6 @@
 """Places that requests are for: of a model's versions, and of its default one. What stands in them changes on the loop."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Protocol, Self
 
 from kfunc.config.pod import PodConfig
@@ -117,7 +117,7 @@ class Slot:
     The slot of a model's default version has the newest one's model and version.
     """
 
-    __slots__ = ("model", "name", "reason", "state", "version")
+    __slots__ = ("__weakref__", "model", "name", "reason", "state", "version")
 
     def __init__(self, name: str, version: str) -> None:
         self.name = name
@@ -148,22 +148,30 @@ class Slot:
         return (self.state, self.reason) if self.model is None else self.model.state
 
 
+Slots = MutableMapping[tuple[str, str], Slot]
+"""By a model's name and version, empty for its default one: of those that are gone, too, while a request holds them."""
+
+
 class Entry:
-    """One model's slots: `versions` from old to new, and `default` for requests that name none."""
+    """One model's slots: `versions` from old to new, and `default` for requests that name none.
 
-    __slots__ = ("_slots", "default", "versions")
+    A version that comes back gets the slot that it had, if that is among `known` still.
+    """
 
-    def __init__(self, name: str, version: str) -> None:
-        self.default = Slot(name, version)
+    __slots__ = ("_known", "default", "versions")
+
+    def __init__(self, name: str, version: str, known: Slots) -> None:
+        self.default = known.setdefault((name, ""), Slot(name, version))
         self.versions: dict[str, Slot] = {}
-        self._slots: dict[str, Slot] = {}  # of versions that are gone too: requests may hold them
+        self._known = known
 
     def fill(self, models: Mapping[str, Served]) -> None:
         """From now on these versions, from old to new, are what there is."""
+        name = self.default.name
         for version, slot in self.versions.items():
             if version not in models:
                 slot.clear("its files are gone")
-        self.versions = {version: self._slots.setdefault(version, Slot(self.default.name, version)) for version in models}
+        self.versions = {version: self._known.setdefault((name, version), Slot(name, version)) for version in models}
         if not models:
             self.default.clear("its files are gone")
         for version, model in models.items():

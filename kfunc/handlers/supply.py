@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kfunc.model")
 
+Placed = dict[str, dict[str, "ResidentModel"]]
+
 
 class Supply(Protocol):
     """Where a repository's models come from."""
@@ -112,7 +114,7 @@ class OnDemand:
         if sources == loader.sources:
             self._require_places(found)
         self._tell_unseen(sources, found)
-        placed = {
+        placed: Placed = {
             name: {version: self._place(name, version, each) for version, each in versions.items()}
             for name, versions in found.models.items()
             if only in ("", name) and name not in without
@@ -133,8 +135,19 @@ class OnDemand:
         if self._residency.pinned and not self._begun:
             await self._open().require_room()
         self._begun = True
+        if not only:
+            self._forget_gone(sources, placed, without)
         loader.took(found, only)
         return {name: {**versions} for name, versions in placed.items()}
+
+    def _forget_gone(self, sources: list[PodModel], placed: Placed, without: Container[str]) -> None:
+        """What these sources had and do not have any more comes back, if it does, as another model."""
+        had = {name for source in sources for name in self._loader.names_of(source) if name not in without}
+        self._placed = {
+            (name, version): model
+            for (name, version), model in self._placed.items()
+            if name not in had or version in placed.get(name, {})
+        }
 
     def _may_be_unseen(self) -> list[str]:
         """The sources that the start does not depend on."""

@@ -28,6 +28,7 @@ from kfunc.storage.sources import open_uri
 log = logging.getLogger("kfunc.model")
 
 TRIES_OF_CHANGED = 3
+MOST_LISTED = 4096
 SOON_TRIES, SOON_S = 2, 20.0
 ROOM_STEPS = 256  # of the whole cache, in which room is made for what an archive becomes
 
@@ -186,6 +187,8 @@ class Fetcher:
                 self._pause(pause_s)
         if listing.mark:
             self._listed[wish.uri] = listing
+            while len(self._listed) > MOST_LISTED:  # of models that are gone, too
+                self._listed.pop(list(self._listed)[0], None)  # threads add to it
         files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
         if not files:
             raise ModelLoadError(f"{shown(wish.uri)}: no file matches model.files: {', '.join(wish.files)}")

@@ -229,9 +229,9 @@ def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebSer
         hub(web, monkeypatch, "iris", "rose", commit="c1")
         await until(lambda: "rose" in repository.names)
         assert await ask(repository, "rose") == "1"
-        assert repository.find("wine", "").model is None
+        assert sorted(repository.names) == ["iris", "rose"]
         hub(web, monkeypatch, "iris", "rose", "wine", commit="c2")
-        await until(lambda: repository.find("wine", "").model is not None)
+        await until(lambda: "wine" in repository.names)
         assert await ask(repository, "wine") == "1"
         repository.close()
 

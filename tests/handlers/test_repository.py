@@ -260,6 +260,40 @@ def test_a_load_takes_up_what_is_on_disk_now(make: Make, tmp_path: Path, loads: 
     assert gone.taken() is repository.find("iris", "1").taken()
 
 
+@pytest.mark.parametrize("residency", [None, Residency(wait_s=5)], ids=["loaded", "on demand"])
+def test_models_that_come_and_go_leave_nothing_behind(residency: Residency | None, make: Make, tmp_path: Path) -> None:
+    repository = opened(make("iris/m.onnx", residency=residency))
+    for number in range(5):
+        put(tmp_path / f"wine{number}/m.onnx")
+        asyncio.run(repository.refresh(repository.sources[0]))
+        assert repository.names == ["iris", f"wine{number}"]
+        (tmp_path / f"wine{number}/m.onnx").unlink()
+        (tmp_path / f"wine{number}").rmdir()
+        asyncio.run(repository.refresh(repository.sources[0]))
+    supply: Any = repository.supply
+    assert (repository.names, list(repository._entries), len(repository._slots)) == (["iris"], ["iris"], 2)
+    assert list(getattr(supply, "_placed", [("iris", "1")])) == [("iris", "1")]
+
+
+@pytest.mark.parametrize("residency", [None, Residency(wait_s=5)], ids=["loaded", "on demand"])
+def test_a_slot_that_somebody_holds_answers_again_when_its_model_comes_back(
+    residency: Residency | None, make: Make, tmp_path: Path
+) -> None:
+    repository = opened(make("iris/m.onnx", "wine/m.onnx", residency=residency))
+    slots = [repository.find("wine", ""), repository.find("wine", "1")]
+    (tmp_path / "wine/m.onnx").unlink()
+    (tmp_path / "wine").rmdir()
+    asyncio.run(repository.refresh(repository.sources[0]))
+    for slot in slots:
+        with pytest.raises(NotFound, match="the model wine is not loaded: its files are gone"):
+            slot.taken()
+    with pytest.raises(NotFound, match="no model 'wine' here; the model is 'iris'"):
+        repository.find("wine", "")
+    put(tmp_path / "wine/m.onnx")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert [slot.taken() for slot in slots] == [repository.find("wine", "").taken()] * 2
+
+
 def test_a_new_model_can_be_loaded(make: Make, tmp_path: Path) -> None:
     repository = opened(make("iris/1/m.onnx"))
     put(tmp_path / "wine/m.skops")
