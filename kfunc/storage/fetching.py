@@ -188,7 +188,7 @@ class Fetcher:
         if listing.mark:
             self._listed[wish.uri] = listing
             while len(self._listed) > MOST_LISTED:  # of models that are gone, too
-                self._listed.pop(list(self._listed)[0], None)  # threads add to it
+                self._listed.pop(next(iter(self._listed.copy())), None)  # threads add to it
         files = listing.files if listing.is_file else [file for file in listing.files if wanted(file.name, wish.files)]
         if not files:
             raise ModelLoadError(f"{shown(wish.uri)}: no file matches model.files: {', '.join(wish.files)}")
