@@ -42,7 +42,7 @@ def difference(record: Record, live: Live) -> Difference:
     """What is to be done next, in order. Where there is a winner, requests are turned to it before anything else is changed."""
     rollout, wanted = record.rollout, layout(record.rollout)
     first: list[Change] = []
-    if wanted.winner and rollout.via == "istio" and is_split(live.others.get(main_key(rollout))):
+    if wanted.winner and is_split(live.others.get(main_key(rollout))):
         first = [*_traffic(record, live, wanted, service_waits=False)]
         if first and not wanted.tagged:  # tags stay as long as requests are sent to their hosts
             return Difference([change for change in first if not isinstance(change, Delete)])
@@ -63,7 +63,7 @@ def _rest(record: Record, live: Live, wanted: Layout, is_turned: bool) -> Differ
         changes.append(Apply(with_version(service, live.service)))
     waiting = "" if changes else route_waiting(live.service, service["spec"]["traffic"])
     changes += _scales(rollout, live, wanted)
-    if rollout.via == "istio" and not is_turned:
+    if not is_turned:
         changes += _traffic(record, live, wanted, bool(changes or waiting))
     return Difference(changes, waiting or _too_few(rollout, live, wanted))
 
@@ -190,9 +190,9 @@ def _fewest(rollout: Rollout, share: Share, live: Live, wanted: Layout) -> int:
 
 
 def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) -> Iterator[Change]:
-    """Istio's objects: the split and its weights, or what is there before or after it."""
+    """What is beside the Service: Istio's split and its weights, or what is there before or after it."""
     rollout, objects = record.rollout, record.objects
-    split = by_key(objects.split)
+    split = by_key(objects.split)  # none where Knative splits
     if wanted.is_split:
         main = main_key(rollout)
         if service_waits and not is_split(live.others.get(main)):

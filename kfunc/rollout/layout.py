@@ -2,11 +2,12 @@
 
 from kfunc.rollout.state import Layout, Rollout, Share, Stage
 
-STAGES: dict[str, tuple[Stage, ...]] = {"istio": ("shift", "adopt", "merge", "clean"), "knative": ("shift", "clean")}
+STAGES: dict[str, tuple[Stage, ...]] = {"istio": ("shift", "adopt", "merge", "clean"), "knative": ("shift", "merge", "clean")}
 """How a rollout ends, by who splits the traffic. Requests go to the winner before anything of another's is removed.
 
-shift: the winner gets everything; adopt: the function's plain address leads to it, too; merge: the live host follows
-the plain address; clean: tags, and pods that were kept, are not needed any more.
+shift: the winner gets everything; adopt: the function's plain address leads to it, too (by Knative's own split it does);
+merge: the live host follows the plain address, and what else the winner's func.yaml has is there: access, egress, monitoring;
+clean: tags, and pods that were kept, are not needed any more.
 """
 WAITED_FOR = ("shift", "merge")
 """Stages after which gateways need time until all of them know."""

@@ -134,7 +134,7 @@ class KnativeWorld(ClusterWorld):
         self._live = knative_changes.Live(
             service,
             revisions,
-            self.read(keys) if rollout.via == "istio" else {},
+            self.read(keys),
             {name: sum(ready_at(pod) > 0 for pod in pods) for name, pods in by_revision.items()},
         )
         pods = {share.tag: by_revision.get(share.revision, []) for share in rollout.shares}

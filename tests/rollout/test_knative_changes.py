@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from kfunc.cluster.kinds import Key
 from kfunc.rollout.knative_changes import MAX_SCALE, MIN_SCALE, Live, difference, left_over, service_traffic
-from kfunc.rollout.layout import layout
+from kfunc.rollout.layout import STAGES, layout
 from kfunc.rollout.objects import Annotate, Apply, Delete, Difference, by_key, split_of, with_weights
 from kfunc.rollout.record import Objects, Record, from_config_map, to_config_map
 from kfunc.rollout.state import Rollout
@@ -186,6 +186,40 @@ def test_what_a_promotion_had_brought_goes_when_it_is_taken_back() -> None:
     there = replace(live(service("iris-a", PINNED), scale=None), others={MAIN: SINGLE, key: rule})
     assert difference(Record(ended, objects), there).changes == [Delete(key)]
     assert key in left_over(Record(ended, objects))
+
+
+POLICY = SINGLE | {
+    "apiVersion": "security.istio.io/v1",
+    "kind": "AuthorizationPolicy",
+    "metadata": {"name": "iris", "namespace": "default"},
+}
+RULED = Objects(
+    candidate=[service("iris-b", TAGGED)],
+    promoted=[service("iris-b", LATEST), POLICY],
+    before=[service("iris-a", LATEST)],
+)
+
+
+def of_knative(phase: Any, stage: Any, traffic: list[dict[str, Any]], *others: dict[str, Any]) -> Difference:
+    """What the end of a rollout lacks whose split is Knative's, and whose func.yaml has an access rule that was not there."""
+    winner = "candidate" if phase == "promoting" else "stable"
+    one = rollout(via="knative", phase=phase, winner=winner, stage=stage, is_split=True)
+    there = Live(service("iris-b", traffic), {}, by_key([with_versions(each) for each in others]))
+    return difference(Record(one, RULED), there)
+
+
+def test_a_promotion_brings_access_rules_where_knative_splits_too_before_the_tags_go() -> None:
+    turned = [part | {"percent": percent} for part, percent in zip(TAGGED, [0, 100], strict=True)]
+    assert of_knative("promoting", "shift", turned).is_none
+    assert of_knative("promoting", "merge", turned).changes == [Apply(POLICY)]
+    assert of_knative("promoting", "merge", turned, POLICY).is_none
+    assert STAGES["knative"] == ("shift", "merge", "clean")
+
+
+def test_a_way_back_takes_them_away_again_where_knative_splits_too() -> None:
+    assert of_knative("rolling-back", "shift", TAGGED, POLICY).is_none
+    last = of_knative("rolling-back", "clean", PINNED, POLICY).changes
+    assert Delete(("AuthorizationPolicy", "default", "iris")) in last
 
 
 def test_a_service_that_others_have_changed_gets_its_tags_back_before_its_template() -> None:
