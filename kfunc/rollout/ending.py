@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from kfunc.rollout.layout import STAGES, WAITED_FOR, next_stage
-from kfunc.rollout.state import Decision, Rollout, Seen, noted
+from kfunc.rollout.state import Decision, Rollout, Seen, Share, noted
 
 ROUTES_S = 60.0
 """What a busy cluster may take to route requests otherwise, however quickly its pods become ready."""
@@ -47,23 +47,30 @@ def _late(rollout: Rollout, seen: Seen, now: float) -> Decision:
     """A stage that is not in effect for too long: what can be is taken back, what is done but for the tidying ends."""
     most = f"{longest(rollout):g} s{seen.because}"
     if rollout.stage == "clean":
-        way = (
-            f"kfunc rollout abort {rollout.function} tries again"
-            if rollout.mode == "knative"
-            else "the next rollout removes it"
-        )
+        by_abort = f"kfunc rollout abort {rollout.function} tries again"
+        way = by_abort if rollout.mode == "knative" else "the next kfunc rollout start, or kfunc deploy, removes it"
         return Decision(noted(_ended(rollout, now), f"something is left over that did not go within {most}; {way}", now))
-    if rollout.phase == "promoting" and rollout.stage in ("shift", "adopt"):
+    promotes = rollout.phase == "promoting"
+    text = f"the {'promotion' if promotes else 'way back'} of {rollout.function} did not take effect within {most}"
+    if (
+        promotes and rollout.stage == "adopt" and rollout.mode == "raw"
+    ):  # the winner has its pods, and the function's are too few
+        way = f"kfunc rollout abort {rollout.function} takes it back"
+        return Decision(rollout, stuck=f"{text}; requests stay with {_winner(rollout).revision} ({way})")
+    if promotes and rollout.stage in ("shift", "adopt"):
         return Decision(roll_back(rollout, f"the promotion did not take effect within {most}", now))
-    what = "promotion" if rollout.phase == "promoting" else "way back"
-    return Decision(rollout, stuck=f"the {what} of {rollout.function} did not take effect within {most}")
+    return Decision(rollout, stuck=text)
 
 
 def _ended(rollout: Rollout, now: float) -> Rollout:
-    winner = rollout.share(rollout.winner) or rollout.stable
+    winner = _winner(rollout).revision
     if rollout.phase == "promoting":
-        return noted(replace(rollout, phase="promoted", ended_at=now), f"promoted: {winner.revision} has all", now)
-    return noted(replace(rollout, phase="rolled-back", ended_at=now), f"rolled back to {winner.revision}", now)
+        return noted(replace(rollout, phase="promoted", ended_at=now), f"promoted: {winner} has all", now)
+    return noted(replace(rollout, phase="rolled-back", ended_at=now), f"rolled back to {winner}", now)
+
+
+def _winner(rollout: Rollout) -> Share:
+    return rollout.share(rollout.winner) or rollout.stable
 
 
 def longest(rollout: Rollout) -> float:

@@ -50,9 +50,7 @@ def difference(record: Record, live: RawLive) -> Difference:
     if wanted.plain == wanted.winner:
         running = {key: manifest for key, manifest in final.items() if key[0] in ("Deployment", *FLOORS)}
         changes += _missing(running, live)
-        waiting = _rolling_out([live.objects[key] for key in running if key[0] == "Deployment" and key in live.objects])
-        if not waiting and wanted.tagged and rollout.phase == "promoting":
-            waiting = _too_few(running, live, rollout.function)
+        waiting = _not_taken_over(rollout, running, live)
         if not wanted.is_split and not (changes or waiting):
             changes += _missing(dict(sorted(final.items(), key=lambda item: item[0] != main)), live)
     if not wanted.tagged:
@@ -111,14 +109,27 @@ def _waits(rollout: Rollout, share: Share) -> bool:
     return takes_over(rollout, share) and rollout.phase in ("warming", "running")
 
 
-def _rolling_out(deployments: list[Manifest]) -> str:
-    """Why Deployments do not run their present template alone yet; empty where they do."""
-    for live in deployments:
-        status, wanted = live.get("status", {}), live["spec"].get("replicas", 1)
-        counts = [status.get(name, 0) for name in ("updatedReplicas", "replicas", "availableReplicas")]
-        if not is_observed(live) or counts != [wanted] * 3:
-            return condition(live, "Progressing").words or f"the Deployment {live['metadata']['name']} is being replaced"
-    return ""
+def _not_taken_over(rollout: Rollout, running: dict[Key, Manifest], live: RawLive) -> str:
+    """Why the function's own Deployment is not as the winner's yet; empty where it is.
+
+    At a promotion all of its pods are waited for before requests turn to it. On the way back they have turned, and nothing
+    is waited for before the candidate, which may hold the room for its pods, is gone.
+    """
+    is_last, promotes = not layout(rollout).tagged, rollout.phase in ("promoting", "promoted")
+    own = live.objects.get(("Deployment", rollout.namespace, rollout.function))
+    if own is None or not (promotes or is_last):
+        return ""
+    if not _runs_alone(own, with_all=not is_last):
+        return condition(own, "Progressing").words or f"the Deployment {rollout.function} is being replaced"
+    return "" if is_last else _too_few(running, live, rollout.function)
+
+
+def _runs_alone(live: Manifest, *, with_all: bool) -> bool:
+    """Whether a Deployment runs its present template and no other, by one pod or `with_all` that it wants."""
+    status, wanted = live.get("status", {}), live["spec"].get("replicas", 1)
+    updated, there, ready = (status.get(name, 0) for name in ("updatedReplicas", "replicas", "availableReplicas"))
+    enough = updated == ready == wanted if with_all else ready >= min(1, wanted)
+    return is_observed(live) and updated == there and enough
 
 
 def as_candidate(before: list[Manifest], rollout_function: str) -> list[Manifest]:

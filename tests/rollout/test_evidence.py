@@ -225,8 +225,19 @@ def test_routes_have_their_time_however_quickly_pods_become_ready() -> None:
 
 
 def test_a_deployment_has_its_time_for_each_quarter_of_its_pods() -> None:
-    assert decide(promoting("adopt", mode="raw"), STUCK, 2199.0).rollout.phase == "promoting"
-    assert decide(promoting("adopt", mode="raw"), STUCK, 2200.0).rollout.phase == "rolling-back"
+    assert not decide(promoting("adopt", mode="raw"), STUCK, 2199.0).stuck
+    assert decide(promoting("adopt", mode="raw"), STUCK, 2200.0).stuck
+
+
+def test_requests_stay_with_the_candidates_pods_where_the_deployment_does_not_get_its_own() -> None:
+    late = decide(promoting("adopt", mode="raw"), STUCK, 2200.0)
+    assert late.rollout.phase == "promoting"
+    assert late.stuck == (
+        "the promotion of iris did not take effect within 1200 s: the webhook of others refuses it; "
+        "requests stay with iris-b (kfunc rollout abort iris takes it back)"
+    )
+    shift = decide(promoting("shift", mode="raw"), STUCK, 2200.0).rollout
+    assert shift.phase == "rolling-back"
 
 
 @pytest.mark.parametrize("stage", ["shift", "adopt", "merge"])

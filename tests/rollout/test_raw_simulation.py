@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from kfunc.rollout.objects import Apply, Change, Delete, by_key, is_split, state
 from kfunc.rollout.raw_changes import RawLive, as_candidate, difference
 from kfunc.rollout.raw_sizes import FLOORS
 from kfunc.rollout.record import Objects, Record
-from kfunc.rollout.state import Pod, Rollout, Seen
+from kfunc.rollout.state import Decision, Pod, Rollout, Seen
 from tests.rollout.test_knative_changes import SINGLE, with_versions
 from tests.rollout.test_raw_changes import FIXED, QUEUED, SCALED, deployment, state
 
@@ -31,6 +32,7 @@ class Deployments:
 
     def __init__(self, objects: Objects, seed: int) -> None:
         self.random, self.now, self.lost = random.Random(seed), 1000.0, set[str]()
+        self.is_full = False
         self.objects = by_key([with_versions(copy.deepcopy(each)) for each in objects.before])
         self.running: dict[str, dict[str, float]] = {"iris": {"old": 0.0}}  # by template: how many
         for _ in range(30):
@@ -87,7 +89,8 @@ class Deployments:
         old = {one: count for one, count in pods.items() if one != template and count}
         new = pods.get(template, 0)
         if self.random.random() < 0.4:  # a pod becomes ready
-            new = min(wanted, new + 1) if new < wanted else wanted
+            new += 1 if new < wanted and self.has_room() else 0
+        new = min(new, wanted)
         for one in old:  # of the old ones as many stay as the new ones lack
             pods[one] = max(0, min(pods[one], wanted - new))
         pods[template] = new
@@ -98,6 +101,10 @@ class Deployments:
             "replicas": ready,
             "availableReplicas": ready,
         }
+
+    def has_room(self) -> bool:
+        """Whether a pod more fits: in a small cluster none, as long as the candidate has what it may keep for minutes."""
+        return not self.is_full or "iris-candidate" not in self.running
 
     def available(self, name: str) -> int:
         return int(sum(self.running.get(name, {}).values()))
@@ -154,6 +161,50 @@ def test_no_request_is_sent_to_where_there_is_no_pod(strategy: str, objects: Obj
         assert world.lost == set()
         assert one.phase == "promoted" or abort_at > 0
         ends_as(world, objects.promoted if one.phase == "promoted" else objects.before)
+
+
+def driven(world: Deployments, one: Rollout, made: Objects, until: Callable[[Rollout], bool]) -> Decision:
+    """Look, and change what differs, each second."""
+    for _ in range(MOST_S * 3):
+        world.sleep()
+        found = decide(one, seen_of(Record(one, made), world), world.now)
+        one = found.rollout
+        if until(one) or one.has_ended or found.stuck:
+            return found
+        for change in difference(Record(one, made), RawLive(copy.deepcopy(world.objects))).changes:
+            world.put(change)
+    raise AssertionError(one)
+
+
+@pytest.mark.parametrize("strategy", ["canary", "blue-green"])
+@pytest.mark.parametrize("objects", [SCALED, QUEUED, FIXED], ids=["hpa", "keda", "fixed"])
+def test_the_way_back_ends_where_both_do_not_fit(strategy: str, objects: Objects) -> None:
+    world = Deployments(objects, 1)
+    one, made = begun(strategy, objects, 1)
+
+    def has_all(one: Rollout) -> bool:
+        at_top = one.phase == "switched" or (one.phase == "running" and one.step == 3)
+        return at_top and (objects is FIXED or world.available("iris-candidate") == NEEDED)
+
+    top = driven(world, one, made, has_all).rollout
+    world.is_full = True
+    ended = driven(world, aborted(top, "asked for", world.now), made, lambda one: False)
+    assert (ended.rollout.phase, ended.stuck, world.lost) == ("rolled-back", "", set())
+    ends_as(world, objects.before)
+
+
+@pytest.mark.parametrize("objects", [SCALED, QUEUED], ids=["hpa", "keda"])
+def test_a_promotion_without_room_leaves_requests_where_the_pods_are_and_can_be_taken_back(objects: Objects) -> None:
+    world = Deployments(objects, 1)
+    one, made = begun("canary", objects, 1)
+    adopting = driven(world, one, made, lambda one: one.stage == "adopt").rollout
+    world.is_full = True
+    late = driven(world, adopting, made, lambda one: False)
+    assert (late.rollout.stage, "requests stay with iris-candidate" in late.stuck) == ("adopt", True)
+    assert world.share(*CANDIDATE) == 100
+    ended = driven(world, aborted(late.rollout, "asked for", world.now), made, lambda one: False)
+    assert (ended.rollout.phase, world.lost) == ("rolled-back", set())
+    ends_as(world, objects.before)
 
 
 def ends_as(world: Deployments, wanted: list[Manifest]) -> None:
