@@ -9,8 +9,7 @@ from msgspec.structs import replace
 from kfunc.cli.exit_status import FAILED, TRY_AGAIN
 from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.cli.rollout_driving import drive as run
-from kfunc.cli.rollout_driving import finish
-from kfunc.cli.rollout_status import follow
+from kfunc.cli.rollout_driving import finish, go_on
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
 from kfunc.errors import ClusterError, KfuncError
@@ -45,8 +44,8 @@ def resume(function: str, namespace: str, context: str, output: str) -> int:
 
     A comparison that has shown its result is counted on until it is ended; Ctrl-C leaves it.
     """
-    cluster, store, record = _told(function, namespace, context, commands.resume)
-    return _follow(cluster, store, record, output == "json", stay=commands.is_shown(record.rollout))
+    cluster, _, record = _told(function, namespace, context, commands.resume)
+    return _follow(cluster, record, output == "json", stay=commands.is_shown(record.rollout))
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout promote iris\n  kfunc rollout promote iris --variant treatment")
@@ -59,7 +58,8 @@ def promote(function: str, variant: str, namespace: str, context: str, output: s
     def command(rollout: Rollout, now: float) -> Rollout:
         return commands.promoted(rollout, variant, now)
 
-    return _follow(*_told(function, namespace, context, command), output == "json")
+    cluster, _, record = _told(function, namespace, context, command)
+    return _follow(cluster, record, output == "json")
 
 
 @click.command(epilog="\b\nExample:\n  kfunc rollout abort iris")
@@ -76,9 +76,8 @@ def abort(function: str, reason: str, namespace: str, context: str, output: str)
     found = _recovered(cluster, store) if record is None or record.rollout.has_ended else None
     if found is None:
         found = _changed(store, lambda rollout, now: commands.aborted(rollout, reason, now))
-    status = _follow(cluster, store, found, output == "json")
-    ended = store.read()
-    return 0 if ended is not None and ended.rollout.phase == "rolled-back" else status or FAILED
+    status = _follow(cluster, found, output == "json")
+    return {FAILED: 0, 0: FAILED}.get(status, status)  # rolled back is what was asked for
 
 
 def _recovered(cluster: Cluster, store: ConfigMapStore) -> Record | None:
@@ -95,8 +94,8 @@ def _recovered(cluster: Cluster, store: ConfigMapStore) -> Record | None:
 @cluster_options
 def drive(function: str, stay: bool, namespace: str, context: str, output: str) -> int:
     """Drive a rollout that has begun and that nobody drives. Exit status 1: rolled back; 4: try again."""
-    cluster, store = _store(function, namespace, context)
     try:
+        cluster, store = _store(function, namespace, context)
         return run(cluster, _record(store), holder_name(), as_json=output == "json", stay=stay)
     except (ClusterError, Taken) as error:
         click.echo(f"error: {error.message}", err=True)
@@ -140,14 +139,6 @@ def _changed(store: ConfigMapStore, command: Command) -> Record:
     raise Conflict("the rollout is changed by others all the time; try again")
 
 
-def _follow(cluster: Cluster, store: ConfigMapStore, record: Record, as_json: bool, stay: bool = False) -> int:
-    """Drive it where nobody does, else say what its driver does, until it ends or (unless we `stay`) rests."""
-    if record.rollout.has_ended:
-        return finish(store, as_json)
-    told = max(0, len(record.rollout.events) - 1)
-    if not record.driver.is_there(store.now()):
-        return run(cluster, record, holder_name(), as_json=as_json, stay=stay, told=told)
-    lost = follow(store, record.rollout.events[:told], as_json, stay)
-    if lost is not None:
-        return run(cluster, lost, holder_name(), as_json=as_json, stay=stay, told=len(lost.rollout.events))
-    return finish(store, as_json)
+def _follow(cluster: Cluster, record: Record, as_json: bool, stay: bool = False) -> int:
+    """What comes of a command, whose own event is told with all that follow."""
+    return go_on(cluster, record, holder_name(), as_json=as_json, stay=stay, told=max(0, len(record.rollout.events) - 1))

@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -12,17 +13,17 @@ import msgspec
 from kfunc.cli.console import in_a_row
 from kfunc.cli.exit_status import FAILED, TRY_AGAIN
 from kfunc.cli.rollout_showing import document, event_line, headline, report
+from kfunc.cli.rollout_status import follow
 from kfunc.cluster.applying import Outcome, remove_unused
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
 from kfunc.errors import ClusterError
-from kfunc.rollout.driver import Drive, Stuck
+from kfunc.rollout.driver import Drive, Stuck, Taken
 from kfunc.rollout.record import Record, to_config_map
 from kfunc.rollout.state import Event, Rollout, Seen
 from kfunc.rollout.store import ConfigMapStore
 from kfunc.rollout.worlds import world_of
 
-"""Exit statuses: it was rolled back; the cluster was lost or does not take up the end, or another driver has its time yet."""
 PROGRESS_S = 10.0
 
 
@@ -32,7 +33,8 @@ class Teller:
     def __init__(self, as_json: bool, known: list[Event], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._as_json = as_json
-        self._last = known[-1] if known else None
+        self.said = known
+        """The events that were said, by this or by somebody else."""
         self._at = time.monotonic()
         self._live = sys.stdout.isatty() and not as_json
         self._line = ""
@@ -41,12 +43,12 @@ class Teller:
         """Told after each look."""
         if self._as_json:
             return
-        new = _after(rollout.events, self._last)
+        new = _after(rollout.events, self.said[-1] if self.said else None)
         if new:
             self._clear()
             for event in new:
                 click.echo(event_line(event))
-            self._last = new[-1]
+            self.said += new
         self._progress(rollout, seen)
 
     def removed(self, outcome: Outcome) -> None:
@@ -82,21 +84,48 @@ def _after(events: list[Event], last: Event | None) -> list[Event]:
     return events[len(events) - events[::-1].index(last) :]
 
 
-def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay: bool = False, told: int = 0) -> int:
-    """Drive until it ends or rests; the exit status. `told`: how many events were said already."""
+def go_on(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay: bool = False, told: int = 0) -> int:
+    """Drive it where nobody else does, else say what its driver does, until it ends or (unless we `stay`) rests.
+
+    `told`: how many events were said already. The exit status is 4 where what has begun is still under way, and nobody saw
+    its end. Raises RolloutRefused where it is gone.
+    """
+    store = ConfigMapStore(cluster, record.rollout.function, record.rollout.namespace)
+    teller = Teller(as_json, record.rollout.events[:told], cluster.now)
+    try:
+        while not record.rollout.has_ended:
+            if record.driver.holder == holder or not record.driver.is_there(store.now()):
+                with suppress(Taken):  # somebody else was quicker
+                    return drive(cluster, record, holder, as_json=as_json, stay=stay, teller=teller)
+            lost = follow(store, teller.said, as_json, stay)
+            if lost is None:
+                break
+            record = lost
+        return finish(store, as_json)
+    except ClusterError as error:
+        return lost_sight(error, record.rollout.function)
+
+
+def drive(
+    cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay: bool = False, teller: Teller | None = None
+) -> int:
+    """Drive until it ends or rests; the exit status. Raises Taken where somebody else drives."""
     rollout = record.rollout
     store = ConfigMapStore(cluster, rollout.function, rollout.namespace)
     world = world_of(cluster, rollout)
-    teller = Teller(as_json, rollout.events[:told], cluster.now)
+    teller = teller or Teller(as_json, [], cluster.now)
     driver = Drive(store, world, holder, cluster.now, stay=stay, tidy=lambda ended: tidy(cluster, ended, teller.removed))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        driver.run(teller)
+        driver.run(teller, rollout)
+        return finish(store, as_json)
     except Stuck as stuck:
         click.echo(f"error: {stuck.message}", err=True)
         if as_json:
             finish(store, as_json)
         return TRY_AGAIN
+    except ClusterError as error:
+        return lost_sight(error, rollout.function)
     except KeyboardInterrupt:
         driver.leave()
         if not as_json:
@@ -105,7 +134,12 @@ def drive(cluster: Cluster, record: Record, holder: str, *, as_json: bool, stay:
     finally:
         world.close()
         signal.signal(signal.SIGTERM, before)
-    return finish(store, as_json)
+
+
+def lost_sight(error: ClusterError, function: str) -> int:
+    """Say that the cluster was lost while a rollout was under way; the exit status, which is not that of a rollback."""
+    click.echo(f"error: {error.message}; the rollout stays as it is: kfunc rollout resume {function} goes on", err=True)
+    return TRY_AGAIN
 
 
 def tidy(cluster: Cluster, record: Record, told: Callable[[Outcome], None]) -> None:

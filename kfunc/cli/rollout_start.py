@@ -11,7 +11,7 @@ from kfunc.cli.on_cluster import cluster_options, connect, holder_name, named
 from kfunc.cli.planning import plan_for
 from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.render import parse_image
-from kfunc.cli.rollout_driving import drive, finish
+from kfunc.cli.rollout_driving import finish, go_on
 from kfunc.cli.rollout_job import log_secret
 from kfunc.cli.rollout_showing import none_begun
 from kfunc.cluster.connection import Cluster
@@ -60,7 +60,8 @@ def start(
     """Build the function in DIR (default: here), and roll it out as its inference.traffic says.
 
     The command drives the rollout until it has ended, or until somebody has to say something. Exit status 1
-    where it was rolled back; the reason is said. Whoever else starts one meanwhile is refused.
+    where it was rolled back or did not begin, with the reason; 4 where it is still under way. Whoever else starts one
+    meanwhile is refused.
     """
     cluster = connect(context)
     plan = plan_for(directory, source.release, namespace, cluster)
@@ -123,7 +124,7 @@ class Run(Struct, frozen=True):
             lock.renew()  # where planning took longer than the lock lasts, somebody else may have it
             begun = begin(store, record, "" if elsewhere else holder, store.now())
         if not elsewhere:
-            return drive(self.cluster, begun, holder, as_json=self.as_json)
+            return go_on(self.cluster, begun, holder, as_json=self.as_json)
         for manifest in job:
             self.cluster.apply(manifest, force=True)  # it was asked for
         return finish(store, self.as_json)

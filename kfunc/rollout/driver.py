@@ -6,6 +6,7 @@ anywhere is followed by another that does the same.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -93,13 +94,16 @@ class Drive:
         self._clock, self._sleep = clock, sleep
         self._kept_at = 0.0
         self._refused = ""
+        self._known: Rollout | None = None
 
-    def run(self, told: Told) -> Rollout:
-        """Drive until the rollout has ended, or rests until somebody says something; `told` is called after each look.
+    def run(self, told: Told, known: Rollout | None = None) -> Rollout:
+        """Drive until the rollout has ended, or rests until somebody says something; `known`: what it was before.
+
+        `told` is called after each look, and where the cluster does not answer with what was seen last.
 
         Raises Taken where somebody else drives, Stuck, ClusterError where the cluster cannot be reached for long.
         """
-        failing_since = 0.0
+        failing_since, self._known = 0.0, known
         while True:
             try:
                 decision = self.tick(told)
@@ -109,6 +113,8 @@ class Drive:
                 failing_since = failing_since or self._clock()
                 if self._clock() - failing_since > MOST_FAILURES_S or error.is_locked_out:
                     raise
+                if self._known is not None:
+                    told(self._known, Seen(why=error.message))
                 self._sleep(RETRY_S)
                 continue
             failing_since = 0.0
@@ -140,9 +146,11 @@ class Drive:
             driver = Driver(self._holder, self._clock() + LEASE_S)  # a look takes its time
             record = self._store.write(replace(kept, driver=driver))
             self._kept_at = now
-        self._arrange(replace(record, rollout=decision.rollout))
-        self._world.load(record, decision.load)
+        self._known = decision.rollout
         told(decision.rollout, seen)
+        if not decision.rollout.has_ended:  # others may change the function from now on
+            self._arrange(replace(record, rollout=decision.rollout))
+        self._world.load(record, decision.load)
         return decision
 
     def _arrange(self, record: Record) -> None:
@@ -173,7 +181,11 @@ class Drive:
         return replace(before, **{name: getattr(rollout, name) for name in COUNTS}) != rollout
 
     def leave(self) -> None:
-        """Let the next driver begin at once."""
+        """Let the next driver begin at once; it waits until our time is over where the cluster cannot be told."""
+        with suppress(ClusterError):
+            self._release()
+
+    def _release(self) -> None:
         for _ in range(3):
             record = self._store.read()
             if record is None or record.driver.holder != self._holder:

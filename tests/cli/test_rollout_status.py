@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from kfunc.cli.rollout_status import OUTAGE_S, follow, patient_read
+from kfunc.cli.rollout_status import OUTAGE_S, UNDRIVEN_S, Shown, follow, patient_read, watched
 from kfunc.errors import ClusterError
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.record import Driver, Record
@@ -59,6 +59,43 @@ def test_a_rollout_that_rests_is_left_though_its_driver_stays(rests: bool, monke
     driven = replace(record(rollout(phase="running", rests=rests)), driver=Driver("job", time.time() + 0.3))
     left = follow(cast(ConfigMapStore, Kept(driven)), [], True, stay=False)
     assert (left is None) == rests
+
+
+class Passing(FakeStore):
+    """A record whose time passes by the look."""
+
+    function = "iris"
+    at = 1000.0
+
+    def now(self) -> float:
+        self.at += 10
+        return self.at
+
+
+def test_where_nobody_drives_it_is_said_and_not_watched_for_ever(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfunc.cli.rollout_status.LOOK_S", 0.0)
+    begun = record(rollout())
+    store = Passing(begun)
+    assert watched(cast(ConfigMapStore, store), begun, Shown(False), is_page=False) == 4
+    assert capsys.readouterr().err == "driven by: nobody; kfunc rollout resume iris goes on\n"
+    assert store.at == 1010.0 + UNDRIVEN_S
+
+
+@pytest.mark.parametrize(("rests", "until"), [(True, 0.0), (False, 1e9)], ids=["for people", "its driver works"])
+def test_what_rests_or_is_driven_is_watched_until_it_ends(rests: bool, until: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfunc.cli.rollout_status.LOOK_S", 0.0)
+    waiting = replace(record(rollout(phase="running", rests=rests)), driver=Driver("job", until))
+    store, looks = Passing(waiting), list[float]()
+
+    def show(shown: Record, now: float) -> None:
+        looks.append(now)
+        if len(looks) == 100:
+            store.record = replace(waiting, rollout=replace(waiting.rollout, phase="promoted"))
+
+    assert watched(cast(ConfigMapStore, store), waiting, show, is_page=False) == 0
+    assert len(looks) == 101
 
 
 @pytest.mark.parametrize("code", [0, 503])

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kfunc.cluster.connection import Cluster
 from kfunc.config.analysis import Load
+from kfunc.errors import ClusterError
 from kfunc.rollout.commands import promoted
 from kfunc.rollout.deciding import decide, taken_up
 from kfunc.rollout.driver import Drive, Stuck
@@ -128,3 +129,46 @@ def test_what_cannot_be_removed_is_named_and_the_rollout_ends(candidate: Health,
     assert ended.events[-1].text == (
         "something is left over that did not go within 300 s: a policy refuses it; kfunc rollout abort iris tries again"
     )
+
+
+def test_what_has_ended_is_left_alone_whatever_the_cluster_says_then() -> None:
+    world, store, told = Refusing(Health(), Health()), FakeStore(record(rollout())), list[str]()
+    world.stages = ("clean",)
+
+    def refuse() -> None:
+        assert store.record is not None
+        assert not store.record.rollout.has_ended  # others may change the function from now on
+        if store.record.rollout.stage == "clean":
+            raise ClusterError("failed calling webhook: connection refused", 500)
+
+    world.before_arrange = refuse
+    ended = Drive(store, world, "me", world.clock, world.sleep).run(lambda one, seen: told.append(one.phase))
+    assert (ended.phase, told[-1]) == ("promoted", "promoted")
+    assert store.record is not None
+    assert store.record.driver.holder == ""
+
+
+def test_a_cluster_that_does_not_answer_is_told_while_it_is_waited_for() -> None:
+    world, store, whys = FakeWorld(Health(), Health()), FakeStore(record(rollout())), list[str]()
+    read, began = store.read, world.now
+
+    def away() -> Record | None:
+        if world.now < began + 5 or began + 100 < world.now < began + 120:
+            raise ClusterError("no answer from the API")
+        return read()
+
+    store.read = away  # type: ignore[method-assign]
+    driver = Drive(store, world, "me", world.clock, world.sleep)
+    assert driver.run(lambda one, seen: whys.append(seen.why), rollout()).phase == "promoted"
+    assert whys[0] == "no answer from the API"
+    assert whys.count("no answer from the API") > 20
+
+
+def test_a_driver_that_cannot_say_that_it_leaves_leaves() -> None:
+    world, store = FakeWorld(Health(), Health()), FakeStore(record(rollout()))
+
+    def away() -> Record | None:
+        raise ClusterError("no answer from the API")
+
+    store.read = away  # type: ignore[method-assign]
+    Drive(store, world, "me", world.clock, world.sleep).leave()
