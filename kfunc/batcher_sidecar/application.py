@@ -211,8 +211,8 @@ class BatcherApplication:
         counter.add()
         member.exchange.fail(error)
 
-    def completed(self, path: Path, batch: Batch[Member] | None, *, retried: bool = False) -> None:
-        """A call is answered, or has failed: send what was collected meanwhile."""
+    def completed(self, path: Path, batch: Batch[Member] | None, status: int, *, retried: bool = False) -> None:
+        """A call is answered with `status`, or has failed (0): send what was collected meanwhile."""
         policy = self._policy
         if batch is None:
             policy.leave()
@@ -221,7 +221,7 @@ class BatcherApplication:
             policy.complete(batch, now)
             tuner = path.model.tuner
             if tuner is not None and not retried:
-                tuner.answered(batch, now)
+                tuner.answered(batch, now, good=status == 200)
         if policy.queued:
             self.advance()
 

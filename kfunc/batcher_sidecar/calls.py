@@ -132,17 +132,21 @@ class Alone(Forward):
 
     def on_response(self, head: ResponseHead, body: bytes) -> None:
         """A whole answer."""
-        self.passed_end(complete=True)
+        self._end(head.status)
         self.exchange.relay(head.status, head.lines, body)
 
     def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
+        """The end of an answer that came in parts, or there is none."""
+        self._end(self.exchange.status if complete else 0)
+
+    def _end(self, status: int) -> None:
         """The upstream is free again."""
         if self._open:
             self._open = False
             model = self.path.model
             if model.alone is self:
                 model.alone = None
-            self._application.completed(self.path, self.batch)
+            self._application.completed(self.path, self.batch, status)
 
 
 class Merged(WholeAnswer):
@@ -253,7 +257,7 @@ class Merged(WholeAnswer):
             return
         unlike, start = [], 0
         if self._retries is None:
-            self._close()
+            self._close(200)
         plain = type(answer) is V2Answer and answer.all_json and not answer.ragged
         lines = head.lines
         for part in self.parts:
@@ -266,7 +270,7 @@ class Merged(WholeAnswer):
             start = end
         if unlike:
             self._send_alone(unlike)
-        self._close()
+        self._close(200)
 
     def _send_alone(self, unlike: list[Part[Member]]) -> None:
         """The answer had no form that these callers can read."""
@@ -298,7 +302,7 @@ class Merged(WholeAnswer):
             self.again()
             return
         self._drop_rest()
-        self._close()
+        self._close(head.status)
         for member in self._members():
             member.exchange.relay(head.status, head.lines, body)
 
@@ -348,10 +352,10 @@ class Merged(WholeAnswer):
             if part.ticket.waits:
                 self.application.drop(part.ticket)
 
-    def _close(self) -> None:
+    def _close(self, status: int = 0) -> None:
         if self._open:
             self._open = False
             if self._retries is not None:
                 self._retries.ended()
             else:
-                self.application.completed(self.path, self._batch)
+                self.application.completed(self.path, self._batch, status)

@@ -68,7 +68,7 @@ class Retries:
                 self.application.send_again(self, self._batch, part)
         self._starting = False
         if not self._left and not self._runs:
-            self.application.completed(self.path, self._batch, retried=True)
+            self.application.completed(self.path, self._batch, 0, retried=True)
 
     def _drop(self, part: "Part[Member]") -> None:
         if part.ticket.waits:

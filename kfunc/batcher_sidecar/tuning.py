@@ -37,15 +37,19 @@ class Tuner:
         self._floor = 0.0
         self.rows = FIRST_ROWS
 
-    def answered(self, batch: Batch[Any], now: float) -> None:
+    def answered(self, batch: Batch[Any], now: float, *, good: bool = True) -> None:
         """Set the size of the batches to come of a model, by one that has been answered.
 
         Its time is the one that its callers saw: where several are in flight and the upstream makes one call at a time,
-        they wait for one another there, which counts.
+        they wait for one another there, which counts. Where it is not `good` the model may not have run at all: that
+        tells something only if it took too long, and longer than a good one.
         """
+        rows, seconds = batch.rows, now - batch.sent_at
+        if not good and seconds <= max(self._target_s / CALLS, self.times.predict(rows)):
+            return
         flow = batch.group.flow
-        waiting = sum([group.rows for group in flow.groups.values()])
-        flow.max_rows = self.observe(batch.rows, now - batch.sent_at, waiting)
+        waiting = max([group.rows for group in flow.groups.values()], default=0)  # those of two groups are never one call
+        flow.max_rows = self.observe(rows, seconds, waiting)
 
     def observe(self, rows: int, seconds: float, waiting: int = 0) -> int:
         """Take up a call that took `seconds`, after which `waiting` rows wait; the size to use from now on."""

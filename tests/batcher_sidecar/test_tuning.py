@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from kfunc.batcher_sidecar.policy import Bounds
+from kfunc.batcher_sidecar.policy import Bounds, Policy
+from kfunc.batcher_sidecar.queues import Batch
 from kfunc.batcher_sidecar.service_times import ServiceTimes
 from kfunc.batcher_sidecar.tuning import FIRST_ROWS, MOST_ROWS, Tuner
 from tests.batcher_sidecar.simulation import Simulation
@@ -85,3 +86,45 @@ def test_after_a_long_overload_it_is_no_larger_than_it_may_and_comes_back() -> N
     for _ in range(1000):
         tuner.observe(4, 0.02)
     assert tuner.rows < 16
+
+
+def test_requests_that_cannot_be_merged_with_each_other_do_not_drive_the_size() -> None:
+    policy: Policy[int] = Policy(Bounds(max_rows=FIRST_ROWS, max_in_flight_total=4))
+    flow, tuner, now = policy.flow(), Tuner(0.06), 0.0
+    for number in range(400):
+        policy.add(flow, number, number, 1, now)
+    for _ in range(200):
+        batches = policy.take(now)
+        now += 0.021
+        for batch in batches:
+            policy.complete(batch, now)
+            tuner.answered(batch, now)
+            policy.add(flow, batch.group.key, 0, 1, now)
+    assert tuner.rows <= 2 * FIRST_ROWS
+
+
+def answered(tuner: Tuner, rows: int, seconds: float, *, good: bool) -> None:
+    policy: Policy[int] = Policy(Bounds(max_rows=1000))
+    policy.add(policy.flow(), "group", 1, rows, 0.0)
+    batch: Batch[int] = policy.take(0.0)[0]
+    policy.complete(batch, seconds)
+    tuner.answered(batch, seconds, good=good)
+
+
+def test_a_refusal_that_is_quicker_than_the_model_tells_nothing_of_its_time() -> None:
+    tuner = Tuner(0.1)
+    for rows in [8, 16, 24] * 20:
+        answered(tuner, rows, 0.02 + 0.001 * rows, good=True)
+    found = tuner.rows
+    for _ in range(100):
+        answered(tuner, 24, 0.001, good=False)
+    assert tuner.rows == found
+
+
+def test_calls_that_fail_because_they_take_too_long_make_the_size_smaller() -> None:
+    tuner = Tuner(0.1)
+    for rows in [8, 16, 24] * 20:
+        answered(tuner, rows, 0.001 * rows, good=True)
+    for _ in range(30):
+        answered(tuner, tuner.rows, 1.0, good=False)
+    assert tuner.rows == 1
