@@ -17,7 +17,7 @@ from kfunc.batcher_sidecar.tuning import FIRST_ROWS
 from kfunc.batcher_sidecar.v1_rows import V1Request
 from kfunc.batcher_sidecar.v2_requests import V2Request
 from kfunc.config.batcher import Batcher
-from kfunc.errors import DeadlineExceeded, KfuncError, Unavailable
+from kfunc.errors import DeadlineExceeded, InvalidRequest, KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, pass_on
@@ -91,6 +91,9 @@ class BatcherApplication:
         # What refers to the exchange and back: without it all of that is freed now.
         exchange.on_cancel = None
         if type(note) is Member:
+            if len(note.calls) > 1:  # it was cut: some of its parts may be on their way, and it has failed
+                for call in note.calls:
+                    call.member_gone()
             exchange.note = None
             note.ticket = None
             note.calls = ()
@@ -251,7 +254,7 @@ class BatcherApplication:
                 call.span = self.tracer.begin(call.parts)
             self.pool.send(call)
         else:
-            call.again()
+            call.again_or_fail(InvalidRequest("the values of an input are none of its datatype, or nested too deeply"))
 
     def send_again(self, retries: Retries, batch: Batch[Member] | None, part: Part[Member]) -> None:
         """Send a part of a batch that failed, or a request to which something is added, in a call of its own."""

@@ -60,7 +60,7 @@ class Member(Struct, eq=False):
 
     def awaits(self, part: Part["Member"]) -> bool:
         """Whether what becomes of a part is this request's affair."""
-        return not self.is_whole or part.rows == self.request.rows
+        return not self.exchange.cancelled and (not self.is_whole or part.rows == self.request.rows)
 
     def uncut(self) -> None:
         """Begin anew, without the answers to parts."""
@@ -68,7 +68,7 @@ class Member(Struct, eq=False):
 
     def take(self, part: Part["Member"], answer: V1Answer | V2Answer, start: int, head: ResponseHead) -> bool:
         """Rows from `start` of an answer are this part's; false where they have no form that the caller wants."""
-        if self.exchange.cancelled or not self.awaits(part):
+        if not self.awaits(part):
             return True
         self.missing -= part.rows
         sources = [(answer, start, start + part.rows)]
@@ -227,8 +227,8 @@ class Merged(WholeAnswer):
         return fields
 
     def member_gone(self) -> None:
-        """A client went away: if it was the last, so is the reason for the call."""
-        if self._open and all(part.ticket.item.exchange.cancelled for part in self.parts):
+        """A request does not wait for its part any more: if it was the last, so is the reason for the call."""
+        if self._open and not self._members():
             if self._connection is not None and self._connection.call is self:
                 self._connection.abort()
             else:
@@ -285,7 +285,7 @@ class Merged(WholeAnswer):
         path = self.path
         if self._batch is not None and path.part_from_others(self._batch.group.key, monotonic()):
             log.warning("%s: %s; such requests are not merged for a while", path.target.decode("latin-1"), error.message)
-        self.again()
+        self.again_or_fail(error)
 
     def _read(self, head: ResponseHead, body: bytes) -> V1Answer | V2Answer:
         if self.path.is_v1:
@@ -299,27 +299,27 @@ class Merged(WholeAnswer):
         """An answer, and not the one that was hoped for: it is each member's, or that of the one with the bad row."""
         if len(self.parts) > 1 and self.application.settings.retry_alone and may_go_again(head):
             self.application.ask(self.path, self.parts[0].ticket.item.exchange.headers)  # another model may be loaded by now
-            self.again()
+            self._again()
             return
         self._drop_rest()
         self._close(head.status)
         for member in self._members():
             member.exchange.relay(head.status, head.lines, body)
 
-    def again(self) -> None:
-        """Send each request as it came, in a call of its own; one that was sent so has no answer."""
-        self._open = False
-        parts = self._whole()
+    def again_or_fail(self, error: KfuncError) -> None:
+        """Send each request alone; one that was sent so is answered with the error."""
         if self._retries is None:
-            Retries(self.application, self.path, self._batch, parts).start()
-            return
-        if not parts:
-            for member in self._members():
-                member.exchange.fail(BadGateway("the upstream's answer does not have the rows that were asked"))
-        self._retries.ended(parts)
+            self._again()
+        else:
+            self.on_failure(error)
+
+    def _again(self) -> None:
+        """Send each request as it came, in a call of its own."""
+        self._open = False
+        Retries(self.application, self.path, self._batch, self._whole()).start()
 
     def _whole(self) -> list[Part[Member]]:
-        """The requests that have not been sent alone yet, those that were cut whole again."""
+        """Its requests, but for those that go alone already; those that were cut are whole again."""
         parts = []
         for part in self.parts:
             member = part.ticket.item
@@ -329,8 +329,6 @@ class Merged(WholeAnswer):
                 self.application.drop(part.ticket)
                 member.uncut()
                 part = Part(part.ticket, 0, part.ticket.rows)
-            elif self._retries is not None:
-                continue
             parts.append(part)
         return parts
 
@@ -342,9 +340,11 @@ class Merged(WholeAnswer):
         """The upstream is lost; what may have run is not sent again."""
         self._end_span(error.status, error.message)
         self._drop_rest()
-        self._close()
-        for member in self._members():
-            member.exchange.fail(error)
+        try:
+            self._close()
+        finally:  # what others send next is no reason to let these wait for ever
+            for member in self._members():
+                member.exchange.fail(error)
 
     def _drop_rest(self) -> None:
         """The requests have failed: what waits of those that were cut is not sent."""

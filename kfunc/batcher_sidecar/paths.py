@@ -112,20 +112,28 @@ class Path:
 
         Only of that group, since it may be for a parameter of their own; of all where that happens again and again.
         """
+        self.unmerged = {each: kept for each, kept in self.unmerged.items() if kept[0] + MOST_UNMERGED_S > now}
         if len(self.unmerged) >= MAX_UNMERGED:
             self.unmerged = {each: kept for each, kept in self.unmerged.items() if kept[0] > now}
         number: int | None = hash(key)
         if number not in self.unmerged and len(self.unmerged) >= MAX_UNMERGED:
             number = ALL
-        known = self.unmerged.get(number)
+        known = self.unmerged.pop(number, None)
         if known is not None and known[0] > now:  # of what was in flight when it was seen
+            self.unmerged[number] = known
             return False
         seconds = UNMERGED_S if known is None else min(MOST_UNMERGED_S, 2 * known[1])
         self.unmerged[number] = now + seconds, seconds
         return known is None
 
     def is_merged(self, key: Hashable, now: float) -> bool:
-        """Whether requests of a group are, where there are some that are not."""
+        """Whether requests of a group are, where there are some that are not.
+
+        The oldest of those is forgotten some time after its end: with the last of them no request has to be asked about.
+        """
+        oldest = next(iter(self.unmerged))
+        if self.unmerged[oldest][0] + MOST_UNMERGED_S <= now:
+            del self.unmerged[oldest]
         never = (0.0, 0.0)
         return max(self.unmerged.get(hash(key), never), self.unmerged.get(ALL, never))[0] <= now
 

@@ -1,6 +1,5 @@
 """The requests of a batch that failed as a whole, sent again alone."""
 
-from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 NOT_THE_REQUEST = (408, 429, 502, 504)
 UNAVAILABLE = 503
+NO_TURN = "the batch of this request failed, and the time for its requests alone ran out before this one's turn"
 
 
 def may_go_again(head: ResponseHead) -> bool:
@@ -57,8 +57,10 @@ class Retries:
             member = part.ticket.item
             if member.exchange.cancelled:
                 continue
+            for call in member.calls:  # of the parts of one that was cut: it goes whole
+                call.member_gone()
             if monotonic() > self._ends_at:
-                self._drop(part)
+                member.exchange.fail(DeadlineExceeded(NO_TURN))
                 continue
             self._runs = True
             self.application.records.retries.add()
@@ -70,16 +72,9 @@ class Retries:
         if not self._left and not self._runs:
             self.application.completed(self.path, self._batch, 0, retried=True)
 
-    def _drop(self, part: "Part[Member]") -> None:
-        if part.ticket.waits:
-            self.application.drop(part.ticket)
-        message = "the batch of this request failed, and the time for its requests alone ran out before this one's turn"
-        part.ticket.item.exchange.fail(DeadlineExceeded(message))
-
-    def ended(self, parts: "Sequence[Part[Member]]" = ()) -> None:
-        """One of them is answered, or is to be sent anew as `parts`."""
+    def ended(self) -> None:
+        """One of them is answered, or has failed."""
         self._runs = False
-        self._left.extend(parts)
         self.start()
 
 

@@ -256,3 +256,32 @@ def test_a_request_that_was_cut_goes_whole_where_its_parts_have_no_answer(
 
     serve(test, answer, max_batch_size=4, max_in_flight=3)
     assert len([record for record in caplog.records if "labels" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(("refused", "status"), [(7, 200), (104, 400)], ids=["it goes whole", "it has failed"])
+def test_a_part_that_its_request_needs_no_more_holds_no_place(refused: int, status: int) -> None:
+    """The first part of a request is on its way for long, when another one is refused: with another request, or alone."""
+    over = asyncio.Event()
+
+    async def answer(upstream: Upstream, request: Message) -> Any:
+        rows = request.json["instances"]
+        if rows == [100, 101, 102, 103]:
+            await over.wait()
+        if len(rows) in (3, 4) and refused in rows:
+            return 400, b'{"error": "a bad row"}'
+        return await echo(upstream, request)
+
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V1, {"instances": [0]}))
+        await pod.waits(lambda: len(pod.upstream.calls) == 1)
+        large = asyncio.create_task(pod.send(V1, {"instances": list(range(100, 110))}))
+        await pod.waits(lambda: len(pod.upstream.calls) == 3)
+        small = asyncio.create_task(pod.send(V1, {"instances": [7, 8]}))
+        await pod.waiting(2)
+        pod.upstream.gate.set()
+        assert [(await each).status for each in (first, large, small)] == [200, status, 200]
+        await pod.waits(lambda: 'kfunc_batch_in_flight{component="batcher"} 0\n' in pod.metrics.exposition())
+        over.set()
+
+    serve(test, answer, max_batch_size=4, max_in_flight=3)

@@ -71,6 +71,18 @@ def test_the_pause_doubles_each_time_that_merging_shows_again_and_is_news_once()
     assert path.unmerged[hash(("a",))][1] == MOST_UNMERGED_S
 
 
+def test_a_group_in_whose_answers_merging_has_not_shown_for_long_is_forgotten() -> None:
+    path = path_of()
+    for key in ("a", "b"):
+        path.part_from_others((key,), 10.0)
+    end = 10.0 + UNMERGED_S + MOST_UNMERGED_S
+    assert all(path.is_merged((key,), end) for key in ("a", "b") if path.unmerged)
+    assert path.unmerged == {}
+    path.part_from_others(("a",), end)
+    assert path.part_from_others(("a",), end + UNMERGED_S + MOST_UNMERGED_S)
+    assert path.unmerged[hash(("a",))][1] == UNMERGED_S
+
+
 @pytest.mark.parametrize(
     ("target", "named"),
     [
