@@ -363,9 +363,10 @@ class HttpConnection(AnswerWriter):
             if exchange.on_cancel is not None:
                 exchange.on_cancel()
             exchange.fail(error)
-        else:
-            if exchange is not None and exchange in self._waiting:
+        elif exchange is not None:
+            if exchange in self._waiting:
                 self._waiting.remove(exchange)
+            exchange.body, exchange.chunks = b"", None  # its turn may come late, and the server counts them no more
             self._refused = exchange
         if self.current is None:
             self._next()
@@ -384,8 +385,7 @@ class HttpConnection(AnswerWriter):
             self.transport.abort()
 
     def unfinished(self) -> tuple[Unfinished, ...]:
-        exchange = self.incoming
-        there = exchange is not None and exchange.receiver is None
+        there = self.incoming is not None and self.incoming.receiver is None
         return (Unfinished(self.deadline, self._body_length, self.refuse),) if there else ()
 
     def drain(self) -> None:

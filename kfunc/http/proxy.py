@@ -124,9 +124,11 @@ class Forward:
 
     def on_failure(self, error: KfuncError) -> None:
         """No answer, or not all of it."""
-        self.passed_end(complete=False, error=error)
-        self.exchange.on_cancel = self.exchange.on_pressure = None
-        self.exchange.fail(error)
+        try:
+            self.passed_end(complete=False, error=error)
+        finally:  # whatever who looks on makes of it: the client would wait for ever
+            self.exchange.on_cancel = self.exchange.on_pressure = None
+            self.exchange.fail(error)
 
     def _hold_upstream(self, paused: bool) -> None:
         if self.connection is not None and self.connection.call is self:

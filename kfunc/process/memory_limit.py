@@ -1,17 +1,19 @@
 """How much memory there is."""
 
 import os
+from collections.abc import Iterable
 
-MEMORY_MAX = "/sys/fs/cgroup/memory.max"
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""The container's own, by cgroup v2 and v1."""
 
 
-def memory_limit() -> int:
+def memory_limit(limits: Iterable[str] = LIMITS) -> int:
     """Bytes of the container, or of the machine."""
-    try:
-        with open(MEMORY_MAX, "rb") as file:
-            text = file.read().strip()
-        if text != b"max":
-            return int(text)
-    except (OSError, ValueError):
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in limits:
+        try:
+            with open(path, "rb") as file:
+                return min(int(file.read()), machine)  # v1 has a number beyond all machines for no limit
+        except (OSError, ValueError):  # v2 has a word for that
+            continue
+    return machine

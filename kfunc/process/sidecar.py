@@ -72,8 +72,8 @@ def start_sidecar(
         use_form(config.log_format, heartbeat)
         listener = listen(arguments.listen)
         manage_listener = listen(arguments.manage) if arguments.manage is not None else None
-        upstream, shown = arguments.upstream or Address(), access_log_share(arguments, config)
-        parts = Parts(config, component, upstream, access_log=shown, keep=arguments.recent)
+        shown = access_log_share(arguments, config)
+        parts = Parts(config, component, arguments.upstream or Address(), access_log=shown, keep=arguments.recent)
     except StartupError as error:
         report(error)
         return 2
@@ -81,7 +81,8 @@ def start_sidecar(
     async def main(life: Life) -> None:
         application = _translated(build(parts), config, component)
         page = with_page(application, config, arguments, parts.metrics, parts.recorder)
-        server, offers_grpc = HttpServer(page, config.limits, memory_limit()), "grpc" in config.protocols
+        server = HttpServer(page, config.limits, memory_limit())
+        offers_grpc = "grpc" in config.protocols
         if offers_grpc:
             from kfunc.grpc.offer import offer, prepare  # start-up time: functions of REST need none of it
 
@@ -103,15 +104,21 @@ def start_sidecar(
             if offers_grpc:
                 offer(server)  # calls are asked of the application that traces
         await life.stop.wait()
-        ends_at = monotonic() + config.grace_s
-        await wind_down(server, inner=bool(arguments.listen.path), grace_s=config.grace_s)
-        await parts.close(ends_at)
-        if telemetry is not None:
-            await telemetry.close(max(LEAST_FLUSH_S, ends_at - monotonic()))
+        await _end(server, parts, telemetry, inner=bool(arguments.listen.path))
         if management is not None:
             management.close()
 
     return run(main, heartbeat)
+
+
+async def _end(server: HttpServer, parts: Parts, telemetry: "Telemetry | None", *, inner: bool) -> None:
+    """Answer what is under way, then deliver what is to be told of it, all within the grace."""
+    grace_s = parts.config.grace_s
+    ends_at = monotonic() + grace_s
+    await wind_down(server, inner=inner, grace_s=grace_s)
+    await parts.close(ends_at)
+    if telemetry is not None:
+        await telemetry.close(max(LEAST_FLUSH_S, ends_at - monotonic()))
 
 
 def _translated(application: Application, config: PodConfig, component: str) -> Application:

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from kfunc.config.inference import Limits
-from kfunc.errors import InvalidRequest, KfuncError
+from kfunc.errors import InvalidRequest, KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.server import HttpServer
 from tests.http.fakes import HOST, LIMITS, Client, Keeper, chunked, get, post, statuses
@@ -294,6 +294,18 @@ def test_a_head_that_began_behind_another_request_has_the_time_of_a_head() -> No
     application.answer(application.exchanges[0])
     client.wait(11)
     assert statuses(client.transport.sent) == [200, 408]
+
+
+def test_of_a_body_that_is_refused_behind_another_request_nothing_is_kept() -> None:
+    client = Client(application := Keeper(waits=True))
+    client.send(get() + post(b"x" * 900, b"/late")[:-500], b"x" * 400)
+    (body,) = client.connection.unfinished()
+    assert body.size == 800
+    body.refuse(Unavailable("too many"))
+    assert client.connection.unfinished() == ()
+    application.answer(application.exchanges[0])
+    assert statuses(client.transport.sent) == [200, 503]
+    assert [(each.target, each.body, each.chunks) for each in application.ended] == [(b"/", b"", None), (b"/late", b"", None)]
 
 
 SENT_IN_PARTS = {"small": Keeper, "streamed": StreamKeeper}

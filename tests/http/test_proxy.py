@@ -5,11 +5,15 @@ import socket
 
 import pytest
 
+from kfunc.errors import KfuncError
+from kfunc.http.exchange import Exchange
+from kfunc.http.proxy import Forward
 from tests.http.fakes import chunked, get, post
 from tests.http.hops import (
     BIG,
     ROOM,
     Chain,
+    Proxy,
     Reader,
     Script,
     Upstream,
@@ -504,3 +508,24 @@ def test_a_client_that_leaves_takes_its_upstream_connection_along(request_bytes:
             assert [exchange.cancelled for exchange in made.proxy.ended] == [True]
 
     run(test())
+
+
+class LookedAt(Proxy):
+    """Has someone look on who cannot take a failure."""
+
+    def handle(self, exchange: Exchange) -> None:
+        class Looking(Forward):
+            def passed_end(self, *, complete: bool, error: KfuncError | None = None) -> None:
+                raise ValueError("cannot take it")
+
+        Looking(exchange, self.pool)
+
+
+def test_a_client_hears_of_a_failure_whatever_those_who_look_on_make_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with chain(answers()) as made:
+            made.server.application = LookedAt(made.proxy.pool)
+            assert (await made.ask(post(b"x")))[0] == 502
+
+    run(test())
+    assert "did not take up its failure" in caplog.text
