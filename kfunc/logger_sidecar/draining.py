@@ -32,6 +32,7 @@ class Drain:
         self.segments = segments
         self.disk = DiskThread("kfunc-spool")
         self.is_busy = False
+        self._is_asked = False  # something came in while the disk was at work
         self.writer = writer
         self._tail = tail
         self._progress = progress
@@ -60,8 +61,9 @@ class Drain:
     # ---- what is new
 
     def kick(self) -> None:
-        """Have the disk's thread write what is new, unless it is at it."""
+        """Have the disk's thread write what is new; while it is at it, when it is done."""
         intake, writer = self._tail.intake, self.writer
+        self._is_asked = self.is_busy
         if writer is None or self.is_busy or intake.drained == intake.written:
             return
         self.is_busy = True
@@ -100,7 +102,7 @@ class Drain:
             else:
                 self.segments.append(segment)
         self._on_moved()
-        if intake.written - end > intake.size // 2:
+        if self._is_asked or intake.written - end > intake.size // 2:
             self.kick()
 
     # ---- what is old

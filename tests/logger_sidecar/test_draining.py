@@ -1,15 +1,19 @@
 """The way from memory to the disk: what comes in late gets there, each counts once, answers wait no longer than needed."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as ThreadEvent
 from typing import Any
 
 import pytest
 
+from kfunc.logger_sidecar.disk import SegmentInfo
 from kfunc.logger_sidecar.event import event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.record import encode_record
+from kfunc.logger_sidecar.tail import DRAIN_S
 from tests.logger_sidecar.setups import Setup, call, drained, is_so, items_of
 
 SINK = "file:/dev/null"
@@ -37,6 +41,57 @@ def test_what_waited_for_room_is_brought_to_the_disk_told_and_answered(tmp_path:
         await is_so(lambda: len(answered) == 10 and one.spool.intake.drained == one.spool.intake.written)
         await is_so(lambda: told[-1:] == [one.spool.intake.written])
         assert answered == list(range(10))
+
+    asyncio.run(main())
+
+
+@contextmanager
+def held_up(one: Setup, error: Exception | None = None) -> Iterator[ThreadEvent]:
+    """A disk that is at its next write until that is set, and fails then if it is to."""
+    writer, goes_on = one.spool._drain.writer, ThreadEvent()
+    assert writer is not None
+    write = writer.write
+
+    def late(position: int, records: bytes, count: int = 0) -> list[SegmentInfo]:
+        goes_on.wait(10)
+        writer.write = write  # type: ignore[method-assign]
+        if error is not None:
+            raise error
+        return write(position, records, count)
+
+    writer.write = late  # type: ignore[method-assign]
+    try:
+        yield goes_on
+    finally:
+        goes_on.set()
+
+
+def is_safe(one: Setup) -> bool:
+    return one.spool.intake.drained == one.spool.intake.written
+
+
+def test_what_comes_in_while_the_disk_is_at_work_gets_there_though_nobody_calls_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = setup(tmp_path)
+        with held_up(one):
+            one.add(1)
+            await is_so(lambda: one.spool._drain.is_busy)
+            one.add(2)
+            await asyncio.sleep(2 * DRAIN_S)
+        await is_so(lambda: is_safe(one))
+
+    asyncio.run(main())
+
+
+def test_whatever_the_disk_fails_with_it_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kfunc.logger_sidecar.draining.RETRY_S", 0.01)
+
+    async def main() -> None:
+        one = setup(tmp_path)
+        with held_up(one, MemoryError()) as goes_on:
+            goes_on.set()
+            one.add(1)
+            await is_so(lambda: is_safe(one))
 
     asyncio.run(main())
 
