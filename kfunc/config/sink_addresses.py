@@ -147,6 +147,7 @@ def _url(text: str, kind: Kind) -> SinkAddress:
     from urllib.parse import unquote, urlsplit  # here: they cost 2 ms of every start
 
     example = f'write it like "{kind.example}"'
+    names: list[str] = []
     try:
         parts = urlsplit(text)
         user, _, hosts = parts.netloc.rpartition("@")
@@ -154,8 +155,11 @@ def _url(text: str, kind: Kind) -> SinkAddress:
             one = urlsplit(f"//{each}")
             if not one.hostname or one.port == 0 or (parts.scheme in ("s3", "gs", "az") and one.port is not None):
                 raise ValueError
+            names.append(one.hostname.removesuffix("."))
     except ValueError:
         raise SinkFault(f"{_shown(text)} has no host, or a wrong port", example) from None
+    if not all(0 < len(part) < 64 for name in names for part in name.split(".")):
+        raise SinkFault(f"{_shown(text)} has a host with a part that is empty or above 63 letters", example)
     name, _, password = user.partition(":")
     login: dict[str, Any] = {"user": unquote(name), "password": unquote(password)}
     if parts.scheme in ("http", "https"):

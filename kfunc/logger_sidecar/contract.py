@@ -85,7 +85,7 @@ class Sink(Protocol):
 
         With `in_order` an event must not arrive before one that stands before it in `events`: the first `Retry` is
         the last outcome. Raises OSError, ConnectionError for a connection that was lost: all of them are to be tried
-        again, over a new one. Anything else that is raised says that one of them cannot be sent at all.
+        again, over a new one. Anything else that is raised says that one of them cannot be sent at all, if others can.
         """
 
     async def close(self) -> None:

@@ -47,7 +47,7 @@ class SinkDelivery:
         self.backoff = Backoff()
         self._settings = settings
         self._sink = sink
-        self._opened = OpenedSink(sink)
+        self._opened = OpenedSink(sink, is_patient=True)
         self._relax = relax
         self._metrics = metrics
         self._bury = bury
@@ -75,7 +75,7 @@ class SinkDelivery:
                 items = self._pending
                 if not items:
                     items = await self._next(self._sink.max_events, self._sink.max_bytes)
-                elif not in_order:
+                elif not in_order or len(items) == 1:  # with another one it is seen whether it or the sink is at fault
                     items = items + await self._more(items)
             except OSError as error:
                 self._notices.say(f"read {self.name}", "the spool cannot be read: %s", error)
@@ -107,9 +107,9 @@ class SinkDelivery:
         """What goes with those that are tried again, within the bounds of one call: an outage is not to fill the memory."""
         count = self._sink.max_events - len(items)
         size = self._sink.max_bytes - sum(len(item.event.data) for item in items)
-        return await self._next(count, size) if count > 0 and size > 0 else []
+        return await self._next(count, size, lingers=False) if count > 0 and size > 0 else []
 
-    async def _next(self, most: int, size: int) -> list[Item]:
+    async def _next(self, most: int, size: int, *, lingers: bool = True) -> list[Item]:
         """A batch of the first log that has something; where the sink wants them full, after a while."""
         for feed in list(self.feeds):
             is_own = feed is self.feeds[-1]
@@ -124,7 +124,7 @@ class SinkDelivery:
                 feed.rests_until = monotonic() + READ_AGAIN_S
                 continue
             if items:
-                if self._sink.linger_s and not self._closing:
+                if self._sink.linger_s and lingers and not self._closing:
                     await self._linger(feed, items, most, size)
                 return items
             if not is_own and feed.ended:  # what another process left is delivered
@@ -139,7 +139,7 @@ class SinkDelivery:
             self._wake.clear()
             try:
                 more = await feed.take(most - len(items), most_bytes - size)
-            except OSError:
+            except Exception:
                 return  # what is here is delivered first; the error comes again
             items += more
             size += sum(len(item.event.data) for item in more)
@@ -167,6 +167,7 @@ class SinkDelivery:
         ends: list[Outcome] = []
         left: list[Item] = []
         failure: Retry | None = None
+        is_answered = False
         asked_s = 0.0
         delivered = 0
         for number, outcome in enumerate(outcomes):
@@ -178,12 +179,13 @@ class SinkDelivery:
             else:
                 left.append(item)
                 failure = outcome if isinstance(outcome, Retry) else Retry("the dead letters are not taken", BURY_PAUSE_S)
+                is_answered |= failure.answered
                 asked_s = max(asked_s, failure.after_s)
         untried = items[len(outcomes) :]
         if failure is not None:
             self._metrics.retried(len(left))
         # Without order one that its sink or library does not take holds up no other.
-        left = untried + left if not in_order and failure is not None and failure.answered else left + untried
+        left = untried + left if is_answered and not in_order else left + untried
         self._metrics.delivered(delivered)
         self._pending = left
         if done:

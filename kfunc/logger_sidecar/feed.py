@@ -55,7 +55,7 @@ class Feed:
                 try:
                     if not await self._fill():
                         break
-                except OSError:
+                except Exception:
                     if items:  # they are delivered first; the next call raises
                         break
                     raise

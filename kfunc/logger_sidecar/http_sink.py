@@ -164,7 +164,7 @@ class HttpSink:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await loop.create_connection(PostConnection, self._host, self._port, ssl=self._tls)
-        except (OSError, TimeoutError) as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: its host is no name
             self._unreachable = Retry(f"no connection: {_reason(error)}", answered=False)
             return None
         return connection
@@ -182,8 +182,10 @@ def _broker_url(sink: str, namespace: str) -> str:
     return broker_url(sink, namespace)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
     """Why there is no connection; a certificate that is not trusted says so."""
+    if isinstance(error, UnicodeError):
+        return f"the host is no name ({error})"
     return getattr(error, "verify_message", "") or error.strerror or type(error).__name__
 
 

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, Sink
 
 log = logging.getLogger("kfunc.logger")
@@ -14,21 +16,37 @@ class _NotOpened(OSError):
     """The sink cannot be opened, for whatever reason: no event is at fault."""
 
 
+class _Raised(Struct):
+    """Of an event that raises by itself: its tries, and how many events the sink had taken at the first."""
+
+    taken: int
+    tries: int = 0
+    probes: int = 0
+
+
 class OpenedSink:
     """Never raises. A connection that was lost between two calls is opened again at once.
 
     After an error that is no OSError events go one by one, then twice as many each time: so the one that the sink's
-    library cannot send is found. Its tries count (`max_retries`), and after a few of them it is refused.
+    library cannot send is found. Where it still raises when the sink has taken another one, it is at fault: its tries
+    count (`max_retries`), and after a few of them it is refused. Else the sink is, and all wait. Without `is_patient`
+    one that is alone, since no other comes while it waits, is taken for at fault.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, *, is_patient: bool = False) -> None:
         self.sink = sink
+        self._is_patient = is_patient
         self._open = False
         self._most = sink.max_events
-        self._tries: dict[tuple[str, bool], int] = {}  # of events that raised by themselves
+        self._taken = 0  # events
+        self._raised: dict[tuple[str, bool], _Raised] = {}  # by events that raised by themselves
 
     async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
-        """The outcomes of the first events; those behind them were not tried."""
+        """The outcomes of the first events; those behind them were not tried.
+
+        Also in order one behind is tried where the first raises again and again: what stands between them is to be tried
+        again, too.
+        """
         tried, was_open = events[: self._most], self._open
         try:
             try:
@@ -41,11 +59,15 @@ class OpenedSink:
         except OSError as error:
             return await self._failed(error, len(tried))
         except Exception as error:  # a sink's library may raise anything
-            return await self._raised(error, tried)
+            self._most = 1
+            if len(tried) > 1:
+                return await self._failed(error, len(tried))
+            return await self._failed_alone(error, events, in_order)
         self._most = min(2 * self._most, self.sink.max_events)
-        if self._tries:
+        self._taken += outcomes.count(None)
+        if self._raised:
             for event in tried[: len(outcomes)]:
-                self._tries.pop((event.id, event.is_response), None)
+                self._raised.pop((event.id, event.is_response), None)
         return outcomes
 
     async def _deliver(self, tried: Sequence[Event], in_order: bool) -> list[Outcome]:
@@ -57,22 +79,37 @@ class OpenedSink:
             self._open = True
         return await self.sink.deliver(tried, in_order)
 
-    async def _raised(self, error: Exception, tried: Sequence[Event]) -> list[Outcome]:
-        """One of the events cannot be sent: which one is seen when each goes alone."""
-        self._most = 1
-        if len(tried) > 1:
-            return await self._failed(error, len(tried))
-        known = (tried[0].id, tried[0].is_response)
-        tries = self._tries.pop(known, 0) + 1
-        if tries >= N_ALONE:
-            await self.close()
-            return [Refused(f"it cannot be sent: {_words(error)}")]
-        self._tries[known] = tries
-        return await self._failed(error, 1, answered=True)
-
-    async def _failed(self, error: Exception, count: int, *, answered: bool = False) -> list[Outcome]:
+    async def _failed_alone(self, error: Exception, events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        """It is the event, or the sink: that is seen by whether it still raises when the sink has taken another one."""
         await self.close()
-        return [Retry(_words(error), answered=answered)] * count
+        name = events[0].id, events[0].is_response
+        known = self._raised.setdefault(name, _Raised(self._taken))
+        known.tries += 1
+        if self._taken > known.taken or (len(events) == 1 and not self._is_patient):
+            if known.tries < N_ALONE:
+                return [Retry(_words(error))]
+            del self._raised[name]
+            return [Refused(f"it cannot be sent: {_words(error)}")]
+        outcomes: list[Outcome] = [Retry(_words(error), answered=False)]
+        if len(events) > 1 and (known.tries >= N_ALONE or not in_order):
+            number = 1 + known.probes % (len(events) - 1)
+            known.probes += 1
+            if await self._takes(events[number], in_order):
+                outcomes = [*outcomes * number, None]
+        return outcomes
+
+    async def _takes(self, event: Event, in_order: bool) -> bool:
+        try:
+            is_taken = await self._deliver([event], in_order) == [None]
+        except Exception:
+            await self.close()
+            return False
+        self._taken += is_taken
+        return is_taken
+
+    async def _failed(self, error: Exception, count: int) -> list[Outcome]:
+        await self.close()
+        return [Retry(_words(error), answered=False)] * count
 
     async def close(self) -> None:
         """Let go; it is opened again when it is needed."""

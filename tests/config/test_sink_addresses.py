@@ -44,6 +44,8 @@ WRONG = {
     "broker:UPPER": "names no broker",
     "http://": "has no host, or a wrong port",
     "http://a:99999/": "has no host, or a wrong port",
+    "http://broker..svc/n/b": "has a host with a part that is empty or above 63 letters; write it like",
+    f"https://{'a' * 64}.example/": "has a host with a part that is empty",
     "http://bücher/": "is not ASCII",
     "http://a/\n": "no spaces and control characters",
     "nats://a": "has no subject after its host",

@@ -179,3 +179,15 @@ def test_over_several_connections_every_event_comes_once() -> None:
     assert asyncio.run(delivered(broker, events(*range(256)), in_order=False, connections=4)) == [None] * 256
     assert sorted(event["data"] for event in broker.events) == list(range(256))
     assert broker.connections == 4
+
+
+def test_a_host_that_can_be_no_name_is_a_lost_connection_and_no_events_fault() -> None:
+    async def main() -> list[Outcome]:
+        sink = sink_to("http://broker.svc/")
+        sink._host = "broker..svc"
+        return await sink.deliver(events(1, 2), True)
+
+    (outcome,) = asyncio.run(main())
+    assert isinstance(outcome, Retry)
+    assert not outcome.answered
+    assert "the host is no name" in outcome.reason
