@@ -106,6 +106,23 @@ def _none_in(folder: Path) -> list[FoundModel]:
     raise _nothing(folder)
 
 
+def makes_one_model(name: str, runtime: str) -> bool:
+    """Whether a file of this name makes the folder that it lies in one model, as far as a name tells.
+
+    Of the endings that other files have, too, it does where it is named `model`.
+    """
+    if name == HANDLER:
+        return True
+    path = Path(name)
+    suffix, entries = path.suffix.lower(), RUNTIMES.values() if runtime == "auto" else [RUNTIMES[runtime]]
+    return any(
+        name in entry.marks
+        or (suffix in entry.suffixes and suffix != ".py")
+        or (suffix in entry.shared and path.stem == "model")
+        for entry in entries
+    )
+
+
 def detect(path: Path | str, *, each_alone: bool = False) -> tuple[str, str]:
     """The runtime of the model at `path`, `auto` for models of several runtimes, and why. Raises ModelLoadError.
 

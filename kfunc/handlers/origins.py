@@ -77,12 +77,12 @@ class Origins:
 
     def members(self, model: PodModel) -> list[PodModel]:
         """The models of a folder elsewhere, each with a URI of its own; none where it is a single model's."""
-        from kfunc.handlers.layout import NAME, SUFFIXES, VERSION
+        from kfunc.handlers.layout import NAME, VERSION, makes_one_model
 
         names: dict[str, None] = {}
         for file in self._ask(model, lambda fetcher: fetcher.files_of(_wish(model))):
             name, slash, _ = file.partition("/")
-            if not slash and (name == "handler.py" or name.lower().endswith(SUFFIXES)):
+            if not slash and makes_one_model(name, model.runtime):
                 return []
             if slash and NAME.fullmatch(name):
                 names[name] = None

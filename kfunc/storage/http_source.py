@@ -7,7 +7,7 @@ from kfunc.config.model_addresses import ModelAddress
 from kfunc.errors import ModelLoadError
 from kfunc.storage.contract import UNKNOWN, Listing, RemoteFile
 from kfunc.storage.credentials import Credentials
-from kfunc.storage.web import CONTENT_RANGE, NOT_MODIFIED, Answer, Unauthorized, WebClient
+from kfunc.storage.web import CONTENT_RANGE, NOT_MODIFIED, Unauthorized, WebClient
 
 NO_LENGTH = "0"
 
@@ -23,8 +23,11 @@ class HttpSource:
 
     def list_files(self, known: Listing | None = None) -> Listing:
         """The file; where it is known, only whether it still is what it was, by what the server said of it (RFC 9110, 13)."""
-        try:
-            answer = self._asked(known)
+        if known is not None and known.files[0].whole and self._still(known):
+            return known
+        condition = _condition(known.mark) if known is not None else {}
+        try:  # the first byte, which also tells whether ranges are read: HEAD is not signed in presigned URLs
+            answer = self._client.get(self._url, {"Range": "bytes=0-0", **condition})
         except Unauthorized as error:
             way = "set MODEL_AUTHORIZATION, or name the host in a netrc file"
             raise ModelLoadError(error.message.replace("needs credentials", f"needs credentials: {way}")) from None
@@ -45,18 +48,22 @@ class HttpSource:
         file = RemoteFile(self._name, size, version, whole=answer.status != 206)
         return Listing([file], is_file=True, mark=mark or length or NO_LENGTH)
 
-    def _asked(self, known: Listing | None) -> Answer:
-        """The first byte, which also tells whether ranges are read: HEAD is not signed in presigned URLs.
+    def _still(self, known: Listing) -> bool:
+        """Whether a HEAD says that nothing is new, where a GET would begin to send all of it again.
 
-        A server that reads no ranges would begin to send all of it again: there HEAD is tried before.
+        It may leave out what a GET tells (RFC 9110, 9.3.2): what is new, a GET says.
         """
-        condition = _condition(known.mark) if known is not None else {}
-        if known is not None and known.files[0].whole:
-            try:
-                return self._client.get(self._url, condition, method="HEAD")
-            except ModelLoadError:  # refused, or a method that it does not have
-                pass
-        return self._client.get(self._url, {"Range": "bytes=0-0", **condition})
+        try:
+            answer = self._client.get(self._url, _condition(known.mark), method="HEAD")
+        except ModelLoadError:  # refused, or a method that it does not have
+            return False
+        answer.text()
+        if answer.status == NOT_MODIFIED:
+            return True
+        length = answer.headers.get("content-length", NO_LENGTH)
+        if length != NO_LENGTH and known.files[0].size not in (UNKNOWN, int(length) if length.isdecimal() else UNKNOWN):
+            return False
+        return (answer.headers.get("etag") or answer.headers.get("last-modified") or length) == known.mark
 
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """A range, or all of it."""

@@ -21,12 +21,13 @@ import pytest
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import Loading, ModelLoadError, Unavailable
-from kfunc.handlers.origins import require_libraries, signature
+from kfunc.handlers.origins import Origins, require_libraries, signature
 from kfunc.handlers.repository import Repository
 from kfunc.storage.cache import Cache
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
 from kfunc.telemetry.log_lines import PROGRESS
+from tests.handlers.conftest import configuration
 from tests.handlers.test_repository import Loaded, Loads
 from tests.handlers.test_residents import SlowLoads, ask, until
 from tests.storage.web_server import WebServer
@@ -219,6 +220,32 @@ def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
         repository.close()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime", "members"),
+    [
+        (["MLmodel", "data/model.keras", "conda.yaml"], "auto", []),
+        (["saved_model.pb", "variables/variables.index", "assets/x"], "auto", []),
+        (["tokenizer_config.json", "onnx/model.onnx"], "auto", []),
+        (["preprocessor_config.json", "a/b"], "auto", []),
+        (["handler.py", "parts/x"], "auto", []),
+        (["iris.ONNX", "notes/x"], "auto", []),
+        (["model.json", "notes/x"], "auto", []),
+        (["config.json", "README.txt", "iris/m.onnx"], "auto", ["iris"]),
+        (["tokenizer_config.json", "onnx/model.onnx"], "onnx", ["onnx"]),
+        (["tools.py", "iris/handler.py"], "python", ["iris"]),
+    ],
+)
+def test_a_folder_elsewhere_that_is_one_model_is_not_taken_for_one_of_several(
+    files: list[str], runtime: str, members: list[str], web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = hub(web, monkeypatch)
+    nodes = [{"type": "file", "path": each, "size": 1, "oid": each} for each in files]
+    web.answers["/api/models/team/all/tree/c0?recursive=true"] = json.dumps(nodes).encode()
+    cache = ModelCache(path=str(tmp_path / "cache"))
+    config = msgspec.structs.replace(configuration(uri, runtime), model_cache=cache)
+    assert [each.name for each in Origins(config).members(config.model)] == members
 
 
 def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:

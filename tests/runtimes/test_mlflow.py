@@ -204,7 +204,8 @@ def test_trees_are_looked_at_as_in_a_file_of_their_own(
         serve(tmp_path, "mlflow")
 
 
-def test_a_loader_that_is_told_no_file_is_refused(serve: Serve, tmp_path: Path) -> None:
+def test_a_loader_that_is_told_no_file_is_refused(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kfunc.handlers.xgboost", SimpleNamespace(content_of=lambda path: b""))
     flavours = {"python_function": {"loader_module": "mlflow.xgboost", "data": "model.x"}, "xgboost": {}}
     (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
     (tmp_path / "model.x").write_bytes(b"x")

@@ -93,6 +93,33 @@ def test_where_a_head_is_refused_the_file_is_asked_for_on_condition(web: WebServ
     assert web.asked[-1][2]["if-none-match"] == web.etags["/m.onnx"]
 
 
+@pytest.mark.parametrize("told", [{"etag": '"v1"'}, {}])
+@pytest.mark.parametrize("of_head", [{"etag": '"v1"', "content-length": "0"}, {"etag": '"v1"'}, {"content-length": "0"}, {}])
+def test_what_a_head_leaves_out_makes_no_new_version(
+    web: WebServer, changed: Poll, told: dict[str, str], of_head: dict[str, str]
+) -> None:
+    """Whatever it says of the length: the file is the same."""
+
+    def answer(handler: Handler) -> None:
+        head = handler.command == "HEAD"
+        fields = of_head if head else told | {"content-length": str(len(content))}
+        handler.send_response(200)
+        for name, value in fields.items():
+            if name == "content-length" or told:
+                handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(b"" if head else content)
+
+    content = CONTENT
+    web.answers["/m.onnx"] = answer
+    assert not changed(f"{web.url}/m.onnx")
+    assert not changed(f"{web.url}/m.onnx")
+    content = CONTENT[:5000]
+    told = told and {"etag": '"v2"'}
+    of_head = of_head | told
+    assert changed(f"{web.url}/m.onnx")
+
+
 def test_of_the_hub_only_the_commit_is_asked_for(web: WebServer, changed: Poll) -> None:
     def at(commit: str) -> None:
         web.answers["/api/models/team/flowers/revision/main"] = json.dumps({"sha": commit}).encode()
