@@ -6,10 +6,10 @@ import click
 import msgspec
 from msgspec import Struct
 
+from kfunc.cli.contradictions import contradictions
 from kfunc.cli.function import Chosen, find, lines, others, runtime_of
 from kfunc.cli.model_problems import model_problems, name_problems
 from kfunc.cli.processes import present
-from kfunc.cli.warmup_problems import warmup_problems
 from kfunc.config.complete import complete
 from kfunc.config.deployment import Mode
 from kfunc.config.load import load_function, read_function
@@ -71,7 +71,7 @@ def check(file: Path, mode: Mode | None = None) -> None:
     reported = {problem.path for problem in problems}
     problems += [problem for problem in model_problems(source, file.parent) if problem.path not in reported]
     if function is not None and not problems:
-        problems = name_problems(function, source, file.parent) + warmup_problems(function, source, file.parent)
+        problems = name_problems(function, source, file.parent) + contradictions(function, source, file.parent)
     if problems:
         in_order = sorted(problems, key=lambda problem: (not problem.line, problem.line, problem.column))
         raise ConfigError(in_order, source.name, source.text)

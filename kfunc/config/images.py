@@ -45,3 +45,27 @@ class Images(Block, frozen=True):
     choose: Annotated[
         list[Choice], Meta(description="Models for pictures up to a size, the smallest first; a larger one is the default's.")
     ] = []
+
+
+COLOURS = (1, 3)
+
+
+def picture_side(shape: list[int], settings: Images) -> tuple[bool, int, int, int]:
+    """Whether the channels come first in a model's input of four dimensions, how many there are, width and height; -1: any."""
+    first = settings.layout == "nchw" or (settings.layout == "auto" and shape[3] not in COLOURS)
+    channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
+    return first, channels, width, height
+
+
+def contradiction(shape: list[int], settings: Images, model: str) -> tuple[str, str, str]:
+    """The first field that a model's input contradicts, how, and what to do; empty where none does."""
+    _, channels, *own = picture_side(shape, settings)
+    given = 1 if settings.color == "gray" else 3
+    if channels not in (-1, given):
+        told = f"{settings.color} has {given} channels, and {model} takes {channels} (its shape is {shape})"
+        return "color", told, "correct color, or layout"
+    if settings.size is UNSET:
+        return ("size", f"{model} takes any size", "say which its pictures are to have") if min(own) < 1 else ("", "", "")
+    if any(side not in (-1, wanted) for side, wanted in zip(own, settings.size, strict=True)):
+        return "size", f"{settings.size} is not what {model} takes, which is {own} (-1: any)", "leave size out"
+    return "", "", ""

@@ -46,8 +46,6 @@ class Handler:
     """Inputs that a request may leave out; the metadata do not name them."""
     exact_datatypes = True
     """Whether an input of another numeric datatype is refused (True) or converted (False)."""
-    chooses_outputs = False
-    """Whether `load` heeds `config.model.outputs`."""
 
     signatures: "dict[str, Handler]" = {}
     """Of a model with several functions: each by its name, the one that this handler is among them."""

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kfunc.config.images import Images
+from kfunc.config.images import Images, contradiction, picture_side
 from kfunc.config.pod import PodConfig
 from kfunc.errors import InvalidRequest, ModelFailed, ModelLoadError
 from kfunc.handlers.in_flight import InFlight
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from kfunc.handlers.pixels import Target
 
 LABEL, SCORE = "label", "score"
-COLOURS = (1, 3)
 
 
 class ImageModel(Wrapping):
@@ -185,23 +184,12 @@ def _picture_input(metadata: ModelMetadata) -> TensorSpec:
 def _target(spec: TensorSpec, settings: Images, name: str) -> "Target":
     from kfunc.handlers.pixels import Target
 
-    shape = list(spec.shape)
-    first = settings.layout == "nchw" or (settings.layout == "auto" and shape[3] not in COLOURS)
-    channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
-    given = 1 if settings.color == "gray" else 3
-    if channels not in (-1, given):
-        raise ModelLoadError(
-            f"inference.images.color: {settings.color} has {given} channels, and the model {name} takes {channels} (its shape "
-            f"is {shape}): correct color, or layout"
-        )
+    field, how, way = contradiction(list(spec.shape), settings, f"the model {name}")
+    if field:
+        raise ModelLoadError(f"inference.images.{field}: {how}: {way}")
+    first, _, width, height = picture_side(list(spec.shape), settings)
     if settings.size is not UNSET:
-        own, (width, height) = (width, height), settings.size
-        if any(side not in (-1, wanted) for side, wanted in zip(own, settings.size, strict=True)):
-            raise ModelLoadError(
-                f"inference.images.size is {settings.size}, and the model {name} takes {list(own)} (-1: any): leave size out"
-            )
-    if width < 1 or height < 1:
-        raise ModelLoadError(f"inference.images.size: the model {name} takes any size; say which its pictures are to have")
+        width, height = settings.size
     known = {"FP32": "float32", "FP16": "float16", "FP64": "float64", "UINT8": "uint8"}
     if spec.datatype not in known:
         raise ModelLoadError(f"inference.images: the model {name} takes {spec.datatype}; pictures are {', '.join(known)}")

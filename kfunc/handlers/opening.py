@@ -71,7 +71,7 @@ def _opened(config: PodConfig, metrics: BusinessMetrics | None, path: Path, runt
     with trial_of(config, path, runtime) if RUNTIMES[runtime].may_end and not alone else nullcontext() as trial:
         handler = create(runtime)
         handler.config, handler.metrics = config, metrics or handler.metrics
-        if config.model.outputs and not handler.chooses_outputs:
+        if config.model.outputs and not RUNTIMES[runtime].chooses_outputs:
             raise ModelLoadError(f"{path}: this runtime answers with all outputs of a model; remove inference.model.outputs")
         try:
             if trial is not None:

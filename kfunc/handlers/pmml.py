@@ -36,7 +36,6 @@ class PmmlHandler(Handler):
 
     platform = "pmml"
     exact_datatypes = False
-    chooses_outputs = True
 
     def load(self, path: Path) -> None:
         """Start Java, read the document, run the checks that it brings. Raises ModelLoadError."""

@@ -20,7 +20,7 @@ class RuntimeEntry(Struct, frozen=True):
     `distributions` bring the library whose version counts. `shared` are endings that other files have too: such a file
     is the runtime's where `head`, a regular expression, matches its first bytes. `marks` are files that make the folder
     around them one model. `processor_only`: it computes on the CPU and on nothing else. `may_end`: its library ends the
-    process at some damaged files, which is why a child opens them first.
+    process at some damaged files, which is why a child opens them first. `chooses_outputs`: `model.outputs` may name some.
     """
 
     target: str
@@ -33,6 +33,7 @@ class RuntimeEntry(Struct, frozen=True):
     marks: tuple[str, ...] = ()
     processor_only: bool = False
     may_end: bool = False
+    chooses_outputs: bool = False
 
 
 RUNTIMES = {
@@ -43,11 +44,11 @@ RUNTIMES = {
     ),
     "sklearn": RuntimeEntry(
         "kfunc.handlers.sklearn:SklearnHandler", ("sklearn", "skops"), ("scikit-learn",), "sklearn",
-        (".skops", ".joblib", ".pkl", ".pickle"), processor_only=True,
+        (".skops", ".joblib", ".pkl", ".pickle"), processor_only=True, chooses_outputs=True,
     ),
     "xgboost": RuntimeEntry(
         "kfunc.handlers.xgboost:XgboostHandler", ("xgboost",), ("xgboost-cpu", "xgboost"), "xgboost",
-        (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner', processor_only=True,
+        (".ubj", ".xgb"), (".json", ".model", ".bst"), rb'\{(L.{8}|\s*")learner', processor_only=True, chooses_outputs=True,
     ),
     "torch": RuntimeEntry(
         "kfunc.handlers.torch:TorchHandler", ("torch",), ("torch",), "torch",
@@ -56,15 +57,15 @@ RUNTIMES = {
     "lightgbm": RuntimeEntry(
         "kfunc.handlers.lightgbm:LightgbmHandler", ("lightgbm",), ("lightgbm",), "lightgbm",
         (".lgb", ".lightgbm"), (".txt", ".model", ".bst"), rb"tree\s*\nversion=v",
-        processor_only=True,
+        processor_only=True, chooses_outputs=True,
     ),
     "catboost": RuntimeEntry(
         "kfunc.handlers.catboost:CatboostHandler", ("catboost",), ("catboost",), "catboost",
-        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"', processor_only=True, may_end=True,
+        (".cbm",), (".json", ".model"), rb'CBM1|\{\s*"features_info"', processor_only=True, chooses_outputs=True, may_end=True,
     ),
     "pmml": RuntimeEntry(
         "kfunc.handlers.pmml:PmmlHandler", ("jpmml_evaluator", "jpype"), ("jpmml-evaluator",), "pmml",
-        (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b", processor_only=True,
+        (".pmml",), (".xml",), rb"(<\?xml.{0,200})?<(\w+:)?PMML\b", processor_only=True, chooses_outputs=True,
     ),
     "mlflow": RuntimeEntry(
         "kfunc.handlers.mlflow:MlflowHandler", ("mlflow", "pandas"), ("mlflow-skinny", "mlflow"), "mlflow",

@@ -33,7 +33,6 @@ class TabularHandler(Handler):
     """A model of rows: the input `input`, of shape [-1, features], and outputs by the names of an estimator's methods."""
 
     exact_datatypes = False
-    chooses_outputs = True
     offered: tuple[str, ...] = ()
     """All outputs that `model.outputs` may name."""
 

@@ -260,3 +260,64 @@ def test_shapes_of_a_warm_up_are_those_of_the_onnx_file(
     path = f"inference.{'models[0]' if listed else 'model'}.warmup.shapes.{name}"
     told = [(each["line"], each["path"], each["message"], each["suggestion"]) for each in result["problems"]]
     assert told == ([(8 if listed else 6, path, message, suggestion)] if message else [])
+
+
+def pictures(folder: Path, *shape: int | str) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("pixels", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["pixels"], ["y"])], "g", info[:1], info[1:])
+    onnx.save(helper.make_model(graph), folder / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "images", "path", "message", "suggestion"),
+    [
+        (["n", 3, 32, 48], "{size: [48, 32]}", "", "", ""),
+        (["n", 3, 32, 48], "{}", "", "", ""),
+        (
+            *(["n", 3, 32, 48], "{size: [32, 48]}"),
+            *("inference.images.size", "[32, 48] is not what the model takes, which is [48, 32] (-1: any)", "leave size out"),
+        ),
+        (
+            *(["n", 3, "h", "w"], "{}"),
+            *("inference.images.size", "the model takes any size", "say which its pictures are to have"),
+        ),
+        (
+            *(["n", 32, 48, 3], "{color: gray}", "inference.images.color"),
+            *("gray has 1 channels, and the model takes 3 (its shape is [-1, 32, 48, 3])", "correct color, or layout"),
+        ),
+        (
+            *(["n", 4], "{}", "inference.images"),
+            *("the model must have one input of four dimensions; it has pixels [-1, 4]", "remove images"),
+        ),
+    ],
+)
+def test_pictures_are_those_that_the_onnx_file_takes(
+    kfunc: Command, folder: Path, shape: list[int | str], images: str, path: str, message: str, suggestion: str
+) -> None:
+    pictures(folder, *shape)
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", "./m.onnx") + f"  images: {images}\n")
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    told = [(each["line"], each["path"], each["message"], each["suggestion"]) for each in problems]
+    assert told == ([(8, path, message, suggestion)] if path else [])
+
+
+def test_a_model_that_pictures_may_go_to_must_take_them(kfunc: Command, folder: Path) -> None:
+    pictures(folder, "n", 3, 32, 48)
+    (folder / "wine.onnx").write_bytes(IRIS.read_bytes())
+    more = "  models: [{name: wine, uri: ./wine.onnx}, {name: rose, uri: ./wine.onnx}]\n"
+    text = FUNC_YAML.replace("./model.onnx", "./m.onnx") + more + "  images: {choose: [{max_side: 9, model: wine}]}\n"
+    (folder / "func.yaml").write_text(text)
+    (problem,) = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert problem["message"] == "the model wine must have one input of four dimensions; it has input [-1, 4]"
+
+
+@pytest.mark.parametrize(("uri", "wrong"), [("./model.onnx", True), ("s3://b/m.cbm", False), ("s3://b/m.onnx", True)])
+def test_outputs_are_chosen_only_of_a_runtime_that_can(kfunc: Command, folder: Path, uri: str, wrong: bool) -> None:
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", f'"{uri}", outputs: [other]'))
+    problems = json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]
+    assert [(each["line"], each["path"], each["message"]) for each in problems] == (
+        [(6, "inference.model.outputs", "the runtime onnx answers with all outputs of a model")] if wrong else []
+    )

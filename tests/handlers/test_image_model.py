@@ -116,7 +116,10 @@ def b64(data: bytes) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"size": [16, 16]}, r"images\.size is \[16, 16\], and the model iris takes \[4, 8\] \(-1: any\): leave size out"),
+        (
+            {"size": [16, 16]},
+            r"images\.size: \[16, 16\] is not what the model iris takes, which is \[4, 8\] .*: leave size out",
+        ),
         ({"color": "gray"}, r"images\.color: gray has 1 channels, and the model iris takes 3 .*: correct color, or layout"),
         ({"layout": "nhwc"}, r"images\.color: rgb has 3 channels, and the model iris takes 4 "),
     ],
@@ -223,7 +226,7 @@ def test_a_model_without_images_says_so() -> None:
     ("model", "settings", "words"),
     [
         (Means(shape=(-1, 4)), {}, r"must have one input of four dimensions; it has pixels \[-1, 4\]"),
-        (Means(shape=(-1, 3, -1, -1)), {}, "takes any size; say which"),
+        (Means(shape=(-1, 3, -1, -1)), {}, "takes any size: say which"),
         (Means(datatype="INT64"), {}, "takes INT64; pictures are FP32"),
         (Means(), {"labels": "/nonexistent"}, "labels: /nonexistent cannot be read"),
     ],
