@@ -183,10 +183,14 @@ def _fewest(rollout: Rollout, share: Share, live: Live, wanted: Layout) -> int:
         needed = rollout.kept_pods  # for the way back
     elif takes_over(rollout, share):
         needed = live.ready_pods.get(rollout.stable.revision, 0)
-    revision = live.revisions.get(share.revision, {"metadata": {}})
-    most = int((revision["metadata"].get("annotations") or {}).get(MAX_SCALE) or 0)
-    wished = max(wanted.warm, needed)
-    return max(min(wished, most) if most else wished, int(rollout.scales.get(share.revision) or 0))
+    allowed = as_allowed(max(wanted.warm, needed), live.revisions.get(share.revision))
+    return max(allowed, int(rollout.scales.get(share.revision) or 0))
+
+
+def as_allowed(pods: int, revision: Manifest | None) -> int:
+    """So many pods, or the most that a revision may have."""
+    most = int(((revision or {}).get("metadata", {}).get("annotations") or {}).get(MAX_SCALE) or 0)
+    return min(pods, most) if most else pods
 
 
 def _traffic(record: Record, live: Live, wanted: Layout, service_waits: bool) -> Iterator[Change]:

@@ -56,6 +56,13 @@ def available(live: dict[Key, Manifest], namespace: str, name: str) -> int:
     return int((deployment.get("status") or {}).get("availableReplicas") or 0)
 
 
+def as_allowed(pods: int, manifests: dict[Key, Manifest], name: str) -> int:
+    """So many pods, or the most that a Deployment's autoscaler allows."""
+    found = _scaler(manifests, name)
+    most = int(manifests[found]["spec"].get(FLOORS[found[0]][1]) or 0) if found is not None else 0
+    return min(pods, most) if most else pods
+
+
 def _scaler(manifests: dict[Key, Manifest], name: str) -> Key | None:
     scalers = [key for key, one in manifests.items() if key[0] in FLOORS and one["spec"]["scaleTargetRef"]["name"] == name]
     return scalers[0] if scalers else None

@@ -9,7 +9,7 @@ from kfunc.cluster.observed import REVISION_LABEL, SERVICE_LABEL, Observed, cond
 from kfunc.config.labels import INSTANCE_LABEL, NAME_LABEL
 from kfunc.errors import ClusterError
 from kfunc.manifests.plan import Manifest
-from kfunc.rollout import knative_changes, raw_changes
+from kfunc.rollout import knative_changes, raw_changes, raw_sizes
 from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.hindrances import Hindrances
 from kfunc.rollout.load import Place, Sender
@@ -145,7 +145,7 @@ class KnativeWorld(ClusterWorld):
 
     def _is_ready(self, rollout: Rollout, revision: str) -> bool:
         live = self._live.revisions.get(revision)
-        enough = self._live.ready_pods.get(revision, 0) >= rollout.settings.warm
+        enough = self._live.ready_pods.get(revision, 0) >= knative_changes.as_allowed(rollout.settings.warm, live)
         return live is not None and condition(live, "Ready").status == "True" and enough
 
     def arrange(self, record: Record) -> None:
@@ -167,7 +167,11 @@ class RawWorld(ClusterWorld):
         for pod in self.cluster.objects("Pod", rollout.namespace, {NAME_LABEL: rollout.function}):
             by_instance.setdefault(pod["metadata"]["labels"].get(INSTANCE_LABEL, ""), []).append(pod)
         pods = {share.tag: by_instance.get(share.revision, []) for share in rollout.shares}
-        ready = {tag: sum(ready_at(pod) > 0 for pod in own) >= rollout.settings.warm for tag, own in pods.items()}
+        ready = {
+            share.tag: sum(ready_at(pod) > 0 for pod in pods[share.tag])
+            >= raw_sizes.as_allowed(rollout.settings.warm, self._live.objects, share.revision)
+            for share in rollout.shares
+        }
         tried = {("Deployment", rollout.namespace, share.revision) for share in rollout.candidates}
         deployments = [one for key, one in self._live.objects.items() if key in tried]
         found = Observed(rollout.function, rollout.namespace, "raw", deployments=deployments)

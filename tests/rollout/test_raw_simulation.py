@@ -14,7 +14,7 @@ from kfunc.rollout.commands import RolloutRefused, aborted
 from kfunc.rollout.deciding import decide
 from kfunc.rollout.objects import Apply, Change, Delete, by_key, is_split, stated
 from kfunc.rollout.raw_changes import RawLive, as_candidate, difference
-from kfunc.rollout.raw_sizes import FLOORS
+from kfunc.rollout.raw_sizes import FLOORS, as_allowed
 from kfunc.rollout.record import Objects, Record
 from kfunc.rollout.state import Decision, Pod, Rollout, Seen
 from tests.rollout.test_knative_changes import SINGLE, with_versions
@@ -122,7 +122,10 @@ def seen_of(record: Record, world: Deployments) -> Seen:
         share.tag: [Pod(f"{share.tag}-{number}", 1.0) for number in range(world.available(share.revision))]
         for share in record.rollout.shares
     }
-    ready = {tag: len(own) >= record.rollout.settings.warm for tag, own in pods.items()}
+    warm = record.rollout.settings.warm
+    ready = {
+        share.tag: len(pods[share.tag]) >= as_allowed(warm, world.objects, share.revision) for share in record.rollout.shares
+    }
     return Seen(settled=found.is_none, why=found.waiting, ready=ready, pods=pods)
 
 
