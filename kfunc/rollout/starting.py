@@ -7,11 +7,13 @@ from msgspec.structs import replace
 
 from kfunc.cluster.binding import holds
 from kfunc.cluster.connection import Cluster
+from kfunc.cluster.kinds import key_of
 from kfunc.cluster.split import live_name
 from kfunc.config.places import MANAGEMENT_PORTS
 from kfunc.config.traffic import Traffic
 from kfunc.errors import KfuncError, StartupError
 from kfunc.manifests import knative
+from kfunc.manifests.eventing import sink_binding
 from kfunc.manifests.outputs import render
 from kfunc.manifests.plan import Manifest, Plan, Release
 from kfunc.manifests.queries import queries
@@ -43,6 +45,7 @@ def plan_rollout(cluster: Cluster, plan: Plan, now: float, *, force: bool = Fals
     """
     _check_traffic(plan)
     stable = serving_revision(cluster, plan)
+    _check_binding(cluster, plan)
     plan = replace(plan, release=replace(plan.release, stable=stable, weight=None if _is_ab(plan) else 0))
     if plan.mode == "knative" and not _is_ab(plan) and stable == knative.revision(plan):
         raise NothingToDo(
@@ -66,11 +69,26 @@ def refuse_early(cluster: Cluster, plan: Plan, store: Store, now: float) -> None
     _check_traffic(plan)
     _check_none_under_way(store.read(), plan.name, now)
     serving_revision(cluster, plan)
+    _check_binding(cluster, plan)
 
 
 def _check_traffic(plan: Plan) -> None:
     if plan.function.inference.traffic is UNSET:
         raise StartupError("func.yaml does not say how traffic moves: add inference.traffic, or use `kfunc deploy`")
+
+
+def _check_binding(cluster: Cluster, plan: Plan) -> None:
+    """A SinkBinding changes what the pods of both revisions are made from: it has to be there as it is to be."""
+    if not plan.function.inference.eventing.sink_binding:
+        return
+    kind, namespace, name = key_of(wanted := sink_binding(plan))
+    live = cluster.get(kind, name, namespace)
+    if live is None or not holds(wanted["spec"], live["spec"]):
+        what = "new" if live is None else "another than the cluster's"
+        raise RolloutRefused(
+            f"inference.eventing's SinkBinding is {what}, and cannot come with one of two revisions: "
+            "kfunc deploy --all-at-once brings it, later changes can be rolled out"
+        )
 
 
 def _is_deployed(plan: Plan, objects: Objects) -> bool:

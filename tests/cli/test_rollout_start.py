@@ -140,3 +140,16 @@ def test_an_undo_asks_as_well(kfunc: Command, folder: Path, api: ApiServer) -> N
     assert TAKEN in kfunc("rollout", "undo", "iris").err
     planned = plan_undo(connect(), "iris", "default", None, "", 0.0, force=True)
     assert planned.rollout.strategy == "undo"
+
+
+def test_a_new_sink_binding_does_not_come_with_one_of_two_revisions(kfunc: Command, folder: Path, api: ApiServer) -> None:
+    image = ("--image", "registry.example.com/team/iris:1")
+    assert kfunc("deploy", folder, *image).status == 0
+    text = (folder / "func.yaml").read_text()
+    (folder / "func.yaml").write_text(text + "  eventing: {sink_binding: 'broker:default'}\n")
+    again = ("--image", "registry.example.com/team/iris:2", *DETACHED)
+    refused = kfunc("rollout", "start", folder, *again)
+    assert (refused.status, "SinkBinding is new" in refused.err) == (1, True)
+    assert kfunc("deploy", folder, *image, "--all-at-once").status == 0
+    assert api.objects.of_kind("SinkBinding")
+    assert kfunc("rollout", "start", folder, *again).status == 0
