@@ -5,9 +5,6 @@ from typing import Any
 from kfunc.cluster.causes import Cause
 from kfunc.cluster.diagnosis import Diagnosis
 
-DIAGNOSIS = ("phase", "detail", "ready", "revision", "causes")
-"""The keys of a diagnosis as an object."""
-
 
 def cause_lines(cause: Cause) -> list[str]:
     """The cause, what to do, and the lines of a log that belong to it."""
@@ -28,3 +25,8 @@ def to_json(diagnosis: Diagnosis, causes: list[Cause] | None = None) -> dict[str
         "revision": diagnosis.revision,
         "causes": listed,
     }
+
+
+def unknown() -> dict[str, Any]:
+    """The same keys where nothing was looked at."""
+    return dict.fromkeys(to_json(Diagnosis("missing")))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from kfunc.cli.causes import DIAGNOSIS, cause_lines, to_json
+from kfunc.cli.causes import cause_lines, to_json, unknown
 from kfunc.cli.console import in_a_row
 from kfunc.cli.exit_status import FAILED
 from kfunc.cli.findings import Finding
@@ -87,7 +87,7 @@ class Speaker:
 
 
 def _result(plan: Plan, changed: list[Outcome], ending: Ending | None, url: str, seconds: float) -> dict[str, Any]:
-    told = dict.fromkeys(DIAGNOSIS) if ending is None else to_json(ending.diagnosis, ending.causes or None)
+    told = unknown() if ending is None else to_json(ending.diagnosis, ending.causes or None)
     objects = [
         {
             "what": each.what,
@@ -97,5 +97,5 @@ def _result(plan: Plan, changed: list[Outcome], ending: Ending | None, url: str,
         }
         for each in changed
     ]
-    where = {"name": plan.name, "function": plan.name, "namespace": plan.namespace, "mode": plan.mode, "url": url}
-    return {**where, "changes": objects, "seconds": round(seconds, 1), **told}
+    where = {"name": plan.name, "function": plan.name, "namespace": plan.namespace, "mode": plan.mode, "url": url or None}
+    return {**where, "changes": objects, "seconds": None if ending is None else round(seconds, 1), **told}

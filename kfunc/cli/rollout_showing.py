@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from kfunc.cli.on_cluster import table
 from kfunc.rollout.analysis import milliseconds, percent
@@ -11,7 +12,7 @@ from kfunc.rollout.experiment import Row
 from kfunc.rollout.experiment import table as compare
 from kfunc.rollout.layout import layout
 from kfunc.rollout.record import Record
-from kfunc.rollout.state import Event, Rollout
+from kfunc.rollout.state import Check, Event, Rollout
 from kfunc.rollout.statistics import Interval
 
 SHOWN_EVENTS = 12
@@ -113,41 +114,51 @@ def event_line(event: Event) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(event.at))}  {event.text}"
 
 
-KEYS = (
-    "name", "function", "namespace", "id", "strategy", "phase", "paused", "step", "steps", "reason", "why", "winner", "driver",
-    "began_at", "ended_at", "shares", "checks", "events",
-)  # fmt: skip
-"""Of every document about a rollout."""
+class Document(Struct, frozen=True, kw_only=True):
+    """A rollout for a program. Where none was needed only what is known has a value, and the reason says why."""
+
+    name: str
+    function: str
+    namespace: str
+    id: str | None = None
+    strategy: str | None = None
+    phase: str | None = None
+    paused: bool | None = None
+    step: int | None = None
+    steps: list[int] | None = None
+    reason: str
+    why: str | None = None
+    winner: str | None = None
+    driver: str | None = None
+    began_at: float | None = None
+    ended_at: float | None = None
+    shares: list[dict[str, Any]] | None = None
+    checks: list[Check] | None = None
+    events: list[Event] | None = None
 
 
-def none_begun(function: str, namespace: str, reason: str) -> dict[str, Any]:
-    """The document where no rollout was needed: only what is known has a value."""
-    return dict.fromkeys(KEYS) | {"name": function, "function": function, "namespace": namespace, "reason": reason}
-
-
-def document(record: Record, now: float) -> dict[str, Any]:
-    """The state for a program."""
+def document(record: Record, now: float) -> Document:
+    """The state of a rollout; steps are a canary's."""
     rollout = record.rollout
     weights = percents(rollout)
     rows = {row.variant: msgspec.to_builtins(row) for row in compare(rollout)}
-    told: dict[str, Any] = {
-        "name": rollout.function,
-        "function": rollout.function,
-        "namespace": rollout.namespace,
-        "id": rollout.id,
-        "strategy": rollout.strategy,
-        "phase": rollout.phase,
-        "paused": rollout.paused,
-        "step": rollout.step if rollout.strategy == "canary" else None,
-        "steps": rollout.settings.steps if rollout.strategy == "canary" else None,
-        "reason": rollout.reason,
-        "why": rollout.why,
-        "winner": rollout.winner,
-        "driver": record.driver.holder if record.driver.is_there(now) else "",
-        "began_at": rollout.began_at,
-        "ended_at": rollout.ended_at or None,
-        "shares": [rows[share.tag] | {"traffic": weights[share.tag]} for share in rollout.shares],
-        "checks": msgspec.to_builtins(rollout.checks),
-        "events": msgspec.to_builtins(rollout.events),
-    }
-    return told
+    return Document(
+        name=rollout.function,
+        function=rollout.function,
+        namespace=rollout.namespace,
+        id=rollout.id,
+        strategy=rollout.strategy,
+        phase=rollout.phase,
+        paused=rollout.paused,
+        step=rollout.step if rollout.strategy == "canary" else None,
+        steps=rollout.settings.steps if rollout.strategy == "canary" else None,
+        reason=rollout.reason,
+        why=rollout.why,
+        winner=rollout.winner,
+        driver=record.driver.holder if record.driver.is_there(now) else "",
+        began_at=rollout.began_at,
+        ended_at=rollout.ended_at or None,
+        shares=[rows[share.tag] | {"traffic": weights[share.tag]} for share in rollout.shares],
+        checks=rollout.checks,
+        events=rollout.events,
+    )

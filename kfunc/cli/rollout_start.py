@@ -13,7 +13,7 @@ from kfunc.cli.releasing import Source, image_options, with_image
 from kfunc.cli.render import parse_image
 from kfunc.cli.rollout_driving import finish, go_on
 from kfunc.cli.rollout_job import log_secret
-from kfunc.cli.rollout_showing import none_begun
+from kfunc.cli.rollout_showing import Document
 from kfunc.cluster.connection import Cluster
 from kfunc.cluster.lock import Lock
 from kfunc.errors import StartupError
@@ -77,8 +77,8 @@ def start(
     try:
         return run.begun(make, "start")
     except NothingToDo as nothing:
-        told = msgspec.json.encode(none_begun(plan.name, plan.namespace, nothing.message))
-        click.echo(told if output == "json" else nothing.message)
+        told = Document(name=plan.name, function=plan.name, namespace=plan.namespace, reason=nothing.message)
+        click.echo(msgspec.json.encode(told) if output == "json" else nothing.message)
         return 0
 
 

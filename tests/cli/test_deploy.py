@@ -62,6 +62,7 @@ def test_a_program_gets_the_same_keys_whatever_is_known(kfunc: Command, folder: 
     done = msgspec.json.decode(kfunc("deploy", folder, *ARGUMENTS, "--output", "json").out)
     assert tried.keys() == done.keys()
     assert (tried["ready"], tried["causes"], tried["function"]) == (None, None, "iris")
+    assert (tried["url"], tried["seconds"]) == (None, None)
     assert [each["text"] for each in done["notes"]] == ["the broker default/nope cannot be there: there is no Knative Eventing"]
 
 

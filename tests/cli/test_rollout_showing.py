@@ -1,10 +1,12 @@
 """A rollout as people and programs are told of it."""
 
 import re
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from kfunc.cli.rollout_showing import document, none_begun, report
+from kfunc.cli.rollout_showing import Document, document, report
 from kfunc.rollout.record import Driver, Record
 from kfunc.rollout.state import Check, Event, Rollout, Share, Window
 from kfunc.rollout.statistics import Sample
@@ -50,14 +52,20 @@ def test_a_comparison_shows_intervals_and_how_sure_a_difference_is() -> None:
     assert re.search(r"\+5 % \(\+3\.\d+ to \+6\.\d+\), p=1\.\d+e-09: differs", text)
 
 
+def read(told: Document) -> dict[str, Any]:
+    """As a program reads it."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(told))
+    return found
+
+
 def test_the_document_of_no_rollout_has_the_keys_of_every_other() -> None:
-    told = none_begun("iris", "team", "there is nothing to roll out")
-    assert told.keys() == document(Record(running()), 1060.0).keys()
+    told = read(Document(name="iris", function="iris", namespace="team", reason="there is nothing to roll out"))
+    assert told.keys() == read(document(Record(running()), 1060.0)).keys()
     assert (told["name"], told["phase"], told["reason"]) == ("iris", None, "there is nothing to roll out")
 
 
 def test_programs_get_all_of_it() -> None:
-    told = document(Record(running()), 1060.0)
+    told = read(document(Record(running()), 1060.0))
     assert (told["phase"], told["driver"], told["step"], told["steps"]) == ("running", "", 0, [5, 25, 50, 100])
     assert [(row["variant"], row["traffic"], row["requests"]) for row in told["shares"]] == [
         ("stable", 95, 950),
