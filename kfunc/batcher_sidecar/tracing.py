@@ -76,7 +76,8 @@ class BatchTracer:
 
     def tell(self, exchange: Exchange, trace: RequestTrace, spans: SpanSink) -> bytes:
         """The time in which a request was collected, and what was decided."""
-        member = exchange.note
+        note = exchange.note
+        member = note.note if isinstance(note, Exchange) else note  # behind a translation another is asked in its place
         if type(member) is not Member:
             return attribute("kfunc.batch.merged", False)
         if member.sent_at:

@@ -151,7 +151,7 @@ class TranslatingApplication:
         """Ask the inner application in the exchange's place."""
         taker = Taker(_Asker(exchange, answered))
         exchange.note = asked = _Inner(exchange, taker, method, target, head_of(exchange, target, None))
-        asked.body = body
+        asked.body, asked.trace = body, exchange.trace
         exchange.on_cancel = asked.cancel
         try:
             self.inner.handle(asked)
@@ -176,7 +176,9 @@ class _Asker:
         """The whole answer."""
         if self._exchange.cancelled:
             return
-        self._exchange.note.cancelled = True  # as an exchange is that a connection has answered
+        asked = self._exchange.note
+        asked.cancelled = True  # as an exchange is that a connection has answered
+        self._exchange.batch_s = asked.batch_s
         try:
             self._answered(status, lines, body)
         except KfuncError as error:

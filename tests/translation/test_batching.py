@@ -6,14 +6,26 @@ from typing import Any
 
 import pytest
 
+from kfunc.batcher_sidecar.application import BatcherApplication
+from kfunc.batcher_sidecar.tracing import BatchTracer
+from kfunc.http.exchange import Application
+from kfunc.telemetry.metrics import Metrics
+from kfunc.telemetry.otlp import Span
+from kfunc.telemetry.request_trace import Traced
+from kfunc.telemetry.requests import RequestRecorder
+from kfunc.telemetry.sampling import ratio_sampler
 from kfunc.translation.application import TranslatingApplication
-from tests.batcher_sidecar.pods import V2, Message, Pod, Upstream, serve
+from tests.batcher_sidecar.pods import V2, Message, Pod, Upstream, echo, serve
 
 pytestmark = pytest.mark.integration
 
 
 def infer(*values: int) -> dict[str, object]:
     return {"inputs": [{"name": "x", "shape": [len(values)], "datatype": "INT64", "data": list(values)}]}
+
+
+def translated(batcher: Application) -> TranslatingApplication:
+    return TranslatingApplication(batcher, "v1", "m", 1 << 20)
 
 
 @pytest.mark.parametrize(("fault", "status"), [((400, b'{"error": "a bad row"}'), 400), (None, 502)], ids=["refused", "lost"])
@@ -43,10 +55,41 @@ def test_a_request_that_was_cut_and_has_its_answer_is_not_sent_again(fault: Any,
         await asyncio.sleep(0.1)
         assert max(len(call.json["instances"]) for call in pod.upstream.calls) == 4
 
-    serve(
-        test,
-        answer,
-        around=lambda batcher: TranslatingApplication(batcher, "v1", "m", 1 << 20),
-        max_batch_size=4,
-        max_in_flight=3,
-    )
+    serve(test, answer, around=translated, max_batch_size=4, max_in_flight=3)
+
+
+class Spans:
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.all: list[Span] = []
+
+    def add(self, span: Span) -> None:
+        self.all.append(span)
+
+
+def test_callers_and_their_spans_hear_of_the_batch() -> None:
+    spans = Spans()
+
+    def traced(batcher: Application) -> Application:
+        assert isinstance(batcher, BatcherApplication)
+        batcher.tracer = tracer = BatchTracer(spans)
+        recorder = RequestRecorder(Metrics("batcher"), access_log=False, keep=9)
+        return Traced(translated(batcher), ratio_sampler(1.0, by_parent=True), spans, tracer, recorder, declares=False)
+
+    async def test(pod: Pod) -> None:
+        pod.upstream.gate.clear()
+        first = asyncio.create_task(pod.send(V2, infer(0)))
+        await pod.waits(lambda: len(pod.upstream.calls) == 1)
+        others = [asyncio.create_task(pod.send(V2, infer(number))) for number in range(2)]
+        await pod.waiting(2)
+        pod.upstream.gate.set()
+        for each in others:
+            assert (await each).headers["server-timing"].startswith("batch;dur=")
+        await first
+
+    serve(test, echo, around=traced)
+    (batch,) = [span for span in spans.all if span.name == "batch"]
+    requests = [span for span in spans.all if span.links and span is not batch]
+    assert {(span.trace_id, span.span_id) for span in requests} == set(batch.links)
+    assert [span.name for span in spans.all].count("queue") == 2
