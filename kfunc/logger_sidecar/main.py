@@ -56,6 +56,7 @@ def build(parts: Parts) -> LoggerApplication:
         application.shadow = ShadowTraffic(settings.shadow, config.timeout_s, parts.metrics, environ, values=not hidden)
     parts.on_spans = pipeline.trace
     parts.at_start = lambda: _begin(pipeline, application)
+    parts.at_stop = pipeline.hurry
     parts.at_end = lambda grace_s: _end(pipeline, application, grace_s)
     return application
 

@@ -15,20 +15,27 @@ from kfunc.logger_sidecar.spool import Spool
 
 BEGIN_AT, END_AT = 0.75, 0.5  # of the spool's bound
 READ_AGAIN_S = 1.0
+LOOK_S = 0.05
+MOST_AT_END_S = 1.0
+
+
+Lagging = Callable[[], list[Cursor]]
+"""The sinks for whom events are shipped."""
 
 
 class _Behind:
     """The spool as the overflow sees it: its cursor is that of the sink furthest behind, and moves all that are behind it."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, lagging: Lagging) -> None:
         self._spool = spool
+        self._lagging = lagging
         self._ends: list[int] = []
         self.read = spool.read
         self.position = spool.position
 
     def cursor(self, name: str) -> Cursor:
         """From where events have to be taken away."""
-        behind = self._spool.lagging()
+        behind = self._lagging()
         return Cursor(name, 0, min((cursor.position for cursor in behind), default=self._spool.position()))
 
     def shipped(self, items: list[Item]) -> None:
@@ -40,7 +47,7 @@ class _Behind:
     def advance(self, cursor: Cursor, position: int, calls: int) -> None:
         """Everything before `position` is in the overflow sink: no other needs to get it."""
         cursor.position = position
-        for behind in self._spool.lagging():
+        for behind in self._lagging():
             if behind.position < position:
                 self._spool.advance(behind, position, sum(behind.position < end <= position for end in self._ends))
 
@@ -58,45 +65,59 @@ class Overflow:
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._failing: Lagging | None = None
+        self._ending = asyncio.Event()
 
     def wake(self) -> None:
         """There is something new in the spool."""
         self._wake.set()
 
+    def hurry(self, failing: Lagging) -> None:
+        """The pod is about to end: what sinks that fail lack is shipped from now on, while requests are still answered."""
+        self._failing = failing
+        self._wake.set()
+
     async def watch(self) -> None:
-        """Ship whenever the spool is nearly full."""
+        """Ship whenever the spool is nearly full, and in a hurry."""
         while True:
             self._wake.clear()
-            await self._wake.wait()
+            failing = self._failing
+            if failing is None:
+                await self._wake.wait()
+            else:
+                await asyncio.sleep(LOOK_S)  # a sink that begins to fail tells nobody
             if self._spool.used >= BEGIN_AT and self._spool.lagging():
                 self._notices.say("overflow", "the spool is nearly full: its oldest events go to the overflow sink")
-                if not await self._shipped(lambda: self._spool.used < END_AT):
+                if not await self._shipped(self._spool.lagging, lambda: self._spool.used < END_AT):
                     await asyncio.sleep(READ_AGAIN_S)
                     self._wake.set()
+            elif failing is not None and failing():
+                await self._shipped(failing)
 
     async def ship_rest(self, grace_s: float) -> bool:
         """Ship all that any sink has not got; whether that worked in time."""
+        self._ending.set()
         try:
             async with asyncio.timeout(grace_s):
                 while True:
-                    if await self._shipped(lambda: not self._spool.lagging()):
+                    if await self._shipped(self._spool.lagging):
                         return True
                     await asyncio.sleep(READ_AGAIN_S)
         except TimeoutError:
             return False
 
-    async def _shipped(self, enough: Callable[[], bool]) -> bool:
-        """Ship; false where the spool cannot be read."""
+    async def _shipped(self, lagging: Lagging, enough: Callable[[], bool] | None = None) -> bool:
+        """Ship until it is enough, or all; false where the spool cannot be read."""
         try:
-            await self._ship(enough)
+            await self._ship(lagging, enough or (lambda: not lagging()))
         except OSError as error:
             self._notices.say("read overflow", "the spool cannot be read: %s", error)
             return False
         return True
 
-    async def _ship(self, enough: Callable[[], bool]) -> None:
+    async def _ship(self, lagging: Lagging, enough: Callable[[], bool]) -> None:
         async with self._lock:
-            behind = _Behind(self._spool)
+            behind = _Behind(self._spool, lagging)
             feed = Feed(behind, behind.cursor("overflow"), self._make, self._notices)
             try:
                 while not enough():
@@ -124,8 +145,19 @@ class Overflow:
             left = left[number:]
             if retry is not None:
                 self._notices.say("overflow sink", "the overflow sink takes no events now: %s", retry.reason)
-                await asyncio.sleep(self._backoff.failure(retry.after_s, urandom(1)[0] / 255))
+                await self._pause(self._backoff.failure(retry.after_s, urandom(1)[0] / 255))
         self._backoff.success()
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait; at the end of the pod only for a moment."""
+        if self._ending.is_set():
+            await asyncio.sleep(min(pause_s, MOST_AT_END_S))
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._ending.wait()
+        except TimeoutError:
+            pass
 
     async def close(self) -> None:
         """Let go of the sink."""

@@ -16,6 +16,7 @@ from kfunc.logger_sidecar.delivery import SinkDelivery
 from kfunc.logger_sidecar.event import event_maker
 from kfunc.logger_sidecar.feed import Feed, MakeEvents
 from kfunc.logger_sidecar.left_behind import LeftBehind, find_left_behind
+from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.overflow import Overflow
 from kfunc.logger_sidecar.sink_binding import overrides
@@ -68,6 +69,7 @@ class Pipeline:
         self._counted = 0
         self._tasks: dict[asyncio.Task[None], Route] = {}
         self._others: set[asyncio.Task[None]] = set()
+        self._watching: set[asyncio.Task[None]] = set()
         self._left_behind: list[LeftBehind] = []
         self._kinds = [sink.to.partition(":")[0] for sink in sinks]
         spool.subscribe(list(self._names))
@@ -116,7 +118,7 @@ class Pipeline:
         self._others.add(loop.create_task(_kept_running(self._look_for_left_behind)))
         if self._overflow is not None:
             self._spool.wake.append(self._overflow.wake)
-            self._others.add(loop.create_task(_kept_running(self._overflow.watch)))
+            self._watching.add(loop.create_task(_kept_running(self._overflow.watch)))
 
     def _count(self) -> None:
         calls = self._spool.intake.appended
@@ -140,6 +142,16 @@ class Pipeline:
 
     # ---- the end
 
+    def hurry(self) -> None:
+        """The pod is about to end, when requests in flight are answered: what need not wait for that is saved now."""
+        if self._overflow is not None and not self._stays():
+            self._overflow.hurry(self._failing)
+
+    def _failing(self) -> list[Cursor]:
+        """The sinks that do not take what they lack."""
+        keys = {route.key for route in self._routes if route.delivery.backoff.failures > 1}
+        return [cursor for cursor in self._spool.lagging() if cursor.name in keys]
+
     async def flush(self, grace_s: float) -> None:
         """Deliver what waits, for at most `grace_s`; what remains stays in the spool, and is said."""
         ends_at = monotonic() + max(0.0, grace_s - CLOSE_S)
@@ -153,9 +165,10 @@ class Pipeline:
             await self._wait(monotonic() + (ends_at - monotonic()) * SHARE_BEFORE_OVERFLOW, until_failing=True)
             if self._spool.lagging():
                 await self._overflow.ship_rest(ends_at - monotonic())
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._watching]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._count()
         await self._close(CLOSE_S)
 

@@ -35,11 +35,15 @@ class PostConnection(asyncio.Protocol):
         self._done = done = asyncio.get_running_loop().create_future()
         self._transport.write(b"".join(requests))
         count = 0
-        while not done.done():
-            await asyncio.wait((done,), timeout=timeout_s)
-            if not done.done() and len(self._answers) == count:
-                self._break()
-            count = len(self._answers)
+        try:
+            while not done.done():
+                await asyncio.wait((done,), timeout=timeout_s)
+                if not done.done() and len(self._answers) == count:
+                    self._break()
+                count = len(self._answers)
+        except asyncio.CancelledError:
+            self._break()  # its answers would be taken for those to the next requests
+            raise
         return self._answers[: self._wanted]
 
     def close(self) -> None:

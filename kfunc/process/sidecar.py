@@ -33,9 +33,9 @@ LEAST_FLUSH_S = 1.0
 class Parts:
     """What a sidecar's application is made of.
 
-    `at_start` is called in the loop, before the first request; `at_end` is awaited after the last answer, with the
-    seconds of grace that are left. `on_spans` makes ready for tracing, where traces are sent, and gives what the sidecar
-    knows of a request's spans.
+    `at_start` is called in the loop, before the first request; `at_stop` at SIGTERM, while requests may be in flight;
+    `at_end` is awaited after the last answer, with the seconds of grace that are left. `on_spans` makes ready for
+    tracing, where traces are sent, and gives what the sidecar knows of a request's spans.
     """
 
     def __init__(self, config: PodConfig, component: str, upstream: Address, *, access_log: float, keep: int = 0) -> None:
@@ -46,6 +46,7 @@ class Parts:
         if upstream.path:  # what waited in front of a process of ours would wait without its order, deadlines and bounds
             self.pool.max_connections = config.limits.max_connections
         self.at_start: Callable[[], None] | None = None
+        self.at_stop: Callable[[], None] | None = None
         self.at_end: Callable[[float], Awaitable[None]] | None = None
         self.on_spans: Callable[[SpanExport], Details | None] = lambda spans: None
 
@@ -115,6 +116,8 @@ async def _end(server: HttpServer, parts: Parts, telemetry: "Telemetry | None", 
     """Answer what is under way, then deliver what is to be told of it, all within the grace."""
     grace_s = parts.config.grace_s
     ends_at = monotonic() + grace_s
+    if parts.at_stop is not None:
+        parts.at_stop()
     await wind_down(server, inner=inner, grace_s=grace_s)
     await parts.close(ends_at)
     if telemetry is not None:

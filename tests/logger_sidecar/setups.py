@@ -83,7 +83,7 @@ class Setup:
 
     async def crash(self) -> None:
         """What a SIGKILL leaves: nothing is brought to the disk any more, nothing is taken down."""
-        for task in (*self.pipeline._tasks, *self.pipeline._others):
+        for task in (*self.pipeline._tasks, *self.pipeline._others, *self.pipeline._watching):
             task.cancel()
         await asyncio.sleep(0)
         self.spool.tail.stop()  # else it would write over what the next one finds

@@ -12,7 +12,7 @@ from kfunc.logger_sidecar.backoff import FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff
 from kfunc.logger_sidecar.intake import left_intakes
 from kfunc.logger_sidecar.lanes import take
 from tests.logger_sidecar.broker import Broker, Fault
-from tests.logger_sidecar.setups import Setup, forget_intake, running
+from tests.logger_sidecar.setups import Setup, forget_intake, is_so, running
 
 pytestmark = pytest.mark.integration
 
@@ -346,6 +346,63 @@ def test_when_the_spool_is_nearly_full_its_oldest_events_go_to_the_overflow(tmp_
     asyncio.run(main())
 
 
+def test_what_is_on_its_way_to_the_overflow_when_the_end_begins_is_not_sent_twice(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Broker() as broker:
+            broker.fault = Fault("slow", every=1, times=100, slow_s=0.02)
+            setup = Setup(tmp_path, sink="http://127.0.0.1:9/", overflow=broker.url, spool_max_bytes=1 << 20)
+            setup.pipeline.start()
+            for number in range(20):
+                setup.add(number, body=b"%d" % number + b" " * 40_000)
+            await is_so(lambda: bool(broker.events))
+            await setup.pipeline.flush(10)
+            assert (sorted(numbers(broker)), broker.duplicates) == (list(range(20)), 0)
+
+    asyncio.run(main())
+
+
+def test_an_overflow_that_was_down_is_asked_again_at_the_end_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("BEGIN_AT", "END_AT"):
+        monkeypatch.setattr(f"kfunc.logger_sidecar.overflow.{bound}", 0.0)
+    monkeypatch.setattr("kfunc.logger_sidecar.backoff.FIRST_PAUSE_S", 30.0)
+
+    async def main() -> None:
+        async with Broker() as broker:
+            broker.fault = Fault("503")
+            setup = Setup(tmp_path, sink="http://127.0.0.1:9/", overflow=broker.url)
+            setup.pipeline.start()
+            setup.add(1)
+            await is_so(lambda: broker.requests == 1)
+            broker.fault = None
+            await setup.pipeline.flush(4)
+            assert (numbers(broker), setup.count("overflowed")) == ([1], 1)
+
+    asyncio.run(main())
+
+
+def test_once_the_pod_is_to_end_the_overflow_gets_what_sinks_that_fail_lack_and_no_more(tmp_path: Path) -> None:
+    overflowing = Overflowing(tmp_path)
+
+    async def main() -> None:
+        async with Broker() as broker:
+            sinks = [{"to": "http://127.0.0.1:9/"}, {"to": broker.url}]
+            setup = Setup(tmp_path, sinks=sinks, overflow=overflowing.settings["overflow"])
+            setup.pipeline.start()
+            for number in range(10):
+                setup.add(number, body=b'{"n":%d}' % number)
+            await setup.reaches("delivered", 10)
+            setup.pipeline.hurry()
+            await is_so(lambda: setup.count("overflowed") == 10)
+            broker.fault = Fault("hang", times=1)
+            setup.add(10, body=b'{"n":10}')  # a request was still in flight
+            await is_so(lambda: setup.count("overflowed") == 11)
+            assert len(setup.spool.lagging()) == 1, "the sink that hangs does not fail yet"
+            await setup.pipeline.flush(1)
+
+    asyncio.run(main())
+    assert overflowing.numbers()[:11] == list(range(11))
+
+
 def test_what_the_overflow_refuses_is_counted_as_lost_and_what_cannot_be_read_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,7 +443,7 @@ def test_what_goes_to_the_overflow_counts_once_for_a_sink_that_had_some_of_it(tm
         overflow, rounds = setup.pipeline._overflow, [True, False]
         assert overflow is not None
         overflow._max_events = 6
-        assert await overflow._shipped(rounds.pop)
+        assert await overflow._shipped(setup.spool.lagging, rounds.pop)
         assert (setup.count("overflowed"), [setup.cursor(name).calls for name in ("one", "two")]) == (6, [6, 6])
         await overflow.close()
 

@@ -51,6 +51,22 @@ def answering(*answers: bytes) -> Callable[..., Coroutine[Any, Any, None]]:
     return serve
 
 
+def test_the_answer_to_what_was_given_up_is_not_taken_for_that_to_what_comes_next() -> None:
+    async def main() -> list[Outcome]:
+        async with Broker() as broker:
+            broker.fault = Fault("slow", every=1, times=1, slow_s=0.1)
+            broker.poison = b'"data":2}'
+            sink = sink_to(broker.url)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await sink.deliver(events(1), True)
+            outcomes = await sink.deliver(events(2), True)
+            await sink.close()
+            return outcomes
+
+    assert asyncio.run(main()) == [Refused("HTTP 400", 400)]
+
+
 def outcomes_of(*answers: bytes, count: int = 2, in_order: bool = False) -> list[Outcome]:
     async def main() -> list[Outcome]:
         server = await asyncio.start_server(answering(*answers), "127.0.0.1", 0)
