@@ -1,5 +1,6 @@
 """From a configuration to a `Handler` with its model: the runtime is chosen, what must hold is checked, files are opened."""
 
+import logging
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -8,13 +9,17 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from kfunc.config.pod import PodConfig
-from kfunc.errors import ModelLoadError
+from kfunc.errors import ModelLoadError, StartupError
 from kfunc.handlers.contract import Choice, Handler
 from kfunc.handlers.isolation import IsolatedHandler
 from kfunc.handlers.read_ahead import read_ahead
 from kfunc.handlers.registry import RUNTIMES, create, runtime_of, told_by_content
 from kfunc.handlers.steps import is_own
 from kfunc.telemetry.business import BusinessMetrics
+
+log = logging.getLogger("kfunc.model")
+
+MOST_WORDS = 300
 
 if TYPE_CHECKING:
     from kfunc.handlers.trial import Trial
@@ -79,7 +84,21 @@ def _opened(config: PodConfig, metrics: BusinessMetrics | None, path: Path, runt
             handler.load(path)
         except ModelLoadError as error:
             raise told_by_content(error, path, runtime) from None
+        except Exception as error:  # each library's own, at what is broken in a way that nobody thought of
+            if runtime == "python" or isinstance(error, StartupError) or _may_pass(error):
+                raise
+            log.warning("%s: %s fails at it", path, runtime, exc_info=True)
+            words = " ".join(str(error).split())[:MOST_WORDS]
+            unread = ModelLoadError(f"{path}: {runtime} cannot read it: {type(error).__name__}: {words}")
+            raise told_by_content(unread, path, runtime) from None
     return handler
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same file may be loaded at the next try."""
+    from kfunc.handlers.accelerators.memory import is_out_of_memory  # start-up time
+
+    return isinstance(error, MemoryError) or is_out_of_memory(error)
 
 
 def trial_of(config: PodConfig, path: Path, runtime: str) -> "AbstractContextManager[Trial | None]":
