@@ -1,5 +1,6 @@
 """The main of a model's worker process: frames of arrays in, frames of arrays out, until the parent is gone."""
 
+import asyncio
 import logging
 import mmap
 import pickle
@@ -13,6 +14,7 @@ from typing import Any
 
 from kfunc.config import pod
 from kfunc.errors import InvalidRequest, StartupError, Unavailable
+from kfunc.handlers.contract import Handler
 from kfunc.handlers.isolated_parts import PartsUnderWay
 from kfunc.handlers.isolation import Description, receive_frame, send_bytes, send_frame
 from kfunc.handlers.loaded import failure_of
@@ -60,10 +62,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         yields(handler),
         is_own(handler, "predict_stream"),
     )
-    calls: dict[str, Callable[[Any], Any]] = {"predict": pipeline(handler), "explain": explainer(handler)}
-    if description.yields or description.streams:
-        parts = PartsUnderWay(handler)
-        calls |= {"open": parts.open, "next": parts.next, "close": parts.close}
+    calls = calls_of(handler)
     send_frame(connection, description)
     threading.Thread(target=_tell_ready, args=(handler.ready, page), daemon=True).start()
     while True:
@@ -73,6 +72,19 @@ def main(descriptor: int, ready_descriptor: int) -> None:
             return
         CURRENT.set(request)
         send_bytes(connection, answer(calls[verb], inputs, business.take))
+
+
+def calls_of(handler: Handler) -> dict[str, Callable[[Any], Any]]:
+    """What the parent may ask for. All async code runs on one loop: clients that `predict` has made belong to it."""
+    runner = asyncio.Runner()
+    calls: dict[str, Callable[[Any], Any]] = {
+        "predict": pipeline(handler, runner.run),
+        "explain": explainer(handler, runner.run),
+    }
+    if yields(handler) or is_own(handler, "predict_stream"):
+        parts = PartsUnderWay(handler, runner.run)
+        calls |= {"open": parts.open, "next": parts.next, "close": parts.close}
+    return calls
 
 
 def answer(call: Callable[[Any], Any], inputs: Any, updates: Callable[[], list[Update]]) -> bytes:

@@ -1,6 +1,5 @@
 """Answers in parts within a model's worker process: generators, each asked for its next part by the number it got."""
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterator
 from itertools import count
@@ -12,6 +11,8 @@ from kfunc.handlers.parts import is_source
 from kfunc.handlers.steps import PREDICT, STREAM, is_own, steps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from kfunc.handlers.contract import Arrays
     from kfunc.handlers.steps import Step
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class PartsUnderWay:
-    """The generators of the answers that are under way; one call at a time. Async code runs on a loop of its own."""
+    """The generators of the answers that are under way; one call at a time. `run` waits for async code."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, run: "Callable[[Coroutine[Any, Any, Any]], Any]") -> None:
         steps = steps_of(handler, STREAM if is_own(handler, "predict_stream") else PREDICT)
         at = next(index for index, (step, _) in enumerate(steps) if is_source(step))
         self._before, (self._source, _), self._after = steps[:at], steps[at], steps[at + 1 :]
-        self._runner = asyncio.Runner()
+        self._run = run
         self._answers: dict[Number, Iterator[Arrays]] = {}
         self._numbers = count(1)
 
@@ -58,7 +59,7 @@ class PartsUnderWay:
 
     def _through(self, steps: "list[Step]", arrays: "Arrays") -> "Arrays":
         for step, is_async in steps:
-            arrays = self._runner.run(step(arrays)) if is_async else step(arrays)
+            arrays = self._run(step(arrays)) if is_async else step(arrays)
         return arrays
 
     def _given(self, arrays: "Arrays") -> "Iterator[Arrays]":
@@ -73,7 +74,7 @@ class PartsUnderWay:
             await stream.aclose()
 
         try:
-            while (part := self._runner.run(step())) is not None:
+            while (part := self._run(step())) is not None:
                 yield part
         finally:
-            self._runner.run(close())
+            self._run(close())

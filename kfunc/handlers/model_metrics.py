@@ -95,7 +95,7 @@ class ModelMetrics:
         self._metrics.level("kfunc_model_version_load_seconds", text, about, combine="max").set(seconds)
         self._forget(lambda name, of: name == "kfunc_model_accelerator" and of == key)  # it may have run on another one
         told = model.metadata.parameters
-        if told:
+        if told and "accelerator" in told:
             labels = {**about, **{name: told.get(name, "") for name in ("accelerator", "device")}}
             text = "The accelerator and the device that a model runs on."
             self._metrics.level("kfunc_model_accelerator", text, labels, combine="max").set(1)

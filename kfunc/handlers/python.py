@@ -17,6 +17,8 @@ import numpy as np
 
 from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.contract import Handler
+from kfunc.handlers.parts import is_source
+from kfunc.handlers.steps import is_own
 
 if TYPE_CHECKING:
     from kfunc.handlers.contract import Arrays
@@ -46,11 +48,12 @@ class PythonHandler(Handler):
                 self.ready = AsyncReady(user.ready)  # type: ignore[method-assign]
             elif hasattr(user, "ready"):
                 self.ready = user.ready  # type: ignore[method-assign]
+            self._adopt(user)
+            self._require_what_it_says(file)
         except ModelLoadError:
             raise
         except (Exception, SystemExit) as error:  # the user's own
             raise ModelLoadError(f"{place_of(error, file)}: {type(error).__name__}: {error}") from None
-        self._adopt(user)
 
     def _adopt(self, user: Any) -> None:
         self.inputs = list(getattr(user, "inputs", ()))
@@ -67,6 +70,12 @@ class PythonHandler(Handler):
             method = getattr(user, name, None)
             if method is not None and getattr(method, "__func__", None) is not vars(Handler)[name]:
                 setattr(self, name, _method(method, alone))
+
+    def _require_what_it_says(self, file: Path) -> None:
+        if is_own(self, "predict_stream") and not is_source(self.predict_stream):
+            raise ModelLoadError(f"{file}: predict_stream does not yield: write `yield` in it, for each part of an answer")
+        if self.takes_images and [each.datatype for each in self.inputs] != ["BYTES"]:
+            raise ModelLoadError(f"{file}: takes_images is for a model with one input of BYTES: declare it in `inputs`")
 
 
 def _waited_for(result: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from kfunc.handlers.contract import Handler
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     Step = tuple[Callable[..., Any], bool]
     """A method of a handler, and whether what it gives is to be awaited."""
+    Run = Callable[[Coroutine[Any, Any, Arrays]], Arrays]
+    """Waits for async code; all of a model's runs on one loop, to which its clients belong."""
 
 PREDICT = ("preprocess", "predict", "postprocess")
 STREAM = ("preprocess", "predict_stream", "postprocess")
@@ -39,20 +41,20 @@ def _is_async(step: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(getattr(step, "__call__", None))  # noqa: B004
 
 
-def pipeline(handler: Handler) -> "Callable[[Arrays], Arrays]":
+def pipeline(handler: Handler, run: "Run | None" = None) -> "Callable[[Arrays], Arrays]":
     """preprocess → predict → postprocess in one sync call, without the steps that do nothing."""
-    return _joined(steps_of(handler, PREDICT))
+    return _joined(steps_of(handler, PREDICT), run)
 
 
-def explainer(handler: Handler) -> "Callable[[Arrays], Arrays]":
+def explainer(handler: Handler, run: "Run | None" = None) -> "Callable[[Arrays], Arrays]":
     """preprocess → explain in one sync call."""
-    return _joined(steps_of(handler, EXPLAIN))
+    return _joined(steps_of(handler, EXPLAIN), run)
 
 
-def _joined(steps: "list[Step]") -> "Callable[[Arrays], Arrays]":
+def _joined(steps: "list[Step]", run: "Run | None") -> "Callable[[Arrays], Arrays]":
     if any(awaited for _, awaited in steps):
-        runner = asyncio.Runner()
-        return lambda inputs: runner.run(chain(steps, inputs))
+        wait = run or asyncio.Runner().run
+        return lambda inputs: wait(chain(steps, inputs))
     calls = [step for step, _ in steps]
     if len(calls) == 1:
         only: Callable[[Arrays], Arrays] = calls[0]

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kfunc.config.pod import PodConfig
 from kfunc.errors import KfuncError, ModelFailed, ModelLoadError
+from kfunc.handlers.isolated import calls_of
 from kfunc.handlers.loaded import LoadedModel
 from kfunc.handlers.opening import load_handler
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, Tensor, TensorSpec
@@ -202,6 +204,31 @@ def test_the_models_own_readiness_comes_from_the_child(load: Callable[..., Loade
     assert model.ready
     assert [asyncio.run(ask(model, 10)) for _ in range(2)] == [11, 12]
     until(lambda: not model.ready, 5)
+
+
+OF_ONE_LOOP = """
+import asyncio
+loop = None
+def later(x):
+    global loop
+    loop = loop or asyncio.get_running_loop()
+    found = loop.create_future()
+    loop.call_soon(found.set_result, x)
+    return found
+async def predict(x): return await later(x)
+async def explain(x): return await later(x)
+async def predict_stream(x): yield await later(x)
+"""
+
+
+def test_all_async_code_of_a_model_runs_on_one_loop(configured: Callable[..., PodConfig], tmp_path: Path) -> None:
+    """Clients that `predict` has made belong to it."""
+    (tmp_path / "handler.py").write_text(OF_ONE_LOOP)
+    calls = calls_of(load_handler(configured(str(tmp_path), "python")))
+    inputs = {"x": np.ones(1)}
+    assert calls["predict"](inputs)["output-0"].tolist() == [1]
+    assert calls["explain"](inputs)["explanation"].tolist() == [1]
+    assert calls["next"](calls["open"](inputs))["output-0"].tolist() == [1]
 
 
 def test_explanations_come_from_the_child(load: Callable[..., LoadedModel]) -> None:

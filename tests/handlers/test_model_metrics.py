@@ -95,6 +95,16 @@ def test_a_version_that_comes_back_counts_from_nothing() -> None:
     assert read(metrics.exposition())[series("kfunc_model_requests_total", model="iris", version="1", status="2xx")] == 1
 
 
+def test_a_model_that_tells_no_accelerator_has_no_series_of_it(configured: Callable[..., Any], tmp_path: Path) -> None:
+    text = "from kfunc import Handler, TensorSpec\nclass A(Handler):\n  inputs = [TensorSpec('x', 'BYTES', [-1])]\n"
+    text += "  takes_images = True"
+    (tmp_path / "handler.py").write_text(text)
+    metrics = Metrics("handler")
+    ModelMetrics(metrics).timed_load()(configured(str(tmp_path), "python")).close()
+    assert "kfunc_model_version_load_seconds" in metrics.exposition()
+    assert "kfunc_model_accelerator" not in metrics.exposition()
+
+
 def test_what_a_model_runs_on_is_shown_while_it_is_loaded(configured: Callable[..., Any], tmp_path: Path) -> None:
     for version in ("1", "2"):
         (tmp_path / version).mkdir()

@@ -359,6 +359,9 @@ def test_a_plain_function_gets_arrays_by_its_parameters_names(
     assert outputs(python(signature), *[tensor(data, name) for name, data in inputs.items()]) == result
 
 
+AT_ONCE = "class A:\n  def predict(self, x): return x\n  {}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -371,6 +374,13 @@ def test_a_plain_function_gets_arrays_by_its_parameters_names(
         ("class A:\n  def predict(self, x): ...\nclass B(A): ...", r"handler\.py: more than one handler class: A, B; keep one"),
         ("", r"handler\.py: defines neither a class derived from kfunc.Handler nor a function predict"),
         ("predict = 5", r"handler\.py: defines neither"),
+        (AT_ONCE.format("def predict_stream(self, x): return iter([x])"), r"handler\.py: predict_stream does not yield: write"),
+        (AT_ONCE.format("async def predict_stream(self, x): return [x]"), r"handler\.py: predict_stream does not yield: write"),
+        (AT_ONCE.format("takes_images = True"), r"takes_images is for a model with one input of BYTES: declare it in `inputs`"),
+        (
+            AT_ONCE.format("inputs = ['x']\n  takes_images = True"),
+            r"handler\.py: AttributeError: 'str' object has no attribute",
+        ),
     ],
 )
 def test_a_fault_in_the_users_file_is_told_with_its_place(python: Callable[..., LoadedModel], text: str, message: str) -> None:

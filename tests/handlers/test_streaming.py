@@ -338,7 +338,7 @@ def test_an_error_in_a_worker_process_is_the_answer_or_its_last_part(
 
 
 def test_an_answer_of_a_worker_process_that_is_gone_is_not_gone_on_with(streamer: Callable[..., Streamer]) -> None:
-    parts = PartsUnderWay(streamer(COUNT).handler)
+    parts = PartsUnderWay(streamer(COUNT).handler, asyncio.run)
     with pytest.raises(Unavailable, match="was started again within this answer"):
         parts.next((1, 1))
     parts.close((1, 1))
