@@ -7,6 +7,7 @@ from kfunc.logger_sidecar.event import Attributes
 from kfunc.logger_sidecar.feed import Item
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.opened import OpenedSink
+from kfunc.logger_sidecar.set_aside import SetAside
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 
 
@@ -30,10 +31,20 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one sink; without a place for them they are counted, said and dropped."""
 
-    def __init__(self, name: str, destination: str, place: Sink | None, metrics: SinkMetrics, notices: Notices) -> None:
+    def __init__(
+        self,
+        name: str,
+        destination: str,
+        place: Sink | None,
+        aside: SetAside | None,
+        metrics: SinkMetrics,
+        notices: Notices,
+    ) -> None:
         self._name = name
         self._destination = destination
         self._place = OpenedSink(place) if place is not None else None
+        self._aside = OpenedSink(aside) if aside is not None else None
+        self._aside_path = aside.path if aside is not None else ""
         self._metrics = metrics
         self._notices = notices
 
@@ -60,7 +71,22 @@ class DeadLetters:
         self._notices.say(f"refused {self._name}", message, self._name, why)
         return True
 
+    async def set_aside(self, item: Item, reason: str, code: int) -> bool:
+        """Put an event away that is in the way of others: with the dead letters, or else in the spool's file; as `bury`."""
+        if self._place is not None or self._aside is None:
+            return await self.bury(item, reason, code)
+        (outcome,) = await self._aside.deliver([DeadLetter(item.event, self._destination, code, reason)], True)
+        if outcome is not None:
+            message = "an event that the sink %s does not take holds up others, and cannot be set aside: %s"
+            self._notices.say(f"aside {self._name}", message, self._name, outcome.reason)
+            return False
+        self._metrics.dead()
+        message = "the sink %s takes others, and not this event: %s; it is set aside: kfunc events replay %s --to SINK sends it"
+        self._notices.say(f"refused {self._name}", message, self._name, reason, self._aside_path)
+        return True
+
     async def close(self) -> None:
-        """Let go of their place."""
-        if self._place is not None:
-            await self._place.close()
+        """Let go of their places."""
+        for place in (self._place, self._aside):
+            if place is not None:
+                await place.close()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("kfunc.logger")
 
 BURY_PAUSE_S = 1.0
+N_IN_THE_WAY = 10  # answers after which an event may be set aside
+EVENT_ROOM = 1024  # about what a record has besides a body
 READ_AGAIN_S = 60.0
 
 Bury = Callable[[Item, str, int], Awaitable[bool]]
@@ -40,6 +42,8 @@ class SinkDelivery:
         relax: Callable[[], bool],
         metrics: SinkMetrics,
         bury: Bury,
+        set_aside: Bury,
+        way_bytes: float,
         notices: Notices,
     ) -> None:
         self.name = name
@@ -51,6 +55,9 @@ class SinkDelivery:
         self._relax = relax
         self._metrics = metrics
         self._bury = bury
+        self._set_aside = set_aside
+        self._way_bytes = way_bytes  # of the log: an event behind which so much has been delivered is in the way
+        self._open_bytes = 0  # about what is under way of it
         self._notices = notices
         self._pending: list[Item] = []
         self._wake = asyncio.Event()
@@ -163,6 +170,7 @@ class SinkDelivery:
             self._trace(items, outcomes, began_at)
             self._settle(items)
             return
+        self._open_bytes = sum(len(item.event.data) + EVENT_ROOM for item in items)
         done: list[Item] = []
         ends: list[Outcome] = []
         left: list[Item] = []
@@ -210,13 +218,15 @@ class SinkDelivery:
         self.backoff.success()
 
     async def _give_up(self, item: Item, outcome: Refused | Retry) -> bool:
-        """Bury what the sink will never take, or has not taken too often."""
+        """Bury what the sink will never take, or has not taken too often, and what is in the way of all that it takes."""
         if isinstance(outcome, Refused):
             return await self._bury(item, outcome.reason, outcome.code)
         item.tries += outcome.answered
         most = self._settings.max_retries
         if isinstance(most, int) and 0 < most < item.tries:
             return await self._bury(item, f"{outcome.reason}, {item.tries} times", 0)
+        if item.tries >= N_IN_THE_WAY and item.feed.behind(item) - self._open_bytes > self._way_bytes:
+            return await self._set_aside(item, f"{outcome.reason}, {item.tries} times", 0)
         return False
 
     async def _pause(self, pause_s: float) -> None:

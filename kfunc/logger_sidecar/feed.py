@@ -28,6 +28,7 @@ class Item(Struct, gc=False):
 
     event: CallEvent
     passed: Passed
+    feed: "Feed"
     tries: int = 0
 
 
@@ -69,7 +70,7 @@ class Feed:
                 break
             passed = Passed(call.end, len(events))
             self._under_way.append(passed)
-            items += [Item(event, passed) for event in events]
+            items += [Item(event, passed, self) for event in events]
             size += len(call.request.body) + len(call.response.body)
         return items
 
@@ -102,6 +103,10 @@ class Feed:
             calls += passed.calls if end > self.cursor.position else 0  # else it was dropped meanwhile, and counted so
         if end > self.cursor.position:
             self.log.advance(self.cursor, end, calls)
+
+    def behind(self, item: Item) -> int:
+        """Bytes of the log that have been taken behind an item, which is under way."""
+        return self._under_way[-1].end - item.passed.end if self._under_way else 0
 
     @property
     def ended(self) -> bool:

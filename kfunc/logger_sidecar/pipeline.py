@@ -19,6 +19,7 @@ from kfunc.logger_sidecar.left_behind import LeftBehind, find_left_behind
 from kfunc.logger_sidecar.log import Cursor
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.overflow import Overflow
+from kfunc.logger_sidecar.set_aside import SHARE, SetAside
 from kfunc.logger_sidecar.sink_binding import overrides
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics, SinkMetrics
 from kfunc.logger_sidecar.sinks import open_sink, progress_names, sink_names, without_secrets
@@ -35,6 +36,7 @@ LOOK_S = 0.05
 CLOSE_S = 1.0
 SHARE_BEFORE_OVERFLOW = 0.5  # of the grace
 AGAIN_S = 1.0
+IN_THE_WAY = 0.25  # of the spool's bound: so much is delivered behind an event that is set aside then
 
 
 class Route(Struct):
@@ -90,12 +92,18 @@ class Pipeline:
         place = None
         if sink.dead_letter is not UNSET:
             place = open_sink(SinkSettings(to=sink.dead_letter, content_mode="structured", connections=1), context)
-        dead = DeadLetters(name, without_secrets(sink.to), place, figures, self._notices)
+        aside = None
+        if spool.lane is not None:
+            path = os.path.join(os.path.dirname(spool.lane.path), f"{name}.jsonl")
+            aside = SetAside(path, int(spool.max_bytes * SHARE), context)
+        dead = DeadLetters(name, without_secrets(sink.to), place, aside, figures, self._notices)
         delivery = SinkDelivery(
             *(name, sink, open_sink(sink, context), [Feed(spool, spool.cursor(key), make, self._notices)]),
             relax=lambda: spool.used > HALF,
             metrics=figures,
             bury=dead.bury,
+            set_aside=dead.set_aside,
+            way_bytes=spool.max_bytes * IN_THE_WAY,
             notices=self._notices,
         )
         return Route(key, delivery, dead, make)

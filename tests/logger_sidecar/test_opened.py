@@ -102,7 +102,18 @@ def delivery(sink: Failing, order: str) -> SinkDelivery:
     log = Endless()
     feed = Feed(log, log.cursor("s"), event_maker("none"), NOTICES)
     metrics = SinkMetrics(Metrics("logger"), "s")
-    return SinkDelivery("s", settings, sink, [feed], relax=lambda: False, metrics=metrics, bury=_bury, notices=NOTICES)
+    return SinkDelivery(
+        "s",
+        settings,
+        sink,
+        [feed],
+        relax=lambda: False,
+        metrics=metrics,
+        bury=_bury,
+        set_aside=_bury,
+        way_bytes=1e9,
+        notices=NOTICES,
+    )
 
 
 @pytest.mark.parametrize("order", ["strict", "any"])
