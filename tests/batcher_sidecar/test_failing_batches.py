@@ -112,6 +112,21 @@ def test_a_bad_row_fails_alone_where_a_mask_is_added_too() -> None:
     serve(test, strict, pad=Pad())
 
 
+def test_a_request_to_which_a_mask_is_added_and_that_cannot_be_written_is_the_callers_fault() -> None:
+    async def test(pod: Pod) -> None:
+        pod.upstream.metadata = (200, MASKED)
+        ids = {"name": "ids", "datatype": "INT64", "shape": [1, 2], "data": [1, 2]}
+        await pod.send(V2, {"inputs": [ids]})
+        await pod.waits(lambda: len(pod.upstream.requests) == 2)
+        calls = len(pod.upstream.calls)
+        answer = await pod.send(V2, {"inputs": [{**ids, "data": ["1", 2]}], "parameters": {"binary_data_output": True}})
+        assert (answer.status, "datatype" in answer.json["error"]) == (400, True)
+        assert len(pod.upstream.calls) == calls
+        assert (await pod.send(V2, {"inputs": [ids]})).status == 200
+
+    serve(test, pad=Pad())
+
+
 def test_a_caller_of_json_whose_part_json_does_not_carry_is_asked_for_alone() -> None:
     async def half(upstream: Upstream, request: Message) -> Any:
         length = int(request.headers.get(LENGTH, 0))
