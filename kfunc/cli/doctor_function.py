@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from kfunc.cli.doctor_local import IMPORT_S, MOST_TEXT, Process, start
+from kfunc.cli.doctor_local import IMPORT_S, MOST_TEXT, Process, ended, start
 from kfunc.cli.findings import Finding
 from kfunc.cli.function import model_file, runtime_of, source_runtime
 from kfunc.cli.validate import check
@@ -100,14 +100,15 @@ def _of_accelerator(wanted: str, runtimes: list[str], start: Callable[..., Proce
         return
     checks = {runtime: start(DEMAND, runtime, wanted) for runtime in runtimes if not missing_packages(runtime)}
     ends_at = time.monotonic() + IMPORT_S
-    for runtime, process in checks.items():
-        refused = _refused(process, ends_at)
-        if refused:
-            yield Finding(ABOUT, "bad", f"{runtime}: {refused}")
-        elif runtime in OWN_CODE:
-            yield Finding(ABOUT, "note", f"{runtime}: whether accelerator {wanted} is used is left to the model's own code")
-        else:
-            yield Finding(ABOUT, "good", f"{runtime}: accelerator {wanted} may be used")
+    with ended(checks):
+        for runtime, process in checks.items():
+            refused = _refused(process, ends_at)
+            if refused:
+                yield Finding(ABOUT, "bad", f"{runtime}: {refused}")
+            elif runtime in OWN_CODE:
+                yield Finding(ABOUT, "note", f"{runtime}: whether accelerator {wanted} is used is left to the model's own code")
+            else:
+                yield Finding(ABOUT, "good", f"{runtime}: accelerator {wanted} may be used")
 
 
 def _refused(process: Process, ends_at: float) -> str:

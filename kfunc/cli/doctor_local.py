@@ -3,7 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import msgspec
@@ -47,17 +48,18 @@ def runtime_findings(needed: Collection[str]) -> Iterator[Finding]:
     for runtime, entry in RUNTIMES.items():
         if entry.packages and not missing_packages(runtime):
             checks[runtime] = start(VERSIONS, *entry.packages)
-    ends_at = time.monotonic() + IMPORT_S
-    for runtime, entry in RUNTIMES.items():
-        missing = missing_packages(runtime) or _of_its_load(runtime)
-        if missing:
-            text = f"{runtime}: {', '.join(missing)} not installed"
-            yield Finding("runtimes", "bad" if runtime in needed else "note", text, how_to_install(entry.extra))
-        elif runtime in checks:
-            yield _ended(runtime, checks[runtime], ends_at, how_to_install(entry.extra))
-        else:
-            needs = ", ".join(entry.distributions)
-            yield Finding("runtimes", "good", f"{runtime}: {needs} installed" if needs else f"{runtime}: needs nothing")
+    with ended(checks):
+        ends_at = time.monotonic() + IMPORT_S
+        for runtime, entry in RUNTIMES.items():
+            missing = missing_packages(runtime) or _of_its_load(runtime)
+            if missing:
+                text = f"{runtime}: {', '.join(missing)} not installed"
+                yield Finding("runtimes", "bad" if runtime in needed else "note", text, how_to_install(entry.extra))
+            elif runtime in checks:
+                yield _ended(runtime, checks[runtime], ends_at, how_to_install(entry.extra))
+            else:
+                needs = ", ".join(entry.distributions)
+                yield Finding("runtimes", "good", f"{runtime}: {needs} installed" if needs else f"{runtime}: needs nothing")
 
 
 def _of_its_load(runtime: str) -> list[str]:
@@ -70,6 +72,18 @@ def start(code: str, *arguments: str) -> Process:
     """A Python process that runs the code."""
     command = [sys.executable, "-P", "-c", code, *arguments]  # nothing of the working folder is imported
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+
+
+@contextmanager
+def ended(checks: Mapping[str, Process]) -> Iterator[None]:
+    """No process is left behind, as by Ctrl-C."""
+    try:
+        yield
+    finally:
+        for process in checks.values():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
 
 def _ended(runtime: str, check: Process, ends_at: float, advice: str) -> Finding:
@@ -98,8 +112,9 @@ def accelerator_findings(start: Callable[..., Process] = start) -> Iterator[Find
         yield Finding("accelerators", "note", f"models run on the processor here: {'; '.join(found.absent.values())}")
     checks = {runtime: start(SURVEY, runtime) for runtime in installed()}
     ends_at = time.monotonic() + IMPORT_S
-    for runtime, check in checks.items():
-        yield surveyed(_survey(runtime, check, ends_at), with_reasons=bool(found.gpus))
+    with ended(checks):
+        for runtime, check in checks.items():
+            yield surveyed(_survey(runtime, check, ends_at), with_reasons=bool(found.gpus))
     for runtime, entry in RUNTIMES.items():
         if entry.processor_only and not missing_packages(runtime):
             yield Finding("accelerators", "good", f"{runtime}: runs on cpu, and on nothing else")

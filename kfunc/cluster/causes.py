@@ -31,6 +31,8 @@ POD_NAME = re.compile(r" \(pod: .*\)$")
 DENIED = re.compile(r"unauthorized|\b40[13]\b|denied|authentication required")
 ABSENT = re.compile(r"not found|\b404\b|(manifest|name) unknown")
 LIMITED = re.compile(r"\b429\b|toomanyrequests|too many requests")
+OTHER_PLATFORM = re.compile(r"no match for platform|no matching manifest for|no image found in .* for architecture")
+"""containerd's words, Docker's, CRI-O's."""
 ADDRESS = re.compile(r'https?://[^\s"]+|\b[0-9a-f]{32,}\b')
 """Parts of a message in which a number means nothing."""
 
@@ -57,7 +59,7 @@ def in_a_line(cause: Cause) -> str:
 def image_cause(image: str, message: str) -> Cause:
     """An image that cannot be had; `message` is the registry's or the network's."""
     said = ADDRESS.sub("", message.replace(image, "")).lower()
-    if "no match for platform" in said:
+    if OTHER_PLATFORM.search(said):
         advice = "build it for theirs too: kfunc build --platform linux/amd64 --platform linux/arm64"
         return Cause("image-pull", f"the image {image} is for other processors than the nodes have", advice, [], SOON)
     if LIMITED.search(said):

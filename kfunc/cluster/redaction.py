@@ -54,7 +54,7 @@ class Redactor:
 
     def _json(self, text: str) -> str:
         """A text that is JSON, as a rollout's record and KFUNC_CONFIG are: what is in it has names of its own."""
-        if not text.startswith(("{", "[")):
+        if not text.lstrip().startswith(("{", "[")):
             return text
         try:
             read = msgspec.json.decode(text)

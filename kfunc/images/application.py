@@ -16,7 +16,16 @@ from kfunc.images.layers import Archives, Entry
 from kfunc.images.places import FUNCTION
 from kfunc.images.recipes import Libraries, Recipe
 from kfunc.images.reporter import Reporter
-from kfunc.images.requirements import OWN_WHEEL, REQUIREMENTS, WHEELS, named, own_requirements, pins, write_own_wheel
+from kfunc.images.requirements import (
+    OWN_WHEEL,
+    REQUIREMENTS,
+    WHEELS,
+    named,
+    own_requirements,
+    pins,
+    texts_of,
+    write_own_wheel,
+)
 
 BUILDPACK = "buildpack"
 ABOUT = """api = "0.9"
@@ -80,10 +89,10 @@ def requirements(libraries: Libraries) -> list[str]:
     Raises BuildError.
     """
     text = libraries.file.read_text(encoding="utf-8") if libraries.file else ""
-    if hashes_of([text]):
+    if hashes_of(texts_of(libraries.file)):
         raise BuildError(
-            f"{REQUIREMENTS} has hashes, and the buildpacks' pip then wants them for kfunc's own packages too: leave"
-            " --builder out, or the hashes (pip-compile without --generate-hashes, uv export --no-hashes)"
+            f"{REQUIREMENTS}, or a file that it names, has hashes, and the buildpacks' pip then wants them for kfunc's own"
+            " packages too: leave --builder out, or the hashes (pip-compile without --generate-hashes, uv export --no-hashes)"
         )
     own = text.splitlines()
     kept = pins(libraries.extras, named(libraries.packages, libraries.file))

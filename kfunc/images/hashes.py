@@ -10,6 +10,8 @@ from kfunc.errors import BuildError
 from kfunc.images.wheels import normalized
 
 HASH = re.compile(r"\s--hash[=\s]\s*['\"]?(sha256|sha384|sha512):([0-9a-fA-F]+)")
+COMMENT = re.compile(r"(^|\s)#.*")
+"""What pip leaves out of a line."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 WHEEL = ".whl"
 
@@ -18,7 +20,8 @@ def hashes_of(texts: Iterable[str]) -> dict[str, set[str]]:
     """Per package what its wheel may be, as `sha256:…`, of those for which the texts say it."""
     found: dict[str, set[str]] = {}
     for text in texts:
-        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        for joined in re.sub(r"\\\r?\n", " ", text).splitlines():
+            line = COMMENT.sub("", joined)
             allowed = {f"{kind}:{digits.lower()}" for kind, digits in HASH.findall(line)}
             name = _package(line.split()[0]) if allowed else ""
             if name:

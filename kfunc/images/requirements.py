@@ -17,7 +17,7 @@ from msgspec import Struct
 
 import kfunc
 from kfunc.errors import BuildError, StartupError
-from kfunc.images.hashes import check, hashes_of
+from kfunc.images.hashes import COMMENT, check, hashes_of
 from kfunc.images.platforms import OLDEST_GLIBC, Platform, markers, minor_version, wheel_platforms
 from kfunc.images.wheels import normalized
 
@@ -66,7 +66,7 @@ class Needs(Struct, frozen=True):
 
 
 class Wheels(Struct, frozen=True):
-    """What pip found: files, and the packages for which kfunc's own pins did not hold."""
+    """What pip found: files, and the packages that came in another version than kfunc's own pin."""
 
     files: list[Path]
     unpinned: list[str] = []
@@ -144,13 +144,12 @@ def key(needs: Needs, environ: Mapping[str, str]) -> str:
         needs.glibc,
         repr(needs.packages),
     ]
-    if needs.file:
-        parts += _texts(needs.file, set())
+    parts += texts_of(needs.file)
     if needs.wheels:
         parts += [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in sorted(needs.wheels.glob("*.whl"))]
     parts += [f"{name}={value}" for name, value in sorted(environ.items()) if name.startswith("PIP_")]
     for file in _settings(environ):
-        parts += _texts(file, set())
+        parts += texts_of(file)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -161,6 +160,11 @@ def _settings(environ: Mapping[str, str]) -> list[Path]:
     places += [Path("/etc"), home / ".pip", Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip", Path(sys.prefix)]
     named = environ.get("PIP_CONFIG_FILE") or os.devnull
     return [*(place / "pip.conf" for place in places), Path(named)]
+
+
+def texts_of(file: Path | None) -> list[str]:
+    """What a requirements.txt says, with all that it names. Raises BuildError."""
+    return list(_texts(file, set())) if file else []
 
 
 def _texts(file: Path, seen: set[Path]) -> Iterator[str]:
@@ -200,8 +204,15 @@ def download(needs: Needs, folder: Path, environ: Mapping[str, str]) -> Wheels:
     for file in files:
         if file.suffix != ".whl":
             raise BuildError(f"{file.name} is no wheel, and nothing is built here: {MAKE_WHEEL}")
-    check(files, hashes_of(_texts(needs.file, set()) if needs.file else ()))
-    return Wheels(files, sorted(dropped))
+    check(files, hashes_of(texts_of(needs.file)))
+    return Wheels(files, [name for name in sorted(dropped) if _is_another(name, kept, files)])
+
+
+def _is_another(name: str, kept: list[str], files: list[Path]) -> bool:
+    """Whether a package came in another version than the pin that had to go."""
+    pinned = {pinned_name(line): line.partition("==")[2].strip() for line in kept}
+    came = [file.name.split("-")[1] for file in files if normalized(file.name.partition("-")[0]) == name]
+    return bool(came) and came[0] != pinned[name]
 
 
 def _resolved(
@@ -250,13 +261,12 @@ def _pip(
 
 def _lines(packages: Iterable[str], file: Path | None) -> list[str]:
     """What the function itself asks for."""
-    texts = _texts(file, set()) if file else ()
-    return [*packages, *(line for text in texts for line in text.splitlines())]
+    return [*packages, *(line for text in texts_of(file) for line in text.splitlines())]
 
 
 def is_built(line: str) -> bool:
     """Whether a line of requirements.txt names a folder, a repository or an archive, whose own code would make the wheel."""
-    text = re.sub(r"(^|\s)#.*", "", line).strip()
+    text = COMMENT.sub("", line).strip()
     if text.startswith("-"):
         return text.startswith(SOURCES)
     word = found[1] if (found := PLACE.match(text)) else (text.split() or [""])[0]

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kfunc.cluster.rollout_record import ENDED
 from kfunc.config.analysis import Analysis, Promotion
 from kfunc.config.deployment import Mode
 from kfunc.config.traffic import Via
@@ -18,8 +19,6 @@ Strategy = Literal["canary", "blue-green", "ab", "undo"]
 Phase = Literal["warming", "running", "switched", "promoting", "rolling-back", "promoted", "rolled-back"]
 Stage = Literal["shift", "adopt", "merge", "clean"]
 Verdict = Literal["pass", "fail", "unsure"]
-
-ENDED: tuple[Phase, ...] = ("promoted", "rolled-back")
 
 
 class Share(Struct, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kfunc.cli.doctor_function import function_findings, needed_runtimes, read
-from kfunc.cli.doctor_local import VERSIONS, start
+from kfunc.cli.doctor_local import VERSIONS, ended, start
 from kfunc.config.load import load_function
 from kfunc.handlers.accelerators.facts import Facts, Gpu
 from kfunc.handlers.accelerators.selection import Offer
@@ -104,3 +104,10 @@ def test_nothing_of_the_functions_folder_is_run_or_imported(folder: Path) -> Non
     with chdir(folder):
         start(VERSIONS, "onnxruntime").communicate(timeout=60)
     assert not (folder / "ran").exists()
+
+
+def test_a_look_that_is_left_leaves_no_process() -> None:
+    process = start("import time; time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt), ended({"onnx": process}):
+        raise KeyboardInterrupt
+    assert process.poll() is not None

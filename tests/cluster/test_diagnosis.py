@@ -187,6 +187,12 @@ def test_a_pod_that_no_node_takes_has_a_way_out(message: str, advice: str) -> No
         ("unexpected status from HEAD request to https://r/v2/iris/manifests/1: 403 Forbidden", "does not let the cluster"),
         ("example.com/iris:404: i/o timeout", "cannot be pulled"),
         ("failed to unpack image: no match for platform in manifest: not found", "is for other processors than the nodes have"),
+        (
+            "choosing image instance: no image found in image index for architecture arm64, variant v8",
+            "is for other processors",
+        ),
+        ('no image found in manifest list for architecture "arm64", OS "linux"', "is for other processors"),
+        ("no matching manifest for linux/arm64/v8 in the manifest list entries", "is for other processors"),
         ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust the certificate"),
         ("unexpected status code https://r/v2/a: 429 Too Many Requests - toomanyrequests: limit", "gives no more for a while"),
     ],

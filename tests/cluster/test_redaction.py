@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from kfunc.cluster.credentials import HIDDEN
 from kfunc.cluster.redaction import Redactor
@@ -73,8 +74,9 @@ def test_fields_named_as_secrets_lose_their_values_but_not_names_of_secrets() ->
     assert Redactor(set()).value(data | kept) == dict.fromkeys(data, HIDDEN) | kept
 
 
-def test_what_a_text_of_json_holds_is_hidden_as_if_it_were_no_text() -> None:
-    config = '{"env":[{"name":"DB_PASSWORD","value":"x1"}],"clientSecret":"x2","name":"a"}'
+@pytest.mark.parametrize("before", ["", "\n  "])
+def test_what_a_text_of_json_holds_is_hidden_as_if_it_were_no_text(before: str) -> None:
+    config = before + '{"env":[{"name":"DB_PASSWORD","value":"x1"}],"clientSecret":"x2","name":"a"}'
     variable = Redactor(set()).value({"name": "KFUNC_CONFIG", "value": config})["value"]
     assert msgspec.json.decode(variable) == {
         "env": [{"name": "DB_PASSWORD", "value": HIDDEN}],

@@ -24,6 +24,7 @@ A, B = "a" * 64, "B" * 64
         (f"own==1; python_version<'3.12' --hash=sha256:{A}\nown==2 --hash=sha256:{B}", {
             "own": {f"sha256:{A}", f"sha256:{B.lower()}"}
         }),
+        (f"own==1  # was --hash=sha256:{A}\n# own==2 --hash=sha256:{A}", {}),
         ("own==1\n# own==2 \n--require-hashes\nother==1", {}),
     ],
 )  # fmt: skip

@@ -1,13 +1,16 @@
 """What decides which wheels an image gets."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from kfunc.errors import BuildError
+from kfunc.images.application import requirements
 from kfunc.images.layers import content_digest
 from kfunc.images.platforms import PLATFORMS, full_version
+from kfunc.images.recipes import Libraries
 from kfunc.images.requirements import Needs, download, is_built, key, pinned_name, pins
 from tests.images.fakes import write_index, write_wheel
 
@@ -117,6 +120,23 @@ def test_only_the_pins_that_do_not_fit_are_dropped(tmp_path: Path, offline: dict
     names = [file.name for file in found.files]
     assert found.unpinned == ["msgspec"]
     assert {"msgspec-0.21.0-py3-none-any.whl", f"orjson-{kept['orjson']}-py3-none-any.whl"} <= set(names)
+
+
+def test_where_pip_names_no_package_only_those_are_told_that_came_in_another_version(
+    tmp_path: Path, offline: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kfunc.images.requirements.BLAMED", re.compile("(no package is named)"))
+    kept = {pinned_name(line): line.partition("==")[2] for line in pins()}
+    write_wheel(tmp_path / "index", "own", "2.0", metadata=f"Requires-Dist: msgspec<{kept['msgspec']}\n")
+    write_wheel(tmp_path / "index", "msgspec", "0.21.0")
+    assert download(needs_of(tmp_path, "own==2.0\n"), tmp_path, offline).unpinned == ["msgspec"]
+
+
+def test_hashes_in_a_file_that_is_named_are_no_buildpack_s(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text(f"own==1.0 --hash=sha256:{'0' * 64}\n")
+    (tmp_path / "requirements.txt").write_text("-r more.txt\n")
+    with pytest.raises(BuildError, match="or a file that it names, has hashes"):
+        requirements(Libraries(file=tmp_path / "requirements.txt"))
 
 
 @pytest.mark.parametrize(("text", "release"), [("3.11.9", "3.11.9"), ("3.11", "3.11.0"), ("", "3.11.0"), ("3.12.1", "3.11.0")])
