@@ -118,8 +118,10 @@ class WorkerProcess:
         os.ftruncate(shared, 1)
         page = mmap.mmap(shared, 1)
         passed = (theirs.fileno(), shared)
-        command = [sys.executable, "-m", "kfunc.handlers.isolated", *map(str, passed)]
-        environment = {**os.environ, VARIABLE: encode(self._config)}
+        command = [sys.executable, "-P", "-m", "kfunc.handlers.isolated", *map(str, passed)]
+        # What else it sets of the function is in the configuration, and there would be taken for this model's.
+        others = {name: value for name, value in os.environ.items() if not name.startswith("KFUNC_")}
+        environment = {**others, VARIABLE: encode(self._config)}
         try:
             with self._life:
                 if self._closed.is_set():

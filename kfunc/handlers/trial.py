@@ -48,7 +48,7 @@ class Trial:
         self._process: subprocess.Popen[str] | None = None
         if self._digest in _opened or self._is_kept():
             return
-        command = [sys.executable, "-m", "kfunc.handlers.trial"]
+        command = [sys.executable, "-P", "-m", "kfunc.handlers.trial"]
         environment = {**os.environ, VARIABLE: encode(config)}
         null = subprocess.DEVNULL
         try:
@@ -176,10 +176,11 @@ def _bound_time(path: Path) -> None:
 
 def _bound_memory(path: Path) -> None:
     """A damaged length may ask for any amount; what the library itself takes is there by now."""
-    status = Path("/proc/self/status").read_text()
-    taken = int(status.partition("VmData:")[2].split()[0]) * 1024
-    most = taken + SPARE_BYTES + SPARE_TIMES * path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    with suppress(OSError):  # no Linux
+        status = Path("/proc/self/status").read_text()
+        taken = int(status.partition("VmData:")[2].split()[0]) * 1024
+        most = taken + SPARE_BYTES + SPARE_TIMES * path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _predict(handler: "Handler") -> None:

@@ -76,6 +76,22 @@ def load(configured: Callable[..., PodConfig], tmp_path: Path) -> Iterator[Calla
         model.close()
 
 
+def test_what_the_environment_sets_of_the_function_is_not_set_for_its_model_again(
+    load: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KFUNC_MODEL_URI", "/another/model")
+    assert load(execution="process").ready
+
+
+def test_nothing_of_the_working_folder_is_imported_in_place_of_a_library(
+    load: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/msgspec.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path / "here")
+    assert load(execution="process").ready
+
+
 def test_a_model_in_a_worker_process_answers_from_there(load: Callable[..., LoadedModel]) -> None:
     model = load(execution="process")
     assert model.ready
