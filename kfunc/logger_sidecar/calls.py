@@ -66,7 +66,7 @@ class Shadowed(Unlogged):
 class Logged(Unlogged):
     """A forwarded call that is recorded: whole bodies as they are, streamed ones as they pass."""
 
-    __slots__ = (*("_body", "_held", "_left", "_log", "answer", "cut", "head", "is_shadowed", "recorded", "sent", "whole"),)
+    __slots__ = ("_body", "_held", "_left", "_log", "answer", "cut", "head", "is_shadowed", "recorded", "sent", "whole")
 
     def __init__(self, exchange: Exchange, pool: UpstreamPool, log: CallLog) -> None:
         self._log = log

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from kfunc.http.exchange import Exchange
+from kfunc.http.exchange import MANY_CHUNKS, MIN_CHUNK, Exchange
 from kfunc.logger_sidecar.record import NO_GRPC, Payload
 
 
@@ -29,6 +29,8 @@ class Capture:
         if self._room > 0:
             self._parts.append(part[: self._room])
             self._room -= len(part)
+            if len(self._parts) > MANY_CHUNKS + self.size // MIN_CHUNK:
+                self._parts = [b"".join(self._parts)]
 
     def payload(self) -> Payload:
         """What is kept."""

@@ -45,8 +45,9 @@ class Spool:
         self._notices = notices
         self._starts_at = intake.drained
         self._next_look: asyncio.TimerHandle | None = None
-        sync, segment_bytes = sync and lane is not None, min(segment_bytes, max_bytes // 8)
-        writer = SegmentWriter(lane.path, segment_bytes, origin, sync=sync) if lane is not None else None
+        writer = None
+        if lane is not None:
+            writer = SegmentWriter(lane.path, min(segment_bytes, max_bytes // 8), origin, sync=sync)
         self.tail = Tail(intake, sum(segment.calls for segment in segments), self.drain)
         self._progress = Progress(self.tail, lane)
         self._drain = Drain(self.tail, self._progress, segments, writer, notices=notices, on_moved=self._settle)
@@ -54,7 +55,7 @@ class Spool:
             intake,
             max_bytes=max_bytes,
             on_full=on_full,
-            sync=sync,
+            sync=sync and lane is not None,
             notices=notices,
             make_room=self._drop_oldest,
             drain=self.drain,
@@ -86,8 +87,8 @@ class Spool:
         if progress.cursors:
             drain.delete_before(progress.lowest)
         floor, bound = drain.floor, drain.first + self.max_bytes
-        self.admission.safe(floor)
         self.admission.room(min(floor + self.intake.size, bound), bound)
+        self.admission.safe(floor)
 
     def _drop_oldest(self) -> bool:
         """Make room: the oldest segment goes, delivered or not."""
@@ -103,7 +104,7 @@ class Spool:
     # ---- sinks
 
     def subscribe(self, names: list[str]) -> None:
-        """Say which sinks there are: nothing is deleted before. A new one begins with the oldest that there is."""
+        """Say which sinks there are: what any of them lacks is kept from here on."""
         self._progress.subscribe(names, self._drain.first, self.segments)
         self._settle()
 

@@ -1,5 +1,7 @@
 """Calls as records: the same bytes on the short path and the long one, and what cannot be written stops nothing."""
 
+import tracemalloc
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from kfunc.config.logger import Logger
 from kfunc.http.upstream import ResponseHead
-from kfunc.logger_sidecar.calls import CallLog
+from kfunc.logger_sidecar.calls import CallLog, Logged
 from kfunc.logger_sidecar.capture import Capture
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import CUT_OFF, CallRecord, decode_records
@@ -60,13 +62,42 @@ def test_what_is_said_of_a_call_that_cannot_be_written_has_nothing_of_it(caplog:
     assert "hush" not in caplog.text
 
 
-def test_what_cannot_be_written_is_counted_and_what_the_spool_fails_with_is_said() -> None:
-    dropped: list[str] = []
+@pytest.mark.parametrize(
+    ("target", "dropped", "said"),
+    [
+        (None, ["failed"], "the events of a call could not be written"),
+        (b"/v1/models/m:predict", [], "the spool failed when a call"),
+    ],
+    ids=["not written", "not appended"],
+)
+def test_a_call_that_cannot_be_recorded_goes_on_and_it_is_said(
+    target: bytes | None, dropped: list[str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
 
     def append(record: bytes, go_on: Any) -> bool:
         raise ValueError("mmap closed")
 
-    log = CallLog(CallWriter(Logger()), append, Notices(lambda reason, calls: dropped.append(reason)))
-    log.failed(ValueError("x"))
-    log.broken(ValueError("y"))
-    assert dropped == ["failed"]
+    log = CallLog(CallWriter(Logger()), append, Notices(lambda reason, calls: told.append(reason)))
+    passed = exchange(target=target)
+    call: Any = SimpleNamespace(exchange=passed, head=HEAD, sent=None, answer=None, cut=0, _log=log)
+    assert Logged.record(call, 200, b"ok", lambda: None)
+    assert told == dropped
+    assert said in caplog.text
+
+
+def test_a_body_in_many_small_chunks_is_held_in_about_its_size() -> None:
+    most = 64 * 1024
+    chunks = [bytes((number % 251, number % 7)) for number in range(most)]  # twice as much as is kept
+    tracemalloc.start()
+    try:
+        capture = Capture(most)
+        for chunk in chunks:
+            capture.add(bytes(bytearray(chunk)))  # as they come: each an object of its own
+        held = tracemalloc.get_traced_memory()[0]
+        payload = capture.payload()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * most
+    assert (payload.body, payload.size) == (b"".join(chunks)[:most], 2 * most)
+    assert payload.digest == b"sha256:" + sha256(b"".join(chunks)).hexdigest().encode()
