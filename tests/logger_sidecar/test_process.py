@@ -32,13 +32,14 @@ PATH = "/v2/models/m/infer"
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers a POST with its body."""
+    """Answers a POST with its body, to one that says how long only then."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        time.sleep(float(self.headers.get("x-slow", "0")))
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -132,6 +133,21 @@ def test_at_sigterm_the_events_of_every_answered_request_are_in_the_file(tmp_pat
     events = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert [event["data"]["n"] for event in events] == [number for number in range(500) for _ in range(2)]
     assert len({event["id"] for event in events}) == 1000
+
+
+def test_a_request_that_outlasts_the_grace_keeps_no_event_from_the_overflow(tmp_path: Path, upstream: int) -> None:
+    path = tmp_path / "overflow.jsonl"
+    with logger("http://127.0.0.1:9/", upstream, tmp_path / "spool", 3.0, overflow=f"file:{path}") as (process, port):
+        connection, slow = HTTPConnection("127.0.0.1", port, timeout=20), HTTPConnection("127.0.0.1", port, timeout=20)
+        for number in range(100):
+            post(connection, number)
+        slow.request("POST", PATH, "{}", {"content-type": "application/json", "x-slow": "4"})
+        time.sleep(0.2)
+        end(process)
+        connection.close()
+        slow.close()
+    events = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert {event["data"]["n"] for event in events if "n" in event["data"]} == set(range(100))
 
 
 def test_a_sink_that_is_down_at_sigterm_ends_with_the_grace_and_what_remains_is_said_and_sent_later(
