@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kfunc.telemetry.sending import Telemetry
     from kfunc.telemetry.span_export import SpanExport
 
+# What is told of requests that outlasted the grace needs time, too; the pod has 5 s more than the grace.
+LEAST_END_S = 3.0
 LEAST_FLUSH_S = 1.0
 
 
@@ -55,7 +57,7 @@ class Parts:
         self.recorder.flush()
         self.pool.close()  # the inner processes end when their client is gone: not only when the events are delivered
         if self.at_end is not None:
-            await self.at_end(max(LEAST_FLUSH_S, ends_at - monotonic()))
+            await self.at_end(max(LEAST_END_S, ends_at - monotonic()))
 
     def traced(self, telemetry: "Telemetry", spans: "SpanExport", application: Application) -> Application:
         """The application with spans; a server that is not ours is told of a trace by its fields."""

@@ -135,6 +135,17 @@ def test_at_sigterm_the_events_of_every_answered_request_are_in_the_file(tmp_pat
     assert len({event["id"] for event in events}) == 1000
 
 
+def test_a_request_that_outlasts_the_grace_is_logged_as_cut_off_before_the_end(tmp_path: Path, upstream: int) -> None:
+    path = tmp_path / "events.jsonl"
+    with logger(f"file:{path}", upstream, tmp_path / "spool", 1.0) as (process, port):
+        slow = HTTPConnection("127.0.0.1", port, timeout=20)
+        slow.request("POST", PATH, "{}", {"content-type": "application/json", "x-slow": "2"})
+        time.sleep(0.2)
+        assert end(process) == ""
+        slow.close()
+    assert [json.loads(line).get("statuscode") for line in path.read_bytes().splitlines()] == [None, 499]
+
+
 def test_a_request_that_outlasts_the_grace_keeps_no_event_from_the_overflow(tmp_path: Path, upstream: int) -> None:
     path = tmp_path / "overflow.jsonl"
     with logger("http://127.0.0.1:9/", upstream, tmp_path / "spool", 3.0, overflow=f"file:{path}") as (process, port):
@@ -147,7 +158,7 @@ def test_a_request_that_outlasts_the_grace_keeps_no_event_from_the_overflow(tmp_
         connection.close()
         slow.close()
     events = [json.loads(line) for line in path.read_bytes().splitlines()]
-    assert {event["data"]["n"] for event in events if "n" in event["data"]} == set(range(100))
+    assert {event["data"]["n"] for event in events if "n" in event.get("data", {})} == set(range(100))
 
 
 def test_a_sink_that_is_down_at_sigterm_ends_with_the_grace_and_what_remains_is_said_and_sent_later(
