@@ -189,7 +189,6 @@ class Repository:
                 if not version or version == refused:
                     continue
                 await self.refresh(source)
-                progress_log.info("model %s: a new version is served", source.name)
             except NotFetched as error:  # tried again at the next look
                 self._on_failure()
                 log.error("model %s: stays as it is for now: %s", source.name, error.message)
@@ -211,6 +210,9 @@ class Repository:
                 if error.message != told:
                     log.error("model %s: cannot be found: %s", source.name, error.message)
                 told = error.message
+            except Exception:
+                self._on_failure()
+                log.exception("model %s: cannot be found", source.name)
 
     async def refresh(self, source: PodModel) -> None:
         """Load what is at a source now beside what is served, switch, and let the old calls end. Raises ModelLoadError.
@@ -332,9 +334,11 @@ class Repository:
         before = [slot.model for slot in entry.versions.values()]
         self._loaded.update(models.values())
         entry.fill(models)
-        for model in before:
-            if all(model is not each for each in models.values()):
-                self._retire(model)
+        leaving = [model for model in before if model is not None and all(model is not each for each in models.values())]
+        for model in leaving:
+            self._retire(model)
+        if leaving and models:
+            progress_log.info("model %s: a new version is served", entry.default.name)
 
     def _retire(self, model: Served | None) -> None:
         """Close a model when its calls have ended."""

@@ -311,6 +311,7 @@ class Shelf:
         model.loads, model.failed_at, model.used_at = model.loads + 1, None, self.tick()
         if old is not None:
             old.retire()
+            progress_log.info("model %s: a new version is served", model.name)
         if excess := await self._free(0, model):
             told = "model %s: with it the process takes %d bytes more than residency.max_bytes%s, and no other model may leave"
             log.warning(told, model.name, excess, self._whose)

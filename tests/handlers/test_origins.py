@@ -203,6 +203,31 @@ def test_storages_that_are_slow_are_waited_for_together(make: Make, web: WebServ
     asyncio.run(play())
 
 
+def test_a_source_that_fails_in_a_way_that_nobody_thought_of_is_asked_again(
+    make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        uri = hub(web, monkeypatch)
+        monkeypatch.setattr("kfunc.handlers.repository.LOOK_AGAIN_S", 0.02)
+        web.answers.clear()
+        repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5), models=[PodModel(name="all", uri=uri)])
+        await repository.open()
+        ask_members, faults = repository.origins.members, [KeyError("x")]
+
+        def members(model: PodModel) -> list[PodModel]:
+            if faults:
+                raise faults.pop()
+            return ask_members(model)
+
+        monkeypatch.setattr(repository.origins, "members", members)
+        hub(web, monkeypatch, "rose")
+        await until(lambda: "rose" in repository.names)
+        repository.close()
+
+    asyncio.run(play())
+    assert "model all: cannot be found" in caplog.text
+
+
 def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
     make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

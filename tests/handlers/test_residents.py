@@ -490,6 +490,37 @@ def test_a_new_version_that_is_broken_leaves_the_old_one_in_place_and_is_tried_o
     assert caplog.text.count("stays as it is") == 1
 
 
+@pytest.mark.parametrize("residency", [None, Residency(wait_s=5)])
+def test_that_a_new_version_is_served_is_said_of_what_changed_hands(
+    make: Make, loads: Loads, tmp_path: Path, caplog: pytest.LogCaptureFixture, residency: Residency | None
+) -> None:
+    """Not of what stays as it is, and not where nothing was in memory."""
+
+    def told() -> list[str]:
+        return [each.getMessage() for each in caplog.records if "version is served" in each.getMessage()]
+
+    async def play() -> None:
+        repository = make("a/m.onnx", "b/m.onnx", "c/m.onnx", residency=residency, refresh_s=0.02, name="a")
+        await repository.open()
+        for name in ("a", "b"):
+            await ask(repository, name)
+        assert told() == []
+        put(tmp_path / "a/m.onnx", b"broken")
+        await until(lambda: "stays as it is" in caplog.text)
+        await asyncio.sleep(0.05)
+        assert told() == []
+        put(tmp_path / "a/m.onnx", b"mended")
+        put(tmp_path / "c/m.onnx", b"new")
+        await until(lambda: told() != [])
+        await asyncio.sleep(0.05)
+        repository.close()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(play())
+    changed = "abc" if residency is None else "a"
+    assert told() == [f"model {name}: a new version is served" for name in changed]
+
+
 # ---- warm-up
 
 
