@@ -13,7 +13,7 @@ from kfunc.config.images import contradiction
 from kfunc.config.inference import ModelSource
 from kfunc.config.locations import claim
 from kfunc.config.model_addresses import is_remote
-from kfunc.config.residency import shape_fits
+from kfunc.config.residency import PICTURES, shape_fits
 from kfunc.config.source import Source
 from kfunc.config.suggest import for_choice
 from kfunc.errors import ModelLoadError, Problem
@@ -21,7 +21,6 @@ from kfunc.handlers.layout import find_models
 from kfunc.handlers.registry import RUNTIMES
 
 ONNX = "onnx"
-PICTURES = [-1]
 IMAGES: FieldPath = ("inference", "images")
 
 

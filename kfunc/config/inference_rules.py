@@ -15,7 +15,7 @@ from kfunc.config.locations import claim, file_path
 from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
 from kfunc.config.model_addresses import KINDS, AddressFault, is_remote, parse_address
 from kfunc.config.names import is_subdomain
-from kfunc.config.residency import shape_fits
+from kfunc.config.residency import PICTURES, shape_fits
 from kfunc.config.suggest import for_choice
 
 URI = ("inference", "model", "uri")
@@ -146,7 +146,11 @@ def warm_ups_travel(function: Function) -> Iterator[Finding]:
 
 
 def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
-    """Shapes of a warm-up are those of the inputs that func.yaml declares; of others the handler sees it when it loads them."""
+    """Shapes of a warm-up are those of the inputs that func.yaml declares, or so many pictures.
+
+    Of other inputs the handler sees it when it loads the model.
+    """
+    pictures = [] if function.inference.images is UNSET else [PICTURES]
     for model, source in _sources(function):
         declared = {each.name: each.shape for each in model.signature.inputs}
         for name, shape in model.warmup.shapes.items():
@@ -154,7 +158,7 @@ def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
             if declared and wanted is None:
                 suggestion = for_choice(name, tuple(declared)) or f"the inputs are {', '.join(declared)}"
                 yield Finding(where, "model.signature has no such input", suggestion, at_key=True)
-            elif wanted is not None and not shape_fits(shape, wanted):
+            elif wanted is not None and not any(shape_fits(shape, each) for each in (wanted, *pictures)):
                 yield Finding(where, f"expected the shape of model.signature, {wanted} (-1: any size), found {shape}")
 
 

@@ -41,6 +41,10 @@ class Warmup(Block, frozen=True):
         return self.requests or bool(self.file)
 
 
+PICTURES = [-1]
+"""The shape of so many files of pictures, which the model that gets them as numbers takes, too."""
+
+
 def shape_fits(shape: list[int], wanted: list[int]) -> bool:
     """Whether a warm-up's shape is one of an input's; there -1 is any size."""
     return len(shape) == len(wanted) and all(size in (-1, own) for own, size in zip(shape, wanted, strict=True))

@@ -25,6 +25,7 @@ from kfunc.handlers.registry import (
 
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+NO_NAME = "a model's name has at most 128 letters, digits, '-', '_' and '.'"
 HANDLER = "handler.py"
 MOST_NAMES = 5
 SUFFIXES = tuple(suffix for entry in RUNTIMES.values() for suffix in entry.suffixes if suffix != ".py")
@@ -88,9 +89,9 @@ def _in_folder(path: Path, name: str, version: str, wanted: Wanted, each_alone: 
     found, faults = _versions(path, name, version, wanted), list[ModelLoadError]()
     if not found:
         for folder in _folders(path):
-            if NAME.fullmatch(folder.name) is None:
-                raise ModelLoadError(f"{folder}: a model's name has at most 128 letters, digits, '-', '_' and '.'")
             try:
+                if NAME.fullmatch(folder.name) is None:
+                    raise ModelLoadError(f"{folder}: {NO_NAME}")
                 found += _versions(folder, folder.name, version, wanted) or _none_in(folder)
             except ModelLoadError as error:
                 if not each_alone:

@@ -127,7 +127,7 @@ class Loader:
 
     def _found(self, source: PodModel, files: LocalFiles, *, each_alone: bool = False) -> "list[FoundModel]":
         """What lies at a model's place on this machine; code from elsewhere is none that anybody asked for."""
-        from kfunc.handlers.layout import find_models, not_served
+        from kfunc.handlers.layout import NAME, find_models, not_served
 
         path = Path(files.model.uri.removeprefix("file://"))
         vouched = source.trust and source.digest is not None
@@ -143,7 +143,7 @@ class Loader:
                 log.warning("model %s: %s is served%s", each.name, each.path.name, not_served(each))
         if source.runtime == "auto":
             _tell([each for each in found if not each.fault])
-        return found
+        return [each for each in found if NAME.fullmatch(each.name)]  # others nobody can ask for
 
     def _settings(self, files: LocalFiles, found: "FoundModel") -> PodConfig:
         own = {"name": found.name, "version": found.version, "uri": str(found.path), "runtime": found.runtime}

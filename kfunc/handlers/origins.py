@@ -3,6 +3,7 @@
 The storage's code is imported when a URI needs it.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from kfunc.storage.fetching import Fetcher, Wish
 
     T = TypeVar("T")
+
+
+log = logging.getLogger("kfunc.model")
 
 
 class Origins:
@@ -77,15 +81,20 @@ class Origins:
 
     def members(self, model: PodModel) -> list[PodModel]:
         """The models of a folder elsewhere, each with a URI of its own; none where it is a single model's."""
-        from kfunc.handlers.layout import NAME, VERSION, makes_one_model
+        from kfunc.handlers.layout import NAME, NO_NAME, VERSION, makes_one_model
+        from kfunc.storage.names import shown
 
         names: dict[str, None] = {}
         for file in self._ask(model, lambda fetcher: fetcher.files_of(_wish(model))):
             name, slash, _ = file.partition("/")
             if not slash and makes_one_model(name, model.runtime):
                 return []
-            if slash and NAME.fullmatch(name):
+            if slash:
                 names[name] = None
+        for name in [each for each in names if not NAME.fullmatch(each)]:
+            del names[name]
+            if not name.startswith((".", "_")):
+                log.warning("%s/%s: is left out: %s", shown(model.uri).rstrip("/"), name, NO_NAME)
         if not names or all(VERSION.fullmatch(name) for name in names):
             return []
         return [replace(model, name=name, uri=f"{model.uri.rstrip('/')}/{name}") for name in sorted(names)]

@@ -191,12 +191,13 @@ class Cache:
         return self.folder / "models" / key / BUILT
 
     def kept(self) -> list[Kept]:
-        """The complete models."""
+        """The complete models, with what was built of them here."""
         result = []
         for folder in (self.folder / "models").iterdir():
             about = _about(folder)
             try:
-                result.append(Kept(folder.name, about.size if about else 0, (folder / ABOUT).stat().st_mtime))
+                size = (about.size if about else 0) + size_below(folder / BUILT)
+                result.append(Kept(folder.name, size, (folder / ABOUT).stat().st_mtime))
             except OSError:  # removed just now
                 continue
         return result

@@ -335,6 +335,8 @@ def test_what_does_not_fit_together_is_told_with_place_path_and_what_to_do(
         EXPLAIN % "method: shap-tree",
         "inference: {model: {uri: m, warmup: {file: requests/one.json}}}\n",
         "inference: {model: {uri: m, warmup: {shapes: {x: [9, 4]}}, signature: {inputs: [{name: x, shape: [-1, 4]}]}}}\n",
+        "inference: {model: {uri: m, warmup: {shapes: {x: [2]}}, signature: {inputs: [{name: x, shape: [-1, 3, 8, 8]}]}}, "
+        "images: {}}\n",
         "inference: {model: {uri: m}, residency: {pinned: [a, b], max_models: 2}}\n",
         ENVS % "{name: A, value: \"a\\nb\"}",
         ENVS % "{name: A, value: '{ not a template }'}",

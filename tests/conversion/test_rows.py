@@ -26,6 +26,10 @@ def rows(path: Path, text: str, columns: tuple[str, ...] = ()) -> tuple[list[lis
         ("height,width\n1,2\n", MODEL, [[2, 1]], MODEL),
         (',"height","label"," width"\n0,1,setosa,2\n', MODEL, [[2, 1]], MODEL),
         ("\ufeffwidth,height\n1,2\n", MODEL, [[1, 2]], MODEL),
+        ("0,1\n3,4\n", (), [[3, 4]], ()),
+        ("0,1\n3,4\n", MODEL, [[3, 4]], ()),
+        ("0,1.0\n3,4\n", (), [[0, 1], [3, 4]], ()),
+        ("0\n3\n", (), [[0], [3]], ()),
         ('"1","2"\n', (), [[1, 2]], ()),
     ],
 )

@@ -21,6 +21,7 @@ import pytest
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import ModelCache, Residency
 from kfunc.errors import Loading, ModelLoadError, Unavailable
+from kfunc.handlers.layout import NO_NAME
 from kfunc.handlers.origins import Origins, require_libraries, signature
 from kfunc.handlers.repository import Repository
 from kfunc.storage.cache import Cache
@@ -260,10 +261,17 @@ def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
         (["config.json", "README.txt", "iris/m.onnx"], "auto", ["iris"]),
         (["tokenizer_config.json", "onnx/model.onnx"], "onnx", ["onnx"]),
         (["tools.py", "iris/handler.py"], "python", ["iris"]),
+        (["iris/m.onnx", "my model/m.onnx", ".git/x"], "auto", ["iris"]),
     ],
 )
 def test_a_folder_elsewhere_that_is_one_model_is_not_taken_for_one_of_several(
-    files: list[str], runtime: str, members: list[str], web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    files: list[str],
+    runtime: str,
+    members: list[str],
+    web: WebServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     uri = hub(web, monkeypatch)
     nodes = [{"type": "file", "path": each, "size": 1, "oid": each} for each in files]
@@ -271,6 +279,8 @@ def test_a_folder_elsewhere_that_is_one_model_is_not_taken_for_one_of_several(
     cache = ModelCache(path=str(tmp_path / "cache"))
     config = msgspec.structs.replace(configuration(uri, runtime), model_cache=cache)
     assert [each.name for each in Origins(config).members(config.model)] == members
+    left_out = [each.getMessage() for each in caplog.records]
+    assert left_out == [f"{uri}/my model: is left out: {NO_NAME}"] * ("my model/m.onnx" in files)
 
 
 def test_models_that_come_and_go_below_a_prefix_are_seen(make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,6 +224,17 @@ def test_a_folder_without_a_model_beside_others_is_one_that_cannot_be_loaded(
     assert "empty: holds no model" in caplog.text
 
 
+def test_a_folder_whose_name_is_no_models_is_left_out(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        repository = make("iris/m.onnx", "my model/m.onnx", residency=Residency(wait_s=5))
+        await repository.open()
+        assert (repository.names, await ask(repository, "iris")) == (["iris"], "1")
+        repository.close()
+
+    asyncio.run(play())
+    assert f"model my model: cannot be loaded: {tmp_path / 'my model'}: a model's name has at most" in caplog.text
+
+
 def test_a_folder_without_a_model_that_is_pinned_keeps_the_function_from_starting(make: Make, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     repository = make(*THREE, residency=Residency(pinned=["empty"]))

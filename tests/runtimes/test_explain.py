@@ -90,6 +90,16 @@ def test_any_model_of_numbers_is_explained_by_asking_it(explained: Callable[...,
     assert (np.abs(weights[:, 0]) > np.abs(weights[:, 1])).all()
 
 
+@pytest.mark.parametrize("method", ["shap-kernel", "lime"])
+def test_no_rows_are_the_callers_fault(serve: Serve, tmp_path: Path, method: Any) -> None:
+    skops_io.dump(LinearRegression().fit(ROWS, VALUES), tmp_path / "m.skops")
+    np.save(tmp_path / "usual.npy", ROWS)
+    model = serve(tmp_path / "m.skops", explain=Explain(method=method, background=str(tmp_path / "usual.npy")))
+    inputs = [{"name": "input", "datatype": "FP64", "shape": [0, 3], "data": []}]
+    status, answer = model.caller.ask("POST", V2, {"inputs": inputs})
+    assert (status, answer["error"]) == (400, "there are no rows to explain")
+
+
 def test_kernel_values_add_up_to_the_probability(explained: Callable[..., Any]) -> None:
     estimator = LogisticRegression().fit(ROWS, LABELS)
     told = explained(estimator, "shap-kernel", samples=200)

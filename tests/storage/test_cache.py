@@ -56,6 +56,16 @@ def test_the_least_recently_used_leaves_when_room_is_needed(tmp_path: Path) -> N
     assert sorted(each.key for each in cache.kept()) == ["a"]
 
 
+def test_what_is_built_of_a_model_counts_as_its_own(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 100)
+    keep(cache, "a")
+    cache.beside("a").mkdir()
+    (cache.beside("a") / "m.engine").write_bytes(bytes(70))
+    assert [each.size for each in cache.kept()] == [80]
+    cache.make_room(30)
+    assert cache.kept() == []
+
+
 def test_what_a_process_uses_stays(tmp_path: Path) -> None:
     cache, other = Cache(tmp_path, 30), Cache(tmp_path, 30)
     for number, key in enumerate("abc"):

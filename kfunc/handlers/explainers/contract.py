@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kfunc.config.explain import Explain
-from kfunc.errors import ModelLoadError
+from kfunc.errors import InvalidRequest, ModelLoadError
 from kfunc.handlers.contract import Handler
 from kfunc.handlers.explainers.rows import Rows
 from kfunc.handlers.parts import yields
@@ -108,8 +108,11 @@ class AskingExplainer(Explainer):
         return wanted
 
     def rows(self, inputs: "Arrays") -> "Array":
-        """The rows to explain."""
-        return np.asarray(inputs[self.handler.inputs[0].name], np.float64)
+        """The rows to explain. Raises InvalidRequest where there are none: models, and the libraries, fail at that."""
+        rows = np.asarray(inputs[self.handler.inputs[0].name], np.float64)
+        if not len(rows):
+            raise InvalidRequest("there are no rows to explain")
+        return rows
 
     def names(self, count: int) -> "Array":
         """The features' names, or their numbers."""

@@ -37,10 +37,11 @@ def _read_npy(path: Path) -> "Array":
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> Rows:
-    names = _line_of_names(path)
+    line = _first_line(path)
+    names = [] if line is None or _is_numbered(line) else line
     chosen = _chosen(names, columns) if names and columns else None
     with path.open(encoding="utf-8-sig") as file:
-        begin = 1 if names else 0
+        begin = 0 if line is None else 1
         values = np.loadtxt(
             file, delimiter=",", skiprows=begin, ndmin=2, quotechar='"', usecols=chosen, encoding="utf-8", converters=number_of
         )
@@ -53,15 +54,20 @@ def number_of(text: str) -> float:
     return float(text) if known is None else known
 
 
-def _line_of_names(path: Path) -> list[str]:
-    """The first line, unless it is numbers."""
+def _first_line(path: Path) -> list[str] | None:
+    """The first line, unless it is a row."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = next(csv.reader(file), [])
     try:
         [number_of(each) for each in first]
     except ValueError:
         return [each.strip() for each in first]
-    return []
+    return first if _is_numbered(first) else None
+
+
+def _is_numbered(line: list[str]) -> bool:
+    """As pandas writes columns without names; of a single column that may be a row of 0."""
+    return len(line) > 1 and line == [str(number) for number in range(len(line))]
 
 
 def _chosen(names: list[str], columns: Sequence[str]) -> list[int]:
