@@ -39,7 +39,7 @@ class Shared:
         self.arguments = arguments
         self.metrics = HandlerMetrics(config.workers)
         self.listener = listen(arguments.listen)
-        self.manage = listen(arguments.manage) if arguments.manage is not None else None
+        self.manage = listen(arguments.manage, "--manage") if arguments.manage is not None else None
         self.crew = Crew(config.workers)
         self.free_slabs = list(range(config.workers))
         page = mmap.mmap(-1, config.workers * NOTE_BYTES)

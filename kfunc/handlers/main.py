@@ -28,7 +28,7 @@ def start(argv: list[str], heartbeat: "Heartbeat") -> int:
 
             return manage_workers(config, arguments)
         listener = listen(arguments.listen)
-        manage = listen(arguments.manage) if arguments.manage is not None else None
+        manage = listen(arguments.manage, "--manage") if arguments.manage is not None else None
     except StartupError as error:
         report(error)
         return 2

@@ -126,7 +126,9 @@ async def serve(
                 server.application = with_page(traced, config, arguments, metrics.metrics, recorder)
                 _offer_grpc(config, server, traced)  # calls are asked of the application that traces
             await stopped
-        ends_at = time.monotonic() + config.grace_s
+        if life.orphaned and management is not None:
+            management.close()  # whoever starts it again needs the port
+        ends_at = time.monotonic() + (0.0 if life.orphaned else config.grace_s)
         await wind_down(server, inner=not outermost, grace_s=config.grace_s)
         recorder.flush()
         if telemetry is not None:

@@ -48,8 +48,8 @@ def is_loopback(address: str) -> bool:
     return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
 
 
-def listen(address: Address) -> socket.socket:
-    """A listening socket. Raises StartupError that says what to do."""
+def listen(address: Address, option: str = "--listen") -> socket.socket:
+    """A listening socket. Raises StartupError that says what to do: `option` is where the address came from."""
     try:
         if address.fd >= 0:
             return socket.socket(fileno=address.fd)
@@ -57,7 +57,7 @@ def listen(address: Address) -> socket.socket:
             return _listen_unix(address.path)
         return _listen_tcp(address)
     except OSError as error:
-        raise StartupError(f"cannot listen on {address}: {error.strerror or error}; give another --listen") from None
+        raise StartupError(f"cannot listen on {address}: {error.strerror or error}; give another {option}") from None
 
 
 def _listen_tcp(address: Address) -> socket.socket:

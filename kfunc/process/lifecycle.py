@@ -39,10 +39,14 @@ Main = Callable[["Life"], Coroutine[Any, Any, None]]
 
 
 class Life:
-    """What a main needs to know of its process: when to stop, and how to say that it is alive."""
+    """What a main needs to know of its process: when to stop, and how to say that it is alive.
+
+    `orphaned`: it stops since nobody watches any more.
+    """
 
     def __init__(self, heartbeat: Pulse | None) -> None:
         self.stop = asyncio.Event()
+        self.orphaned = False
         self.note = Note() if heartbeat is None else heartbeat.note
         self._heartbeat = heartbeat
         self._hang_timeout_s = 0.0
@@ -60,7 +64,8 @@ class Life:
 
     def _beat(self, heartbeat: Pulse) -> None:
         asyncio.get_running_loop().call_later(min(BEAT_S, self._hang_timeout_s / 4), self._beat, heartbeat)
-        if heartbeat.orphaned():
+        if not self.orphaned and heartbeat.orphaned():
+            self.orphaned = True
             self.stop.set()
         if self._stuck():
             heartbeat.promise(0.0)  # broken at once

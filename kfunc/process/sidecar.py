@@ -74,7 +74,7 @@ def start_sidecar(
         config = pod.decode(environment(), needs_model=False)
         use_form(config.log_format, heartbeat)
         listener = listen(arguments.listen)
-        manage_listener = listen(arguments.manage) if arguments.manage is not None else None
+        manage_listener = listen(arguments.manage, "--manage") if arguments.manage is not None else None
         shown = access_log_share(arguments, config)
         parts = Parts(config, component, arguments.upstream or Address(), access_log=shown, keep=arguments.recent)
     except StartupError as error:
@@ -107,17 +107,22 @@ def start_sidecar(
             if offers_grpc:
                 offer(server)  # calls are asked of the application that traces
         await life.stop.wait()
-        await _end(server, parts, telemetry, inner=bool(arguments.listen.path))
+        if life.orphaned and management is not None:
+            management.close()  # whoever starts it again needs the port
+        await _end(server, parts, telemetry, inner=bool(arguments.listen.path), orphaned=life.orphaned)
         if management is not None:
             management.close()
 
     return run(main, heartbeat)
 
 
-async def _end(server: HttpServer, parts: Parts, telemetry: "Telemetry | None", *, inner: bool) -> None:
-    """Answer what is under way, then deliver what is to be told of it, all within the grace."""
+async def _end(server: HttpServer, parts: Parts, telemetry: "Telemetry | None", *, inner: bool, orphaned: bool) -> None:
+    """Answer what is under way, then deliver what is to be told of it, all within the grace.
+
+    What has lost its watcher, as by a SIGKILL, is started again already: only requests keep it.
+    """
     grace_s = parts.config.grace_s
-    ends_at = monotonic() + grace_s
+    ends_at = monotonic() + (0.0 if orphaned else grace_s)
     if parts.at_stop is not None:
         parts.at_stop()
     await wind_down(server, inner=inner, grace_s=grace_s)

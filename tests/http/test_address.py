@@ -70,3 +70,5 @@ def test_a_port_in_use_says_what_to_do() -> None:
         other.listen()
         with pytest.raises(StartupError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use; give another"):
             listen(parse_address(f"127.0.0.1:{other.getsockname()[1]}"))
+        with pytest.raises(StartupError, match="give another --manage"):
+            listen(parse_address(f"127.0.0.1:{other.getsockname()[1]}"), "--manage")

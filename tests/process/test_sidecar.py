@@ -69,13 +69,13 @@ def theirs() -> Iterator[tuple[int, list[int]]]:
         thread.join()
 
 
-def start(name: str, listener: socket.socket, port: int, **variables: str) -> "subprocess.Popen[str]":
+def start(name: str, listener: socket.socket, port: int, *, manage: str = "none", **variables: str) -> "subprocess.Popen[str]":
     number = listener.fileno()
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("KFUNC_", "K_"))}
     return subprocess.Popen(
         [
             *(sys.executable, "-m", f"kfunc.{name}_sidecar", "--listen", f"fd:{number}"),
-            *("--upstream", f"127.0.0.1:{port}", "--manage", "none"),
+            *("--upstream", f"127.0.0.1:{port}", "--manage", manage),
         ],
         env={**clean, "PYTHONPATH": str(ROOT), **variables},
         pass_fds=(number,),
@@ -140,6 +140,22 @@ def test_a_logger_needs_a_sink_and_nothing_else(theirs: tuple[int, list[int]], t
     request, response = map(json.loads, path.read_text().splitlines())
     assert [event["subject"] for event in (request, response)] == ["theirs", "theirs"]
     assert request["source"] == "/namespaces/default/functions/theirs"
+
+
+def test_a_logger_without_its_watcher_ends_with_its_requests_not_with_its_grace(
+    theirs: tuple[int, list[int]], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        manage = one.getsockname()[1]
+    sink = {"KFUNC_LOGGER_SINK": "http://127.0.0.1:9", "KFUNC_LOGGER_SPOOL": str(tmp_path / "spool")}
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            process = start("logger", listener, theirs[0], manage=f"127.0.0.1:{manage}", **sink)
+            own = listener.getsockname()[1]
+        infer(own, [1.0, 2.0])
+        process.kill()  # only the watcher: its child holds both ports and stderr
+        _, said = process.communicate(timeout=10)  # the grace would be 30 s
+        assert "2 events" in said or "4 events" in said, said
 
 
 @pytest.mark.parametrize(
