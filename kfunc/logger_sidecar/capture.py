@@ -3,19 +3,23 @@
 from hashlib import sha256
 from typing import Any
 
-from kfunc.http.exchange import MANY_CHUNKS, MIN_CHUNK, Exchange
+from kfunc.http.exchange import Exchange
 from kfunc.logger_sidecar.record import NO_GRPC, Payload
+
+MIN_PART = 64  # bytes, on average; smaller ones are joined, since each costs some 40 bytes
+MANY_PARTS = 64
 
 
 class Capture:
     """A body that passes in parts. Past `most` bytes only the digest goes on."""
 
-    __slots__ = ("_digest", "_most", "_parts", "_room", "size")
+    __slots__ = ("_digest", "_many", "_most", "_parts", "_room", "size")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._room = most
         self._parts: list[bytes] = []
+        self._many = MANY_PARTS
         self._digest: Any = None
         self.size = 0
 
@@ -29,8 +33,13 @@ class Capture:
         if self._room > 0:
             self._parts.append(part[: self._room])
             self._room -= len(part)
-            if len(self._parts) > MANY_CHUNKS + self.size // MIN_CHUNK:
-                self._parts = [b"".join(self._parts)]
+            if len(self._parts) > self._many:
+                self._join_small()
+
+    def _join_small(self) -> None:
+        self._many = MANY_PARTS + self.size // MIN_PART
+        if len(self._parts) > self._many:
+            self._parts = [b"".join(self._parts)]
 
     def payload(self) -> Payload:
         """What is kept."""

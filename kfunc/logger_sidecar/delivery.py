@@ -124,10 +124,10 @@ class SinkDelivery:
                 continue
             try:
                 items = await feed.take(most, size)
-            except OSError as error:
+            except Exception as error:
                 if is_own:
                     raise
-                self._notices.say(f"read {self.name}", "what another process left cannot be read: %s", error)
+                self._notices.say(f"read {self.name}", "what another process left cannot be read: %r", error)
                 feed.rests_until = monotonic() + READ_AGAIN_S
                 continue
             if items:

@@ -12,7 +12,7 @@ from kfunc.logger_sidecar.disk import SegmentInfo, SegmentWriter, quietly
 from kfunc.logger_sidecar.intake import Intake, intake_in, left_intake, left_intakes
 from kfunc.logger_sidecar.lanes import Lane, keyed, take
 from kfunc.logger_sidecar.notices import Notices
-from kfunc.logger_sidecar.record import whole_records
+from kfunc.logger_sidecar.record import decode_records, whole_records
 from kfunc.logger_sidecar.segments import SegmentReader, delete_segments, segment_name, segment_paths
 
 
@@ -107,7 +107,7 @@ def bring_to_disk(lane: Lane, intake: Intake, segments: list[SegmentInfo], notic
     origin = intake.origin()
     start = max(intake.drained, segments[-1].end if segments else 0)
     records = intake.read(start, intake.written) if start < intake.written else b""
-    end = whole_records(records, len(records))[0] if origin is not None else 0
+    end = max((call.end for call in decode_records(records, start)), default=start) - start if origin is not None else 0
     written: list[SegmentInfo] = []
     if origin is not None and end:
         writer = SegmentWriter(lane.path, end * 2, origin, sync=False)

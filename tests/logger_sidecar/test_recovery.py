@@ -177,7 +177,11 @@ def test_a_lane_that_another_pod_has_written_to_meanwhile_costs_no_event_of_ours
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("at", "left"), [(HEAD_BYTES + 114, [1]), (ORIGIN_BYTES_AT + 8, [])], ids=["record", "origin"])
+@pytest.mark.parametrize(
+    ("at", "left"),
+    [(HEAD_BYTES + 114, [1]), (HEAD_BYTES + 136, [1]), (ORIGIN_BYTES_AT + 8, [])],
+    ids=["length", "part", "origin"],
+)
 def test_damage_in_an_intake_is_counted(tmp_path: Path, at: int, left: list[int]) -> None:
     async def main() -> None:
         one = setup(tmp_path)
