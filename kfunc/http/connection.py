@@ -366,7 +366,7 @@ class HttpConnection(AnswerWriter):
         elif exchange is not None:
             if exchange in self._waiting:
                 self._waiting.remove(exchange)
-            exchange.body, exchange.chunks = b"", None  # its turn may come late, and the server counts them no more
+            exchange.drop_body(self._body_length)  # its turn may come late, and the server counts it no more
             self._refused = exchange
         if self.current is None:
             self._next()

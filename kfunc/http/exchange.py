@@ -91,6 +91,7 @@ class Exchange:
     grpc_status = -1  # the code that the call ends with in whose place this is asked; -1: in nobody's
     batches: tuple[tuple[bytes, int], ...] = ()  # ids that it was sent on under, with others: how many; for pages
     refused = False  # answered without the application, which only observes it
+    received = 0  # bytes of the body, where it was refused before that was whole
     _request_id = b""
 
     def __init__(
@@ -180,6 +181,10 @@ class Exchange:
         """The body is whole."""
         if self.chunks is not None:
             self.body, self.chunks = b"".join(self.chunks), None
+
+    def drop_body(self, received: int) -> None:
+        """The request is refused before its body is whole; `received` bytes of it have come."""
+        self.body, self.chunks, self.received = b"", None, received
 
     def receive(self, receiver: Receiver) -> None:
         """Stream the rest of the body into `receiver`, what has arrived first."""

@@ -76,3 +76,13 @@ class LoggerApplication:
                 self.shadow.offer(exchange, call.head, call.whole)
             # They refer to the exchange: without them it is freed now, and not when garbage is collected.
             exchange.note = exchange.on_cancel = None
+        elif exchange.refused and exchange.method == b"POST":
+            self._observe_refused(exchange)
+
+    def _observe_refused(self, exchange: Exchange) -> None:
+        """A request that never came here is logged as one that did, if its head names what it is for."""
+        headers = exchange.headers
+        if self._filter.is_logged(exchange.target, headers) and not comes_back(self._source, headers, b""):
+            share = self._filter.share
+            if share >= 1 or is_sampled(trace_of(headers, exchange.request_id), share):
+                self._log.turned_away(exchange)

@@ -29,9 +29,29 @@ class CallLog:
         self._notices.drop("failed")
         self._notices.say("failed call", "the events of a call could not be written: %s", _words(error))
 
+    def turned_away(self, exchange: Exchange) -> None:
+        """Record a call that was answered before it came to the application."""
+        try:
+            self.append(self.writer.write(TurnedAway(exchange), b"", exchange.status or CLIENT_GONE), _go_on)
+        except Exception as error:
+            self.failed(error)
+
     def broken(self, error: Exception) -> None:
         """Nor must one that the spool fails with; it may be in it."""
         self._notices.say("broken spool", "the spool failed when a call was appended: %s", _words(error))
+
+
+class TurnedAway:
+    """A call that was refused for its head, its size or its slowness: of its body the size is told, as far as it is known."""
+
+    head = answer = None
+    cut = 0
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.sent = Capture(0)
+        announced = exchange.headers.get(b"content-length", b"")
+        self.sent.size = max(exchange.received, int(announced) if announced.isdigit() else 0)
 
 
 class Unlogged(Forward):

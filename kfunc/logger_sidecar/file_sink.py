@@ -45,13 +45,14 @@ class FileSink:
 
     def _open(self) -> None:
         os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-        self._use(_append_to(self._path))
+        self._use(_append_to(self._path), self._path)
 
-    def _use(self, descriptor: int) -> None:
+    def _use(self, descriptor: int, path: str) -> None:
         status = os.fstat(descriptor)
         self._descriptor = descriptor
         self._regular = stat.S_ISREG(status.st_mode)
         self._size = status.st_size if self._regular else 0
+        self._unended = self._size > 0 and not _ends_a_line(path)
 
     async def open(self) -> None:
         """It is open since it was made; here after it was closed. Raises OSError."""
@@ -80,6 +81,10 @@ class FileSink:
         try:
             if self._regular and not self._torn:
                 self._follow()
+            if self._unended:
+                # Ended, not cut: it may be somebody else's, and a process that is about to end may be writing it.
+                self._size += os.write(self._descriptor, b"\n")
+                self._unended = False
             full = self._regular and self._size and 0 < self._rotate_bytes < self._size + len(data)
             if full and not self._torn and monotonic() >= self._rotate_at:
                 self._rotate()
@@ -119,7 +124,7 @@ class FileSink:
             log.warning("%s cannot be put aside: %s; it grows", self._path, error)
             return
         os.close(self._descriptor)
-        self._use(new)
+        self._use(new, self._path)
 
     async def close(self) -> None:
         """Close the file, without a torn line at its end if nobody else has written after it."""
@@ -138,3 +143,13 @@ class FileSink:
 
 def _append_to(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def _ends_a_line(path: str) -> bool:
+    """Whether the last line of a file is whole: a process that was killed on a full disk leaves half a line."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except OSError:
+        return False  # an empty line does no harm

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from kfunc.logger_sidecar.record import CallRecord, Origin
-from kfunc.logger_sidecar.targets import model_of
+from kfunc.logger_sidecar.targets import is_for_own_model, model_of
 from kfunc.protocol.own_events import source_of
 
 REQUEST_TYPE = "io.kfunc.inference.request"
@@ -25,7 +25,7 @@ class Naming(Struct, frozen=True):
     def fixed(self, origin: Origin, target: bytes, is_response: bool) -> dict[str, Any]:
         """What all events of a path have in common."""
         model, version = model_of(target)
-        model = model or origin.model if not target.partition(b"?")[0].strip(b"/") else model
+        model = model or (origin.model if is_for_own_model(target) else "")
         revision = {"revision": origin.revision} if origin.revision else {}
         return {
             "source": source(origin),

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-CALLS = (b"/infer", b"/infer_stream", b":predict", b":explain", b"/generate", b"/generate_stream")
+V2_CALLS = (b"/infer", b"/infer_stream", b"/explain", b"/generate", b"/generate_stream")
+CALLS = (*V2_CALLS, b":predict", b":explain", b"/invocations")
 OPENAI = (b"/chat/completions", b"/completions", b"/embeddings", b"/rerank", b"/responses")
 
 
@@ -10,7 +11,7 @@ def is_call(target: bytes) -> bool:
     """Whether a POST to `target` is an inference call, however a server might read its path."""
     if target.endswith(CALLS):
         return True
-    path = b"/".join(segments(target))
+    path = b"/" + b"/".join(segments(target))
     return path.endswith(CALLS) or (b"v1/" in path and path.endswith(OPENAI))
 
 
@@ -19,6 +20,11 @@ def is_event(target: bytes, headers: Mapping[bytes, bytes]) -> bool:
     if target.partition(b"?")[0].strip(b"/"):
         return False
     return b"ce-specversion" in headers or headers.get(b"content-type", b"").lower().startswith(b"application/cloudevents")
+
+
+def is_for_own_model(target: bytes) -> bool:
+    """Whether a path names no model since it asks the function's own: `/` of events, MLflow's `/invocations`."""
+    return segments(target) in ([b""], [b"invocations"])
 
 
 def segments(target: bytes) -> list[bytes]:

@@ -278,6 +278,50 @@ def test_a_streamed_upload_that_is_refused_is_logged_as_the_client_saw_it(
     serve(tmp_path, upstream, test, limits=limits)
 
 
+SMALL = Limits(max_body_bytes=1000, max_headers=5, body_timeout_s=0.1)
+
+
+@pytest.mark.parametrize(("lines", "body", "status", "size"), [
+    ("content-length: 5000", b"", 413, 5000),
+    ("transfer-encoding: chunked", b"7d0\r\n" + b"x" * 2000, 413, 2000),
+    ("content-length: 20", b"[1, 2", 408, 20),
+    ("content-type: a\r\ncontent-type: b\r\ncontent-length: 2", b"[]", 400, 2),
+    ("a: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\ne: 5", b"", 431, None),
+], ids=["announced", "chunked", "slow", "twice", "fields"])  # fmt: skip
+def test_a_call_that_is_refused_for_its_head_or_its_body_is_logged_without_that(
+    tmp_path: Path, lines: str, body: bytes, status: int, size: int | None
+) -> None:
+    async def test(pod: Pod) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        writer.write(f"POST {V2} HTTP/1.1\r\nhost: test\r\n{lines}\r\n\r\n".encode() + body)
+        line, headers = await read_head(reader)
+        answer = await read_body(reader, headers)
+        writer.close()
+        request, response = await pod.events()
+        assert int(line.split()[1]) == response["statuscode"] == status
+        assert (request["endpoint"], request.get("bodysize"), "data_base64" in request) == (V2, size, False)
+        assert (response["correlationid"], response["data"]) == (headers["x-request-id"], json.loads(answer))
+
+    serve(tmp_path, Upstream(), test, limits=SMALL)
+
+
+@pytest.mark.parametrize(("start", "status"), [
+    ("POST /v2/models/iris/load HTTP/1.1\r\nhost: test\r\n", 413),
+    (f"PUT {V2} HTTP/1.1\r\nhost: test\r\n", 413),
+    ("POST / HTTP/1.1\r\nhost: test\r\n", 413),
+    (f"POST {V2} HTTP/1.1\r\nhost: test\r\nx: {'x' * 40_000}\r\n", 431),
+], ids=["load", "put", "root", "head"])  # fmt: skip
+def test_what_is_refused_and_is_no_call_or_cannot_be_read_is_not_logged(tmp_path: Path, start: str, status: int) -> None:
+    async def test(pod: Pod) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        writer.write(f"{start}content-length: 5000\r\n\r\n".encode())
+        line, _ = await read_head(reader)
+        writer.close()
+        assert (int(line.split()[1]), await pod.events()) == (status, [])
+
+    serve(tmp_path, Upstream(), test, limits=SMALL)
+
+
 def test_an_event_for_the_function_is_logged_as_a_call_and_other_posts_to_its_path_are_not(tmp_path: Path) -> None:
     async def test(pod: Pod) -> None:
         fields = {"ce_specversion": "1.0", "ce_type": "a", "ce_source": "/b", "ce_id": "1", "content_type": "application/json"}

@@ -101,6 +101,18 @@ def test_a_line_that_stays_torn_is_taken_away_at_the_end(tmp_path: Path) -> None
     assert path.read_bytes() == LINES[0] + b"\n"
 
 
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_line_that_a_killed_process_left_torn_is_ended_before_the_first_event(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(LINES[0] + b"\n" + LINES[1][:4])
+    sink = open_file(f"file:{path}")
+    with full_disk(path.stat().st_size + room):
+        assert deliver(sink, EVENTS[1:]) == 0
+    assert deliver(sink, EVENTS[1:]) == 9
+    close(sink)
+    assert path.read_bytes().splitlines() == [LINES[0], LINES[1][:4], *LINES[1:]]
+
+
 def test_a_torn_line_is_left_if_somebody_has_written_after_it(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = open_file(f"file:{path}")

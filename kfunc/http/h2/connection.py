@@ -189,7 +189,7 @@ class H2Connection(asyncio.Protocol):
 
     def _refuse(self, exchange: H2Exchange, error: KfuncError) -> None:
         """Answer in place of the application."""
-        exchange.refused = not exchange.admitted
+        exchange.refused, exchange.received = not exchange.admitted, exchange.stream.received
         exchange.admitted = True
         exchange.started_at = exchange.started_at or perf_counter()
         exchange.fail(error)
