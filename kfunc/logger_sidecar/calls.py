@@ -44,14 +44,16 @@ class CallLog:
 class TurnedAway:
     """A call that was refused for its head, its size or its slowness: of its body the size is told, as far as it is known."""
 
-    head = answer = None
+    head: ResponseHead | None = None
+    sent: Capture | None
+    answer: Capture | None = None
     cut = 0
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.sent = Capture(0)
+        self.sent = sent = Capture(0)
         announced = exchange.headers.get(b"content-length", b"")
-        self.sent.size = max(exchange.received, int(announced) if announced.isdigit() else 0)
+        sent.size = max(exchange.received, int(announced) if announced.isdigit() else 0)
 
 
 class Unlogged(Forward):

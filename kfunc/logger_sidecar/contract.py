@@ -44,6 +44,9 @@ class Retry(Struct, frozen=True):
     answered: bool = True
     """Whether the sink said so of this event: such tries are counted (`max_retries`), a lost connection is not."""
 
+    code: int = 0
+    """The sink's, for the dead letter that it becomes after too many tries; 0 without one."""
+
 
 class Refused(Struct, frozen=True):
     """The sink will never take an event: it becomes a dead letter. `code` is the sink's, 0 without one."""

@@ -224,9 +224,9 @@ class SinkDelivery:
         item.tries += outcome.answered
         most = self._settings.max_retries
         if isinstance(most, int) and 0 < most < item.tries:
-            return await self._bury(item, f"{outcome.reason}, {item.tries} times", 0)
+            return await self._bury(item, f"{outcome.reason}, {item.tries} times", outcome.code)
         if item.tries >= N_IN_THE_WAY and item.feed.behind(item) - self._open_bytes > self._way_bytes:
-            return await self._set_aside(item, f"{outcome.reason}, {item.tries} times", 0)
+            return await self._set_aside(item, f"{outcome.reason}, {item.tries} times", outcome.code)
         return False
 
     async def _pause(self, pause_s: float) -> None:

@@ -20,8 +20,9 @@ from kfunc.logger_sidecar.record import (
     Origin,
     Payload,
 )
-from kfunc.protocol.cloudevents import OCTETS, encode_data, is_json, open_event
+from kfunc.protocol.cloudevents import encode_data, encode_part, is_json, open_event
 from kfunc.protocol.json_length import number_of
+from kfunc.telemetry.trace_context import read_parent
 
 MAX_OPENINGS = 1024
 MAX_OPENING = 2048  # bytes: paths and types are the client's, and are not to fill the memory
@@ -83,6 +84,8 @@ class EventWriter:
         self._openings: dict[tuple[bytes, bool, str | bytes], bytes] = {}
         self._second = (-1, b"")
         self._usual: CallRecord | None = None
+        self._traced: CallRecord | None = None
+        self._trace = b""
 
     def events(self, call: CallRecord) -> list[CallEvent]:
         """The events of a call, the request's first."""
@@ -154,9 +157,9 @@ class EventWriter:
         if call.end and not self._naming.shared_id:
             head = b'%b,"nextid":"%b-%d"' % (head, self._prefix, 2 * call.end)  # by which an auditor sees what is missing
         if call.traceparent:
-            head = b'%b,"traceparent":"%b"' % (head, _escaped(call.traceparent))
-            if call.tracestate:
-                head = b'%b,"tracestate":"%b"' % (head, _escaped(call.tracestate))
+            if call is not self._traced:
+                self._traced, self._trace = call, _trace_of(call)
+            head += self._trace
         if is_response:
             head = b'%b,"statuscode":%d,"durationus":%d' % (head, call.status, min(call.duration_us, MAX_INTEGER))
             if call.grpc_status != NO_GRPC:
@@ -170,7 +173,8 @@ class EventWriter:
         target, body = call.target, payload.body
         more = _how_to_read(payload, call.flags, is_response)
         truncated = payload.size > len(body) or (is_response and call.flags & CUT_OFF)  # a part of JSON is not JSON
-        kind, data = encode_data(body, OCTETS if truncated and body else payload.content_type.decode("latin-1"))
+        content_type = payload.content_type.decode("latin-1")
+        kind, data = encode_part(body, content_type) if truncated and body else encode_data(body, content_type)
         opening = self._openings.get((target, is_response, kind)) or self._opening(target, is_response, kind)
         if len(self._openings) < MAX_OPENINGS and len(opening) <= MAX_OPENING:
             self._openings[target, is_response, kind] = opening
@@ -194,6 +198,14 @@ def event_maker(compat: str, extensions: Mapping[str, str] | None = None) -> Cal
         return last[0][1].events(call)
 
     return make
+
+
+def _trace_of(call: CallRecord) -> bytes:
+    """The members that tell of the caller's trace, if what it sent is one."""
+    if read_parent(call.traceparent) is None:
+        return b""
+    parent = b',"traceparent":"%b"' % _escaped(call.traceparent)
+    return b'%b,"tracestate":"%b"' % (parent, _escaped(call.tracestate)) if call.tracestate else parent
 
 
 def _escaped(text: bytes) -> bytes:

@@ -196,7 +196,7 @@ def outcome_of(answer: Answer | Retry) -> Outcome:
     if 200 <= answer.status < 300:
         return None
     if answer.status >= 500 or answer.status in RETRIED:
-        return Retry(f"HTTP {answer.status}", retry_after_s(answer.retry_after, time()))
+        return Retry(f"HTTP {answer.status}", retry_after_s(answer.retry_after, time()), code=answer.status)
     return Refused(f"HTTP {answer.status}", answer.status)
 
 

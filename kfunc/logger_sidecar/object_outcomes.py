@@ -39,7 +39,7 @@ def outcome_of(error: Exception) -> Refused | Retry:
     if status < 400 or status in OPERATORS or (status == 400 and OF_OPERATORS.search(code)):
         return Retry(f"{reason}: {OPERATORS.get(status, ADVICE)}", answered=False)
     if status >= 500 or status in RETRIED or (status == 400 and DAMAGED.search(code)):
-        return Retry(reason)
+        return Retry(reason, code=status)
     return Refused(reason, TOO_LARGE if code in OF_SIZE else status)
 
 

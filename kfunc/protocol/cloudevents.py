@@ -34,6 +34,15 @@ def encode_data(body: bytes, content_type: str) -> tuple[str, bytes]:
     return content_type or OCTETS, b',"data_base64":"%b"' % b64encode(body) if body else b""
 
 
+def encode_part(body: bytes, content_type: str) -> tuple[str, bytes]:
+    """The same of a body that was cut: always base64, and where it was JSON not called so, since it is none now.
+
+    Who turns an event from one mode into another copies what is called JSON into the document as it is.
+    """
+    kind = OCTETS if not content_type or is_json_type(content_type) else content_type
+    return kind, b',"data_base64":"%b"' % b64encode(body)
+
+
 # In valid JSON these bytes are only between tokens: in strings they are escaped.
 LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 

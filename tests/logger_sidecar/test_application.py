@@ -401,10 +401,11 @@ def test_long_bodies_pass_whole_and_are_cut_in_their_events(tmp_path: Path, size
 @pytest.mark.parametrize("content_type", ['a"b\\c', "\xe4\xf6; q", "\t", "x" * 8000])
 def test_hostile_headers_are_data_and_nothing_else(tmp_path: Path, content_type: str) -> None:
     async def test(pod: Pod) -> None:
-        await pod.send(V2 + "?'\"\\%00", b"\xff", content_type=content_type, traceparent='","id":"0', x_request_id='"},{"')
+        given = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tracestate": '","id":"0', "x_request_id": '"},{"'}
+        await pod.send(V2 + "?'\"\\%00", b"\xff", content_type=content_type, **given)
         request, response = await pod.events()
         assert request["datacontenttype"] == (content_type.strip() or "application/octet-stream")
-        assert request["traceparent"] == '","id":"0'
+        assert request["tracestate"] == '","id":"0'
         assert request["correlationid"] == response["correlationid"] == '"},{"'
         assert request["id"] != "0"
 

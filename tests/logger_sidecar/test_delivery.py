@@ -129,13 +129,18 @@ def test_without_a_place_for_dead_letters_they_are_counted_and_said(tmp_path: Pa
 
 
 def test_with_a_bound_of_tries_an_event_that_is_never_taken_is_buried_at_last(tmp_path: Path) -> None:
+    dead = tmp_path / "dead.jsonl"
+
     async def main() -> None:
-        async with Broker() as broker, running(tmp_path, sink=broker.url, max_retries=2) as setup:
+        settings: dict[str, Any] = {"max_retries": 2, "dead_letter": f"file:{dead}"}
+        async with Broker() as broker, running(tmp_path, sink=broker.url, **settings) as setup:
             broker.fault = Fault("500", times=3)
             setup.add(1, 2)
-            await setup.reaches("refused", 1)
+            await setup.reaches("dead_lettered", 1)
             await setup.reaches("delivered", 1)
             assert (numbers(broker), broker.requests) == ([2], 4)
+        letter = json.loads(dead.read_text())
+        assert (letter["knativeerrorcode"], letter["knativeerrordata"]) == (500, "HTTP 500, 3 times")
 
     asyncio.run(main())
 

@@ -73,6 +73,12 @@ def test_a_body_that_was_cut_is_marked_and_is_octets() -> None:
     assert (event.get_data(), event.get_datacontenttype()) == (b"[1", "application/octet-stream")
 
 
+@pytest.mark.parametrize("body", [b"data: 1\n\nda", b"12"])
+def test_a_body_that_was_cut_and_was_no_json_keeps_its_type(body: bytes) -> None:
+    event = read(record(is_response=True, body=body, size=1000, content_type=b"text/event-stream"))
+    assert (event.get_data(), event.get_datacontenttype()) == (body, "text/event-stream")
+
+
 def test_a_body_that_is_cut_to_something_that_looks_like_json_is_not_taken_for_it() -> None:
     assert read(record(body=b"12", size=3)).get_data() == b"12"
 
@@ -81,6 +87,12 @@ def test_the_trace_of_the_request_is_passed_on() -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert read(record(traceparent=parent.encode())).get_extension("traceparent") == parent
     assert read(record()).get_extension("traceparent") is None
+
+
+@pytest.mark.parametrize("parent", [b"garbage", b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01", b"\xff"])
+def test_what_is_no_trace_is_left_out_with_its_state(parent: bytes) -> None:
+    made = record(traceparent=parent, tracestate=b"a=b")
+    assert not {"traceparent", "tracestate"} & writer().attributes(made.call, False).keys()
 
 
 def test_every_event_has_an_id_of_its_own_that_is_the_same_at_each_try() -> None:
