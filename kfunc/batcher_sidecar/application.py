@@ -21,7 +21,7 @@ from kfunc.errors import DeadlineExceeded, InvalidRequest, KfuncError, Unavailab
 from kfunc.http.exchange import Exchange
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, pass_on
-from kfunc.protocol.v2_binary import JSON_LENGTH, json_length_of
+from kfunc.protocol.json_length import JSON_LENGTH, json_length_of
 from kfunc.telemetry.metrics import Metrics
 from kfunc.telemetry.requests import RequestRecorder
 

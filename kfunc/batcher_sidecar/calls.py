@@ -22,7 +22,7 @@ from kfunc.http.identity import new_request_id
 from kfunc.http.proxy import Forward
 from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import JSON, LEAST_CODED, Headers, end_to_end, forwarded_headers, header_lines
-from kfunc.protocol.v2_binary import JSON_LENGTH, json_length_of
+from kfunc.protocol.json_length import JSON_LENGTH, json_length_of
 
 if TYPE_CHECKING:
     from kfunc.batcher_sidecar.application import BatcherApplication

@@ -6,7 +6,7 @@ from kfunc.errors import KfuncError
 from kfunc.http.exchange import Exchange, Transmitter
 from kfunc.http.head_lines import PER_REQUEST
 from kfunc.http.wire import Headers
-from kfunc.protocol.v2_binary import JSON_LENGTH
+from kfunc.protocol.json_length import JSON_LENGTH
 
 # What says how the call's own body is written, and what would make another request of it.
 NOT_PASSED = frozenset(

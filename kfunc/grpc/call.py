@@ -10,7 +10,7 @@ from kfunc.http.exchange import Exchange
 from kfunc.http.wire import LEAST_CODED, header_lines
 from kfunc.protocol.grpc.framing import HEAD_BYTES, head, only_message
 from kfunc.protocol.grpc.status import CANCELLED, GOOD, OK, OPENING, code_of, decode_timeout
-from kfunc.protocol.v2_binary import JSON_LENGTH
+from kfunc.protocol.json_length import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront

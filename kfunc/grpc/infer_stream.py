@@ -13,9 +13,9 @@ from kfunc.protocol.grpc.request import decode_request
 from kfunc.protocol.grpc.rest import answer_parts, model_path, request_head, with_raw_data
 from kfunc.protocol.grpc.services import STREAM_ANSWER
 from kfunc.protocol.grpc.status import CANCELLED, code_of
+from kfunc.protocol.json_length import JSON_LENGTH, number_of
 from kfunc.protocol.messages import InferRequest, InferResponse
 from kfunc.protocol.parts import CONTENT_TYPE, PartReader
-from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 
 STREAM, ONCE = "/infer_stream", "/infer"
 ERROR = b'{"error":'

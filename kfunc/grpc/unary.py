@@ -13,8 +13,8 @@ from kfunc.protocol.grpc.methods import Method, named
 from kfunc.protocol.grpc.plans import Plan
 from kfunc.protocol.grpc.request import decode_request
 from kfunc.protocol.grpc.rest import answer_parts, model_path, request_head, with_raw_data
+from kfunc.protocol.json_length import JSON_LENGTH, number_of
 from kfunc.protocol.messages import InferRequest, InferResponse
-from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
 
 if TYPE_CHECKING:
     from kfunc.grpc.front import GrpcFront

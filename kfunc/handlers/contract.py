@@ -61,6 +61,9 @@ class Handler:
     takes_images = False
     """Whether the only input, of BYTES, is files of pictures: a body of image/… is a request then, and the metadata say so."""
 
+    is_users_code = False
+    """Whether `predict` is code of a handler.py, which may log, call other services, and not be safe in two threads."""
+
     native: Any = None
     """The library's own object of the model, where explainers can use it."""
 

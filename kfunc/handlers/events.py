@@ -34,9 +34,9 @@ from kfunc.protocol.incoming_events import (
     split_batch,
     trace,
 )
+from kfunc.protocol.json_length import JSON_LENGTH
 from kfunc.protocol.messages import InferRequest, Tensor, TensorSpec
 from kfunc.protocol.own_events import source_of
-from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.handlers.inference import Endpoint, Inference

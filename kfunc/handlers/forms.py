@@ -10,7 +10,7 @@ from math import inf
 from kfunc.errors import InvalidRequest, UnsupportedMediaType
 from kfunc.http.exchange import Exchange
 from kfunc.http.wire import JSON, LEAST_CODED
-from kfunc.protocol.v2_binary import JSON_LENGTH, number_of
+from kfunc.protocol.json_length import JSON_LENGTH, number_of
 
 OCTETS = b"application/octet-stream"
 PICTURE, TABLE = "picture", "table"

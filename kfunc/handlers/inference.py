@@ -17,8 +17,8 @@ from kfunc.http.exchange import Exchange
 from kfunc.http.tasks import AnswerTasks
 from kfunc.http.wire import JSON, Headers
 from kfunc.protocol import v1, v2
+from kfunc.protocol.json_length import JSON_LENGTH
 from kfunc.protocol.messages import InferRequest, InferResponse
-from kfunc.protocol.v2_binary import JSON_LENGTH
 
 if TYPE_CHECKING:
     from kfunc.handlers.events import Events

@@ -61,6 +61,7 @@ def main(descriptor: int, ready_descriptor: int) -> None:
         handler.takes_images,
         yields(handler),
         is_own(handler, "predict_stream"),
+        handler.is_users_code,
     )
     calls = calls_of(handler)
     send_frame(connection, description)

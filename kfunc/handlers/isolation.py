@@ -52,6 +52,7 @@ class Description(Struct, frozen=True):
     takes_images: bool = False
     yields: bool = False
     streams: bool = False
+    is_users_code: bool = False
 
 
 def send_frame(connection: socket.socket, value: Any) -> None:
@@ -227,7 +228,7 @@ class IsolatedHandler(Handler):
         told = self._worker.description
         self.platform, self.exact_datatypes = told.platform, told.exact_datatypes
         self.inputs, self.outputs, self.explains = told.inputs, told.outputs, told.explains
-        self.choice, self.takes_images = told.choice, told.takes_images
+        self.choice, self.takes_images, self.is_users_code = told.choice, told.takes_images, told.is_users_code
         self.columns, self.is_table, self.optional_inputs = told.columns, told.is_table, told.optional_inputs
         if told.yields:
             self.predict = self._parts  # type: ignore[method-assign, assignment]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kfunc.handlers.local_files import LocalFiles
     from kfunc.handlers.steps import Step
 
+    Respond = Callable[[InferRequest, ModelMetadata, Arrays], InferResponse]
+
 log = logging.getLogger("kfunc.model")
 TIMEOUT = b"grpc-timeout"  # what a call of gRPC says passes through the pod
 
@@ -50,7 +52,7 @@ class LoadedModel(InMemory):
         self.metadata = ModelMetadata(
             config.model.name, [config.model.version], handler.platform, handler.inputs, handler.outputs, _parameters(handler)
         )
-        declares = handler.platform == "python" and bool(handler.outputs)
+        declares = handler.is_users_code and bool(handler.outputs)
         self._respond = self._respond_first if declares else to_response
         self.takes_images = handler.takes_images
         self.yields = yields(handler)
@@ -62,7 +64,7 @@ class LoadedModel(InMemory):
         self._explain = explainer(handler) if explains(handler) and self._async_explain is None else None
         self.explains = explains(handler)
         isolated = isinstance(handler, IsolatedHandler)  # it takes one call at a time
-        automatic = 1 if handler.platform == "python" else usable_processors()
+        automatic = 1 if handler.is_users_code else usable_processors()
         self._concurrency = 1 if isolated else config.model.concurrency or automatic
         mode = "thread" if self._async_predict or isolated else config.model.execution
         self._execution = Execution(
@@ -71,7 +73,7 @@ class LoadedModel(InMemory):
             self._executor,
             self._isolate if mode == "auto" and _is_movable(handler) else None,
             alone=self._concurrency == 1,
-            announces=handler.platform == "python",  # its code may log, and call other services
+            announces=handler.is_users_code,  # its code may log, and call other services
         )
 
     def _executor(self) -> Executor:
@@ -146,7 +148,7 @@ class LoadedModel(InMemory):
             raise Unsupported("no explanations here: set inference.explain, or write an explain method in handler.py")
         if type(request) is v1.V1Request:
             request = self._inputs.typed(request)
-        return self._wait(request, self._inputs.arrays(request), 0, context, self._async_explain, self._explain)
+        return self._wait(request, self._inputs.arrays(request), 0, context, self._async_explain, self._explain, to_response)
 
     async def _wait(
         self,
@@ -156,8 +158,9 @@ class LoadedModel(InMemory):
         context: Context,
         steps: "list[Step] | None",
         call: "Callable[[Arrays], Arrays] | None" = None,
+        respond: "Respond | None" = None,
     ) -> InferResponse:
-        """Run the async `steps`; or `call`, or else the model, in a thread."""
+        """Run the async `steps`; or `call`, or else the model, in a thread. `respond` makes the answer, if not as `infer`'s."""
         timeout_s = seconds_left(context, self._timeout_s)
         with self._in_flight:
             try:
@@ -169,8 +172,7 @@ class LoadedModel(InMemory):
                 raise
             except Exception as error:
                 raise failure_of(error, context) from error
-        explains = call is not None or steps is not self._async_predict
-        return (to_response if explains else self._respond)(request, self.metadata, outputs)
+        return (respond or self._respond)(request, self.metadata, outputs)
 
     async def _run_async(self, steps: "list[Step]", arrays: "Arrays", timeout_s: float, context: Context) -> "Arrays":
         CURRENT.set(context)  # of this task, and those that it makes

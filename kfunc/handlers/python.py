@@ -34,6 +34,8 @@ _last: "list[tuple[str, set[str]]]" = []  # of the handler.py that was imported 
 class PythonHandler(Handler):
     """Stands in front of the user's object and gives its methods the one form that the server calls."""
 
+    is_users_code = True
+
     def load(self, path: Path) -> None:
         """Import handler.py and load what it defines. Raises ModelLoadError with the user's line."""
         file = path / FILE if path.is_dir() else path

@@ -1,10 +1,10 @@
 """A model with several signatures: a request names one by `signature_name`, or gets the default one."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from typing import TYPE_CHECKING
 
 from kfunc.errors import InvalidRequest
-from kfunc.handlers.loaded import LoadedModel
+from kfunc.handlers.slots import Loaded
 from kfunc.handlers.wrapping import Wrapping
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse
@@ -18,16 +18,15 @@ PARAMETER = "signature_name"
 class BySignature(Wrapping):
     """A Model in front of one for each signature; its metadata are the default one's."""
 
-    def __init__(self, default: LoadedModel, named: dict[str, LoadedModel]) -> None:
+    def __init__(self, default: Loaded, named: Mapping[str, Loaded]) -> None:
         super().__init__(default)
-        self._default = default
         self._named = named
 
     def infer(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The signature's answer. Raises InvalidRequest for one that there is not."""
         return self._of(request).infer(request, context)
 
-    def explain(self, request: InferRequest, context: Context) -> Awaitable[InferResponse]:
+    def explain(self, request: InferRequest, context: Context) -> InferResponse | Awaitable[InferResponse]:
         """The signature's explanation."""
         return self._of(request).explain(request, context)
 
@@ -35,9 +34,9 @@ class BySignature(Wrapping):
         """The signature's answer in parts."""
         return self._of(request).stream(request, context)
 
-    def _of(self, request: InferRequest) -> LoadedModel:
+    def _of(self, request: InferRequest) -> Loaded:
         if not request.parameters or PARAMETER not in request.parameters:
-            return self._default
+            return self.inner
         name = request.parameters[PARAMETER]
         if name not in self._named:
             raise InvalidRequest(f"no signature {name!r}; the model's signatures are {', '.join(self._named)}")
@@ -62,5 +61,5 @@ class BySignature(Wrapping):
         for model in self._all():
             model.close()
 
-    def _all(self) -> set[LoadedModel]:
-        return {self._default, *self._named.values()}
+    def _all(self) -> set[Loaded]:
+        return {self.inner, *self._named.values()}

@@ -1,7 +1,6 @@
 """What PyTorch's files say of their inputs and outputs, as TensorSpecs."""
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 
 from kfunc.handlers.torch_arrays import DATATYPES
 from kfunc.protocol.messages import TensorSpec
+from kfunc.storage.zips import open_zip
 
 
 def of_program(program: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
@@ -41,7 +41,7 @@ def parameters(script: Any) -> list[str]:
 def of_script(path: Path, names: list[str]) -> list[TensorSpec]:
     """The inputs that a module was traced with, which its file keeps; empty for a scripted one, which has none."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             (name,) = [each for each in archive.namelist() if each.endswith("/traced_inputs.pkl")]
             with archive.open(name) as file:
                 traced = _Shapes(file).load()

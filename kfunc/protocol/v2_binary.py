@@ -10,9 +10,6 @@ from typing import Any
 from kfunc.errors import InvalidRequest
 from kfunc.protocol import v2
 from kfunc.protocol.datatypes import DATATYPES, LENGTH_BYTES, element_count
-from kfunc.protocol.json_length import JSON_LENGTH as JSON_LENGTH
-from kfunc.protocol.json_length import json_length_of as json_length_of
-from kfunc.protocol.json_length import number_of as number_of
 from kfunc.protocol.messages import InferRequest, Tensor
 
 SIZE = "binary_data_size"

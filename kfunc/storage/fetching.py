@@ -87,7 +87,7 @@ class Fetcher:
         return [file.name for file in self._look(wish).files]
 
     def _look(self, wish: Wish) -> Listing:
-        source, listing = self._list(wish, Progress())
+        source, listing = self._list(wish, Progress().hinder)
         source.close()
         return listing
 
@@ -112,7 +112,7 @@ class Fetcher:
         progress.enter("asking the storage")
         try:
             ask = self._list_soon if self.cache.latest(_wish_key(wish)) else self._list
-            source, listing = ask(wish, progress)
+            source, listing = ask(wish, progress.hinder)
         except Unreachable as error:
             return self._last(wish, error)
         version = version_of(listing)
@@ -147,13 +147,18 @@ class Fetcher:
         log.warning("%s; the copy in the cache is served", error.message)
         return Fetched(path, last[1], last[0])
 
-    def _list_soon(self, wish: Wish, progress: Progress) -> tuple[Source, Listing]:
+    def _list_soon(self, wish: Wish, hinder: Callable[[str], None]) -> tuple[Source, Listing]:
         """The listing within SOON_S, for when there is a copy: a storage that is down must not keep it from being served."""
         answer: Future[tuple[Source, Listing]] = Future()
+        given_up = threading.Event()
+
+        def tell(what: str) -> None:
+            if not given_up.is_set():  # later phases are hindered by other things
+                hinder(what)
 
         def ask() -> None:
             try:
-                answer.set_result(self._list(wish, progress, SOON_TRIES))
+                answer.set_result(self._list(wish, tell, SOON_TRIES))
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -161,10 +166,11 @@ class Fetcher:
         try:
             return answer.result(SOON_S)
         except TimeoutError:
+            given_up.set()
             answer.add_done_callback(_close_late)
             raise Unreachable(f"{shown(wish.uri)}: the storage does not answer within {SOON_S:.0f} s") from None
 
-    def _list(self, wish: Wish, progress: Progress, tries: int = planning.TRIES) -> tuple[Source, Listing]:
+    def _list(self, wish: Wish, hinder: Callable[[str], None], tries: int = planning.TRIES) -> tuple[Source, Listing]:
         failures = 0
         while True:
             source: Source | None = None
@@ -183,7 +189,7 @@ class Fetcher:
                 if failures >= tries:
                     raise Unreachable(f"{shown(wish.uri)}: the storage does not answer: {told(error)}") from None
                 pause_s = planning.pause_s(failures, getattr(error, "after_s", 0.0))
-                progress.hinder(told_again(error, pause_s, failures + 1, tries))
+                hinder(told_again(error, pause_s, failures + 1, tries))
                 self._pause(pause_s)
         if listing.mark:
             self._listed[wish.uri] = listing

@@ -20,13 +20,18 @@ def cannot_find(host: str, cause: str, named_by: str = "the address") -> Interru
 
 def told(error: Exception) -> str:
     """The cause on one line, and what to check."""
-    cause = str(error).partition("\n")[0] or type(error).__name__
-    check = getattr(error, "check", "")
-    return f"{cause}; {check}" if check else cause
+    return _joined(_cause(error), error)
 
 
 def told_again(error: Exception, pause_s: float, number: int, tries: int) -> str:
     """The same, with what is done about it: `number` is the next try's."""
-    cause, _, check = told(error).partition("; check ")
-    again = f"{cause}; trying again in {pause_s:.2g} s ({number} of {tries})"
-    return f"{again}; check {check}" if check else again
+    return _joined(f"{_cause(error)}; trying again in {pause_s:.2g} s ({number} of {tries})", error)
+
+
+def _cause(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _joined(words: str, error: Exception) -> str:
+    check = getattr(error, "check", "")
+    return f"{words}; {check}" if check else words

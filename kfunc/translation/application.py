@@ -12,8 +12,8 @@ from kfunc.errors import BadGateway, InvalidRequest, KfuncError
 from kfunc.grpc.asked import Asked, Taker, field_of, head_of
 from kfunc.http.exchange import Application, Exchange
 from kfunc.protocol import v1, v2, v2_binary
+from kfunc.protocol.json_length import JSON_LENGTH, number_of
 from kfunc.protocol.messages import InferRequest, ModelMetadata
-from kfunc.protocol.v2_binary import JSON_LENGTH
 from kfunc.translation import forms
 
 METADATA_S = 60.0
@@ -217,7 +217,7 @@ def _decode(exchange: Exchange, body: bytes) -> InferRequest:
     length = exchange.headers.get(JSON_LENGTH)
     if length is None:
         return v2.decode_request(body)
-    json_length = v2_binary.number_of(length)
+    json_length = number_of(length)
     if json_length is None:
         raise InvalidRequest("Inference-Header-Content-Length must be a number of bytes")
     return v2_binary.decode_request(body, json_length)

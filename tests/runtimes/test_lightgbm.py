@@ -105,6 +105,8 @@ WHOLE = train("binary", TWO).model_to_string()
          r"was saved by a newer LightGBM, in format v99; \d.*, which is installed, has v4"),
         (WHOLE.replace("num_class=1\n", ""), "num_class is missing, or no number"),
         (WHOLE.replace("objective=binary", "objective=tarot"), "lightgbm cannot read it: Unknown objective type"),
+        (re.sub("pandas_categorical:.*", "pandas_categorical:[[[1]]]", WHOLE), "lightgbm cannot read it: its pandas_categ"),
+        (re.sub("pandas_categorical:.*", 'pandas_categorical:{"a":1}', WHOLE), "lightgbm cannot read it: its pandas_cat"),
         (WHOLE.replace("left_child=1", "left_child=9999"), "its tree_sizes are not the sizes of its trees"),
     ],
 )  # fmt: skip

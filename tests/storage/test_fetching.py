@@ -283,6 +283,22 @@ def test_with_a_copy_a_storage_that_does_not_answer_is_waited_for_a_short_time(
     assert closed.wait(10)
 
 
+def test_a_storage_that_was_given_up_hinders_nothing_any_more(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, failed = threading.Event(), threading.Event()
+
+    def fails_late(uri: str, credentials: Credentials) -> Memory:
+        answers.wait(10)
+        raise Interrupted("refused")
+
+    fetch(cache, Memory({"m": b"1"}))
+    monkeypatch.setattr(fetching, "SOON_S", 0.05)
+    progress = Progress()
+    Fetcher(cache, {}, 2, open_source=fails_late, pause=lambda seconds: failed.set()).fetch(Wish("s3://b/m"), progress)
+    answers.set()
+    assert failed.wait(10)
+    assert progress.hindrance == ""
+
+
 def test_with_a_copy_a_storage_that_fails_is_asked_twice(cache: Cache) -> None:
     asked: list[str] = []
     fetch(cache, Memory({"m": b"1"}))
