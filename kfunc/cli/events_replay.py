@@ -29,11 +29,16 @@ MOST_DIFFERENCES = 5
 @click.option("--events", "as_events", is_flag=True, help="POST the events themselves to the URL, not their requests.")
 @click.option("--compare", is_flag=True, help="Say where the new answers differ from the logged ones.")
 @click.option("--tolerance", type=click.FloatRange(0), default=TOLERANCE, show_default=True, help="Of numbers, relative.")
-@click.option("--fail", is_flag=True, help="Exit status 1 if an answer differs or fails.")
+@click.option("--fail", is_flag=True, help="Exit status 1 also if an answer differs, or not all of SOURCE can be read.")
 @click.option("--rate", type=click.FloatRange(0), default=0.0, help="So many requests or events a second; 0: no limit.")
 @click.option("--connections", type=click.IntRange(1, 256), default=4, show_default=True, help="Requests at once; 1: in order.")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(0.001), default=60.0, show_default=True, help="Seconds for an answer."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.001),
+    default=60.0,
+    show_default=True,
+    help="Seconds for an answer; of a sink, how long it may take nothing.",
 )
 @click.option("--endpoint", metavar="PATH", default="", help="Send all requests to this path, not to the logged one.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the result.")
@@ -55,10 +60,15 @@ def replay(
 
     SOURCE is what `kfunc events tail` reads. To a function each request goes as it came, to the
     path that it came to; with --compare the new answers are held against the logged ones.
+    Exit status 1 if a request gets no answer, or the sink refuses an event.
     """
     faults = Faults()
     if as_events or not target.startswith(("http://", "https://")):
-        return _to_sink(chosen_events(source, chosen, faults), target, rate, output)
+        if meant_for_functions := [name for name, is_given in (("--compare", compare), ("--endpoint", endpoint)) if is_given]:
+            raise click.UsageError(
+                f"{' and '.join(meant_for_functions)} is for requests to a function: --to http(s)://…, without --events"
+            )
+        return _to_sink(chosen_events(source, chosen, faults), target, rate, timeout_s, output)
     from kfunc.event_log.sending import Replay
 
     run = Replay(target, connections=connections, rate=rate, timeout_s=timeout_s, endpoint=endpoint, tolerance=tolerance)
@@ -72,7 +82,7 @@ def replay(
 
     run.run(chosen_exchanges(source, chosen, faults), tell)
     _summarize(summary, output, compare=compare)
-    return UNEQUAL if fail and (summary[DIFFERENT] or summary[FAILED] or faults.count) else 0
+    return UNEQUAL if summary[FAILED] or (fail and (summary[DIFFERENT] or faults.count)) else 0
 
 
 def _tell(outcome: Outcome, output: str) -> None:
@@ -106,12 +116,15 @@ def _summarize(summary: Summary, output: str, *, compare: bool) -> None:
         click.echo(f"  median of the answers' times: {document['p50_answered_ms']} ms, logged {document['p50_recorded_ms']} ms")
 
 
-def _to_sink(events: Iterator[Stored], target: str, rate: float, output: str) -> int:
+def _to_sink(events: Iterator[Stored], target: str, rate: float, timeout_s: float, output: str) -> int:
     import asyncio
 
     from kfunc.event_log.resending import resend
 
-    counts = asyncio.run(resend(events, target, rate, os.environ))
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    counts = asyncio.run(resend(events, target, rate, os.environ, patience_s=timeout_s, say=say))
     if output == "json":
         click.echo(msgspec.json.encode(counts))
     else:

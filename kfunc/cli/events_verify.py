@@ -13,6 +13,7 @@ Example:
   kfunc events verify s3://bucket/events --since 2026-11-24 --until 2026-11-25 --output json
 """
 INCOMPLETE = 1
+NOTHING = "nothing to verify: no event is there"
 
 
 @click.command(epilog=EPILOG)
@@ -22,8 +23,9 @@ INCOMPLETE = 1
 def verify(source: str, chosen: Choice, output: str) -> int:
     """Check the events of SOURCE: pairs, gaps between calls, duplicates, counts.
 
-    Exit status 1 if an event has no other half, calls are missing between two that are there, or a
-    line is no event. Duplicates are told and are no fault: their ids say that they are the same.
+    Exit status 1 if an event has no other half, calls are missing between two that are there, a line
+    is no event, a part of a spool cannot be read, or there is no event at all. Duplicates are told
+    and are no fault: their ids say that they are the same.
     """
     faults, ledger = Faults(), Ledger()
     for event in chosen_events(source, chosen, faults):
@@ -50,9 +52,10 @@ def _text(source: str, report: Report) -> str:
     faults = {
         "gaps": report.gaps,
         "events without their other half": report.unpaired,
-        "lines that are no events": report.unreadable,
+        "lines or parts that are no events": report.unreadable,
     }
     lines += [f"  {name}: {count}" for name, count in faults.items() if count]
     lines += [f"    missing: {gap}" for gap in report.gaps_listed]
     lines += [f"    alone: {call}" for call in report.unpaired_listed]
-    return "\n".join([*lines, "ok: nothing is missing" if report.ok else "not complete"])
+    end = "ok: nothing is missing" if report.ok else "not complete" if report.events or report.unreadable else NOTHING
+    return "\n".join([*lines, end])

@@ -48,8 +48,8 @@ class Report(Struct):
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing and everything could be read; what came twice is known as the same."""
-        return not (self.unreadable or self.gaps or self.unpaired)
+        """There is something, nothing is missing and everything could be read; what came twice is known as the same."""
+        return self.events > 0 and not (self.unreadable or self.gaps or self.unpaired)
 
 
 class Ledger:

@@ -19,7 +19,7 @@ POLL_S = 0.2
 ROTATED = re.compile(r"\.([0-9]+)")
 
 OnFault = Callable[[str], None]
-"""Told of a line that is no event: place and reason."""
+"""Told of a line that is no event, or of a part of a spool that cannot be read: place and reason."""
 
 
 def read_events(place: str, on_fault: OnFault) -> Iterator[Stored]:
@@ -160,10 +160,13 @@ def _read_lane(lane: Path, on_fault: OnFault) -> Iterator[Stored]:
     from kfunc.logger_sidecar.segments import read_folder
 
     make = event_maker("none")
-    for spooled in read_folder(str(lane)):
-        for event in make(spooled.origin, spooled.call):
-            if (stored := _event(event.structured(), f"{lane}, call {spooled.call.number}", on_fault)) is not None:
-                yield stored
+    try:
+        for spooled in read_folder(str(lane), on_fault):
+            for event in make(spooled.origin, spooled.call):
+                if (stored := _event(event.structured(), f"{lane}, call {spooled.call.number}", on_fault)) is not None:
+                    yield stored
+    except OSError as error:
+        raise StartupError(f"{error.filename or lane} cannot be read: {error.strerror}") from None
 
 
 def _read_store(place: str, on_fault: OnFault) -> Iterator[Stored]:

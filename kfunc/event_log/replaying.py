@@ -16,6 +16,7 @@ from kfunc.protocol.json_length import number_of
 
 MAX_INFLATED = 256 * 1024 * 1024  # bytes
 JSON_LENGTH = "inference-header-content-length"
+EVENTS, EVENT_FIELD = "application/cloudevents", "ce-specversion"
 NOT_SENT_AGAIN = frozenset(("host", "content-length", "connection", "transfer-encoding", "accept-encoding"))
 
 SAME, DIFFERENT, UNCOMPARED, FAILED, SKIPPED = "same", "different", "uncompared", "failed", "skipped"
@@ -36,6 +37,8 @@ def request_of(event: Stored, timeout_s: float, endpoint: str = "") -> Request:
         raise Skipped("its path was not logged: give --endpoint")
     headers = {name: value for name, value in _logged_headers(event).items() if name not in NOT_SENT_AGAIN}
     headers |= {"content-type": event.content_type, "x-request-id": event.correlation}
+    if path.partition("?")[0] == "/" and not event.content_type.lower().startswith(EVENTS) and EVENT_FIELD not in headers:
+        raise Skipped("it was a CloudEvent whose ce-… fields were not logged (logger.headers)")
     if event.json_length:
         headers[JSON_LENGTH] = str(event.json_length)
     if coding := event.attributes.get("contentencoding"):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby, islice
 
 from msgspec import Struct
@@ -12,18 +12,21 @@ from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.config.sink_addresses import SinkFault, parse_sink
 from kfunc.errors import KfuncError, StartupError
 from kfunc.event_log.stored import RESPONSE, Stored
-from kfunc.logger_sidecar.contract import Refused, Retry, SinkContext
+from kfunc.logger_sidecar.contract import Outcome, Refused, Retry, SinkContext
 from kfunc.logger_sidecar.event import Attributes
 from kfunc.logger_sidecar.opened import OpenedSink
-from kfunc.logger_sidecar.sinks import open_sink
+from kfunc.logger_sidecar.sinks import open_sink, without_secrets
 
 log = logging.getLogger("kfunc.events")
 
 PAUSE_S = 0.5
-PATIENCE_S = 30.0
-"""A sink that takes nothing for so long ends the command."""
+SILENT_S = 2.0
 MOST_REASONS = 5
 MOST_SINKS = 16  # at a time: connections and their tasks
+
+
+Say = Callable[[str], None]
+"""Told once of a sink that takes nothing now, and of one that is slow."""
 
 
 class Counts(Struct):
@@ -77,14 +80,16 @@ class Sinks:
             await sink.close()
 
 
-async def resend(events: Iterator[Stored], target: str, rate: float, environ: Mapping[str, str]) -> Counts:
-    """Deliver all. Raises StartupError for a wrong address, KfuncError where the sink takes nothing for long."""
+async def resend(
+    events: Iterator[Stored], target: str, rate: float, environ: Mapping[str, str], *, patience_s: float, say: Say
+) -> Counts:
+    """Deliver all. Raises StartupError for a wrong address, KfuncError where the sink takes nothing for `patience_s`."""
     try:
         parse_sink(target)
     except SinkFault as fault:
         raise StartupError(f"--to: {fault}") from None
     (settings,) = sinks_of(Logger(sinks=[SinkSettings(to=target, order="strict")]))
-    sinks, counts = Sinks(settings, environ), Counts()
+    sinks, counts, patience = Sinks(settings, environ), Counts(), Patience(without_secrets(target), patience_s, say)
     began, taken = time.monotonic(), 0
     try:
         await sinks.of("")  # an address that can never work is said before anything is read
@@ -92,7 +97,7 @@ async def resend(events: Iterator[Stored], target: str, rate: float, environ: Ma
             sink = await sinks.of(source)
             most = min(sink.sink.max_events, max(1, int(rate))) if rate else sink.sink.max_events
             while batch := [Resent(each) for each in islice(same, most)]:
-                await _deliver(sink, batch, counts)
+                await _deliver(sink, batch, counts, patience)
                 taken += len(batch)
                 if rate and (left_s := began + taken / rate - time.monotonic()) > 0:
                     await asyncio.sleep(left_s)
@@ -108,10 +113,43 @@ def _writer(source: str) -> tuple[str, str]:
     return (parts[2], parts[4]) if known else ("default", "replay")
 
 
-async def _deliver(sink: OpenedSink, events: list[Resent], counts: Counts) -> None:
-    patience_ends = time.monotonic() + PATIENCE_S
+class Patience:
+    """How long a sink may take nothing, and what is said of it meanwhile."""
+
+    def __init__(self, name: str, seconds: float, say: Say) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._say = say
+        self._is_failing = self._was_slow = False
+        self._ends_at = 0.0
+
+    def renew(self) -> None:
+        """It takes events."""
+        self._is_failing = False
+        self._ends_at = time.monotonic() + self._seconds
+
+    async def pause(self, failure: Retry, delivered: int) -> None:
+        """Wait for another try. Raises KfuncError where it would be too late."""
+        pause_s = failure.after_s or PAUSE_S
+        if time.monotonic() + pause_s > self._ends_at:
+            raise KfuncError(f"the sink takes no events: {failure.reason}; {delivered} were delivered before")
+        if not self._is_failing:
+            self._say(f"{self._name} takes no events: {failure.reason}; trying on for {self._seconds:g} s (--timeout)")
+        self._is_failing = True
+        await asyncio.sleep(pause_s)
+
+    async def wait(self, task: "asyncio.Task[list[Outcome]]") -> list[Outcome]:
+        """The outcomes of a delivery, however long it takes: sinks have bounds of their own."""
+        if not (await asyncio.wait({task}, timeout=SILENT_S))[0] and not self._was_slow:
+            self._was_slow = True
+            self._say(f"{self._name} has not answered for {SILENT_S:g} s; waiting")
+        return await task
+
+
+async def _deliver(sink: OpenedSink, events: list[Resent], counts: Counts, patience: Patience) -> None:
+    patience.renew()
     while events:
-        outcomes = await sink.deliver(events, True)
+        outcomes = await patience.wait(asyncio.create_task(sink.deliver(events, True)))
         left: list[Resent] = []
         failure = None
         for event, outcome in zip(events, outcomes, strict=False):
@@ -125,10 +163,7 @@ async def _deliver(sink: OpenedSink, events: list[Resent], counts: Counts) -> No
             else:
                 counts.delivered += 1
         if len(left) < len(outcomes):
-            patience_ends = time.monotonic() + PATIENCE_S
+            patience.renew()
         events = left + events[len(outcomes) :]
         if failure is not None:
-            pause_s = failure.after_s or PAUSE_S
-            if time.monotonic() + pause_s > patience_ends:
-                raise KfuncError(f"the sink takes no events: {failure.reason}; {counts.delivered} were delivered before")
-            await asyncio.sleep(pause_s)
+            await patience.pause(failure, counts.delivered)

@@ -1,7 +1,9 @@
 """The spool's files: names, what is in them, where damage begins. Reads and writes files; all formats are `record.py`'s."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -19,6 +21,8 @@ from kfunc.logger_sidecar.record import (
 
 SUFFIX = ".seg"
 MAX_ORIGIN = 64 * 1024
+WRITTEN_S = 0.1
+"""A block that is not whole yet is so then, where it is just being written."""
 
 
 def segment_name(position: int) -> str:
@@ -84,22 +88,37 @@ class SpooledCall(Struct):
     call: CallRecord
 
 
-def read_folder(folder: str) -> Iterator[SpooledCall]:
+def read_folder(folder: str, on_damage: Callable[[str], None] = lambda text: None) -> Iterator[SpooledCall]:
     """All calls that lie in a spool's folder, oldest first, whether they are delivered or not. Raises OSError.
 
-    Damaged parts are left out: of a segment all that follows the damage.
+    Damaged parts are left out, of a segment all that follows the damage, and `on_damage` is told of their places. A torn
+    end is none where the next segment goes on with what was in it.
     """
-    for _, path in segment_paths(folder):
+    paths = segment_paths(folder)
+    for (start, path), (follows, _) in pairwise([*paths, (-1, "")]):
         try:
             reader = SegmentReader(path)
         except FileNotFoundError:  # delivered and deleted meanwhile
             continue
+        end = start
         try:
-            while reader.origin is not None and (block := reader.next_block()) is not None:
+            while (block := _next_whole(reader, is_last=follows < 0)) is not None:
+                end = block.position + len(block.records)
                 for call in decode_records(block.records, block.position):
-                    yield SpooledCall(reader.origin, call)
+                    yield SpooledCall(reader.origin or Origin(""), call)
+            if end < follows or (follows < 0 and reader.at < reader.size()):
+                on_damage(f"{path}, byte {reader.at}: damaged or cut off, and what follows in it cannot be read")
         finally:
             reader.close()
+
+
+def _next_whole(reader: SegmentReader, *, is_last: bool) -> Block | None:
+    """The next block; of the last segment also one that is just being written."""
+    block = reader.next_block()
+    if block is None and is_last and reader.at < reader.size():
+        time.sleep(WRITTEN_S)
+        block = reader.next_block()
+    return block
 
 
 def count_calls(path: str) -> int:

@@ -1,10 +1,12 @@
 """Where two answers to one request differ: numbers within a tolerance, all else exactly. Sans-IO.
 
 V2's outputs are compared by name and as flat arrays, binary tensors as their values; what names the call or the
-revision (`id`, `model_name`, `model_version`, `parameters`) does not count.
+revision (`id`, `model_name`, `model_version`, `parameters`; of a CloudEvent its id, time, source, trace …) does not count.
 """
 
 import struct
+from binascii import Error as Base64Error
+from binascii import a2b_base64
 from collections.abc import Iterator
 from math import isfinite
 from typing import Any
@@ -34,6 +36,8 @@ FORMATS = {
     "FP64": "d",
 }
 NOT_COMPARED = ("id", "model_name", "model_version", "parameters")
+EVENT = frozenset(("specversion", "id", "source", "type"))  # what every CloudEvent has
+OWN_OF_EVENT = ("id", "source", "subject", "time", "model", "modelversion", "traceparent", "tracestate")
 
 
 class Answered(Struct):
@@ -81,11 +85,38 @@ def _content(answer: Answered) -> Any:
         document = _read_json(body[:length])
     except ValueError:
         return body
+    if isinstance(document, list):
+        return [_said(each, memoryview(b"")) if _is_event(each) else each for each in document]
+    return _said(document, memoryview(body)[length:])
+
+
+def _said(document: Any, binary: memoryview) -> Any:
+    """A document without what names the call or the revision; `binary` follows it. Raises InvalidRequest."""
+    if _is_event(document):
+        kept = {name: value for name, value in document.items() if name not in (*OWN_OF_EVENT, "data", "data_base64")}
+        return kept | {"data": _data(document)}
     outputs = document.get("outputs") if isinstance(document, dict) else None
     if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
         return document
     rest = {name: value for name, value in document.items() if name not in NOT_COMPARED}
-    return rest | {"outputs": _tensors(outputs, memoryview(body)[length:])}
+    return rest | {"outputs": _tensors(outputs, binary)}
+
+
+def _is_event(document: Any) -> bool:
+    return isinstance(document, dict) and document.keys() >= EVENT
+
+
+def _data(event: dict[str, Any]) -> Any:
+    """What an event brings. Raises InvalidRequest."""
+    if "data_base64" not in event:
+        data = event.get("data")
+        return data if _is_event(data) else _said(data, memoryview(b""))
+    try:
+        body = a2b_base64(str(event["data_base64"]), strict_mode=True)
+    except (Base64Error, ValueError):
+        return event["data_base64"]
+    length = event.get("inferenceheaderlen")
+    return _content(Answered(200, body, length if type(length) is int and 0 < length <= len(body) else 0))
 
 
 def _read_json(text: bytes) -> Any:

@@ -72,7 +72,7 @@ def test_a_log_with_a_gap_a_lost_half_and_a_broken_line_is_not_complete(kfunc: C
     assert result.out.splitlines()[-6:] == [
         "  gaps: 1",
         "  events without their other half: 1",
-        "  lines that are no events: 1",
+        "  lines or parts that are no events: 1",
         "    missing: run-2 and what follows it before run-6",
         "    alone: run-8",
         "not complete",
@@ -179,7 +179,7 @@ def test_programs_get_outcomes_and_a_summary(kfunc: Command, log: Path, function
 
 
 def test_a_function_that_is_not_there_fails_each_request(kfunc: Command, log: Path) -> None:
-    result = kfunc("events", "replay", log, "--to", "http://127.0.0.1:1", "--fail")
+    result = kfunc("events", "replay", log, "--to", "http://127.0.0.1:1")
     assert result.status == 1
     assert "3 failed" in result.out
 
@@ -229,3 +229,34 @@ def test_events_can_be_posted_as_events(kfunc: Command, log: Path) -> None:
         server.shutdown()
     assert result.status == 0
     assert taken == [json.loads(line) for line in log.read_bytes().splitlines()]
+
+
+def test_a_damaged_spool_is_not_complete(kfunc: Command, tmp_path: Path) -> None:
+    (segment,) = write_spool(tmp_path / "spool", *map(call, range(5))).rglob("*.seg")
+    segment.write_bytes(segment.read_bytes()[:-20])
+    result = kfunc("events", "verify", tmp_path / "spool")
+    assert result.status == 1
+    assert f"no event: {segment}, byte " in result.err
+    assert result.out.splitlines()[-1] == "not complete"
+
+
+def test_of_no_event_nothing_is_verified(kfunc: Command, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").touch()
+    result = kfunc("events", "verify", tmp_path / "events.jsonl")
+    assert (result.status, result.out.splitlines()[-1]) == (1, "nothing to verify: no event is there")
+
+
+def test_what_is_for_functions_is_refused_for_a_sink(kfunc: Command, log: Path, tmp_path: Path) -> None:
+    result = kfunc("events", "replay", log, "--to", f"file:{tmp_path / 'again.jsonl'}", "--compare")
+    assert result.status == 2
+    assert "--compare is for requests to a function" in result.err
+    assert not (tmp_path / "again.jsonl").exists()
+
+
+def test_a_sink_that_takes_nothing_is_told_at_once_and_ends_the_command_after_the_timeout(kfunc: Command, log: Path) -> None:
+    began = time.monotonic()
+    result = kfunc("events", "replay", log, "--to", "http://ann:secret@127.0.0.1:1/x", "--events", "--timeout", "1")
+    assert time.monotonic() - began < 10
+    assert result.status == 1
+    assert result.err.splitlines()[0].startswith("http://127.0.0.1:1/x takes no events: ")
+    assert result.err.splitlines()[0].endswith("; trying on for 1 s (--timeout)")

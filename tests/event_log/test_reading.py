@@ -10,8 +10,10 @@ import pytest
 
 from kfunc.errors import StartupError
 from kfunc.event_log.reading import Follower, read_events
+from kfunc.logger_sidecar.disk import SegmentWriter
 from kfunc.logger_sidecar.event import EventWriter
 from kfunc.logger_sidecar.parquet import to_parquet
+from kfunc.logger_sidecar.record import encode_record
 from tests.event_log.logs import ORIGIN, call, lines, write, write_spool
 
 ALL = [f"run-{number}" for number in range(8)]
@@ -121,3 +123,54 @@ def test_a_store_that_is_not_there_is_told_with_the_systems_words(monkeypatch: p
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(StartupError, match=r"s3://bucket/x cannot be read: .*127\.0\.0\.1:1.*: Connection refused$"):
         list(read_events("s3://bucket/x", pytest.fail))
+
+
+def two_segments(tmp_path: Path) -> list[Path]:
+    """A lane with two calls in each of its segments."""
+    records = [encode_record(call(number)) for number in range(4)]
+    writer = SegmentWriter(str(tmp_path / "lane"), 1, ORIGIN, sync=False)
+    half = b"".join(records[:2])
+    writer.write(0, records[0], 1)
+    assert writer.current is not None
+    writer.current.bytes = 0  # the second call is still for this one
+    writer.write(len(records[0]), records[1], 1)
+    writer.write(len(half), b"".join(records[2:]), 2)
+    writer.finish()
+    return sorted((tmp_path / "lane").glob("*.seg"))
+
+
+def calls_and_faults(tmp_path: Path) -> tuple[list[str], list[str]]:
+    faults: list[str] = []
+    return [event.correlation for event in read_events(str(tmp_path), faults.append)][::2], faults
+
+
+def test_damage_in_a_spool_is_told_by_its_place_and_the_next_segment_is_read(tmp_path: Path) -> None:
+    first, _ = two_segments(tmp_path)
+    damaged = bytearray(first.read_bytes())
+    damaged[-10] ^= 1
+    first.write_bytes(damaged)
+    calls, faults = calls_and_faults(tmp_path)
+    assert calls == ["call-0", "call-2", "call-3"]
+    assert [fault.startswith(f"{first}, byte ") for fault in faults] == [True]
+
+
+def test_the_cut_end_of_a_spool_is_told(tmp_path: Path) -> None:
+    _, last = two_segments(tmp_path)
+    last.write_bytes(last.read_bytes()[:-20])
+    calls, faults = calls_and_faults(tmp_path)
+    assert (calls, len(faults)) == (["call-0", "call-1"], 1)
+    assert "damaged or cut off" in faults[0]
+
+
+def test_a_torn_end_is_no_fault_where_the_next_segment_has_what_was_in_it(tmp_path: Path) -> None:
+    first, _ = two_segments(tmp_path)
+    with first.open("ab") as file:
+        file.write(b"torn")
+    assert calls_and_faults(tmp_path) == ([f"call-{number}" for number in range(4)], [])
+
+
+def test_a_segment_whose_head_cannot_be_read_is_told(tmp_path: Path) -> None:
+    first, _ = two_segments(tmp_path)
+    first.write_bytes(b"x" + first.read_bytes()[1:])
+    calls, faults = calls_and_faults(tmp_path)
+    assert (calls, len(faults)) == (["call-2", "call-3"], 1)

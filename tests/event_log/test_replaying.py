@@ -114,3 +114,13 @@ def test_an_answer_whose_json_length_is_no_number_is_compared_as_json(length: st
     (exchange,) = pair(iter([first, second]))
     answer = Answer(200, {JSON_LENGTH: length}, b'{"predictions":[1]}')
     assert judge(exchange, answer, 0.01, tolerance=0).verdict == SAME
+
+
+def test_a_cloudevent_is_sent_again_as_it_was_where_its_fields_are_in_its_body_or_were_logged() -> None:
+    structured = Payload(b"{}", 2, b"application/cloudevents+json")
+    assert request(call(target=b"/", request=structured)).headers["content-type"] == "application/cloudevents+json"
+    fields = b'{"ce-specversion":"1.0","ce-id":"1"}'
+    assert request(call(target=b"/", headers=fields)).headers["ce-id"] == "1"
+    with pytest.raises(Skipped, match=r"ce-… fields were not logged \(logger.headers\)"):
+        request(call(target=b"/"))
+    assert request(call(target=b"/"), endpoint="/v1/models/iris:predict").path == "/v1/models/iris:predict"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kfunc.config.logger import SinkSettings
-from kfunc.event_log.resending import MOST_SINKS, Sinks, _writer
+from kfunc.event_log.resending import MOST_SINKS, Patience, Sinks, _writer
+from kfunc.logger_sidecar.contract import Outcome
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,19 @@ def test_each_function_has_a_sink_of_its_own_and_few_are_open_at_a_time(tmp_path
         await sinks.close()
 
     asyncio.run(main())
+
+
+def test_a_sink_that_is_slow_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> list[Outcome]:
+        await asyncio.sleep(0.05)
+        return [None]
+
+    async def main() -> None:
+        for _ in range(2):
+            assert await patience.wait(asyncio.create_task(slow())) == [None]
+
+    monkeypatch.setattr("kfunc.event_log.resending.SILENT_S", 0.01)
+    said: list[str] = []
+    patience = Patience("nats://host/subject", 1.0, said.append)
+    asyncio.run(main())
+    assert said == ["nats://host/subject has not answered for 0.01 s; waiting"]

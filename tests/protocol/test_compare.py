@@ -2,6 +2,7 @@
 
 import json
 import struct
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -119,3 +120,35 @@ def test_a_binary_output_that_does_not_fit_its_body_is_told_and_not_an_error() -
 def test_a_long_value_is_shown_in_part() -> None:
     (found,) = compare(answer(["x" * 500]), answer(["y"]))
     assert len(found.recorded) == 80
+
+
+def event(data: Any = None, **attributes: Any) -> dict[str, Any]:
+    named = {"specversion": "1.0", "type": "io.kfunc.inference.response"}
+    return {**named, **({"data": data} if data is not None else {}), **attributes}
+
+
+FIRST = {"id": "1", "time": "2026-11-25T09:00:00Z", "source": "/a", "subject": "iris", "traceparent": "00-1"}
+SECOND = {"id": "2", "time": "2026-11-25T09:00:01Z", "source": "/b", "subject": "next", "modelversion": "2"}
+OUTPUT = {"name": "y", "datatype": "FP32", "shape": [1], "data": [0.5]}
+
+
+def test_of_an_event_what_it_brings_counts_and_not_who_wrote_it_and_when() -> None:
+    old, new = event({"predictions": [1]}, **FIRST), event({"predictions": [1.0]}, **SECOND)
+    assert shown(answer(old), answer(new)) == []
+    assert shown(answer([old]), answer([new])) == []
+    assert shown(answer(old), answer(event({"predictions": [2]}, **SECOND))) == ["data.predictions[0]: 1 became 2"]
+    assert shown(answer(old), answer(old | {"type": "other"}))
+    outputs = [event({"id": number, "outputs": [OUTPUT]}, **own) for number, own in (("1", FIRST), ("2", SECOND))]
+    assert shown(answer(outputs[0]), answer(outputs[1])) == []
+
+
+def test_binary_tensors_in_an_event_are_compared_as_values() -> None:
+    def with_binary(value: float, **own: Any) -> Answered:
+        head = json.dumps({"outputs": [OUTPUT | {"data": None, "parameters": {"binary_data_size": 4}}]}).encode()
+        body = b64encode(head + struct.pack("<f", value)).decode()
+        return answer(event(data_base64=body, inferenceheaderlen=len(head), **own))
+
+    assert shown(with_binary(1.0, **FIRST), with_binary(1.0000001, **SECOND)) == []
+    assert shown(with_binary(1.0, **FIRST), with_binary(2.0, **SECOND)) == ["data.outputs.y.data[0]: 1.0 became 2.0"]
+    broken = event(data_base64="?", **FIRST), event(data_base64="!", **SECOND)
+    assert shown(*map(answer, broken)) == ['data: "?" became "!"']
