@@ -7,6 +7,7 @@ blocked, as the settings say.
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from kfunc.logger_sidecar.intake import Intake
 from kfunc.logger_sidecar.notices import Notices
@@ -15,6 +16,13 @@ STALL_S = 0.005
 ROOM_AFTER_STALL = 1024 * 1024
 
 GoOn = Callable[[], None]
+
+
+class Waiter(Protocol):
+    """Whose answer waits."""
+
+    def refuse(self) -> None:
+        """There will be no room: no answer goes out (`on_full: block`)."""
 
 
 class Admission:
@@ -47,25 +55,29 @@ class Admission:
         self._drain = drain
         self._later = later
         self._clock = clock
-        self._waiting: deque[tuple[bytes, GoOn, float]] = deque()
+        self._waiting: deque[tuple[bytes, GoOn, float, Waiter | None]] = deque()
         self._waiting_bytes = 0
         self._unsynced: deque[tuple[int, GoOn]] = deque()
         self._stalled = False
+        self._is_over = False
 
-    def admit(self, record: bytes, go_on: GoOn) -> bool:
-        """Take up a record; False: `go_on` is called when that is decided, and the answer waits for it."""
+    def admit(self, record: bytes, go_on: GoOn, waiter: Waiter | None = None) -> bool:
+        """Take up a record; False: `go_on` is called when that is decided, and the answer waits for it.
+
+        With `on_full: block` the `waiter` is refused where the process ends before that.
+        """
         intake = self.intake
         if intake.written + len(record) <= self.limit and not self._waiting:
             intake.append(record)
             return not self._sync or self._until_synced(go_on)
-        return self._admit_later(record, go_on)
+        return self._admit_later(record, go_on, waiter)
 
     def _until_synced(self, go_on: GoOn) -> bool:
         self._unsynced.append((self.intake.written, go_on))
         self._drain()
         return False
 
-    def _admit_later(self, record: bytes, go_on: GoOn) -> bool:
+    def _admit_later(self, record: bytes, go_on: GoOn, waiter: Waiter | None) -> bool:
         """There is no room: wait a moment for the disk, or for the sinks, or drop."""
         intake = self.intake
         if len(record) > self._most:
@@ -73,7 +85,10 @@ class Admission:
             return True
         is_over = intake.written + len(record) > self.bound
         if self._on_full == "block":
-            self._hold(record, go_on, float("inf"))
+            if self._is_over:
+                self._later(0.0, waiter.refuse if waiter is not None else go_on)
+                return False
+            self._hold(record, go_on, float("inf"), waiter)
             self.clogged = self._waiting_bytes > intake.size
             self._notices.say("full", "the spool is full: requests wait until a sink takes events (logger.on_full: block)")
         elif is_over and self._on_full == "drop_oldest" and self._make_room():
@@ -95,19 +110,28 @@ class Admission:
         self._hold(record, go_on, self._clock() + STALL_S)
         self._later(STALL_S, self._expire)
 
-    def _hold(self, record: bytes, go_on: GoOn, until: float) -> None:
-        self._waiting.append((record, go_on, until))
+    def _hold(self, record: bytes, go_on: GoOn, until: float, waiter: Waiter | None = None) -> None:
+        self._waiting.append((record, go_on, until, waiter))
         self._waiting_bytes += len(record)
 
     def _expire(self) -> None:
         """The disk did not make room in time: the answers go out, their events are dropped."""
         now = self._clock() + 0.0005
         while self._waiting and self._waiting[0][2] <= now:
-            record, go_on, _ = self._waiting.popleft()
+            record, go_on, *_ = self._waiting.popleft()
             self._waiting_bytes -= len(record)
             self._stalled = True
             self._notices.drop("stalled")
             go_on()
+
+    def give_up(self) -> None:
+        """The process is about to end: who waits for room without an end is refused, and so is who comes without room."""
+        if self._on_full != "block":
+            return
+        self._is_over = self.clogged = True
+        waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
+        for _, go_on, _, waiter in waiting:
+            (waiter.refuse if waiter is not None else go_on)()
 
     # ---- what has moved
 
@@ -127,7 +151,7 @@ class Admission:
     def _serve_waiting(self) -> None:
         waiting = self._waiting
         while waiting and self.intake.written + len(waiting[0][0]) <= self.limit:
-            record, go_on, _ = waiting.popleft()
+            record, go_on, *_ = waiting.popleft()
             self._waiting_bytes -= len(record)
             self.clogged = self._waiting_bytes > self.intake.size
             self.intake.append(record)

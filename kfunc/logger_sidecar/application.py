@@ -7,7 +7,7 @@ from kfunc.errors import Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import STREAM_ABOVE, pass_on
-from kfunc.logger_sidecar.calls import CallLog, Logged, Shadowed, Unlogged
+from kfunc.logger_sidecar.calls import CLOGGED, CallLog, Logged, Shadowed, Unlogged
 from kfunc.logger_sidecar.filters import Filter, is_sampled, trace_of
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.recording import CallWriter
@@ -17,8 +17,6 @@ from kfunc.telemetry.requests import CLIENT_GONE, RequestRecorder
 
 if TYPE_CHECKING:
     from kfunc.logger_sidecar.shadow import ShadowTraffic
-
-CLOGGED = "the log of requests is full; try again later"
 
 
 class LoggerApplication:

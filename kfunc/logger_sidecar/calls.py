@@ -2,24 +2,29 @@
 
 from collections.abc import Callable
 
-from kfunc.errors import KfuncError
+from kfunc.errors import KfuncError, Unavailable
 from kfunc.http.exchange import Exchange
 from kfunc.http.pool import UpstreamPool
 from kfunc.http.proxy import Forward
 from kfunc.http.upstream import ResponseHead
 from kfunc.http.wire import error_body
-from kfunc.logger_sidecar.admission import GoOn
+from kfunc.logger_sidecar.admission import GoOn, Waiter
 from kfunc.logger_sidecar.capture import Capture
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.record import CUT_OFF
 from kfunc.logger_sidecar.recording import CallWriter
 from kfunc.telemetry.requests import CLIENT_GONE
 
+CLOGGED = "the log of requests is full; try again later"
+
+Append = Callable[[bytes, GoOn, Waiter | None], bool]
+"""The way into the spool, `Admission.admit`."""
+
 
 class CallLog:
     """Where calls are recorded: what writes them, and the way into the spool."""
 
-    def __init__(self, writer: CallWriter, append: Callable[[bytes, GoOn], bool], notices: Notices) -> None:
+    def __init__(self, writer: CallWriter, append: Append, notices: Notices) -> None:
         self.writer = writer
         self.append = append
         self._notices = notices
@@ -32,7 +37,7 @@ class CallLog:
     def turned_away(self, exchange: Exchange) -> None:
         """Record a call that was answered before it came to the application."""
         try:
-            self.append(self.writer.write(TurnedAway(exchange), b"", exchange.status or CLIENT_GONE), _go_on)
+            self.append(self.writer.write(TurnedAway(exchange), b"", exchange.status or CLIENT_GONE), _go_on, None)
         except Exception as error:
             self.failed(error)
 
@@ -190,10 +195,15 @@ class Logged(Unlogged):
             log.failed(error)
             return True
         try:
-            return log.append(record, go_on)
+            return log.append(record, go_on, self)
         except Exception as error:
             log.broken(error)
             return True
+
+    def refuse(self) -> None:
+        """There will be no room for its events (`on_full: block`): then there is no answer either."""
+        self._held = None
+        self.exchange.fail(Unavailable(CLOGGED))
 
     def record_end(self, status: int) -> None:
         """It was refused here, or its client is gone, maybe while the answer came."""

@@ -166,6 +166,14 @@ class Spool:
             self._drain.forget()
             self._settle()
 
+    def abandon(self) -> None:
+        """Let go where the start fails, before anything is delivered: what was found stays for the next process."""
+        self.tail.stop()
+        self._drain.disk.end()
+        self.intake.close(remove=not self.segments and self.intake.drained == self.intake.written)
+        if self.lane is not None:
+            self.lane.release()
+
     async def close(self, timeout_s: float) -> bool:
         """Bring everything to the disk, and let go; whether it is there, or delivered."""
         ends_at = monotonic() + timeout_s

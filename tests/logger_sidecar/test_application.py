@@ -559,3 +559,28 @@ def test_for_auditors_an_answer_waits_for_room_in_the_spool_and_comes_whole(tmp_
 
     bounds: dict[str, Any] = {"on_full": "block", "spool_max_bytes": 1 << 20, "max_body_bytes": 1000}
     serve(tmp_path, Upstream(b"y" * size), test, sink="http://127.0.0.1:9/", **bounds)
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000], ids=["whole", "streamed"])
+def test_for_auditors_no_answer_goes_out_whole_that_waits_for_room_at_the_end(tmp_path: Path, size: int) -> None:
+    async def test(pod: Pod) -> None:
+        setup = pod.setup
+        while setup.spool.append(b"x" * 100_000, lambda: None):
+            pass
+        for when in ("before", "after"):
+            call = asyncio.create_task(pod.send(V2))
+            if when == "before":
+                await asyncio.sleep(0.1)
+                assert not call.done()
+                setup.spool.admission.give_up()
+                setup.spool.admission.clogged = False  # as for a request that is under way
+                while setup.spool.append(b"x" * 100, lambda: None):
+                    pass
+            if size == 100:
+                assert (await call).status == 503
+            else:
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                    await call
+
+    bounds: dict[str, Any] = {"on_full": "block", "spool_max_bytes": 1 << 20, "max_body_bytes": 1000}
+    serve(tmp_path, Upstream(b"y" * size), test, sink="http://127.0.0.1:9/", **bounds)

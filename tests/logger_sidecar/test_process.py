@@ -23,6 +23,7 @@ import pytest
 from kfunc.config.inference import Limits
 from kfunc.config.logger import Logger
 from kfunc.config.pod import VARIABLE, PodConfig, PodModel, encode
+from kfunc.logger_sidecar.intake import intake_path
 from tests.logger_sidecar.broker import Broker, Fault
 
 pytestmark = pytest.mark.integration
@@ -201,6 +202,31 @@ def test_a_sink_that_cannot_be_opened_ends_the_start_with_one_line_and_status_2(
     assert process.returncode == 2
     assert errors.count("\n") == 1
     assert "give another --sink" in errors
+    assert not Path(intake_path(str(tmp_path / "spool" / "n.f" / "0"))).exists()
+
+
+def test_what_waits_for_room_at_the_end_is_answered_with_503(tmp_path: Path, upstream: int) -> None:
+    statuses: list[int] = []
+
+    def send(port: int) -> None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        while not statuses or statuses[-1] == 200:
+            connection.request("POST", PATH, b"[%b]" % (b" " * 60_000))
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+
+    bounds: dict[str, Any] = {"on_full": "block", "spool_max_bytes": 1 << 20}
+    with logger("http://127.0.0.1:9/", upstream, tmp_path / "spool", grace_s=3.0, **bounds) as (process, port):
+        sender = threading.Thread(target=send, args=(port,))
+        sender.start()
+        count = -1
+        while count != len(statuses) or not count:
+            count = len(statuses)
+            time.sleep(0.5)
+        end(process)
+        sender.join()
+    assert statuses == [200] * count + [503]
 
 
 class Sender(threading.Thread):

@@ -56,7 +56,7 @@ def test_where_the_mode_wants_no_bodies_only_their_sizes_are_kept() -> None:
 
 
 def test_what_is_said_of_a_call_that_cannot_be_written_has_nothing_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    log = CallLog(CallWriter(Logger()), lambda record, go_on: True, Notices(lambda reason, calls: None))
+    log = CallLog(CallWriter(Logger()), lambda record, go_on, waiter: True, Notices(lambda reason, calls: None))
     log.failed(UnicodeDecodeError("utf-8", b"hush \xff", 5, 6, "invalid start byte"))
     assert "UnicodeDecodeError" in caplog.text
     assert "hush" not in caplog.text
@@ -75,7 +75,7 @@ def test_a_call_that_cannot_be_recorded_goes_on_and_it_is_said(
 ) -> None:
     told: list[str] = []
 
-    def append(record: bytes, go_on: Any) -> bool:
+    def append(record: bytes, go_on: Any, waiter: Any) -> bool:
         raise ValueError("mmap closed")
 
     log = CallLog(CallWriter(Logger()), append, Notices(lambda reason, calls: told.append(reason)))
