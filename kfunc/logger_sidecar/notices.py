@@ -22,15 +22,34 @@ class Notices:
     def __init__(self, count: Callable[[str, int], None]) -> None:
         self._count = count
         self._said: dict[str, float] = {}
+        self._dropped: dict[str, int] = {}  # calls
+        self._told: dict[str, int] = {}
 
     def drop(self, reason: str, calls: int = 1) -> None:
         """Calls are lost."""
         self._count(reason, calls)
-        self.say(reason, REASONS[reason])
+        self._dropped[reason] = self._dropped.get(reason, 0) + calls
+        if self._is_due(reason):
+            self._tell(reason)
+
+    def end(self) -> None:
+        """The process ends: say how many calls were lost that have not been told of."""
+        for reason, calls in self._dropped.items():
+            if calls > self._told.get(reason, 0):
+                self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
+        calls = self._told[reason] = self._dropped[reason]
+        log.warning("%s (calls lost so far: %d)", REASONS[reason], calls)
 
     def say(self, kind: str, message: str, *values: object) -> None:
         """Log a warning, unless one of the kind was logged in the last minute."""
-        now = monotonic()
-        if now - self._said.get(kind, -SAY_EVERY_S) >= SAY_EVERY_S:
-            self._said[kind] = now
+        if self._is_due(kind):
             log.warning(message, *values)
+
+    def _is_due(self, kind: str) -> bool:
+        now = monotonic()
+        is_due = now - self._said.get(kind, -SAY_EVERY_S) >= SAY_EVERY_S
+        if is_due:
+            self._said[kind] = now
+        return is_due

@@ -1,6 +1,7 @@
 """The way out when a sink is down: events go to the overflow sink before the spool is full, and when the pod ends."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from os import urandom
 
@@ -12,6 +13,8 @@ from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.opened import OpenedSink
 from kfunc.logger_sidecar.sink_metrics import LoggerMetrics
 from kfunc.logger_sidecar.spool import Spool
+
+log = logging.getLogger("kfunc.logger")
 
 BEGIN_AT, END_AT = 0.75, 0.5  # of the spool's bound
 READ_AGAIN_S = 1.0
@@ -67,6 +70,7 @@ class Overflow:
         self._wake = asyncio.Event()
         self._failing: Lagging | None = None
         self._ending = asyncio.Event()
+        self._shipped_at_end = 0  # events
 
     def wake(self) -> None:
         """There is something new in the spool."""
@@ -138,7 +142,10 @@ class Overflow:
             if refused:
                 self._metrics.refused(len(refused))
                 self._notices.say("overflow refused", "the overflow sink refuses events, they are lost: %s", refused[0].reason)
-            self._metrics.overflowed(sum(outcome is None for outcome in outcomes))
+            count = outcomes.count(None)
+            self._metrics.overflowed(count)
+            if self._failing is not None or self._ending.is_set():
+                self._shipped_at_end += count
             number, retry = next(
                 ((number, each) for number, each in enumerate(outcomes) if isinstance(each, Retry)), (len(outcomes), None)
             )
@@ -160,5 +167,7 @@ class Overflow:
             pass
 
     async def close(self) -> None:
-        """Let go of the sink."""
+        """Let go of the sink, and say what has become of the end."""
+        if self._shipped_at_end:
+            log.warning("%d events that sinks did not take before the end are in the overflow sink", self._shipped_at_end)
         await self._sink.close()

@@ -206,6 +206,7 @@ class Pipeline:
             else:
                 log.warning("%d events for the sink %s could not be delivered before the end, and are lost", events, name)
                 self._figures.dropped("lost", calls)
+        self._notices.end()
         for left in self._left_behind:
             left.release()
         for route in self._routes:

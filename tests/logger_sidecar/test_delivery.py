@@ -321,7 +321,9 @@ class Overflowing:
         return [json.loads(line)["data"]["n"] for line in self.path.read_text().splitlines()]
 
 
-def test_at_the_end_of_the_pod_what_the_sink_did_not_take_goes_to_the_overflow(tmp_path: Path) -> None:
+def test_at_the_end_of_the_pod_what_the_sink_did_not_take_goes_to_the_overflow_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     overflowing = Overflowing(tmp_path)
 
     async def main() -> None:
@@ -335,6 +337,7 @@ def test_at_the_end_of_the_pod_what_the_sink_did_not_take_goes_to_the_overflow(t
 
     asyncio.run(main())
     assert overflowing.numbers() == list(range(500))
+    assert "500 events that sinks did not take before the end are in the overflow sink" in caplog.text
 
 
 def test_when_the_spool_is_nearly_full_its_oldest_events_go_to_the_overflow(tmp_path: Path) -> None:
