@@ -51,7 +51,12 @@ def test_a_spool_is_read_by_its_folder_or_by_one_of_its_lanes(tmp_path: Path) ->
 
 def test_parquet_is_read_as_it_was_written(tmp_path: Path) -> None:
     writer = EventWriter(ORIGIN)
-    calls = [call(0), call(1, request=b"\x00\xff", response=b""), call(2, traceparent=b"00-11-22-01"), call(3)]
+    calls = [
+        call(0),
+        call(1, request=b"\x00\xff", response=b""),
+        call(2, traceparent=b"00-%b-%b-01" % (b"1" * 32, b"2" * 16)),
+        call(3),
+    ]
     (tmp_path / "a.parquet").write_bytes(to_parquet([event for each in calls for event in writer.events(each)]))
     again = list(read_events(str(tmp_path / "a.parquet"), pytest.fail))
     expected = list(read_events(str(write(tmp_path / "a.jsonl", *calls)), pytest.fail))

@@ -16,6 +16,7 @@ from kfunc.logger_sidecar.targets import is_call, is_event
 V2 = b"/v2/models/iris/infer"
 ORIGIN = {"run": "prefix", "function": "iris", "namespace": "team", "model": "iris", "version": "1"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HEADER_BYTES = st.binary(max_size=40).map(lambda value: value.translate(None, b"\r\n\0"))
 
 
@@ -84,8 +85,7 @@ def test_a_body_that_is_cut_to_something_that_looks_like_json_is_not_taken_for_i
 
 
 def test_the_trace_of_the_request_is_passed_on() -> None:
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert read(record(traceparent=parent.encode())).get_extension("traceparent") == parent
+    assert read(record(traceparent=PARENT)).get_extension("traceparent") == PARENT.decode()
     assert read(record()).get_extension("traceparent") is None
 
 
@@ -183,7 +183,7 @@ def test_a_digest_and_a_redaction_are_told() -> None:
 
 
 def test_revision_grpc_status_and_logged_headers_are_told() -> None:
-    made = record(is_response=True, grpc_status=5, headers=b'{"x-user":"ann"}', traceparent=b"t", tracestate=b"a=b")
+    made = record(is_response=True, grpc_status=5, headers=b'{"x-user":"ann"}', traceparent=PARENT, tracestate=b"a=b")
     one = writer(revision="iris-00002")
     response, request = (json.loads(one.encode(made.call, side)) for side in (True, False))
     assert (response["grpcstatus"], response["revision"], response["tracestate"]) == (5, "iris-00002", "a=b")
@@ -199,9 +199,9 @@ def test_baggage_is_told_where_the_settings_name_it_and_in_the_request_s_event_o
 
 def test_what_one_call_lacks_another_one_with_the_same_id_may_have() -> None:
     one = writer()
-    plain, traced = record(body=b"1", size=1).call, record(body=b"1", size=1, traceparent=b"t").call
+    plain, traced = record(body=b"1", size=1).call, record(body=b"1", size=1, traceparent=PARENT).call
     assert plain.correlation is traced.correlation
-    for call, expected in ((plain, None), (plain, None), (traced, "t"), (plain, None)):
+    for call, expected in ((plain, None), (plain, None), (traced, PARENT.decode()), (plain, None)):
         assert json.loads(one.encode(call, False)).get("traceparent") == expected
 
 
