@@ -69,6 +69,20 @@ class Faults:
             click.echo("and more that are no events", err=True)
 
 
+class Counted:
+    """A choice that counts what it was asked about, and what of that is meant."""
+
+    def __init__(self, chosen: Choice) -> None:
+        self._chosen = chosen
+        self.read = self.meant = 0
+
+    def __call__(self, event: Stored) -> bool:
+        is_meant = self._chosen(event)
+        self.read += 1
+        self.meant += is_meant
+        return is_meant
+
+
 def chosen_events(source: str, chosen: Choice, faults: Faults) -> Iterator[Stored]:
     """The events of a source that are meant."""
     return filter(chosen, read_events(source, faults))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import click
 
-from kfunc.cli.events_choice import Faults, chosen_events, filters, source_argument
+from kfunc.cli.events_choice import Counted, Faults, chosen_events, filters, source_argument
 from kfunc.event_log.choosing import Choice
 from kfunc.event_log.reading import Follower
 from kfunc.event_log.showing import show, show_full
@@ -35,7 +35,7 @@ def tail(source: str, chosen: Choice, follow: bool, lines: int, body: bool, outp
     SOURCE is a file of JSON lines, a spool, a Parquet file, a folder of such, an s3:, gs: or az:
     address, or - for standard input.
     """
-    faults = Faults()
+    faults, counted = Faults(), Counted(chosen)
 
     def tell(events: Iterable[Stored]) -> None:
         for event in events:
@@ -45,11 +45,14 @@ def tail(source: str, chosen: Choice, follow: bool, lines: int, body: bool, outp
                 click.echo(event.text if output == "json" else show(event, body=body))
 
     follower = Follower(source, faults) if follow else None
-    events = filter(chosen, follower.now()) if follower else chosen_events(source, chosen, faults)
+    events = filter(chosen, follower.now()) if follower else chosen_events(source, counted, faults)
     tell(deque(events, lines) if lines else events)
     if follower:
         try:
             tell(filter(chosen, follower.later()))
         finally:
             follower.close()
+    elif not counted.meant:
+        none = f"none of the {counted.read} events in {source} is meant" if counted.read else f"there is no event in {source}"
+        click.echo(none, err=True)
     return 0

@@ -90,10 +90,8 @@ def overrides_name_settings(function: Function) -> Iterator[Finding]:
             pod.decode({pod.VARIABLE: settings, env.name: env.value})
         except ConfigError as error:
             problem = error.problems[0]
-            # msgspec's message ends with the place within the JSON, which this file's reader does not see.
-            fault = problem.message.partition(" - at ")[0].replace("`", "")
             path: FieldPath = ("run", "envs", number, "value")
-            yield Finding(path, f"{env.name} overrides a setting: {fault}", problem.suggestion)
+            yield Finding(path, f"{env.name} overrides a setting: {problem.message}", problem.suggestion)
 
 
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (

@@ -73,16 +73,20 @@ def decode(environ: Mapping[str, str], *, needs_model: bool = True) -> PodConfig
     """
     text = environ.get(VARIABLE)
     overrides = {key: value for key, value in environ.items() if key.startswith("KFUNC_") and key != VARIABLE}
+    settings: Any = "{}" if text is None else text
+    owners: dict[tuple[str, ...], str] = {}
     try:
         if not overrides:
-            config = msgspec.json.decode("{}" if text is None else text, type=PodConfig)
+            config = msgspec.json.decode(settings, type=PodConfig)
         else:
-            plain = {} if text is None else msgspec.json.decode(text, type=dict[str, Any])
+            settings = msgspec.json.decode(settings, type=dict[str, Any])
             for key, value in sorted(overrides.items()):
-                _override(plain, key, value)
-            config = msgspec.convert(plain, PodConfig, strict=False)
+                owners[_override(settings, key, value)] = key
+            config = msgspec.convert(settings, PodConfig, strict=False)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise ConfigError([Problem(str(error))], VARIABLE) from None
+        from kfunc.config.pod_faults import fault_of  # start-up time: only what is wrong needs it
+
+        raise fault_of(error, settings, PodConfig, VARIABLE, owners) from None
     if needs_model and not config.model.uri:
         cause = f"{VARIABLE} is not set: start the process with `kfunc run`, or render it" if text is None else "no model.uri"
         raise ConfigError([Problem(cause, suggestion="or set KFUNC_MODEL_URI to the model's path")], VARIABLE)
@@ -97,8 +101,9 @@ def _current(config: PodConfig) -> PodConfig:
     return config
 
 
-def _override(plain: dict[str, Any], key: str, value: str) -> None:
-    """Set the field whose path, joined with `_`, is the variable's name."""
+def _override(plain: dict[str, Any], key: str, value: str) -> tuple[str, ...]:
+    """Set the field whose path, joined with `_`, is the variable's name; the path."""
+    path: tuple[str, ...] = ()
     wanted = key.removeprefix("KFUNC_").lower()
     target: Any = plain
     settings: type[Struct] = PodConfig
@@ -106,18 +111,30 @@ def _override(plain: dict[str, Any], key: str, value: str) -> None:
         if wanted.startswith(block + "_") and wanted not in PodConfig.__struct_fields__:
             inner = plain.get(block) or {}
             plain[block] = inner
-            target, settings, wanted = inner, struct, wanted.removeprefix(block + "_")
+            target, settings, wanted, path = inner, struct, wanted.removeprefix(block + "_"), (block,)
             break
     kinds = {field.name: field.type for field in msgspec.structs.fields(settings)}
     if wanted not in kinds:
         raise ConfigError([Problem(f"{key} names no setting", suggestion=f"settings here: {', '.join(kinds)}")], "environment")
     if isinstance(target, dict):  # else converting it says what is wrong
-        target[wanted] = value.split(",") if _is_list(kinds[wanted]) else value
+        target[wanted] = _value(kinds[wanted], value)
+    return (*path, wanted)
 
 
-def _is_list(kind: Any) -> bool:
-    """Whether a field's type is a list, with bounds or without: its variable has the elements with commas between."""
-    return get_origin(kind) is list or any(_is_list(part) for part in get_args(kind))
+def _value(kind: Any, text: str) -> Any:
+    """A list, with bounds or without, is its elements with commas between, or JSON; a block is JSON."""
+    is_list = _holds(kind, list)
+    if (is_list and text.startswith("[")) or (text.startswith("{") and _holds(kind, Struct)):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            pass  # a pattern such as [ab]*, or what converting it says is wrong
+    return text.split(",") if is_list else text
+
+
+def _holds(kind: Any, wanted: type) -> bool:
+    origin = get_origin(kind) or kind
+    return (isinstance(origin, type) and issubclass(origin, wanted)) or any(_holds(part, wanted) for part in get_args(kind))
 
 
 BLOCKS: dict[str, type[Struct]] = {

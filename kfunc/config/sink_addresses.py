@@ -148,6 +148,8 @@ def _url(text: str, kind: Kind) -> SinkAddress:
 
     example = f'write it like "{kind.example}"'
     names: list[str] = []
+    if "#" in text:
+        raise SinkFault(f"{_shown(text)} has a #: what follows it is never sent", "remove it, or write # as %23")
     try:
         parts = urlsplit(text)
         user, _, hosts = parts.netloc.rpartition("@")

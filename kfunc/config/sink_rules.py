@@ -1,13 +1,14 @@
 """Rules for sinks: each is an address, without secrets in it, and has only settings that mean something for its kind."""
 
 from collections.abc import Callable, Iterator
+from posixpath import normpath
 
 from msgspec import UNSET
 
 from kfunc.config.field_path import FieldPath
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
-from kfunc.config.logger import Logger, SinkSettings
+from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.config.sink_addresses import SinkFault, parse_sink
 
 LOGGER = ("inference", "logger")
@@ -48,6 +49,47 @@ def sinks_are_different(function: Function) -> Iterator[Finding]:
         if sink.to in known:
             yield Finding((*LOGGER, "sinks", number, "to"), "events go there already", "remove it")
         known.append(sink.to)
+
+
+def refused_events_go_elsewhere(function: Function) -> Iterator[Finding]:
+    """What a sink refuses, or does not take, is not for it again."""
+    logger = function.inference.logger
+    if logger is UNSET:
+        return
+    for number, sink in enumerate(logger.sinks):
+        if sink.dead_letter == sink.to:
+            yield Finding(
+                (*LOGGER, "sinks", number, "dead_letter"), "this is the sink that has refused them", "name another one"
+            )
+    wholes = {sink.to for sink in sinks_of(logger)}
+    for name in ("dead_letter", "overflow"):
+        if wholes == {getattr(logger, name)}:
+            yield Finding((*LOGGER, name), "this is the sink that does not take them", "name another one")
+
+
+def brokers_get_no_batches(function: Function) -> Iterator[Finding]:
+    """A Knative broker takes one event a request."""
+    logger = function.inference.logger
+    if logger is UNSET:
+        return
+    sinks = sinks_of(logger)
+    own = len(sinks) - len(logger.sinks)  # `sink` comes before `sinks`
+    for number, sink in enumerate(sinks):
+        if sink.to.startswith("broker:") and sink.content_mode == "batched":
+            at_sink = number >= own and logger.sinks[number - own].content_mode is not UNSET
+            path: FieldPath = ("sinks", number - own, "content_mode") if at_sink else ("content_mode",)
+            message = f"{sink.to} is a Knative broker, which takes no batches"
+            yield Finding((*LOGGER, *path), message, 'write "structured" or "binary" for it')
+            return
+
+
+def the_spool_is_a_folder_of_its_own(function: Function) -> Iterator[Finding]:
+    """Not all of a file system."""
+    logger = function.inference.logger
+    if logger is not UNSET and logger.spool is not UNSET and not normpath(logger.spool).strip("/."):
+        yield Finding(
+            (*LOGGER, "spool"), f'expected a folder for the spool alone, found "{logger.spool}"', 'write "memory", or remove it'
+        )
 
 
 def settings_suit_their_sink(function: Function) -> Iterator[Finding]:
@@ -96,5 +138,8 @@ def _addresses(logger: object) -> Iterator[tuple[FieldPath, str]]:
 RULES: tuple[Callable[[Function], Iterator[Finding]], ...] = (
     sinks_are_addresses,
     sinks_are_different,
+    refused_events_go_elsewhere,
+    brokers_get_no_batches,
+    the_spool_is_a_folder_of_its_own,
     settings_suit_their_sink,
 )

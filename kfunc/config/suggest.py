@@ -83,8 +83,9 @@ def for_type(value: Any, plain: str, kind: inspect.Type, path: FieldPath) -> str
 
 def for_pattern(value: str, pattern: str) -> str:
     """The same text, changed so far that it fits."""
-    dashed = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
-    for candidate in value.strip(), value.strip().lower(), dashed, value.removesuffix("B"), f"sha256:{value.lower()}":
+    dashed = "" if "://" in value else re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    sink = f"file:{value}" if ":" not in value and {".", "/"} & set(value) else ""
+    for candidate in value.strip(), value.strip().lower(), dashed, value.removesuffix("B"), f"sha256:{value.lower()}", sink:
         if candidate and candidate != value and matches(pattern, candidate):
             return f"did you mean {show_text(candidate)}?"
     return ""
@@ -107,7 +108,7 @@ def _number(value: Any, kind: inspect.IntType | inspect.FloatType, key: str) -> 
         return ""
     if not isinstance(number, bool) and isinstance(number, int if whole else int | float):
         return f"write {text} without quotes"
-    size = parse_quantity(text)
+    size = parse_quantity(re.sub(r"K$", "k", text.removesuffix("B")))
     return f"write {size}" if whole and key.endswith("_bytes") and size is not None and size.denominator == 1 else ""
 
 

@@ -141,7 +141,7 @@ class Pipeline:
             found = await asyncio.to_thread(find_left_behind, root, lane, list(self._names), self._notices, submit)
             self._left_behind = [*(each for each in self._left_behind if not each.done), *found]
             for log_left in found:
-                log.warning("%d calls that another process left in %s are delivered now", log_left.calls, log_left.path)
+                log.warning("what another process left in %s is delivered now (calls: %d)", log_left.path, log_left.calls)
                 for route in self._routes:
                     cursor = log_left.cursor(route.key)
                     route.delivery.feeds.insert(0, Feed(log_left, cursor, route.make, self._notices))

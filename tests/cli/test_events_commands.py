@@ -260,3 +260,10 @@ def test_a_sink_that_takes_nothing_is_told_at_once_and_ends_the_command_after_th
     assert result.status == 1
     assert result.err.splitlines()[0].startswith("http://127.0.0.1:1/x takes no events: ")
     assert result.err.splitlines()[0].endswith("; trying on for 1 s (--timeout)")
+
+
+def test_tail_says_where_no_event_is_meant(kfunc: Command, log: Path, tmp_path: Path) -> None:
+    result = kfunc("events", "tail", log, "--model", "zzz")
+    assert (result.status, result.out, result.err) == (0, "", f"none of the 6 events in {log} is meant\n")
+    (tmp_path / "empty.jsonl").touch()
+    assert kfunc("events", "tail", tmp_path / "empty.jsonl").err == f"there is no event in {tmp_path / 'empty.jsonl'}\n"

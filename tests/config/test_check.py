@@ -144,6 +144,13 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
     ("inference: {model: {uri: m}, logger: {sink: broker}}\n", 1, 45, "inference.logger.sink",
      'expected "broker:NAME", "http(s)://…", "file:PATH", "nats://…", "kafka://…", "amqp(s)://…", "s3://…", '
      '"gs://…" or "az://…", found the string "broker"', ""),
+    ("inference: {model: {uri: m}, logger: {sink: events.jsonl}}\n", 1, 45, "inference.logger.sink",
+     'expected "broker:NAME", "http(s)://…", "file:PATH", "nats://…", "kafka://…", "amqp(s)://…", "s3://…", '
+     '"gs://…" or "az://…", found the string "events.jsonl"', 'did you mean "file:events.jsonl"?'),
+    ("inference: {model: {uri: m}, logger: {spool: 's3://b/x'}}\n", 1, 46, "inference.logger.spool",
+     'expected a folder, "pvc://CLAIM/PATH" or "memory", found the string "s3://b/x"', ""),
+    ("inference: {model: {uri: m}, logger: {max_body_bytes: 256KiB}}\n", 1, 55, "inference.logger.max_body_bytes",
+     'expected an integer from 0 to 16777216, found the string "256KiB"', "write 262144"),
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kfunc.config.batcher import Batcher
 from kfunc.config.inference import Limits
-from kfunc.config.logger import Logger
+from kfunc.config.logger import Logger, Shadow
 from kfunc.config.pod import MAX_BYTES, VARIABLE, VERSION, PodConfig, PodModel, decode, encode
 from kfunc.errors import ConfigError, Problem
 
@@ -234,6 +234,62 @@ def test_a_variable_whose_name_begins_as_another_block_s_finds_its_own(
     name: str, value: str, read: Callable[[PodConfig], bool]
 ) -> None:
     assert read(decode({name: value}, needs_model=False))
+
+
+@pytest.mark.parametrize(
+    ("environ", "source", "message", "suggestion"),
+    [
+        ({"KFUNC_LOGGER_SAMPLE": "2"}, "KFUNC_LOGGER_SAMPLE", 'expected a number from 0 to 1, found "2"', ""),
+        ({"KFUNC_PROTOCOLS": "v1,v3"}, "KFUNC_PROTOCOLS", '[1]: expected one of grpc, v1, v2, found "v3"', ""),
+        (
+            {"KFUNC_MODEL_DIGEST": "md5:1"},
+            "KFUNC_MODEL_DIGEST",
+            'expected "sha256:" and 64 hexadecimal digits in lower case, found "md5:1"',
+            "",
+        ),
+        ({"KFUNC_LOGGER_SPOOL_MAX_BYTES": "1Gi"}, "KFUNC_LOGGER_SPOOL_MAX_BYTES", "expected an integer", "write 1073741824"),
+        ({"KFUNC_LOGGER_SINKS": "x"}, "KFUNC_LOGGER_SINKS", '[0]: expected a mapping, found "x"', "write it as JSON"),
+        ({"KFUNC_LOGGER_SINKS": '[{"name": "a"}]'}, "KFUNC_LOGGER_SINKS", "[0].to: required, and missing", ""),
+        (
+            {VARIABLE: '{"logger": {"mode": "alll"}}'},
+            VARIABLE,
+            'logger.mode: expected one of all, metadata, request, response, found the string "alll"',
+            'did you mean "all"?',
+        ),
+        (
+            {VARIABLE: '{"logger": {"token_file": "x"}}', "KFUNC_LOGGER_SAMPLE": "1"},
+            VARIABLE,
+            'logger.token_file: expected an absolute path, found the string "x"',
+            "",
+        ),
+        ({VARIABLE: '{"workres": 1}'}, VARIABLE, "workres: unknown key", 'did you mean "workers"?'),
+        ({VARIABLE: "5"}, VARIABLE, "expected a mapping, found the integer 5", ""),
+        ({VARIABLE: " "}, VARIABLE, "it is empty", "unset it, or give it the settings"),
+        ({VARIABLE: "{"}, VARIABLE, "the settings are JSON, and this is none: ", "unset it, or give it the settings"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_variable_the_place_and_what_to_write(
+    environ: dict[str, str], source: str, message: str, suggestion: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        decode(environ, needs_model=False)
+    (problem,) = caught.value.problems
+    assert (caught.value.source, problem.message[: len(message)]) == (source, message)
+    assert problem.suggestion.startswith(suggestion)
+
+
+def test_a_variable_may_have_a_list_or_a_block_as_json_and_a_pattern_stays_one() -> None:
+    environ = {
+        "KFUNC_LOGGER_SINKS": '[{"to": "http://a/", "name": "b"}]',
+        "KFUNC_LOGGER_SHADOW": '{"to": "http://c/"}',
+        "KFUNC_LOGGER_PATHS": "[ab]*,c",
+        "KFUNC_LOGGER_REDACT": '["a,b"]',
+    }
+    logger = decode(environ, needs_model=False).logger
+    assert isinstance(logger, Logger)
+    assert isinstance(logger.shadow, Shadow)
+    assert (logger.sinks[0].name, logger.shadow.to) == ("b", "http://c/")
+    assert (logger.paths, logger.redact) == (["[ab]*", "c"], ["a,b"])
 
 
 def test_reading_the_configuration_loads_neither_yaml_nor_what_checks_it() -> None:
