@@ -74,7 +74,7 @@ def decode(environ: Mapping[str, str], *, needs_model: bool = True) -> PodConfig
     text = environ.get(VARIABLE)
     overrides = {key: value for key, value in environ.items() if key.startswith("KFUNC_") and key != VARIABLE}
     settings: Any = "{}" if text is None else text
-    owners: dict[tuple[str, ...], str] = {}
+    owners: dict[tuple[str | int, ...], str] = {}
     try:
         if not overrides:
             config = msgspec.json.decode(settings, type=PodConfig)
