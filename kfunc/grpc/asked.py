@@ -64,6 +64,7 @@ def unasked(outer: Exchange) -> Asked:
     """What stands in the records for a call, or a message of one, that failed before anything was asked."""
     asked = Asked(outer, outer.transmitter, b"POST", outer.target, None)
     asked.refused = asked.cancelled = True
+    asked.received = len(outer.body)
     return asked
 
 

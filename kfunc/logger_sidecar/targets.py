@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 V2_CALLS = (b"/infer", b"/infer_stream", b"/explain", b"/generate", b"/generate_stream")
-CALLS = (*V2_CALLS, b":predict", b":explain", b"/invocations")
+GRPC_CALLS = (b".GRPCInferenceService/ModelInfer", b".GRPCInferenceService/ModelStreamInfer")  # that could not be asked as REST
+CALLS = (*V2_CALLS, *GRPC_CALLS, b":predict", b":explain", b"/invocations")
 OPENAI = (b"/chat/completions", b"/completions", b"/embeddings", b"/rerank", b"/responses")
 
 

@@ -153,19 +153,22 @@ def test_keepalive_pings_keep_an_idle_channel(served: Served) -> None:
     assert grpc.ChannelConnectivity.TRANSIENT_FAILURE not in states
 
 
-def test_an_event_has_the_status_of_the_call(folder: Path, infer: Any) -> None:
+def test_an_event_has_the_status_of_the_call(folder: Path, served: Served, infer: Any) -> None:
     infer(call(FLOWER, "FP32", "iris", "input"), metadata=(("x-request-id", "good-call"),))
     with pytest.raises(grpc.RpcError):
         infer(call(FLOWER.astype(np.float64), "FP64", "iris", "input"), metadata=(("x-request-id", "bad-call"),))
+    with grpc.insecure_channel(served.address) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary(METHOD)(b"\xff", metadata=(("x-request-id", "broken-call"),))
 
     def events() -> dict[str, Any]:
         lines = [json.loads(line) for line in (folder / ".kfunc/events.jsonl").read_text().splitlines()]
         return {line["correlationid"]: line for line in lines if line["type"].endswith("response")}
 
-    eventually(lambda: {"good-call", "bad-call"} <= events().keys())
-    good, bad = events()["good-call"], events()["bad-call"]
+    eventually(lambda: {"good-call", "bad-call", "broken-call"} <= events().keys())
+    good, bad, broken = (events()[name] for name in ("good-call", "bad-call", "broken-call"))
     assert (good["endpoint"], good["statuscode"], good["grpcstatus"]) == ("/v2/models/iris/infer", 200, 0)
     assert (bad["endpoint"], bad["statuscode"], bad["grpcstatus"]) == ("/v2/models/iris/infer", 400, 3)
+    assert (broken["endpoint"], broken["statuscode"], broken["grpcstatus"]) == (METHOD, 400, 3)
 
 
 @pytest.mark.heavy
