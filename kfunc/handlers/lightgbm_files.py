@@ -3,6 +3,7 @@
 Pure: bytes in, Broken out. Everything that is an index or a length is checked; weights and thresholds may be anything.
 """
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ COUNTS = (b"internal_count", b"leaf_count")
 KINDS = 15
 """The highest decision_type: a bit for categories, one for the default, two for what is missing."""
 UNCATEGORIZED = frozenset(b"%d" % kind for kind in range(0, KINDS, 2)) | {b""}
+SEVERAL = re.compile(rb"^=|=[^\n]*=", re.MULTILINE)
 LONGEST = 10
 DIGITS = b"0123456789- "
 OF_FRACTIONS = DIGITS + b"+.einfa"
@@ -46,6 +48,8 @@ def require_sound(content: bytes) -> "Fields":
     for byte, what in ((b"\0", "a byte 0"), (b"\r", "line ends of Windows, and its tree_sizes count others")):
         if content.find(byte, 0, end) >= 0:
             raise Broken(f"has {what}")
+    if SEVERAL.search(head):  # LightGBM leaves out what is empty between two of them: it would read another name
+        raise Broken("has a line in its head that is no name and value")
     header = _fields(head.split(b"\n"), "its head")
     features = _require_head(header)
     sections = _sections(content, header, first, end)
@@ -82,6 +86,8 @@ def _require_head(header: "Fields") -> int:
     classes = _number(header, b"num_class")
     if classes < 1 or _number(header, b"num_tree_per_iteration") != classes:
         raise Broken(f"tells {classes} values of a row, and another number of trees in an iteration")
+    if not header.get(b"objective", b"custom").strip(b" "):
+        raise Broken("tells an objective, and not which")
     for word in header.get(b"objective", b"").split(b" "):
         if word.startswith(b"num_class:") and _number({b"num_class": word[10:]}, b"num_class") != classes:
             raise Broken(f"tells {classes} classes, and others in its objective")
