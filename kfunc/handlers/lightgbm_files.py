@@ -32,6 +32,8 @@ KINDS = 15
 """The highest decision_type: a bit for categories, one for the default, two for what is missing."""
 UNCATEGORIZED = frozenset(b"%d" % kind for kind in range(0, KINDS, 2)) | {b""}
 SEVERAL = re.compile(rb"^=|=[^\n]*=", re.MULTILINE)
+INFO = re.compile(rb"none|\[[^][:]+:[^][:]+\]|-?\d+(:-?\d+)*")
+"""A feature's range or categories, which LightGBM takes apart without a look when it describes the model."""
 LONGEST = 10
 DIGITS = b"0123456789- "
 OF_FRACTIONS = DIGITS + b"+.einfa"
@@ -94,6 +96,9 @@ def _require_head(header: "Fields") -> int:
     for name in (b"feature_names", b"feature_infos"):
         if name in header and header[name].strip().count(b" ") + 1 != features:
             raise Broken(f"tells {features} features, and others in {name.decode()}")
+    for info in header.get(b"feature_infos", b"").split(b" "):
+        if info and not INFO.fullmatch(info):
+            raise Broken("has feature_infos that are no range, no categories and not none")
     return features
 
 
