@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 END = b"\nend of trees"
 TREE = b"\nTree="
+PARAMETER = re.compile(rb"\[[^:]+:.*\]")
 PARAMETERS, PARAMETERS_END = b"\nparameters", b"\nend of parameters\n"
 MOST_LINES = 22
 """Of a tree: LightGBM reads no more of them."""
@@ -78,7 +79,7 @@ def _require_parameters(content: bytes, end: int) -> None:
     if ended < 0:
         raise Broken("is truncated: the end of its parameters is missing")
     for line in content[begun:ended].split(b"\n"):
-        if line and b":" not in line:
+        if line and line != b"parameters:" and not PARAMETER.fullmatch(line):
             raise Broken("has a parameter that is no name and value")
 
 

@@ -122,6 +122,8 @@ def test_a_model_that_is_whole_passes(good: bytes) -> None:
         (model({}, num_class=None), "num_class is missing, or no number"),
         (model({})[:-70], "is truncated: LightGBM's end of the trees is missing"),
         (model({}).replace(b"[a: 1]", b"[a 1]"), "has a parameter that is no name and value"),
+        (model({}).replace(b"[a: 1]", b"[a:"), "has a parameter that is no name and value"),
+        (model({}).replace(b"[a: 1]", b":1]"), "has a parameter that is no name and value"),
         (model({})[:-4], "is truncated: the end of its parameters is missing"),
     ],
 )  # fmt: skip
