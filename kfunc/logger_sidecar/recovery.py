@@ -56,7 +56,7 @@ def open_spool(settings: Logger, origin: Origin, notices: Notices) -> Spool:
         intake.start_at(position, origin)
     else:  # what is in it could not be brought to the disk: the run that wrote it goes on
         origin = intake.origin() or origin
-    max_bytes = _bound(settings, lane, intake.size)
+    max_bytes = _bound(settings, lane, intake.size, notices)
     if max_bytes < 2 * settings.max_body_bytes + TEXT_ROOM:
         message = "the spool may hold %d bytes, less than a call with bodies of max_body_bytes (%d): such calls are dropped"
         notices.say("bound", f"{message}; give it a larger volume or spool_max_bytes", max_bytes, settings.max_body_bytes)
@@ -83,14 +83,18 @@ def _claim(settings: Logger, origin: Origin, notices: Notices) -> Lane | None:
         return None
 
 
-def _bound(settings: Logger, lane: Lane | None, intake_size: int) -> int:
+def _bound(settings: Logger, lane: Lane | None, intake_size: int, notices: Notices) -> int:
     """What the spool may take: past four fifths of its volume the pod would be evicted; of memory the handler has its share."""
     if lane is None:
         return settings.spool_max_bytes
     volume = os.statvfs(lane.path)
     size = volume.f_blocks * volume.f_frsize
     room = size * MEMORY_SHARE - intake_size if settings.spool == MEMORY else size * VOLUME_SHARE
-    return max(LEAST_BOUND, min(settings.spool_max_bytes, int(room)))
+    bound = max(LEAST_BOUND, min(settings.spool_max_bytes, int(room)))
+    if bound < settings.spool_max_bytes and settings.spool != MEMORY:
+        message = "the spool holds %d bytes, not spool_max_bytes (%d): the volume of %s has %d; give it a larger one"
+        notices.say("volume", message, bound, settings.spool_max_bytes, lane.path, size)
+    return bound
 
 
 def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:

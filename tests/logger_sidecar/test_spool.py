@@ -433,3 +433,12 @@ def test_what_earlier_processes_left_is_counted_behind_the_start(tmp_path: Path)
         await other.pipeline.flush(2)
 
     asyncio.run(main())
+
+
+def test_a_volume_that_is_smaller_than_the_bound_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        assert setup(tmp_path, spool_max_bytes=1 << 60).spool.max_bytes < 1 << 60
+
+    asyncio.run(main())
+    assert f"not spool_max_bytes ({1 << 60}): the volume of {tmp_path}" in caplog.text
+    assert caplog.text.count("give it a larger one") == 1
