@@ -82,5 +82,6 @@ class LoggerApplication:
         headers = exchange.headers
         if self._filter.is_logged(exchange.target, headers) and not comes_back(self._source, headers, b""):
             share = self._filter.share
-            if share >= 1 or is_sampled(trace_of(headers, exchange.request_id), share):
+            is_wanted = share >= 1 or is_sampled(trace_of(headers, exchange.request_id), share)
+            if is_wanted and not self._admission.clogged:  # these would wait for room without a bound
                 self._log.turned_away(exchange)

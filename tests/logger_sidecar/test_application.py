@@ -305,6 +305,15 @@ def test_a_call_that_is_refused_for_its_head_or_its_body_is_logged_without_that(
     serve(tmp_path, Upstream(), test, limits=SMALL)
 
 
+def test_while_too_many_wait_for_room_what_is_refused_does_not_wait_with_them(tmp_path: Path) -> None:
+    async def test(pod: Pod) -> None:
+        pod.setup.spool.admission.clogged = True
+        assert (await pod.send(V2, b"x" * 2000)).status == 413
+        assert await pod.events() == []
+
+    serve(tmp_path, Upstream(), test, limits=SMALL, on_full="block")
+
+
 @pytest.mark.parametrize(("start", "status"), [
     ("POST /v2/models/iris/load HTTP/1.1\r\nhost: test\r\n", 413),
     (f"PUT {V2} HTTP/1.1\r\nhost: test\r\n", 413),
