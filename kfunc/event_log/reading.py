@@ -16,6 +16,8 @@ from kfunc.logger_sidecar.object_outcomes import outcome_of
 
 STORES = ("s3", "gs", "az")
 POLL_S = 0.2
+OPENING = b'{"'
+MAX_HALVES = 16
 ROTATED = re.compile(r"\.([0-9]+)")
 
 OnFault = Callable[[str], None]
@@ -67,13 +69,29 @@ def _read_files(paths: list[Path], on_fault: OnFault) -> Iterator[Stored]:
 
 
 def _lines(file: BinaryIO, name: str, on_fault: OnFault, size: float = float("inf")) -> Iterator[Stored]:
+    """Half a line is no fault where its event comes whole behind it: its writer was killed, and the next one sent it again."""
+    halves: dict[bytes, list[str]] = {}  # what is to be told of them
     read = 0
     for number, line in enumerate(file, 1):
         read += len(line)
         if read > size > 0:
-            return
-        if (event := _event(line, f"{name}:{number}", on_fault)) is not None:
+            break
+        told: list[str] = []
+        if (event := _event(line, f"{name}:{number}", told.append)) is not None:
+            if halves:
+                halves = {half: about for half, about in halves.items() if not line.startswith(half)}
             yield event
+        elif told and line.startswith(OPENING) and len(halves) < MAX_HALVES:
+            halves[line.rstrip(b"\r\n")] = told
+        else:
+            _tell(told, on_fault)
+    for about in halves.values():
+        _tell(about, on_fault)
+
+
+def _tell(faults: list[str], on_fault: OnFault) -> None:
+    for fault in faults:
+        on_fault(fault)
 
 
 def _event(line: bytes, place: str, on_fault: OnFault) -> Stored | None:

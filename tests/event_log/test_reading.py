@@ -42,6 +42,22 @@ def test_a_line_that_is_no_event_is_told_by_its_place_and_the_rest_is_read(tmp_p
     assert [fault.startswith(f"{path}:3: the event is not a JSON object") for fault in faults] == [True]
 
 
+@pytest.mark.parametrize("length", [5, 200])
+def test_half_a_line_is_no_fault_if_its_event_comes_whole_behind_it(tmp_path: Path, length: int) -> None:
+    path = write(tmp_path / "events.jsonl", call(0))
+    first, second = lines(call(1))
+    with path.open("ab") as file:
+        file.write(b"%b\n%b\n" % (first, second[:length]))
+    faults: list[str] = []
+    assert ids(path, faults) == ALL[:3]
+    assert [fault.startswith(f"{path}:4: ") for fault in faults] == [True]
+    with path.open("ab") as file:
+        file.write(b"%b\n%b\n" % (first, second))
+    faults.clear()
+    assert ids(path, faults) == [*ALL[:3], ALL[2], ALL[3]]
+    assert faults == []
+
+
 def test_a_spool_is_read_by_its_folder_or_by_one_of_its_lanes(tmp_path: Path) -> None:
     spool = write_spool(tmp_path / "spool", *map(call, range(4)))
     read = list(read_events(str(spool), pytest.fail))
