@@ -30,12 +30,12 @@ class RawLive(Struct, frozen=True):
 def difference(record: Record, live: RawLive) -> Difference:
     """What is to be done next, in order. Where there is a winner, requests are turned to it before anything else is changed."""
     rollout, wanted, objects = record.rollout, layout(record.rollout), record.objects
-    turned = list(_split(record, live, wanted)) if wanted.is_split else []
+    turned = list(_turned(record, live, wanted)) if wanted.is_split else []
     changes: list[Change] = turned if wanted.winner else []
     waiting = ""
     if wanted.tagged:
         beside = _beside(record, live)
-        changes += _missing(beside, live)
+        changes += _missing(beside | _rules(record), live)
         waiting = next(
             filter(None, (_too_few(beside, live, one.revision) for one in rollout.candidates if _waits(rollout, one))), ""
         )
@@ -43,7 +43,9 @@ def difference(record: Record, live: RawLive) -> Difference:
         return Difference([*changes, *turned], waiting)
     made = rollout.phase in ("promoting", "promoted") and wanted.winner != rollout.stable.tag
     stated_so = free(by_key(objects.promoted if made else objects.before))
-    final = sized(stated_so, rollout.function, _other(record, live), live.objects) if wanted.tagged else stated_so
+    final = stated_so
+    if wanted.tagged:
+        final = sized(stated_so, rollout.function, _other(record, live), live.objects) | _rules(record)
     main = main_key(rollout)
     if not wanted.tagged and is_split(live.objects.get(main)) and main in final:
         return Difference(list(applied(final[main], live.objects.get(main))))  # pods stay as long as requests are sent to them
@@ -59,11 +61,30 @@ def difference(record: Record, live: RawLive) -> Difference:
     return Difference(changes, waiting if not changes else "")
 
 
-def _split(record: Record, live: RawLive, wanted: Layout) -> Iterator[Change]:
+def _turned(record: Record, live: RawLive, wanted: Layout) -> Iterator[Change]:
     main = main_key(record.rollout)
-    for key, manifest in by_key(record.objects.split).items():
-        edited = with_weights(manifest, wanted.weights, matches=not wanted.winner) if key == main else manifest
-        yield from applied(edited, live.objects.get(key))
+    split = by_key(record.objects.split).get(main)
+    if split is not None:
+        yield from applied(with_weights(split, wanted.weights, matches=not wanted.winner), live.objects.get(main))
+
+
+def _rules(record: Record) -> dict[Key, Manifest]:
+    """What stands beside the VirtualService, from before requests are split until none of them is.
+
+    A gateway answers 503 where a route names a subset that it does not know: it has to learn of subsets before it learns of
+    routes to them, and to forget the routes first. So the rules have all subsets of all times.
+    """
+    objects, main = record.objects, main_key(record.rollout)
+    rules = {key: manifest for key, manifest in by_key(objects.split).items() if key != main}
+    for key, manifest in rules.items():
+        subsets = {
+            subset["name"]: subset
+            for made in (objects.before, objects.promoted, objects.split)
+            for subset in by_key(made).get(key, {}).get("spec", {}).get("subsets", [])
+        }
+        if subsets:
+            rules[key] = manifest | {"spec": manifest["spec"] | {"subsets": list(subsets.values())}}
+    return rules
 
 
 def _beside(record: Record, live: RawLive) -> dict[Key, Manifest]:

@@ -23,8 +23,33 @@ from tests.rollout.test_raw_changes import FIXED, QUEUED, SCALED, deployment, st
 MOST_S = 900
 NEEDED = 3
 """Pods that all of the requests need."""
+GATEWAYS_S = 4
+"""Until all gateways know of a change, in whatever order they learn of several; `propagation_s` is 5."""
 MAIN = key_of(SINGLE)
 IRIS, CANDIDATE = ("iris", "stable"), ("iris-candidate", "candidate")
+
+
+def rule(*tags: str) -> Manifest:
+    """The subsets that routes may name."""
+    about = {"name": "live-iris", "namespace": "default"}
+    spec = {"host": "live-iris.default.svc.cluster.local", "subsets": [{"name": tag, "labels": {}} for tag in tags]}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": about, "spec": spec}
+
+
+RULE = key_of(rule())
+
+
+def ruled(objects: Objects) -> Objects:
+    """The same with rules of subsets, as they are rendered: after the VirtualService, each with what it needs itself."""
+    return Objects(
+        candidate=objects.candidate,
+        split=[*objects.split, rule("stable", "candidate")],
+        promoted=[*objects.promoted, rule("stable")],
+        before=[*objects.before, rule("stable")],
+    )
+
+
+SCALED, QUEUED, FIXED = ruled(SCALED), ruled(QUEUED), ruled(FIXED)
 
 
 class Deployments:
@@ -35,6 +60,7 @@ class Deployments:
         self.is_full = False
         self.objects = by_key([with_versions(copy.deepcopy(each)) for each in objects.before])
         self.running: dict[str, dict[str, float]] = {"iris": {"old": 0.0}}  # by template: how many
+        self.learned: list[tuple[float, set[str], set[str]]] = []  # since when gateways may know which routes and subsets
         for _ in range(30):
             self.sleep()
         self.lost.clear()
@@ -114,6 +140,19 @@ class Deployments:
         for name, tag in (IRIS, CANDIDATE):
             if self.share(name, tag) and not self.available(name) and self.now > 1030:
                 self.lost.add(f"{name}, {when}")
+        self.check_subsets()
+
+    def check_subsets(self) -> None:
+        """No route that a gateway may know names a subset that it may not know."""
+        split = is_split(self.objects[MAIN])
+        routes = {tag for name, tag in (IRIS, CANDIDATE) if self.share(name, tag)} if split else {"stable"}
+        subsets = {subset["name"] for subset in self.objects[RULE]["spec"]["subsets"]}
+        known = [each for each in self.learned[:-1] if each[0] > self.now - GATEWAYS_S]
+        self.learned = [*known, *self.learned[-1:], (self.now, routes, subsets)]
+        if unknown := {
+            tag for _, tags, _ in self.learned for tag in tags if any(tag not in named for *_, named in self.learned)
+        }:
+            self.lost.add(f"a gateway knows no {unknown}")
 
 
 def seen_of(record: Record, world: Deployments) -> Seen:
