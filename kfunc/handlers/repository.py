@@ -147,7 +147,7 @@ class Repository:
         cannot be loaded."""
         models: AllServed = await self.supply.models(self.sources)
         default = self._loader.default_name(list(models))
-        self._default.default.name = default
+        self._default.rename(default)
         self._entries = {name: self._default if name == default else Entry(name, "", self._slots) for name in models}
         for name, versions in models.items():
             self._put(self._entries[name], versions)
@@ -327,7 +327,8 @@ class Repository:
             raise Unavailable("the models are loading")
 
     def _real_name(self, name: str) -> str:
-        return self._default.default.name if name == self._config.model.name else name
+        configured = name == self._config.model.name and name not in self._entries
+        return self._default.name if configured else name
 
     def _put(self, entry: Entry, models: dict[str, Served]) -> None:
         """Replace what an entry has, on the loop."""
@@ -338,7 +339,7 @@ class Repository:
         for model in leaving:
             self._retire(model)
         if leaving and models:
-            progress_log.info("model %s: a new version is served", entry.default.name)
+            progress_log.info("model %s: a new version is served", entry.name)
 
     def _retire(self, model: Served | None) -> None:
         """Close a model when its calls have ended."""

@@ -158,22 +158,31 @@ class Entry:
     A version that comes back gets the slot that it had, if that is among `known` still.
     """
 
-    __slots__ = ("_known", "default", "versions")
+    __slots__ = ("_known", "default", "name", "versions")
 
     def __init__(self, name: str, version: str, known: Slots) -> None:
+        self.name = name
         self.default = known.setdefault((name, ""), Slot(name, version))
         self.versions: dict[str, Slot] = {}
         self._known = known
 
+    def rename(self, name: str) -> None:
+        """Its requests' slot goes with it, and is not that of a model which gets the old name later."""
+        del self._known[self.name, ""]
+        self.name = self.default.name = name
+        self._known[name, ""] = self.default
+
     def fill(self, models: Mapping[str, Served]) -> None:
         """From now on these versions, from old to new, are what there is."""
-        name = self.default.name
         for version, slot in self.versions.items():
             if version not in models:
                 slot.clear("its files are gone")
-        self.versions = {version: self._known.setdefault((name, version), Slot(name, version)) for version in models}
+        self.versions = {version: self._slot(version) for version in models}
         if not models:
             self.default.clear("its files are gone")
         for version, model in models.items():
             self.versions[version].fill(version, model)
             self.default.fill(version, model)
+
+    def _slot(self, version: str) -> Slot:
+        return self._known.setdefault((self.name, version), Slot(self.name, version))

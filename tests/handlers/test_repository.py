@@ -17,7 +17,7 @@ from kfunc.errors import InvalidRequest, ModelLoadError, NotFound, Unavailable, 
 from kfunc.handlers.loading import AllServed
 from kfunc.handlers.local_files import LocalFiles
 from kfunc.handlers.repository import Repository
-from kfunc.handlers.slots import InMemory
+from kfunc.handlers.slots import InMemory, Slot
 from kfunc.handlers.supply import Supply
 from kfunc.protocol.contract import Context
 from kfunc.protocol.messages import InferRequest, InferResponse, ModelMetadata, TensorSpec
@@ -141,6 +141,38 @@ def test_the_only_model_of_a_folder_also_answers_to_the_configured_name(make: Ma
     assert repository.names == ["rose"]
     assert [answering(repository, name) for name in ("", "iris", "rose")] == ["rose 1"] * 3
     assert repository.find("iris", "1") is repository.find("rose", "1")
+
+
+@pytest.mark.parametrize("residency", [None, Residency(wait_s=5)], ids=["loaded", "on demand"])
+def test_a_model_of_the_configured_name_that_comes_later_is_another_one(
+    residency: Residency | None, make: Make, tmp_path: Path
+) -> None:
+    repository = opened(make("wine/m.onnx", residency=residency))
+    held = repository.find("iris", "")
+    put(tmp_path / "iris/m.onnx")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    wine = repository.find("wine", "").taken()
+
+    async def told(*slots: Slot) -> list[str]:
+        return [(await slot.taken().brought()).metadata.name for slot in slots]
+
+    assert asyncio.run(told(repository.find("wine", ""), repository.find("iris", ""))) == ["wine", "iris"]
+    assert repository.find("", "").taken() is held.taken() is wine
+    assert [slot.name for slot in repository.slots] == ["wine", "iris"]
+    asyncio.run(repository.unload("iris"))
+    assert repository.find("wine", "").taken() is wine
+    with pytest.raises(NotFound, match="the model iris is not loaded: unloaded"):
+        repository.find("iris", "").taken()
+
+
+def test_the_only_model_of_a_folder_can_take_the_configured_name(make: Make, tmp_path: Path) -> None:
+    repository = opened(make("wine/m.onnx"))
+    (tmp_path / "wine").rename(tmp_path / "iris")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert (repository.names, answering(repository, "iris")) == (["iris"], "iris 1")
+    (tmp_path / "iris").rename(tmp_path / "wine")
+    asyncio.run(repository.refresh(repository.sources[0]))
+    assert [answering(repository, name) for name in ("", "iris", "wine")] == ["wine 1"] * 3
 
 
 def test_several_models_need_a_default_one(make: Make, loads: Loads) -> None:
