@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 END = b"\nend of trees"
 TREE = b"\nTree="
 PARAMETER = re.compile(rb"\[[^:]+:.*\]")
-PARAMETERS, PARAMETERS_END = b"\nparameters", b"\nend of parameters\n"
+PARAMETERS, PARAMETERS_END = b"\nparameters:\n", b"\nend of parameters\n"
 MOST_LINES = 22
 """Of a tree: LightGBM reads no more of them."""
 NODES = (b"split_feature", b"threshold", b"left_child", b"right_child")
@@ -32,7 +32,8 @@ COUNTS = (b"internal_count", b"leaf_count")
 KINDS = 15
 """The highest decision_type: a bit for categories, one for the default, two for what is missing."""
 UNCATEGORIZED = frozenset(b"%d" % kind for kind in range(0, KINDS, 2)) | {b""}
-SEVERAL = re.compile(rb"^=|=[^\n]*=", re.MULTILINE)
+SEVERAL = re.compile(rb"^=|^(?!feature_names=|monotone_constraints=)[^\n=]*=[^\n]*=", re.MULTILINE)
+"""These two lines LightGBM cuts at the first one: a feature's name may have more."""
 INFO = re.compile(rb"none|\[[^][:]+:[^][:]+\]|-?\d+(:-?\d+)*")
 """A feature's range or categories, which LightGBM takes apart without a look when it describes the model."""
 LONGEST = 10
@@ -48,9 +49,10 @@ def require_sound(content: bytes) -> "Fields":
     _require_parameters(content, end)
     first = content.find(TREE, 0, end)
     head = content[: end if first < 0 else first]
-    for byte, what in ((b"\0", "a byte 0"), (b"\r", "line ends of Windows, and its tree_sizes count others")):
-        if content.find(byte, 0, end) >= 0:
-            raise Broken(f"has {what}")
+    if content.find(b"\0", 0, end) >= 0:
+        raise Broken("has a byte 0")
+    if b"\r" in content:  # for LightGBM it ends a line, too
+        raise Broken("has line ends of Windows, and its tree_sizes count others")
     if SEVERAL.search(head):  # LightGBM leaves out what is empty between two of them: it would read another name
         raise Broken("has a line in its head that is no name and value")
     header = _fields(head.split(b"\n"), "its head")
