@@ -175,8 +175,12 @@ class ModelLoadError(StartupError):
     """The model's files are missing, broken or need something that is not installed."""
 
 
-class NotFetched(ModelLoadError):
-    """The model's storage does not give it now; it may at another time."""
+class NotYet(ModelLoadError):
+    """The model cannot be loaded now; it may be at another time, with the same files."""
+
+
+class NotFetched(NotYet):
+    """The model's storage does not give it now."""
 
 
 class ClusterError(KfuncError):

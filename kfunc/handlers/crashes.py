@@ -13,8 +13,11 @@ from msgspec import Struct
 
 from kfunc.config.pod import PodModel
 from kfunc.config.residency import ModelCache
-from kfunc.errors import ModelLoadError
+from kfunc.errors import ModelLoadError, NotYet
 from kfunc.handlers.origins import cache_folder, path_of
+from kfunc.handlers.registry import RUNTIMES
+from kfunc.handlers.versions import installed
+from kfunc.process.memory_limit import memory_limit
 from kfunc.process.watcher import CURE
 
 FOLDER = "ended"
@@ -35,15 +38,17 @@ class Record(Struct, frozen=True):
 
 
 class Crashes:
-    """What is known of earlier processes' ends."""
+    """What is known of earlier processes' ends; `memory_bytes` is what this one may take, 0: what there is."""
 
-    def __init__(self, settings: ModelCache) -> None:
+    def __init__(self, settings: ModelCache, memory_bytes: int = 0) -> None:
         self._settings = settings
+        self._memory_bytes = memory_bytes or memory_limit()
 
     def record(self, source: PodModel, local: PodModel) -> Record:
-        """Of the model at `source`, whose files are at `local` now: other files have another one.
+        """Of the model at `source`, whose files are at `local` now.
 
-        Raises ModelLoadError while the model is to be left alone.
+        Other files have another one, and so have another release of the library and more memory, which may be the cure.
+        Raises NotYet while the model is to be left alone.
         """
         try:
             folder = cache_folder(self._settings) / FOLDER
@@ -51,8 +56,9 @@ class Crashes:
         except (ModelLoadError, OSError):  # no cache; loading says what is wrong with the file
             return Record()
         changed = 0 if source.sealed else file.st_mtime_ns  # it is decrypted at another time
-        about = "\0".join((source.name, source.uri, local.version, str(file.st_size), str(changed)))
-        path = Path(folder, hashlib.sha256(about.encode()).hexdigest()[:40])
+        library = installed(RUNTIMES[local.runtime].distributions)
+        about = (source.name, source.uri, local.version, file.st_size, changed, *library, self._memory_bytes)
+        path = Path(folder, hashlib.sha256("\0".join(map(str, about)).encode()).hexdigest()[:40])
         try:
             found = path.stat()
         except OSError:
@@ -66,6 +72,6 @@ class Crashes:
         wait_s = min(FIRST_S * 2 ** max(0, min(count, 10) - 1), LONGEST_S) - (time.time() - last_at)
         if wait_s > 0:
             times = "once" if count == 1 else f"{count} times"
-            raise ModelLoadError(
+            raise NotYet(
                 f"{shown(model.uri)}: loading it has ended the handler {times}, and is tried again in {wait_s:.0f} s: {CURE}"
             )

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from kfunc.config.pod import PodConfig, PodModel
-from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError, NotFetched, NotFound, Unavailable
+from kfunc.errors import InvalidRequest, KfuncError, ModelLoadError, NotFound, NotYet, Unavailable
 from kfunc.handlers.loading import AllServed, Loader
 from kfunc.handlers.origins import Origins
 from kfunc.handlers.slots import Entry, Load, Loaded, Served, Slot
@@ -189,7 +189,7 @@ class Repository:
                 if not version or version == refused:
                     continue
                 await self.refresh(source)
-            except NotFetched as error:  # tried again at the next look
+            except NotYet as error:  # tried again at the next look
                 self._on_failure()
                 log.error("model %s: stays as it is for now: %s", source.name, error.message)
             except Exception as error:

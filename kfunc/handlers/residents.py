@@ -46,7 +46,7 @@ class ResidentModel:
     def __init__(self, settings: PodConfig, shelf: "Shelf", *, pinned: bool, lazy: bool = False) -> None:
         self.settings = settings
         self.pinned = pinned
-        self._lazy = lazy
+        self.lazy = lazy
         self.loaded: Loaded | None = None
         self.used_at = self.loads = self.evictions = self.size = 0
         self.loading: asyncio.Task[None] | None = None
@@ -118,7 +118,7 @@ class ResidentModel:
         """Raises Unavailable where the function is not ready: a lazy model could not be loaded, which it is to be again."""
         if self.loaded is not None:
             self.loaded.require_ready()
-        elif self._lazy and self.failed_at is not None and not self.gone:
+        elif self.lazy and self.failed_at is not None and not self.gone:
             raise self._shelf.absent(self)
 
     @property
@@ -293,7 +293,7 @@ class Shelf:
         loop, loader = asyncio.get_running_loop(), self._loader
         newest = await loop.run_in_executor(None, loader.newest, settings, files)
         record = Record()
-        if not model.pinned:  # without one that is, the process is of no use
+        if not (model.pinned or model.lazy or settings.model.execution == "process"):  # it ends nobody, or nobody else
             record = await loop.run_in_executor(None, self._crashes.record, settings.model, newest.model)
         await self._free(model.size, model)
         before = memory.resident_bytes(), memory.allocated_bytes()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kfunc.config.pod import PodConfig, PodModel
 from kfunc.config.residency import Residency
-from kfunc.errors import ModelLoadError, NotFetched
+from kfunc.errors import ModelLoadError, NotYet
 from kfunc.handlers.loading import AllLoaded, AllServed, Found, Loader, Versions, close_all
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class OnDemand:
                         raise
                     self._on_failure()
                     log.error("model %s: stays as it is: %s", name, error.message)
-                    if isinstance(error, NotFetched):
+                    if isinstance(error, NotYet):
                         _look_again(found, name)
                 if model.loading is not None:  # for a request, and what is on its way may be older than what was listed
                     _look_again(found, name)
