@@ -71,13 +71,13 @@ def _offers(learner: Any) -> list[Offer]:
     return values_of_scores(1 if objective in LABELS else max(count, int(parameters.get("num_target", 1))))
 
 
-def content_of(path: Path) -> bytearray:
+def content_of(path: Path, *, best_as_told: bool = False) -> bytearray:
     """The file's bytes, which XGBoost may read: what is checked is what it gets, also while somebody writes the file.
 
-    Raises ModelLoadError.
+    best_as_told: its interface of scikit-learn takes the best round as it is told. Raises ModelLoadError.
     """
     try:
-        return checked(path.read_bytes(), leaves_apart=release(xgb.__version__) >= LEAVES_APART)
+        return checked(path.read_bytes(), release(xgb.__version__) >= LEAVES_APART, best_as_told=best_as_told)
     except Broken as error:
         raise ModelLoadError(f"{path}: {error}") from None
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 NODES = ("left_children", "right_children", "parents", "split_indices", "split_conditions", "default_left",
          "loss_changes", "sum_hessian")  # fmt: skip
-MAY_MISS = ("split_type", "base_weights", "leaf_weights")
+OTHERS = ("split_type", "base_weights", "leaf_weights")
+"""Arrays that not every release writes, or not one number a node."""
 CATEGORIES = ("categories_nodes", "categories_segments", "categories_sizes")
 MOST_CATEGORIES = 1 << 24
 SPACE = b" \t\r\n"
@@ -25,10 +26,11 @@ SEVERAL = 2
 Parts = dict[str, Any]
 
 
-def checked(content: bytes, leaves_apart: bool = True) -> bytearray:
+def checked(content: bytes, leaves_apart: bool = True, *, best_as_told: bool = False) -> bytearray:
     """The content as XGBoost may read it from memory. Raises Broken.
 
     leaves_apart: this XGBoost, from 3.2 on, wants the values of leaves that have several in an array of their own.
+    best_as_told: whoever predicts goes to the best round that the file tells, and past its last one.
     """
     text = content[:256].lstrip(SPACE)
     if not content:
@@ -40,9 +42,10 @@ def checked(content: bytes, leaves_apart: bool = True) -> bytearray:
         )
     if text[1:].lstrip(SPACE)[:1] in (b'"', b"}"):
         content = b"{" + content.lstrip(SPACE)[1:].lstrip(SPACE)  # XGBoost knows JSON by its first two bytes
-        require_sound(_of_json(content), leaves_apart)
+        document = _of_json(content)
     else:
-        require_sound(ubjson.decode(content), leaves_apart)
+        document = ubjson.decode(content)
+    require_sound(document, leaves_apart, best_as_told=best_as_told)
     return bytearray(content)
 
 
@@ -63,7 +66,7 @@ def _of_json(content: bytes) -> Any:
         raise Broken(f"is truncated or no JSON: {error}") from None
 
 
-def require_sound(document: Any, leaves_apart: bool = True) -> None:
+def require_sound(document: Any, leaves_apart: bool = True, *, best_as_told: bool = False) -> None:
     """Refuses a document that would lead the library out of its memory. Raises Broken."""
     learner = _part(document, "learner", dict)
     parameters = _part(learner, "learner_model_param", dict)
@@ -86,14 +89,14 @@ def require_sound(document: Any, leaves_apart: bool = True) -> None:
         return
     model = _part(_part(booster, "gbtree", dict) if kind == "dart" else booster, "model", dict)
     rounds = _require_forest(model, features, groups, leaves_apart)
-    if best >= rounds:
+    if best >= rounds and best_as_told:  # XGBoost keeps it when a model is refreshed with fewer rounds
         raise Broken(f"tells {best} as its best round (attributes.best_iteration), and the last one is {rounds - 1}")
     if kind == "dart" and len(_part(booster, "weight_drop", (list, np.ndarray))) != len(model["trees"]):
         raise Broken("has not as many numbers in weight_drop as trees")
 
 
 def _best_round(attributes: Parts) -> int:
-    """The number of the last round that answers, which XGBoost takes as it is; -1: all of them."""
+    """The number of the last round that answers, a number from 0 on; -1: all of them."""
     return _number(attributes, "best_iteration") if "best_iteration" in attributes else -1
 
 
@@ -188,7 +191,7 @@ def _of_tree(tree: Parts, number: int, groups: int, leaves_apart: bool) -> tuple
     for name in NODES if width < SEVERAL or leaves_apart else NODES[:6]:
         if _length(tree, name, number) != nodes:
             raise Broken(f"tree {number}: tells {nodes} nodes, and has {len(tree.get(name, ()))} in {name}")
-    split_type, base_weights, leaf_weights = (_length(tree, name, number) for name in MAY_MISS)
+    split_type, base_weights, leaf_weights = (_length(tree, name, number) for name in OTHERS)
     if split_type not in (0, nodes):
         raise Broken(f"tree {number}: tells {nodes} nodes, and has {split_type} in split_type")
     if base_weights != nodes * max(width, 1):

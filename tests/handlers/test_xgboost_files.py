@@ -71,6 +71,7 @@ CATEGORIES: dict[str, Any] = {
         document(tree(split_type=[1, 0, 0], **CATEGORIES)),
         best("1"),
         best("1", iteration_indptr=[]),
+        best("7"),  # of a model that was refreshed with fewer rounds
         document(parameters={"num_class": "1024"}),
         # what pruning has left over: nodes that nobody has as a child, of no feature
         document(nodes(5, [1, -1, -1, -1, -1], [2, -1, -1, -1, -1], [ROOT, 0, 0, 1, 1], split_indices=[0, 0, 0, ROOT, ROOT])),
@@ -110,8 +111,6 @@ def test_a_model_that_is_whole_passes(good: dict[str, Any]) -> None:
         (document(tree(split_type=None)), "tree 0: its split_type is no list"),
         (document(tree(base_weights=True)), "tree 0: its base_weights is no list"),
         (document(tree(categories_nodes=0)), "tree 0: its categories_nodes is no list"),
-        (best("2"), r"tells 2 as its best round \(attributes.best_iteration\), and the last one is 1"),
-        (best("1", gbtree_model_param={"num_trees": "2", "num_parallel_tree": "2"}, iteration_indptr=[]), "the last one is 0"),
         (best("-400000000"), "best_iteration is missing, or no number"),
         (best("x"), "best_iteration is missing, or no number"),
         (best(None), "best_iteration is missing, or no number"),
@@ -135,6 +134,19 @@ def test_a_model_that_is_whole_passes(good: dict[str, Any]) -> None:
 def test_what_would_lead_xgboost_astray_is_refused(broken: Any, reason: str) -> None:
     with pytest.raises(Broken, match=reason):
         require_sound(broken)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (best("2"), r"tells 2 as its best round \(attributes.best_iteration\), and the last one is 1"),
+        (best("1", gbtree_model_param={"num_trees": "2", "num_parallel_tree": "2"}, iteration_indptr=[]), "the last one is 0"),
+    ],
+)
+def test_a_best_round_that_is_none_is_refused_for_those_who_go_there(broken: Any, reason: str) -> None:
+    require_sound(broken)
+    with pytest.raises(Broken, match=reason):
+        require_sound(broken, best_as_told=True)
 
 
 def wide(**changes: Any) -> dict[str, Any]:

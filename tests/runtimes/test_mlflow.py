@@ -191,7 +191,7 @@ def test_trees_are_looked_at_as_in_a_file_of_their_own(
 ) -> None:
     """Damaged ones end the process within the library, which is not in this environment: its handler is a stand-in."""
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, **_: bool) -> None:
         if path.name == "model.x":
             raise ModelLoadError(f"{path}: tree 0 is no tree")
 
@@ -204,8 +204,24 @@ def test_trees_are_looked_at_as_in_a_file_of_their_own(
         serve(tmp_path, "mlflow")
 
 
+@pytest.mark.parametrize(("of", "as_told"), [("sklearn.XGBClassifier", True), ("core.Booster", False)])
+def test_a_best_round_past_the_last_one_is_refused_where_the_class_goes_there(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, as_told: bool
+) -> None:
+    def refuse(path: Path, *, best_as_told: bool) -> None:
+        raise ModelLoadError(f"{path}: as told: {best_as_told}")
+
+    monkeypatch.setitem(sys.modules, "kfunc.handlers.xgboost", SimpleNamespace(content_of=refuse))
+    flavour = {"data": "model.x", "model_class": f"xgboost.{of}"}
+    flavours = {"python_function": {"loader_module": "mlflow.xgboost", "data": "model.x"}, "xgboost": flavour}
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
+    (tmp_path / "model.x").write_bytes(b"x")
+    with pytest.raises(ModelLoadError, match=f"as told: {as_told}"):
+        serve(tmp_path, "mlflow")
+
+
 def test_a_loader_that_is_told_no_file_is_refused(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kfunc.handlers.xgboost", SimpleNamespace(content_of=lambda path: b""))
+    monkeypatch.setitem(sys.modules, "kfunc.handlers.xgboost", SimpleNamespace(content_of=lambda path, **_: b""))
     flavours = {"python_function": {"loader_module": "mlflow.xgboost", "data": "model.x"}, "xgboost": {}}
     (tmp_path / "MLmodel").write_text(json.dumps({"flavors": flavours}))
     (tmp_path / "model.x").write_bytes(b"x")
