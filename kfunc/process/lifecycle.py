@@ -68,6 +68,7 @@ class Life:
             self.orphaned = True
             self.stop.set()
         if self._stuck():
+            heartbeat.note.end()  # a call hangs: what is loaded beside it has not ended the process
             heartbeat.promise(0.0)  # broken at once
         else:
             heartbeat.promise(self._hang_timeout_s)
