@@ -19,6 +19,7 @@ import pytest
 
 from kfunc.config.pod import VARIABLE, PodConfig, PodModel, encode
 from kfunc.config.residency import ModelCache, Residency
+from kfunc.handlers.registry import RUNTIMES
 from kfunc.storage.credentials import Credentials
 from kfunc.storage.sealing import seal
 
@@ -86,8 +87,11 @@ def wait_until_ready(port: int) -> None:
     ("changes", "environ", "message"),
     [
         ({"uri": "/no/m.onnx"}, {}, "error: /no/m.onnx: there is no such model file (inference.model.uri)\n"),
-        ({}, {"KFUNC_WORKERS": "0"}, "error: KFUNC_CONFIG: Expected `int` >= 1 - at `$.workers`\n"),
-        ({}, {"KFUNC_MODEL_RUNTIME": "fortran"}, "error: KFUNC_CONFIG: Invalid enum value 'fortran' - at `$.model.runtime`\n"),
+        ({}, {"KFUNC_WORKERS": "0"}, 'error: KFUNC_WORKERS: expected an integer from 1 to 256, found "0"\n'),
+        (
+            *({}, {"KFUNC_MODEL_RUNTIME": "fortran"}),
+            f'error: KFUNC_MODEL_RUNTIME: expected one of auto, {", ".join(sorted(RUNTIMES))}, found "fortran"\n',
+        ),
         (
             *(None, {}),
             "error: KFUNC_CONFIG: KFUNC_CONFIG is not set: start the process with `kfunc run`, or render it "

@@ -395,7 +395,7 @@ def test_the_folder_for_events_is_hidden_from_git(start: Start) -> None:
 def test_a_setting_in_the_environment_wins_over_func_yaml(tmp_path: Path) -> None:
     result = kfunc(tmp_path, "run", str(make_function(tmp_path)), KFUNC_WORKERS="many")
     assert result.returncode == 2
-    assert "workers" in result.stderr
+    assert result.stderr == 'KFUNC_WORKERS: expected an integer from 1 to 256, found "many"\n'
 
 
 def test_a_port_in_use_is_named_with_its_holder_and_the_way_out(tmp_path: Path) -> None:
