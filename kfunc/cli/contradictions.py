@@ -11,6 +11,7 @@ from kfunc.config.field_path import FieldPath, show_path
 from kfunc.config.function import Function
 from kfunc.config.images import contradiction
 from kfunc.config.inference import ModelSource
+from kfunc.config.inference_rules import takes_pictures
 from kfunc.config.locations import claim
 from kfunc.config.model_addresses import is_remote
 from kfunc.config.residency import PICTURES, shape_fits
@@ -31,16 +32,14 @@ def contradictions(function: Function, source: Source, directory: Path) -> list[
         return []
     places: list[tuple[FieldPath, ModelSource]] = [(("inference", "model"), inference.model)]
     places += [(("inference", "models", number), each) for number, each in enumerate(inference.models)]
-    images = inference.images
-    takers = [] if images is UNSET else [each.model for each in images.choose]
     problems: list[Problem] = []
     for number, (where, model) in enumerate(places):
-        takes_pictures = images is not UNSET and (number == 0 or model.name in takers)
+        pictures = takes_pictures(inference, model)
         problems += _of_outputs(model, where, source, directory)
-        inputs = _inputs(model, directory) if model.warmup.shapes or takes_pictures else {}
+        inputs = _inputs(model, directory) if model.warmup.shapes or pictures else {}
         if inputs:
-            problems += _of_warmup(model, where, source, inputs, pictures=images is not UNSET)
-        if inputs and takes_pictures:
+            problems += _of_warmup(model, where, source, inputs, pictures=pictures)
+        if inputs and pictures:
             problems += _of_pictures(function, source, inputs, "" if number == 0 else f" {model.name}")
     return problems
 

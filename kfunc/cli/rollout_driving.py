@@ -13,7 +13,7 @@ import msgspec
 from kfunc.cli.console import in_a_row
 from kfunc.cli.exit_status import FAILED, TRY_AGAIN
 from kfunc.cli.rollout_showing import document, event_line, headline, report
-from kfunc.cli.rollout_status import follow
+from kfunc.cli.rollout_status import follow, present
 from kfunc.cluster.applying import Outcome, remove_unused
 from kfunc.cluster.collecting import collect
 from kfunc.cluster.connection import Cluster
@@ -179,10 +179,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def finish(store: ConfigMapStore, as_json: bool) -> int:
-    """Say what came of it; the exit status: 1 where it was rolled back."""
-    record = store.read()
-    if record is None:
-        return FAILED
+    """Say what came of it; the exit status: 1 where it was rolled back. Raises RolloutRefused where nothing says so."""
+    record = present(store, store.read())
     now = store.now()
     if as_json:
         click.echo(msgspec.json.encode(document(record, now)))

@@ -98,8 +98,12 @@ def _say(record: Record, said: list[Event]) -> None:
 
 
 def _still_there(store: ConfigMapStore) -> Record:
-    """The record, a moment later. Raises RolloutRefused where it is gone, as when somebody deletes the function."""
-    record = patient_read(store)
+    """The record, a moment later. Raises RolloutRefused where it is gone."""
+    return present(store, patient_read(store))
+
+
+def present(store: ConfigMapStore, record: Record | None) -> Record:
+    """The record that was read. Raises RolloutRefused where it is gone, as when somebody deletes the function."""
     if record is None:
         raise RolloutRefused(f"the rollout of {store.function} is gone: somebody has deleted the function, or its record")
     return record

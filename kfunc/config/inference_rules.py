@@ -11,6 +11,7 @@ from kfunc.config.field_path import FieldPath, show_text
 from kfunc.config.finding import Finding
 from kfunc.config.function import Function
 from kfunc.config.inference import PINNED, ModelSource
+from kfunc.config.inference_block import Inference
 from kfunc.config.locations import claim, file_path
 from kfunc.config.logger import MEMORY, SHARED_MEMORY_BYTES, intake_bytes
 from kfunc.config.model_addresses import KINDS, AddressFault, is_remote, parse_address
@@ -150,8 +151,8 @@ def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
 
     Of other inputs the handler sees it when it loads the model.
     """
-    pictures = [] if function.inference.images is UNSET else [PICTURES]
     for model, source in _sources(function):
+        pictures = [PICTURES] if takes_pictures(function.inference, model) else []
         declared = {each.name: each.shape for each in model.signature.inputs}
         for name, shape in model.warmup.shapes.items():
             where, wanted = (*source, "warmup", "shapes", name), declared.get(name)
@@ -160,6 +161,12 @@ def warm_ups_meet_the_signature(function: Function) -> Iterator[Finding]:
                 yield Finding(where, "model.signature has no such input", suggestion, at_key=True)
             elif wanted is not None and not any(shape_fits(shape, each) for each in (wanted, *pictures)):
                 yield Finding(where, f"expected the shape of model.signature, {wanted} (-1: any size), found {shape}")
+
+
+def takes_pictures(inference: Inference, model: ModelSource) -> bool:
+    """Whether the model gets pictures as numbers: the default one does, and those that are chosen by size."""
+    images = inference.images
+    return images is not UNSET and (model is inference.model or any(each.model == model.name for each in images.choose))
 
 
 def pictures_are_whole(function: Function) -> Iterator[Finding]:

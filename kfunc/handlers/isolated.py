@@ -76,7 +76,10 @@ def main(descriptor: int, ready_descriptor: int) -> None:
 
 
 def calls_of(handler: Handler) -> dict[str, Callable[[Any], Any]]:
-    """What the parent may ask for. All async code runs on one loop: clients that `predict` has made belong to it."""
+    """What the parent may ask for. Its async code runs on one loop, to which clients belong that `predict` has made.
+
+    `ready`, which is asked in a thread of its own, has others.
+    """
     runner = asyncio.Runner()
     calls: dict[str, Callable[[Any], Any]] = {
         "predict": pipeline(handler, runner.run),

@@ -34,7 +34,7 @@ def ending(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return Decision(replace(rollout, settled_at=0.0) if rollout.settled_at else rollout)
     if not rollout.settled_at:
         rollout = replace(rollout, settled_at=now)
-    wait_s = rollout.settings.propagation_s if rollout.stage in WAITED_FOR else 0.0
+    wait_s = rollout.settings.propagation_s if rollout.stage in WAITED_FOR[rollout.via] else 0.0
     if now - rollout.settled_at < wait_s:
         return Decision(rollout)
     stage = next_stage(rollout)
@@ -52,9 +52,8 @@ def _late(rollout: Rollout, seen: Seen, now: float) -> Decision:
         return Decision(noted(_ended(rollout, now), f"something is left over that did not go within {most}; {way}", now))
     promotes = rollout.phase == "promoting"
     text = f"the {'promotion' if promotes else 'way back'} of {rollout.function} did not take effect within {most}"
-    if (
-        promotes and rollout.stage == "adopt" and rollout.mode == "raw"
-    ):  # the winner has its pods, and the function's are too few
+    # the winner has its pods, and the function's are too few
+    if promotes and rollout.stage == "adopt" and rollout.mode == "raw":
         way = f"kfunc rollout abort {rollout.function} takes it back"
         return Decision(rollout, stuck=f"{text}; requests stay with {_winner(rollout).revision} ({way})")
     if promotes and rollout.stage in ("shift", "adopt"):

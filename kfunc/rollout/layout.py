@@ -9,8 +9,8 @@ shift: the winner gets everything; adopt: the function's plain address leads to 
 merge: the live host follows the plain address, and what else the winner's func.yaml has is there: access, egress, monitoring;
 clean: tags, and pods that were kept, are not needed any more.
 """
-WAITED_FOR = ("shift", "merge")
-"""Stages after which gateways need time until all of them know."""
+WAITED_FOR: dict[str, tuple[Stage, ...]] = {"istio": ("shift", "merge"), "knative": ("shift",)}
+"""Stages that change where requests go, after which gateways need time until all of them know."""
 
 
 def layout(rollout: Rollout) -> Layout:

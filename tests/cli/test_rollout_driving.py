@@ -6,9 +6,11 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from kfunc.cli.rollout_driving import go_on
+from kfunc.cli.rollout_driving import finish, go_on
+from kfunc.rollout.commands import RolloutRefused
 from kfunc.rollout.record import Driver, Record, to_config_map
 from kfunc.rollout.state import Event
+from kfunc.rollout.store import ConfigMapStore
 from tests.cli.conftest import Command
 from tests.cluster.api_server import ApiServer, connect
 from tests.cluster.conftest import api as api
@@ -58,3 +60,8 @@ def test_abort_is_good_where_it_ends_so(kfunc: Command, api: ApiServer, phase: s
     timer.start()
     assert kfunc("rollout", "abort", "iris", "-n", "default").status == status
     timer.join()
+
+
+def test_a_record_that_has_gone_is_no_way_back(api: ApiServer) -> None:
+    with pytest.raises(RolloutRefused, match="the rollout of iris is gone: somebody has deleted the function, or its record"):
+        finish(ConfigMapStore(connect(), "iris", "default"), as_json=False)

@@ -262,6 +262,17 @@ def test_shapes_of_a_warm_up_are_those_of_the_onnx_file(
     assert told == ([(8 if listed else 6, path, message, suggestion)] if message else [])
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_warm_up_of_so_many_pictures_is_for_models_that_take_them(kfunc: Command, folder: Path, chosen: bool) -> None:
+    pictures(folder, "n", 3, 8, 8)
+    warm_up = "warmup: {shapes: {pixels: [2]}}"
+    images = f"{{size: [8, 8], choose: [{'{model: small, max_side: 64}' if chosen else ''}]}}"
+    more = f"  models: [{{name: small, uri: ./m.onnx, {warm_up}}}]\n  images: {images}\n"
+    (folder / "func.yaml").write_text(FUNC_YAML.replace("./model.onnx", f"./m.onnx, {warm_up}") + more)
+    told = [each["path"] for each in json.loads(kfunc("validate", folder, "--output", "json").out)["problems"]]
+    assert told == ([] if chosen else ["inference.models[0].warmup.shapes.pixels"])
+
+
 def pictures(folder: Path, *shape: int | str) -> None:
     import onnx
     from onnx import TensorProto, helper

@@ -211,6 +211,9 @@ CASES: list[tuple[str, int, int, str, str, str]] = [
      "inference.model.warmup.shapes.pixel", "model.signature has no such input", 'did you mean "pixels"?'),
     ("inference: {model: {uri: m, warmup: {shapes: {x: [1, 3]}}, signature: {inputs: [{name: x, shape: [-1, 4]}]}}}\n", 1, 50,
      "inference.model.warmup.shapes.x", "expected the shape of model.signature, [-1, 4] (-1: any size), found [1, 3]", ""),
+    ("inference: {model: {uri: m}, images: {}, models: [{uri: n, name: n, warmup: {shapes: {x: [2]}}, "
+     "signature: {inputs: [{name: x, shape: [-1, 4]}]}}]}\n", 1, 90, "inference.models[0].warmup.shapes.x",
+     "expected the shape of model.signature, [-1, 4] (-1: any size), found [2]", ""),
     ("inference: {model: {uri: m}, workers: 2, residency: {}}\n", 1, 42, "inference.residency",
      "with residency each worker process would hold models of its own", "remove workers"),
     (URI % "file://host/m.onnx", 1, 26, "inference.model.uri", "a file: URI names no other machine", 'write "file:///PATH"'),
@@ -348,6 +351,8 @@ def test_what_does_not_fit_together_is_told_with_place_path_and_what_to_do(
         "inference: {model: {uri: m, warmup: {shapes: {x: [9, 4]}}, signature: {inputs: [{name: x, shape: [-1, 4]}]}}}\n",
         "inference: {model: {uri: m, warmup: {shapes: {x: [2]}}, signature: {inputs: [{name: x, shape: [-1, 3, 8, 8]}]}}, "
         "images: {}}\n",
+        "inference: {model: {uri: m}, images: {choose: [{model: n, max_side: 9}]}, models: [{uri: n, name: n, "
+        "warmup: {shapes: {x: [2]}}, signature: {inputs: [{name: x, shape: [-1, 3, 8, 8]}]}}]}\n",
         "inference: {model: {uri: m}, residency: {pinned: [a, b], max_models: 2}}\n",
         ENVS % "{name: A, value: \"a\\nb\"}",
         ENVS % "{name: A, value: '{ not a template }'}",

@@ -172,3 +172,11 @@ def test_a_driver_that_cannot_say_that_it_leaves_leaves() -> None:
 
     store.read = away  # type: ignore[method-assign]
     Drive(store, world, "me", world.clock, world.sleep).leave()
+
+
+@pytest.mark.parametrize(
+    ("via", "stage", "after"), [("knative", "merge", "clean"), ("istio", "merge", "merge"), ("knative", "shift", "shift")]
+)
+def test_gateways_have_time_after_what_changes_where_requests_go(via: str, stage: str, after: str) -> None:
+    given = rollout(via=via, phase="promoting", winner="candidate", stage=stage, is_split=True, propagation_s=5.0)
+    assert decide(given, GOOD, 1001.0).rollout.stage == after
