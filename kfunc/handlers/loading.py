@@ -68,6 +68,7 @@ class Loader:
         self.stage = Stage()
         self._versions: dict[tuple[str, str], str] = {}  # by name and URI: what is served, of sources and models
         self._source_of: dict[str, str] = {}  # by name: the source of each model that is served; replaced, never changed
+        self.default = config.model.name  # the default model's name, from when its source is first listed
         self._waiters = ThreadPoolExecutor(WAITERS, "storage")
 
     async def ask(self, call: Callable[..., T], *arguments: object) -> T:
@@ -92,7 +93,7 @@ class Loader:
         """The models of a source that are served."""
         return [name for name, each in self._source_of.items() if each == source.name]
 
-    def default_name(self, names: list[str]) -> str:
+    def _default_name(self, names: list[str]) -> str:
         """Which of the default source's models is the default one. Raises ModelLoadError where that is open."""
         wanted = self._config.model.name
         if wanted in names or len(names) == 1:
@@ -197,7 +198,9 @@ class Loader:
     def _join(self, found: Found, source: PodModel, version: str, models: Versions) -> None:
         """Add a source's models. Raises ModelLoadError for a name that another source's model has."""
         if source.name == self._config.model.name:
-            self.default_name(list(models))
+            default = self._default_name(list(models))
+            if not self._source_of:
+                self.default = default
         looked_at = {each.name for each in found.sources}
         taken = {name: other for name, other in self._source_of.items() if other not in looked_at} | found.source_of
         for name in models:

@@ -146,7 +146,7 @@ class Repository:
         """Load every version of every model, or those that are not for later. Raises ModelLoadError for the first that
         cannot be loaded."""
         models: AllServed = await self.supply.models(self.sources)
-        default = self._loader.default_name(list(models))
+        default = self._loader.default  # a folder gives its only model a name of its own
         self._default.rename(default)
         self._entries = {name: self._default if name == default else Entry(name, "", self._slots) for name in models}
         for name, versions in models.items():
@@ -302,11 +302,11 @@ class Repository:
         images = self._config.images
         if images is None:
             return load
-        takers = {self._config.model.name, *(each.model for each in images.choose)}
+        chosen = {each.model for each in images.choose}
 
         def load_wrapped(config: PodConfig) -> Loaded:
             loaded = load(config)
-            if config.model.name not in takers:
+            if config.model.name not in (self._loader.default, *chosen):
                 return loaded
             from kfunc.handlers.image_model import ImageModel
 

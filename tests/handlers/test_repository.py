@@ -175,6 +175,13 @@ def test_the_only_model_of_a_folder_can_take_the_configured_name(make: Make, tmp
     assert [answering(repository, name) for name in ("", "iris", "wine")] == ["wine 1"] * 3
 
 
+def test_the_only_model_of_the_first_folder_is_the_default_one_whatever_others_hold(make: Make, tmp_path: Path) -> None:
+    put(tmp_path / "other/m.onnx")
+    other = PodModel(name="other", uri=str(tmp_path / "other/m.onnx"), runtime="onnx")
+    repository = opened(make("first/wine/m.onnx", uri=str(tmp_path / "first"), models=[other]))
+    assert [answering(repository, name) for name in ("", "iris", "wine", "other")] == ["wine 1"] * 3 + ["other 1"]
+
+
 def test_several_models_need_a_default_one(make: Make, loads: Loads) -> None:
     with pytest.raises(ModelLoadError, match=r"holds the models rose, wine; set inference\.model\.name to the default"):
         opened(make("rose/m.onnx", "wine/m.onnx"))
@@ -398,6 +405,16 @@ def test_pictures_can_go_only_to_a_model_that_is_there(
     told = "images.choose names 'small', and the models are iris"
     with pytest.raises(ModelLoadError, match=told) if chosen == "small" else nullcontext():
         asyncio.run(repository.open())
+
+
+@pytest.mark.parametrize("name", ["wine", "iris"])
+def test_the_only_model_of_a_folder_gets_pictures_whatever_its_name(
+    configured: Callable[..., PodConfig], tmp_path: Path, name: str
+) -> None:
+    put(tmp_path / name / "m.onnx")
+    config = msgspec.structs.replace(configured(str(tmp_path), "auto"), images=Images())
+    repository = opened(Repository(config, Pictured))
+    assert repository.find("iris", "").taken().takes_images
 
 
 class HeldUp:
