@@ -27,19 +27,22 @@ Lagging = Callable[[], list[Cursor]]
 
 
 class _Behind:
-    """The spool as the overflow sees it: its cursor is that of the sink furthest behind, and moves all that are behind it."""
+    """The spool as the overflow sees it: its cursor is that of the sink furthest behind, and moves all that are behind it.
+
+    One that stands before the start of it all has not been shipped what it lacks: it is not moved, its turn comes next.
+    """
 
     def __init__(self, spool: Spool, lagging: Lagging) -> None:
         self._spool = spool
         self._lagging = lagging
         self._ends: list[int] = []
+        self._start = min((cursor.position for cursor in lagging()), default=spool.position())
         self.read = spool.read
         self.position = spool.position
 
     def cursor(self, name: str) -> Cursor:
         """From where events have to be taken away."""
-        behind = self._lagging()
-        return Cursor(name, 0, min((cursor.position for cursor in behind), default=self._spool.position()))
+        return Cursor(name, 0, self._start)
 
     def shipped(self, items: list[Item]) -> None:
         """The overflow sink has these events."""
@@ -48,10 +51,10 @@ class _Behind:
         self._ends = list(dict.fromkeys(item.passed.end for item in items))
 
     def advance(self, cursor: Cursor, position: int, calls: int) -> None:
-        """Everything before `position` is in the overflow sink: no other needs to get it."""
+        """All from the start to `position` is in the overflow sink: who lacks no more than that needs not get it."""
         cursor.position = position
         for behind in self._lagging():
-            if behind.position < position:
+            if self._start <= behind.position < position:
                 self._spool.advance(behind, position, sum(behind.position < end <= position for end in self._ends))
 
 

@@ -458,6 +458,36 @@ def test_what_goes_to_the_overflow_counts_once_for_a_sink_that_had_some_of_it(tm
     asyncio.run(main())
 
 
+def test_a_sink_further_behind_that_begins_to_fail_while_the_overflow_ships_for_another_loses_nothing(tmp_path: Path) -> None:
+    sinks = [{"to": f"http://127.0.0.1:9/{name}", "name": name} for name in ("one", "two")]
+
+    async def main() -> None:
+        setup = Setup(tmp_path, sinks=sinks, overflow=f"file:{tmp_path}/overflow")
+        setup.add(*range(5))
+        half = setup.spool.position()
+        setup.spool.advance(setup.cursor("one"), half, 5)
+        setup.add(*range(5, 10))
+        overflow, failing = setup.pipeline._overflow, ["one"]
+        assert overflow is not None
+        deliver = overflow._sink.deliver
+
+        async def delivered(*values: Any) -> Any:
+            failing[:] = ["one", "two"]
+            return await deliver(*values)
+
+        overflow._sink.deliver = delivered  # type: ignore[method-assign]
+        cursors = [setup.cursor(name) for name in ("one", "two")]
+        lagging = lambda: [each for each in setup.spool.lagging() if each in cursors[: len(failing)]]  # noqa: E731
+        assert await overflow._shipped(lagging)
+        assert [cursor.position for cursor in cursors] == [setup.spool.position(), 0]
+        assert await overflow._shipped(lagging)
+        assert (setup.spool.lagging(), [cursor.calls for cursor in cursors]) == ([], [10, 10])
+        await overflow.close()
+
+    asyncio.run(main())
+    assert {json.loads(line)["data"] for line in (tmp_path / "overflow").read_text().splitlines()} == set(range(10))
+
+
 def test_a_delivery_that_fails_begins_again_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kfunc.logger_sidecar.pipeline.AGAIN_S", 0.01)
 
