@@ -34,7 +34,8 @@ class FileSink:
         self._path = path
         self._rotate_bytes = settings.rotate_bytes if settings.rotate_bytes is not UNSET else 0
         self._keep = settings.rotate_keep if settings.rotate_keep is not UNSET else 1
-        self._torn = 0  # bytes of the first undelivered event that are in the file: the disk was full
+        self._torn = 0  # bytes of an undelivered event's line that are in the file: the disk was full
+        self._torn_line = b""
         self._rotate_at = 0.0
         self._error = ""
         self._descriptor = -1
@@ -60,10 +61,14 @@ class FileSink:
             await asyncio.get_running_loop().run_in_executor(None, self._open)
 
     async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
-        """One write for all; what a full disk does not take is tried again, a torn line from where it was torn."""
+        """One write for all; what a full disk does not take is tried again, a torn line from where it was torn.
+
+        Where another one comes first, the torn line is taken away.
+        """
         lines = [event.structured() for event in events]
-        data = b"\n".join([*lines, b""])[self._torn :]
-        count = await asyncio.get_running_loop().run_in_executor(None, self._append, data)
+        given_up = bool(self._torn) and lines[0] != self._torn_line
+        data = b"\n".join([*lines, b""])[0 if given_up else self._torn :]
+        count = await asyncio.get_running_loop().run_in_executor(None, self._append, data, given_up)
         if count == len(data):
             self._torn = 0
             return [None] * len(lines)
@@ -72,12 +77,15 @@ class FileSink:
             written -= len(lines[whole]) + 1
             whole += 1
         self._torn = written
+        self._torn_line = lines[whole] if written else b""
         done: list[Outcome] = [None] * whole
         return done if whole == len(lines) else [*done, Retry(f"{self._path}: {self._error}", answered=False)]
 
-    def _append(self, data: bytes) -> int:
+    def _append(self, data: bytes, given_up: bool) -> int:
         """Write as much as is taken; the count of bytes. In a thread: a disk may hang, and a pipe may have no reader."""
         rest = memoryview(data)
+        if given_up and not self._take_torn_away(self._descriptor):
+            self._unended = True
         try:
             if self._regular and not self._torn:
                 self._follow()
@@ -131,14 +139,23 @@ class FileSink:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
+        self._take_torn_away(descriptor)
+        os.close(descriptor)
+
+    def _take_torn_away(self, descriptor: int) -> bool:
+        """Whether no torn line is left at the end: one behind which somebody else has written stays."""
+        torn, self._torn = self._torn, 0
+        if not torn:
+            return True
         try:
             size = os.fstat(descriptor).st_size
-            if self._torn and size == os.lseek(descriptor, 0, os.SEEK_CUR):
-                os.ftruncate(descriptor, size - self._torn)
+            if size != os.lseek(descriptor, 0, os.SEEK_CUR):
+                return False
+            os.ftruncate(descriptor, size - torn)
         except OSError:
-            pass  # a pipe cannot be shortened
-        self._torn = 0
-        os.close(descriptor)
+            return False  # a pipe cannot be shortened
+        self._size -= torn
+        return True
 
 
 def _append_to(path: str) -> int:

@@ -124,6 +124,21 @@ def test_a_torn_line_is_left_if_somebody_has_written_after_it(tmp_path: Path) ->
     assert path.read_bytes().endswith(b"another's\n")
 
 
+@pytest.mark.parametrize("other", [b"", b"another's\n"], ids=["at the end", "with another's line behind it"])
+@pytest.mark.parametrize("next_one", [b"short", b"a longer line than the one before"])
+def test_where_another_event_comes_than_the_torn_one_neither_is_damaged(tmp_path: Path, next_one: bytes, other: bytes) -> None:
+    path, torn = tmp_path / "events.jsonl", Line(b"one that is torn")
+    sink = open_file(f"file:{path}")
+    with full_disk(10):
+        assert deliver(sink, [torn]) == 0
+    with path.open("ab") as another:
+        another.write(other)
+    assert [deliver(sink, [Line(next_one)]), deliver(sink, [torn])] == [1, 1]
+    close(sink)
+    assert path.read_bytes().splitlines()[-2:] == [next_one, torn.structured()]
+    assert path.read_bytes().endswith(b"\n")
+
+
 def test_a_file_that_is_full_is_put_aside_and_only_so_many_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = open_file(f"file:{path}", rotate_bytes=25, rotate_keep=2)
