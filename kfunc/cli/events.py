@@ -7,6 +7,7 @@ import click
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from kfunc.config.field_path import without_login
 from kfunc.config.locations import file_path
 from kfunc.config.logger import MEMORY, Logger, sinks_of
 from kfunc.config.pod import PodConfig
@@ -71,7 +72,7 @@ def written(logger: Logger, directory: Path) -> list[Path]:
 
 
 def _where(sink: str, directory: Path) -> str:
-    return str(directory / (file_path(sink) or "")) if sink.startswith("file:") else sink
+    return str(directory / (file_path(sink) or "")) if sink.startswith("file:") else without_login(sink)
 
 
 def _state_folder(directory: Path) -> Path:

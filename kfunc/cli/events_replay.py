@@ -2,15 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from kfunc.cli.events_choice import Faults, chosen_events, chosen_exchanges, filters
+from kfunc.config.field_path import without_login
 from kfunc.event_log.choosing import Choice
 from kfunc.event_log.replaying import DIFFERENT, FAILED, SAME, UNCOMPARED, Outcome, Summary
 from kfunc.event_log.stored import Stored
 from kfunc.protocol.compare import TOLERANCE
+
+if TYPE_CHECKING:
+    from kfunc.event_log.resending import Counts
 
 EPILOG = """\b
 Example:
@@ -19,6 +25,8 @@ Example:
   kfunc events replay s3://bucket/events --since 1d --to http://iris.default.example.com --rate 50
 """
 UNEQUAL = 1
+FOR_FUNCTIONS = ("compare", "endpoint", "tolerance", "connections")
+GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 MOST_DIFFERENCES = 5
 
 
@@ -64,11 +72,10 @@ def replay(
     """
     faults = Faults()
     if as_events or not target.startswith(("http://", "https://")):
-        if meant_for_functions := [name for name, is_given in (("--compare", compare), ("--endpoint", endpoint)) if is_given]:
-            raise click.UsageError(
-                f"{' and '.join(meant_for_functions)} is for requests to a function: --to http(s)://…, without --events"
-            )
-        return _to_sink(chosen_events(source, chosen, faults), target, rate, timeout_s, output)
+        if given := [f"--{name}" for name in FOR_FUNCTIONS if click.get_current_context().get_parameter_source(name) in GIVEN]:
+            raise click.UsageError(f"{' and '.join(given)} is for requests to a function: --to http(s)://…, without --events")
+        counts = _to_sink(chosen_events(source, chosen, faults), target, rate, timeout_s, output)
+        return UNEQUAL if counts.refused or (fail and faults.count) else 0
     from kfunc.event_log.sending import Replay
 
     run = Replay(target, connections=connections, rate=rate, timeout_s=timeout_s, endpoint=endpoint, tolerance=tolerance)
@@ -116,7 +123,7 @@ def _summarize(summary: Summary, output: str, *, compare: bool) -> None:
         click.echo(f"  median of the answers' times: {document['p50_answered_ms']} ms, logged {document['p50_recorded_ms']} ms")
 
 
-def _to_sink(events: Iterator[Stored], target: str, rate: float, timeout_s: float, output: str) -> int:
+def _to_sink(events: Iterator[Stored], target: str, rate: float, timeout_s: float, output: str) -> "Counts":
     import asyncio
 
     from kfunc.event_log.resending import resend
@@ -128,9 +135,8 @@ def _to_sink(events: Iterator[Stored], target: str, rate: float, timeout_s: floa
     if output == "json":
         click.echo(msgspec.json.encode(counts))
     else:
-        click.echo(
-            f"{counts.delivered} events delivered to {target}" + (f", {counts.refused} refused" if counts.refused else "")
-        )
+        refused = f", {counts.refused} refused" if counts.refused else ""
+        click.echo(f"{counts.delivered} events delivered to {without_login(target)}{refused}")
         for reason in counts.reasons:
             click.echo(f"  refused: {reason}")
-    return UNEQUAL if counts.refused else 0
+    return counts

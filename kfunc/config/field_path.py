@@ -1,6 +1,9 @@
 """Where in a configuration a value is: keys and list indices, outermost first."""
 
+import re
+
 FieldPath = tuple[str | int, ...]
+SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def show_path(path: FieldPath) -> str:
@@ -17,10 +20,22 @@ def show_path(path: FieldPath) -> str:
 
 
 def show_text(text: str, limit: int = 60) -> str:
-    """A text in quotes on one line, nothing in it that a terminal would act on."""
+    """A text in quotes on one line, nothing in it that a terminal would act on, and no password."""
+    text = without_login(text)
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     escaped = "".join(_escape(character) for character in cut)
     return f'"{escaped}"'
+
+
+def without_login(text: str, mark: str = "…") -> str:
+    """An address, a wrong one too, without user, password and query; as it is an image, a path, an address of e-mail."""
+    is_address = SCHEME.match(text)
+    login, at, rest = text.rpartition("@")
+    if login and (":" in text or "//" in text) and not rest.startswith("sha256:"):
+        text = f"{is_address[0] if is_address else ''}{mark}{at}{rest}"
+    if is_address and "?" in text:
+        text = f"{text.partition('?')[0]}?{mark}"
+    return text
 
 
 def printable(text: str) -> str:

@@ -28,18 +28,22 @@ def fault_of(
     """
     try:
         plain = msgspec.json.decode(settings) if isinstance(settings, str) else settings
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        plain = None
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as cause:  # `error` may be of what stands before it
+        return _no_json(cause if settings.strip() else None, variable)
     match = PLACE.fullmatch(str(error))
-    if plain is None or match is None or not isinstance(error, msgspec.ValidationError):
-        message = f"the settings are JSON, and this is none: {error}" if str(settings).strip() else "it is empty"
-        return ConfigError([Problem(message, suggestion=UNSET_IT)], variable)
+    if match is None or not isinstance(error, msgspec.ValidationError):
+        return _no_json(error, variable)
     path = tuple(int(number) if number else name for name, number in PART.findall(match[2] or ""))
     message, path, suggestion = _told(match[1], path, plain, root, is_text=any(path[: len(each)] == each for each in others))
     for owner, name in others.items():
         if path[: len(owner)] == owner:
             return ConfigError([Problem(_at(path[len(owner) :], message), suggestion=suggestion)], name)
     return ConfigError([Problem(_at(path, message), suggestion=suggestion)], variable)
+
+
+def _no_json(cause: Exception | None, variable: str) -> ConfigError:
+    message = f"the settings are JSON, and this is none: {cause}" if cause else "it is empty"
+    return ConfigError([Problem(message, suggestion=UNSET_IT)], variable)
 
 
 def _at(path: FieldPath, message: str) -> str:
@@ -58,7 +62,11 @@ def _told(said: str, path: FieldPath, plain: Any, root: type[Struct], *, is_text
         fields = kind.fields if isinstance(kind := _plain(kind), inspect.StructType) else ()
         return "unknown key", where, suggest.for_key(named[2], path, [field.encode_name for field in fields], root)
     words, suggestion = _wanted(_sole(kind), value, path, is_text=is_text)
-    shown = show_text(value) if is_text and isinstance(value, str) else found(value, "")
+    if is_text and isinstance(value, str):
+        # Text where a block is wanted may be a part of one, cut within a password.
+        shown = "other text" if isinstance(_plain(kind), inspect.StructType) else show_text(value)
+    else:
+        shown = found(value, "")
     return (f"expected {words}, found {shown}" if words else said.replace("`", "")), path, suggestion
 
 

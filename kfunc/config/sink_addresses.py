@@ -205,6 +205,8 @@ def _suggest_scheme(scheme: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """It may be said: without user and password."""
-    text = re.sub("//.*@", "//", text)
+    """It may be said: without user, password and query."""
+    from kfunc.config.field_path import without_login  # here: only who has made a mistake needs it
+
+    text = without_login(text, "...")
     return ascii(text if len(text) <= 80 else f"{text[:77]}...")

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, inspect
 
-from kfunc.config.field_path import FieldPath, show_path, show_text
+from kfunc.config.field_path import FieldPath, show_path, show_text, without_login
 from kfunc.config.quantity import parse_quantity
 from kfunc.config.scalars import resolve
 from kfunc.config.wording import inner, matches
@@ -83,7 +83,7 @@ def for_type(value: Any, plain: str, kind: inspect.Type, path: FieldPath) -> str
 
 def for_pattern(value: str, pattern: str) -> str:
     """The same text, changed so far that it fits."""
-    dashed = "" if "://" in value else re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    dashed = "" if "://" in value or without_login(value) != value else re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
     sink = f"file:{value}" if ":" not in value and {".", "/"} & set(value) else ""
     for candidate in value.strip(), value.strip().lower(), dashed, value.removesuffix("B"), f"sha256:{value.lower()}", sink:
         if candidate and candidate != value and matches(pattern, candidate):

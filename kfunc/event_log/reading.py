@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from kfunc.config.locations import file_path
 from kfunc.config.sink_addresses import KINDS, SinkFault, parse_sink
 from kfunc.errors import InvalidRequest, StartupError
@@ -16,7 +18,7 @@ from kfunc.logger_sidecar.object_outcomes import outcome_of
 
 STORES = ("s3", "gs", "az")
 POLL_S = 0.2
-OPENING = b'{"'
+OPENING, ID = b'{"', b'"id":'
 MAX_HALVES = 16
 ROTATED = re.compile(r"\.([0-9]+)")
 
@@ -69,7 +71,10 @@ def _read_files(paths: list[Path], on_fault: OnFault) -> Iterator[Stored]:
 
 
 def _lines(file: BinaryIO, name: str, on_fault: OnFault, size: float = float("inf")) -> Iterator[Stored]:
-    """Half a line is no fault where its event comes whole behind it: its writer was killed, and the next one sent it again."""
+    """Half a line is no fault where its event comes whole behind it: its writer was killed, and the next one sent it again.
+
+    By its id: all before that is the same in other events.
+    """
     halves: dict[bytes, list[str]] = {}  # what is to be told of them
     read = 0
     for number, line in enumerate(file, 1):
@@ -79,9 +84,10 @@ def _lines(file: BinaryIO, name: str, on_fault: OnFault, size: float = float("in
         told: list[str] = []
         if (event := _event(line, f"{name}:{number}", told.append)) is not None:
             if halves:
-                halves = {half: about for half, about in halves.items() if not line.startswith(half)}
+                own = ID + msgspec.json.encode(event.id)
+                halves = {half: about for half, about in halves.items() if not (line.startswith(half) and own in half)}
             yield event
-        elif told and line.startswith(OPENING) and len(halves) < MAX_HALVES:
+        elif told and line.startswith(OPENING) and ID in line and len(halves) < MAX_HALVES:
             halves[line.rstrip(b"\r\n")] = told
         else:
             _tell(told, on_fault)

@@ -76,7 +76,9 @@ def find_models(
     """
     wanted = Wanted(runtime, code or runtime != "auto")
     if not path.exists():
-        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
+        from kfunc.config.field_path import without_login  # of what was meant to be an address
+
+        raise ModelLoadError(f"{without_login(str(path))}: there is no such model file (inference.model.uri)")
     if not path.is_dir():
         return [FoundModel(name, version, path, *_reason(path, wanted))]
     try:

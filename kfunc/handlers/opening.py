@@ -113,7 +113,9 @@ def trial_of(config: PodConfig, path: Path, runtime: str) -> "AbstractContextMan
 def _path(config: PodConfig) -> Path:
     path = Path(config.model.uri.removeprefix("file://"))
     if not path.exists():
-        raise ModelLoadError(f"{path}: there is no such model file (inference.model.uri)")
+        from kfunc.config.field_path import without_login  # of what was meant to be an address
+
+        raise ModelLoadError(f"{without_login(str(path))}: there is no such model file (inference.model.uri)")
     return path
 
 

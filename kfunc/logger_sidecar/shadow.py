@@ -22,7 +22,6 @@ from kfunc.http.pool import UpstreamPool
 from kfunc.http.upstream import ResponseHead, UpstreamConnection
 from kfunc.http.wire import Headers, forwarded_headers, header_lines
 from kfunc.logger_sidecar.filters import is_sampled, trace_of
-from kfunc.logger_sidecar.sinks import without_secrets
 from kfunc.protocol.compare import Answered, Difference, compare
 from kfunc.protocol.json_length import JSON_LENGTH, number_of
 from kfunc.telemetry.metrics import Metrics
@@ -67,8 +66,10 @@ class ShadowTraffic:
         except ValueError:
             port = 0
         if not parts.hostname or not port:
+            from kfunc.config.field_path import show_text
+
             raise StartupError(
-                f"logger.shadow.to {without_secrets(settings.to)!r} is not a URL such as http://iris-next.default.example.com"
+                f"logger.shadow.to {show_text(settings.to)} is not a URL such as http://iris-next.default.example.com"
             )
         tls = None
         if parts.scheme == "https":

@@ -266,7 +266,9 @@ def split(url: str, base: str = "") -> SplitResult:
         parts = urlsplit(urljoin(base, url))
         _ = parts.port
     except ValueError:
-        raise ModelLoadError(f"{url.partition('?')[0][:100]!r} is no URL") from None
+        from kfunc.config.field_path import show_text
+
+        raise ModelLoadError(f"{show_text(url, 100)} is no URL") from None
     return parts
 
 

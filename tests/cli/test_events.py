@@ -89,6 +89,7 @@ def test_a_sink_is_an_address_and_a_relative_path_is_from_here(value: str | None
     [
         ("http://broker/events", "http://broker/events"),
         ("file:events.jsonl", "/srv/events.jsonl"),
+        ("nats://me:hush@nats/x", "nats://…@nats/x"),
         ("file:a%20b.jsonl", "/srv/a b.jsonl"),
         ("file:/var/events.jsonl", "/var/events.jsonl"),
         ("file:///var/events.jsonl", "/var/events.jsonl"),

@@ -207,6 +207,16 @@ def test_events_go_to_a_sink_as_they_are(kfunc: Command, log: Path, tmp_path: Pa
     assert target.read_bytes() == log.read_bytes()
 
 
+@pytest.mark.parametrize(("options", "status"), [([], 0), (["--fail"], 1)])
+def test_a_log_that_cannot_be_read_whole_is_told_by_the_status_where_that_is_asked_for(
+    kfunc: Command, log: Path, tmp_path: Path, options: list[str], status: int
+) -> None:
+    log.write_bytes(log.read_bytes() + b"damage\n")
+    result = kfunc("events", "replay", log, "--to", f"file:{tmp_path / 'again.jsonl'}", *options)
+    assert (result.status, result.out.partition(" ")[0]) == (status, "6")
+    assert f"no event: {log}:7: " in result.err
+
+
 def test_events_can_be_posted_as_events(kfunc: Command, log: Path) -> None:
     taken: list[Any] = []
 
@@ -225,9 +235,10 @@ def test_events_can_be_posted_as_events(kfunc: Command, log: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
         server.daemon_threads = True
         Thread(target=server.serve_forever, daemon=True).start()
-        result = kfunc("events", "replay", log, "--events", "--to", f"http://127.0.0.1:{server.server_port}/")
+        place = f"127.0.0.1:{server.server_port}/"
+        result = kfunc("events", "replay", log, "--events", "--to", f"http://ann:hush@{place}?key=hush")
         server.shutdown()
-    assert result.status == 0
+    assert (result.status, result.out) == (0, f"6 events delivered to http://…@{place}?…\n")
     assert taken == [json.loads(line) for line in log.read_bytes().splitlines()]
 
 
@@ -246,10 +257,11 @@ def test_of_no_event_nothing_is_verified(kfunc: Command, tmp_path: Path) -> None
     assert (result.status, result.out.splitlines()[-1]) == (1, "nothing to verify: no event is there")
 
 
-def test_what_is_for_functions_is_refused_for_a_sink(kfunc: Command, log: Path, tmp_path: Path) -> None:
-    result = kfunc("events", "replay", log, "--to", f"file:{tmp_path / 'again.jsonl'}", "--compare")
+@pytest.mark.parametrize("options", [["--compare"], ["--endpoint", "/x"], ["--tolerance", "0.1"], ["--connections", "4"]])
+def test_what_is_for_functions_is_refused_for_a_sink(kfunc: Command, log: Path, tmp_path: Path, options: list[str]) -> None:
+    result = kfunc("events", "replay", log, "--to", f"file:{tmp_path / 'again.jsonl'}", *options)
     assert result.status == 2
-    assert "--compare is for requests to a function" in result.err
+    assert f"{options[0]} is for requests to a function" in result.err
     assert not (tmp_path / "again.jsonl").exists()
 
 

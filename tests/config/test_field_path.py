@@ -31,6 +31,11 @@ def test_a_path_is_shown_as_it_would_be_written(path: FieldPath, shown: str) -> 
         ("\u202e", '"\\u202e"'),
         ("\U000e0001", '"\\U000e0001"'),
         ("é日", '"é日"'),
+        (" https://me:p/w@a:1/t?key=1", '" https://…@a:1/t?…"'),
+        ("me:pw@a/t", '"…@a/t"'),
+        ("ann@example.com", '"ann@example.com"'),
+        ("example.com/iris:1@sha256:00", '"example.com/iris:1@sha256:00"'),
+        ("/mnt/me@home/a?", '"/mnt/me@home/a?"'),
     ],
 )
 def test_a_text_is_shown_on_one_line_with_nothing_invisible(text: str, shown: str) -> None:

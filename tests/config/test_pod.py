@@ -248,7 +248,7 @@ def test_a_variable_whose_name_begins_as_another_block_s_finds_its_own(
             "",
         ),
         ({"KFUNC_LOGGER_SPOOL_MAX_BYTES": "1Gi"}, "KFUNC_LOGGER_SPOOL_MAX_BYTES", "expected an integer", "write 1073741824"),
-        ({"KFUNC_LOGGER_SINKS": "x"}, "KFUNC_LOGGER_SINKS", '[0]: expected a mapping, found "x"', "write it as JSON"),
+        ({"KFUNC_LOGGER_SINKS": "x"}, "KFUNC_LOGGER_SINKS", "[0]: expected a mapping, found other text", "write it as JSON"),
         ({"KFUNC_LOGGER_SINKS": '[{"name": "a"}]'}, "KFUNC_LOGGER_SINKS", "[0].to: required, and missing", ""),
         (
             {VARIABLE: '{"logger": {"mode": "alll"}}'},
@@ -265,6 +265,13 @@ def test_a_variable_whose_name_begins_as_another_block_s_finds_its_own(
         ({VARIABLE: '{"workres": 1}'}, VARIABLE, "workres: unknown key", 'did you mean "workers"?'),
         ({VARIABLE: "5"}, VARIABLE, "expected a mapping, found the integer 5", ""),
         ({VARIABLE: " "}, VARIABLE, "it is empty", "unset it, or give it the settings"),
+        (
+            {VARIABLE: '{"logger": {"sink": "a:b"'},
+            VARIABLE,
+            "the settings are JSON, and this is none: Input data was truncated",
+            "unset it",
+        ),
+        ({VARIABLE: "null"}, VARIABLE, "expected a mapping, found nothing", ""),
         ({VARIABLE: "{"}, VARIABLE, "the settings are JSON, and this is none: ", "unset it, or give it the settings"),
     ],
 )
@@ -276,6 +283,73 @@ def test_what_is_wrong_is_told_with_the_variable_the_place_and_what_to_write(
     (problem,) = caught.value.problems
     assert (caught.value.source, problem.message[: len(message)]) == (source, message)
     assert problem.suggestion.startswith(suggestion)
+
+
+def told(environ: dict[str, str]) -> str:
+    """What is wrong; nothing, where a sink's own reader says it."""
+    try:
+        decode(environ, needs_model=False)
+    except ConfigError as error:
+        return " ".join(f"{each.path} {each.message} {each.suggestion}" for each in error.problems)
+    return ""
+
+
+WITH_PASSWORD = [
+    " nats://me:hush@a:1/t",
+    "mqtt://me:hush@a:1/t",
+    "mqtt://hush@a/t",
+    "mqtt://me:hu/hush@a",
+    "mqtt://me:hush//@a/t",
+    "mqtt://me:p\nhush@a",
+    "me:hush@a/t",
+    "hush@a:1/t",
+    "https//me:hush@a/t",
+    "https:me:hush@a/t",
+    "htps://a/t?code=hush",
+    "mqtt://me:" + 60 * "x" + "hush@a",
+]
+
+
+@pytest.mark.parametrize("address", WITH_PASSWORD)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("KFUNC_LOGGER_SINK", "{}"),
+        ("KFUNC_LOGGER_DEAD_LETTER", "{}"),
+        ("KFUNC_LOGGER_OVERFLOW", "{}"),
+        ("KFUNC_LOGGER_TOKEN_FILE", "{}"),
+        ("KFUNC_LOGGER_SPOOL", "{}"),
+        ("KFUNC_LOGGER_SINKS", "{}"),
+        ("KFUNC_LOGGER_SINKS", '[{{"to": "{}"}}]'),
+        ("KFUNC_LOGGER_SINKS", '[{{"to": "file:a", "dead_letter": "{}"}}]'),
+        ("KFUNC_LOGGER_SINKS", '["{}"]'),
+        ("KFUNC_LOGGER_SINKS", '[{{"to": "{}"'),
+        ("KFUNC_LOGGER_SINKS", '[{{"to": "me:hush,more@a", "also": "{}"'),
+        ("KFUNC_LOGGER_SHADOW", "{}"),
+        ("KFUNC_LOGGER_SHADOW", '{{"to": "{}"}}'),
+        ("KFUNC_LOGGER_SHADOW", '{{"{}": "x"}}'),
+        ("KFUNC_LOGGER", '{{"sink": "{}"}}'),
+        ("KFUNC_LOGGER", '{{"sink": "{}"'),
+        ("KFUNC_MODEL", '{{"uri": ["{}"]}}'),
+        (VARIABLE, '{{"logger": {{"sink": "{}"}}}}'),
+        (VARIABLE, '{{"logger": {{"dead_letter": "{}"}}}}'),
+        (VARIABLE, '{{"logger": {{"overflow": "{}"}}}}'),
+        (VARIABLE, '{{"logger": {{"sinks": [{{"to": "{}"}}]}}}}'),
+        (VARIABLE, '{{"logger": {{"sinks": [{{"to": "file:a", "dead_letter": "{}"}}]}}}}'),
+        (VARIABLE, '{{"logger": {{"sinks": ["{}"]}}}}'),
+        (VARIABLE, '{{"logger": {{"sinks": "{}"}}}}'),
+        (VARIABLE, '{{"logger": {{"shadow": {{"to": "{}"}}}}}}'),
+        (VARIABLE, '{{"logger": {{"shadow": "{}"}}}}'),
+        (VARIABLE, '{{"logger": "{}"}}'),
+        (VARIABLE, '{{"logger": {{"{}": 1}}}}'),
+        (VARIABLE, '{{"logger": {{"sink": "{}"'),
+        (VARIABLE, "{}"),
+    ],
+)
+def test_no_password_is_told_with_what_is_wrong(address: str, variable: str, value: str) -> None:
+    text = value.format(address if value == "{}" else address.replace("\n", "\\n"))
+    for environ in {variable: text}, {variable: text, "KFUNC_GRACE_S": "3"}:
+        assert "hush" not in told(environ)
 
 
 def test_a_variable_may_have_a_list_or_a_block_as_json_and_a_pattern_stays_one() -> None:

@@ -73,7 +73,16 @@ def test_what_is_no_address_is_told_with_what_to_do(text: str, message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://me:hush@a/x", "nats://me:hush@a", "s3://me:hush@b:80/x", "http://me:hu/sh@a:0/", "nats://me:hush@a b"]
+    "text",
+    [
+        "ftp://me:hush@a/x",
+        "nats://me:hush@a",
+        "s3://me:hush@b:80/x",
+        "http://me:hu/sh@a:0/",
+        "nats://me:hush@a b",
+        "broker:me:hush@a",
+        "nats://me:\nhush@a",
+    ],
 )
 def test_what_is_wrong_with_an_address_is_told_without_its_password(text: str) -> None:
     with pytest.raises(SinkFault) as raised:

@@ -42,10 +42,22 @@ def test_a_line_that_is_no_event_is_told_by_its_place_and_the_rest_is_read(tmp_p
     assert [fault.startswith(f"{path}:3: the event is not a JSON object") for fault in faults] == [True]
 
 
-@pytest.mark.parametrize("length", [5, 200])
-def test_half_a_line_is_no_fault_if_its_event_comes_whole_behind_it(tmp_path: Path, length: int) -> None:
+def test_half_a_line_torn_before_its_id_is_a_fault_whatever_comes_behind_it(tmp_path: Path) -> None:
+    (torn, _), (other, _) = lines(call(0)), lines(call(1))
+    end = torn.index(b'"id":"run-0"') + len(b'"id":"run-')
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"%b\n%b\n" % (torn[:end], other))
+    faults: list[str] = []
+    assert other.startswith(torn[:end])
+    assert ids(path, faults) == ["run-2"]
+    assert [fault.startswith(f"{path}:1: ") for fault in faults] == [True]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_half_a_line_is_no_fault_if_its_event_comes_whole_behind_it(tmp_path: Path, is_whole: bool) -> None:
     path = write(tmp_path / "events.jsonl", call(0))
     first, second = lines(call(1))
+    length = len(second) - 1 if is_whole else second.index(b'"id":') + len(b'"id":"run-3"')
     with path.open("ab") as file:
         file.write(b"%b\n%b\n" % (first, second[:length]))
     faults: list[str] = []

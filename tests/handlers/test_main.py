@@ -87,6 +87,8 @@ def wait_until_ready(port: int) -> None:
     ("changes", "environ", "message"),
     [
         ({"uri": "/no/m.onnx"}, {}, "error: /no/m.onnx: there is no such model file (inference.model.uri)\n"),
+        ({"uri": "https:me:hush@a/m"}, {}, "error: …@a/m: there is no such model file (inference.model.uri)\n"),
+        ({"uri": "https://me:hu/sh@a/m"}, {}, 'error: "https://…@a/m" is no URL\n'),
         ({}, {"KFUNC_WORKERS": "0"}, 'error: KFUNC_WORKERS: expected an integer from 1 to 256, found "0"\n'),
         (
             *({}, {"KFUNC_MODEL_RUNTIME": "fortran"}),
