@@ -31,7 +31,8 @@ def without_login(text: str, mark: str = "…") -> str:
     """An address, a wrong one too, without user, password and query; as it is an image, a path, an address of e-mail."""
     is_address = SCHEME.match(text)
     login, at, rest = text.rpartition("@")
-    if login and (":" in text or "//" in text) and not rest.startswith("sha256:"):
+    is_place = text.startswith("file:") or rest.startswith("sha256:") or (":" not in text and "//" not in text)
+    if login and not is_place:
         text = f"{is_address[0] if is_address else ''}{mark}{at}{rest}"
     if is_address and "?" in text:
         text = f"{text.partition('?')[0]}?{mark}"

@@ -31,8 +31,10 @@ def open_sink(settings: SinkSettings, context: SinkContext) -> Sink:
     """The sink that `settings.to` means. Raises StartupError."""
     module, _, name = SINKS.get(settings.to.partition(":")[0], "").partition(":")
     if not module:
+        from kfunc.config.field_path import show_text  # start-up time: only a wrong one needs it
+
         known = ", ".join(f"{scheme}:" for scheme in SINKS)
-        raise StartupError(f"the sink {without_secrets(settings.to)!r} is none of {known}")
+        raise StartupError(f"the sink {show_text(settings.to)} is none of {known}")
     return cast(Sink, getattr(import_module(module), name)(settings, context))
 
 

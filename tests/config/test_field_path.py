@@ -36,6 +36,7 @@ def test_a_path_is_shown_as_it_would_be_written(path: FieldPath, shown: str) -> 
         ("ann@example.com", '"ann@example.com"'),
         ("example.com/iris:1@sha256:00", '"example.com/iris:1@sha256:00"'),
         ("/mnt/me@home/a?", '"/mnt/me@home/a?"'),
+        ("file:/mnt/me@home/a", '"file:/mnt/me@home/a"'),
     ],
 )
 def test_a_text_is_shown_on_one_line_with_nothing_invisible(text: str, shown: str) -> None:

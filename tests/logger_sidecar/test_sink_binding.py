@@ -155,6 +155,7 @@ def test_certificates_that_are_none_end_the_start() -> None:
     [
         ("kafka://a:9092/", "has no topic after its host"),
         ("ftp://a/", "is none of file:, http:"),
+        ("https//me:hush@a", '"…@a" is none of file:, http:'),
         ("broker:A", "names no broker"),
     ],
 )
