@@ -475,7 +475,7 @@ def test_a_sink_further_behind_that_begins_to_fail_while_the_overflow_ships_for_
             failing[:] = ["one", "two"]
             return await deliver(*values)
 
-        overflow._sink.deliver = delivered  # type: ignore[method-assign]
+        overflow._sink.deliver = delivered  # type: ignore[assignment,method-assign]
         cursors = [setup.cursor(name) for name in ("one", "two")]
         lagging = lambda: [each for each in setup.spool.lagging() if each in cursors[: len(failing)]]  # noqa: E731
         assert await overflow._shipped(lagging)
