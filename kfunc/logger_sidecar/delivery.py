@@ -22,6 +22,7 @@ log = logging.getLogger("kfunc.logger")
 
 BURY_PAUSE_S = 1.0
 N_IN_THE_WAY = 10  # answers after which an event may be set aside
+N_BEYOND = 32  # events beyond the bounds of one call, where all within them raise
 EVENT_ROOM = 1024  # about what a record has besides a body
 READ_AGAIN_S = 60.0
 
@@ -78,11 +79,12 @@ class SinkDelivery:
         while True:
             self._wake.clear()
             in_order = self._in_order()
+            self._forget_gone()
             try:
                 items = self._pending
                 if not items:
                     items = await self._next(self._sink.max_events, self._sink.max_bytes)
-                elif not in_order or len(items) == 1:  # with another one it is seen whether it or the sink is at fault
+                elif not in_order or self._opened.lacks_witness:
                     items = items + await self._more(items)
             except OSError as error:
                 self._notices.say(f"read {self.name}", "the spool cannot be read: %s", error)
@@ -112,9 +114,23 @@ class SinkDelivery:
 
     async def _more(self, items: list[Item]) -> list[Item]:
         """What goes with those that are tried again, within the bounds of one call: an outage is not to fill the memory."""
-        count = self._sink.max_events - len(items)
-        size = self._sink.max_bytes - sum(len(item.event.data) for item in items)
-        return await self._next(count, size, lingers=False) if count > 0 and size > 0 else []
+        sizes = [len(item.event.data) for item in items]
+        count, size = self._sink.max_events - len(items), self._sink.max_bytes - sum(sizes)
+        if count > 0 and size > 0:
+            return await self._next(count, size, lingers=False)
+        if self._opened.lacks_witness and count > -N_BEYOND and size > -N_BEYOND * max(sizes):
+            return await self._next(1, 1, lingers=False)
+        return []
+
+    def _forget_gone(self) -> None:
+        """Those that were dropped to make room, or shipped to the overflow, are not tried again: they hold up what comes."""
+        gone = [item for item in self._pending if item.passed.end <= item.feed.cursor.position]
+        if gone:
+            self._pending = [item for item in self._pending if item.passed.end > item.feed.cursor.position]
+            for item in gone:
+                item.passed.open -= 1
+            for feed in self.feeds:
+                feed.settle()
 
     async def _next(self, most: int, size: int, *, lingers: bool = True) -> list[Item]:
         """A batch of the first log that has something; where the sink wants them full, after a while."""

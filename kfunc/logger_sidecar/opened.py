@@ -10,6 +10,7 @@ from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry, Sink
 log = logging.getLogger("kfunc.logger")
 
 N_ALONE = 5  # tries of an event that raises by itself
+MOST_RAISED = 10_000  # that are known; one that goes another way is not told of
 
 
 class _NotOpened(OSError):
@@ -17,11 +18,14 @@ class _NotOpened(OSError):
 
 
 class _Raised(Struct):
-    """Of an event that raises by itself: its tries, and how many events the sink had taken at the first."""
+    """Of an event that raises by itself: its tries as the first, and how many events the sink had taken at the first.
+
+    `unsure`: tries of others that were neither taken nor raised.
+    """
 
     taken: int
     tries: int = 0
-    probes: int = 0
+    unsure: int = 0
 
 
 class OpenedSink:
@@ -29,12 +33,14 @@ class OpenedSink:
 
     After an error that is no OSError events go one by one, then twice as many each time: so the one that the sink's
     library cannot send is found. Where it still raises when the sink has taken another one, it is at fault: its tries
-    count (`max_retries`), and after a few of them it is refused. Else the sink is, and all wait. Without `is_patient`
-    one that is alone, since no other comes while it waits, is taken for at fault.
+    count (`max_retries`), and after a few of them it is refused. Else the sink is, and all wait; `lacks_witness` says that
+    all that there are have been tried, so that more are needed to tell. Without `is_patient` no others come while these
+    wait: the first is taken for at fault when all of them have raised.
     """
 
     def __init__(self, sink: Sink, *, is_patient: bool = False) -> None:
         self.sink = sink
+        self.lacks_witness = False
         self._is_patient = is_patient
         self._open = False
         self._most = sink.max_events
@@ -48,6 +54,7 @@ class OpenedSink:
         again, too.
         """
         tried, was_open = events[: self._most], self._open
+        self.lacks_witness = False
         try:
             try:
                 outcomes = await self._deliver(tried, in_order)
@@ -67,7 +74,7 @@ class OpenedSink:
         self._taken += outcomes.count(None)
         if self._raised:
             for event in tried[: len(outcomes)]:
-                self._raised.pop((event.id, event.is_response), None)
+                self._raised.pop(_name(event), None)
         return outcomes
 
     async def _deliver(self, tried: Sequence[Event], in_order: bool) -> list[Outcome]:
@@ -82,30 +89,47 @@ class OpenedSink:
     async def _failed_alone(self, error: Exception, events: Sequence[Event], in_order: bool) -> list[Outcome]:
         """It is the event, or the sink: that is seen by whether it still raises when the sink has taken another one."""
         await self.close()
-        name = events[0].id, events[0].is_response
-        known = self._raised.setdefault(name, _Raised(self._taken))
+        known = self._known(events[0])
+        if not known.tries:
+            known.taken = self._taken
         known.tries += 1
-        if self._taken > known.taken or (len(events) == 1 and not self._is_patient):
+        others = range(1, len(events))
+        unknown = [number for number in others if _name(events[number]) not in self._raised]
+        if self._taken > known.taken or not (unknown or self._is_patient):
             if known.tries < N_ALONE:
                 return [Retry(_words(error))]
-            del self._raised[name]
+            del self._raised[_name(events[0])]
             return [Refused(f"it cannot be sent: {_words(error)}")]
         outcomes: list[Outcome] = [Retry(_words(error), answered=False)]
-        if len(events) > 1 and (known.tries >= N_ALONE or not in_order):
-            number = 1 + known.probes % (len(events) - 1)
-            known.probes += 1
+        if others and (known.tries >= N_ALONE or not in_order):
+            number = unknown[known.unsure % len(unknown)] if unknown else others[known.tries % len(others)]
             if await self._takes(events[number], in_order):
-                outcomes = [*outcomes * number, None]
+                return [*outcomes * number, None]
+            known.unsure += _name(events[number]) not in self._raised
+        self.lacks_witness = not unknown or known.unsure >= len(unknown)
         return outcomes
 
     async def _takes(self, event: Event, in_order: bool) -> bool:
         try:
             is_taken = await self._deliver([event], in_order) == [None]
-        except Exception:
+        except Exception as error:
             await self.close()
+            if not isinstance(error, OSError):
+                self._known(event)
             return False
-        self._taken += is_taken
+        if is_taken:
+            self._taken += 1
+            self._raised.pop(_name(event), None)
         return is_taken
+
+    def _known(self, event: Event) -> _Raised:
+        """What is known of one that has just raised by itself."""
+        known = self._raised.get(_name(event))
+        if known is None:
+            while len(self._raised) >= MOST_RAISED:
+                del self._raised[next(iter(self._raised))]
+            known = self._raised[_name(event)] = _Raised(self._taken)
+        return known
 
     async def _failed(self, error: Exception, count: int) -> list[Outcome]:
         await self.close()
@@ -118,6 +142,10 @@ class OpenedSink:
             await self.sink.close()
         except Exception:  # it is broken already
             log.debug("a sink could not be closed", exc_info=True)
+
+
+def _name(event: Event) -> tuple[str, bool]:
+    return event.id, event.is_response
 
 
 def _words(error: Exception) -> str:

@@ -9,13 +9,13 @@ import pytest
 from kfunc.config.logger import Logger, SinkSettings, sinks_of
 from kfunc.logger_sidecar.backoff import Backoff
 from kfunc.logger_sidecar.contract import Event, Outcome, Refused, Retry
-from kfunc.logger_sidecar.delivery import SinkDelivery
+from kfunc.logger_sidecar.delivery import N_BEYOND, SinkDelivery
 from kfunc.logger_sidecar.event import CallEvent, event_maker
 from kfunc.logger_sidecar.feed import Feed, Item
 from kfunc.logger_sidecar.log import Chunk, Cursor, LogReader
 from kfunc.logger_sidecar.notices import Notices
 from kfunc.logger_sidecar.opened import N_ALONE, OpenedSink
-from kfunc.logger_sidecar.record import Origin, encode_record
+from kfunc.logger_sidecar.record import HAS_REQUEST, HAS_RESPONSE, Origin, encode_record
 from kfunc.logger_sidecar.sink_metrics import SinkMetrics
 from kfunc.telemetry.metrics import Metrics
 from tests.logger_sidecar.setups import call, events, is_so
@@ -312,6 +312,117 @@ def test_in_order_one_that_is_alone_gets_another_as_witness_when_one_comes() -> 
         task.cancel()
 
     asyncio.run(main())
+
+
+class Growing(Endless):
+    """A log of small calls with both events each."""
+
+    def __init__(self, calls: int) -> None:
+        self.record = encode_record(call(1, b"x" * 100, flags=HAS_REQUEST | HAS_RESPONSE))
+        self.end = calls * len(self.record)
+
+    async def read(self, reader: LogReader, position: int, most: int) -> Chunk | None:
+        return Chunk(position, position + len(self.record), self.record, Origin("r")) if position < self.end else None
+
+
+class PoisonedCalls(Failing):
+    """One whose library can send neither event of the first calls."""
+
+    def __init__(self, log: Growing, calls: int) -> None:
+        super().__init__()
+        self.first = calls * len(log.record) * 2
+        self.taken: set[int] = set()
+
+    async def deliver(self, events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        await super().deliver(events, in_order)
+        numbers = [int(event.id.removeprefix("r-")) for event in events]
+        if min(numbers) < self.first:
+            raise ValueError("not this one")
+        self.taken.update(numbers)
+        return [None] * len(events)
+
+
+@pytest.mark.parametrize("bounds", [(10_000, 1 << 20), (1, 1 << 20), (10_000, 50)], ids=["large", "one event", "few bytes"])
+@pytest.mark.parametrize("order", ["strict", "any"])
+@pytest.mark.parametrize("poisons", [1, 3])
+def test_calls_of_which_neither_event_can_be_sent_hold_up_none_of_those_that_come(
+    order: str, bounds: tuple[int, int], poisons: int
+) -> None:
+    log = Growing(1)
+    sink, buried = PoisonedCalls(log, poisons), []
+    sink.max_events, sink.max_bytes = bounds
+
+    async def bury(item: Item, reason: str, code: int) -> bool:
+        buried.append(item.event.id)
+        return True
+
+    async def main() -> None:
+        under_test = delivery(sink, order)
+        under_test.backoff, under_test._bury = Patience(0.0), bury
+        under_test.feeds[:] = [feed] = [Feed(log, log.cursor("s"), event_maker("none"), NOTICES)]
+        task = asyncio.create_task(under_test.run())
+        await is_so(lambda: len(sink.counts) > 3 * N_ALONE)
+        assert not buried, "that may be an outage"
+        log.end = 12 * len(log.record)
+        under_test.wake()
+        await is_so(lambda: feed.ended)
+        task.cancel()
+
+    asyncio.run(main())
+    assert (len(buried), len(sink.taken)) == (2 * poisons, 2 * (12 - poisons))
+
+
+def test_an_outage_that_raises_fills_the_memory_with_no_more_than_some_events_beyond_a_call() -> None:
+    sink, reached = Failing(), []
+    sink.max_events = 1
+
+    async def down(events: Sequence[Event], in_order: bool) -> list[Outcome]:
+        reached.append(events)
+        raise RuntimeError("can't start new thread")
+
+    sink.deliver = down  # type: ignore[method-assign]
+
+    async def main() -> None:
+        under_test = delivery(sink, "strict")
+        under_test.backoff = Patience(0.0)
+        task = asyncio.create_task(under_test.run())
+        await is_so(lambda: len(reached) > 300)
+        task.cancel()
+        assert len(under_test._pending) <= sink.max_events + N_BEYOND
+
+    asyncio.run(main())
+
+
+def test_what_was_dropped_to_make_room_is_tried_no_longer_and_holds_up_nothing() -> None:
+    log = Growing(1)
+    sink, buried = PoisonedCalls(log, 1), []
+
+    async def bury(item: Item, reason: str, code: int) -> bool:
+        buried.append(item.event.id)
+        return True
+
+    async def main() -> None:
+        under_test = delivery(sink, "strict")
+        under_test.backoff, under_test._bury = Patience(0.0), bury
+        under_test.feeds[:] = [feed] = [Feed(log, log.cursor("s"), event_maker("none"), NOTICES)]
+        task = asyncio.create_task(under_test.run())
+        await is_so(lambda: len(sink.counts) > 3)
+        feed.cursor.position, log.end = log.end, 2 * log.end
+        await is_so(lambda: feed.ended)
+        task.cancel()
+
+    asyncio.run(main())
+    assert (buried, len(sink.taken)) == ([], 2)
+
+
+@pytest.mark.parametrize("is_patient", [True, False])
+def test_of_some_that_all_raise_none_is_refused_while_more_may_come_else_the_first(is_patient: bool) -> None:
+    sink = Poisoned()
+    sink.poisons = {5, 6, 7}  # type: ignore[misc]
+    opened = OpenedSink(sink, is_patient=is_patient)
+    told = asyncio.run(deliver_all(opened, events(5, 6, 7), 20))
+    assert any(isinstance(outcomes[0], Refused) for outcomes in told) == (not is_patient)
+    assert opened.lacks_witness == is_patient
 
 
 class Short(Endless):
