@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec import UNSET, Struct
 
@@ -46,9 +48,8 @@ def spool_folder(settings: Logger) -> str:
 
 def open_spool(settings: Logger, origin: Origin, notices: Notices) -> Spool:
     """The log of this process, after what is left of earlier ones. A folder that cannot be used is said, not raised."""
-    lane = _claim(settings, origin, notices)
-    opened = _open(lane, intake_bytes(settings), notices)
-    intake, segments = opened.intake, opened.segments
+    opened = _open(_claim(settings, origin, notices), intake_bytes(settings), notices)
+    lane, intake, segments = opened.lane, opened.intake, opened.segments
     position = max(intake.written, segments[-1].end if segments else 0)
     if lane is not None:
         position = max([position, *lane.cursors().values()])
@@ -110,20 +111,32 @@ def _open(lane: Lane | None, size: int, notices: Notices) -> Opened:
 def _open_lane(lane: Lane, size: int, notices: Notices) -> Opened:
     rescue(os.path.dirname(lane.path), lane, notices)
     intake = _open_intake(lane, size, notices)
-    drained = intake.drained if intake.kept else None
-    segments = find_segments(lane.path, notices, quickly=True, drained=drained)
-    segments += _brought(lane, intake, segments, notices)
+    with _let_go_on_error(intake):
+        drained = intake.drained if intake.kept else None
+        segments = find_segments(lane.path, notices, quickly=True, drained=drained)
+        segments += _brought(lane, intake, segments, notices)
     wanted = intake.size >= size and intake.path != intake_in(lane.path)
     if intake.kept and not wanted and intake.drained == intake.written:
         position, cursors = intake.written, intake.cursors()
         intake.close(remove=True)
         intake = _open_intake(lane, size, notices)
-        segments += _brought(lane, intake, segments, notices)
+        with _let_go_on_error(intake):
+            segments += _brought(lane, intake, segments, notices)
         intake.set_drained(max(position, intake.drained))
         intake.written = max(position, intake.written)
         for key, kept in cursors.items():
             intake.set_cursor(key, kept)
     return Opened(lane, intake, segments)
+
+
+@contextmanager
+def _let_go_on_error(intake: Intake) -> Iterator[None]:
+    """What is in it stays for the next process."""
+    try:
+        yield
+    except OSError:
+        intake.close(remove=False)
+        raise
 
 
 def _brought(lane: Lane, intake: Intake, segments: list[SegmentInfo], notices: Notices) -> list[SegmentInfo]:

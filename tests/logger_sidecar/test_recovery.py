@@ -116,6 +116,20 @@ def test_an_intake_that_is_looked_into_for_a_moment_is_waited_for(tmp_path: Path
         assert setup(tmp_path).spool.intake.path == intake_path(lane(tmp_path))
 
 
+def test_a_spool_whose_segments_cannot_be_read_is_let_go_with_its_intake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*args: Any, **settings: Any) -> list[SegmentInfo]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kfunc.logger_sidecar.recovery.find_segments", unreadable)
+        assert setup(tmp_path).spool.lane is None
+    other = setup(tmp_path)
+    assert other.spool.lane is not None
+    assert (other.spool.lane.path, other.spool.intake.path) == (lane(tmp_path), intake_path(lane(tmp_path)))
+
+
 async def delivered_by(one: Setup, count: int) -> list[str]:
     """What it delivers, its own and what others left, in any order."""
     one.pipeline.start()
