@@ -95,7 +95,7 @@ class Pipeline:
         aside = None
         if spool.lane is not None:
             path = os.path.join(os.path.dirname(spool.lane.path), f"{name}.jsonl")
-            aside = SetAside(path, int(spool.max_bytes * SHARE), context)
+            aside = SetAside(path, int(spool.max_bytes * SHARE / len(self._names)), context)
         dead = DeadLetters(name, without_secrets(sink.to), place, aside, figures, self._notices)
         delivery = SinkDelivery(
             *(name, sink, open_sink(sink, context), [Feed(spool, spool.cursor(key), make, self._notices)]),

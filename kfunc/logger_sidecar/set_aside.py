@@ -14,7 +14,7 @@ from kfunc.logger_sidecar.contract import Event, Outcome, Retry, SinkContext
 if TYPE_CHECKING:
     from kfunc.logger_sidecar.file_sink import FileSink
 
-SHARE = 1 / 16  # of the spool's bound, beside it
+SHARE = 1 / 16  # of the spool's bound, beside it, for all sinks together
 
 
 class SetAside:

@@ -10,7 +10,7 @@ import pytest
 
 from kfunc.logger_sidecar.backoff import Backoff
 from kfunc.logger_sidecar.contract import Event, Outcome, Retry
-from kfunc.logger_sidecar.set_aside import SetAside
+from kfunc.logger_sidecar.set_aside import SHARE, SetAside
 from tests.logger_sidecar.setups import CONTEXT, Setup, events, is_so
 
 BODY = b"x" * 1000
@@ -140,3 +140,11 @@ def test_what_finds_no_room_there_waits(tmp_path: Path) -> None:
     assert first == [None]
     assert isinstance(second, Retry)
     assert aside(tmp_path, "a%20b.jsonl") == ["1"]
+
+
+def test_what_is_set_aside_takes_no_more_room_for_many_sinks(tmp_path: Path) -> None:
+    one = Setup(tmp_path, sinks=[{"to": "file:/dev/null", "name": f"s{number}"} for number in range(8)])
+    asides = [route.dead._aside for route in one.pipeline._routes]
+    places = [aside.sink for aside in asides if aside is not None]
+    most = sum(place._most_bytes for place in places if isinstance(place, SetAside))
+    assert 0 < most <= one.spool.max_bytes * SHARE
