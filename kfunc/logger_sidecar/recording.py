@@ -33,7 +33,7 @@ NO_DIGESTS = (b"", b"")
 Pair = tuple[bytes, bytes]  # the request's and the answer's
 
 
-class Passed(Protocol):
+class Call(Protocol):
     """A call as it has passed, whole or in parts."""
 
     exchange: Exchange
@@ -68,7 +68,7 @@ class CallWriter:
         """Follow the system's clock; called now and then."""
         self._clock_us = (time() - perf_counter()) * 1e6
 
-    def write(self, call: Passed, body: bytes, status: int) -> bytes:
+    def write(self, call: Call, body: bytes, status: int) -> bytes:
         """The record of a call whose answer is `body`, or what its `answer` holds of it."""
         exchange, head = call.exchange, call.head
         memo, request = exchange.memo, exchange.body
@@ -81,7 +81,7 @@ class CallWriter:
                     return self._join(exchange, sides, NO_DIGESTS, bodies, status, self.flags)
         return self._write_slowly(call, body, status)
 
-    def _write_slowly(self, call: Passed, body: bytes, status: int) -> bytes:
+    def _write_slowly(self, call: Call, body: bytes, status: int) -> bytes:
         """The record of what is not like most calls, or the first of its kind."""
         exchange, head, sent, answer = call.exchange, call.head, call.sent, call.answer
         request = captured(exchange.body, self.max_request) if sent is None else sent.payload()

@@ -40,11 +40,6 @@ def segment_paths(folder: str) -> list[tuple[int, str]]:
     return sorted((int(number), os.path.join(folder, number + SUFFIX)) for number in numbers if number.isdigit())
 
 
-def lane_folders(spool: str) -> list[str]:
-    """The folders with segments in or below `spool`."""
-    return sorted(folder for folder, _, names in os.walk(spool) if any(name.endswith(SUFFIX) for name in names))
-
-
 class SegmentReader:
     """Reads a segment block by block, also one that is still being written. Raises OSError.
 
