@@ -85,7 +85,7 @@ class Walk:
         order = random.choice(["strict", "kept", "any"])
         sinks = [{"to": "file:/dev/null", "name": f"s{number}", "order": order} for number in range(random.choice([1, 2, 3]))]
         self.body = b"x" * random.choice([0, 40_000])  # of the larger ones some are dropped
-        bounds = {"spool_max_bytes": 1 << 20, "spool_segment_bytes": 65536, "max_body_bytes": 40_000}
+        bounds: dict[str, Any] = {"spool_max_bytes": 1 << 20, "spool_segment_bytes": 65536, "max_body_bytes": 40_000}
         settings: dict[str, Any] = {"mode": "all" if self.both else "request", "overflow": "file:/dev/null"}
         self.one = Setup(folder, sinks=sinks, **settings, **bounds)
         first = random.randrange(CALLS - 8)
