@@ -1,6 +1,6 @@
 """The figure of the start from zero: paired trials of the root example and of a pod of three trivial Go containers.
 
-E2E_TRIALS sets how many pairs; 60 take about twenty-five minutes. A missed target is printed, and fails nothing.
+E2E_TRIALS sets how many pairs; 60 take about twenty minutes. A missed target is printed, and fails nothing.
 """
 
 import json
