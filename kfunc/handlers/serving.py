@@ -128,13 +128,20 @@ async def serve(
             await stopped
         if life.orphaned and management is not None:
             management.close()  # whoever starts it again needs the port
-        ends_at = time.monotonic() + (0.0 if life.orphaned else config.grace_s)
-        await wind_down(server, inner=not outermost, grace_s=config.grace_s)
-        recorder.flush()
-        if telemetry is not None:
-            await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
+        await _end(server, recorder, telemetry, config.grace_s, inner=not outermost, orphaned=life.orphaned)
         if management is not None:
             management.close()
+
+
+async def _end(
+    server: HttpServer, recorder: RequestRecorder, telemetry: "Telemetry | None", grace_s: float, *, inner: bool, orphaned: bool
+) -> None:
+    """Answer what is under way; what is told of it has what is left of the grace, and no time where the watcher is gone."""
+    ends_at = time.monotonic() + (0.0 if orphaned else grace_s)
+    await wind_down(server, inner=inner, grace_s=grace_s)
+    recorder.flush()
+    if telemetry is not None:
+        await telemetry.close(max(LEAST_FLUSH_S, ends_at - time.monotonic()))
 
 
 def _take_up(application: Application, crew: Crew) -> None:

@@ -204,15 +204,20 @@ def test_storages_that_are_slow_are_waited_for_together(make: Make, web: WebServ
     asyncio.run(play())
 
 
+async def beside_a_hub_that_is_away(make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    uri = hub(web, monkeypatch)
+    monkeypatch.setattr("kfunc.handlers.repository.LOOK_AGAIN_S", 0.02)
+    web.answers.clear()
+    repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5), models=[PodModel(name="all", uri=uri)])
+    await repository.open()
+    return repository
+
+
 def test_a_source_that_fails_in_a_way_that_nobody_thought_of_is_asked_again(
     make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def play() -> None:
-        uri = hub(web, monkeypatch)
-        monkeypatch.setattr("kfunc.handlers.repository.LOOK_AGAIN_S", 0.02)
-        web.answers.clear()
-        repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5), models=[PodModel(name="all", uri=uri)])
-        await repository.open()
+        repository = await beside_a_hub_that_is_away(make, web, monkeypatch)
         ask_members, faults = repository.origins.members, [KeyError("x")]
 
         def members(model: PodModel) -> list[PodModel]:
@@ -233,11 +238,7 @@ def test_a_prefix_that_could_not_be_asked_at_the_start_is_asked_again(
     make: Make, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def play() -> None:
-        uri = hub(web, monkeypatch)
-        monkeypatch.setattr("kfunc.handlers.repository.LOOK_AGAIN_S", 0.02)
-        web.answers.clear()
-        repository = make(web.put("/m.onnx", CONTENT), Residency(wait_s=5), models=[PodModel(name="all", uri=uri)])
-        await repository.open()
+        repository = await beside_a_hub_that_is_away(make, web, monkeypatch)
         assert sorted(repository.names) == ["all", "iris"]
         hub(web, monkeypatch, "rose", "wine")
         await until(lambda: "rose" in repository.names)
